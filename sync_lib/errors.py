@@ -1,0 +1,141 @@
+"""The errors of the sync, grouped by what the caller should do: stop, retry, read in full, or skip a record.
+
+No error carries a secret, a token, or a value of a contact: messages end up in task logs.
+"""
+
+from __future__ import annotations
+
+
+class SyncError(Exception):
+    """Base of every error that the sync raises on purpose."""
+
+
+class FatalError(SyncError):
+    """Stop: a person must act. Repeating the call changes nothing."""
+
+
+class ConfigError(FatalError):
+    """A setting is missing or wrong. The message names the setting, the place and the remedy."""
+
+
+class TransientError(SyncError):
+    """The same call may work later.
+
+    Attributes:
+        retry_after: Seconds that the service asked us to wait, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LeaseLostError(FatalError):
+    """Another worker took over this profile or company: stop writing at once."""
+
+
+class ProfileBusyError(SyncError):
+    """Another run works on this profile (or company) now; this run leaves it alone."""
+
+
+class ProfileError(SyncError):
+    """This profile cannot sync until somebody mends it; all other profiles go on.
+
+    Attributes:
+        reason: Short machine-readable cause, for example ``mailbox_not_found``.
+        remedy: One sentence that says what a person can do.
+    """
+
+    def __init__(self, reason: str, message: str, *, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.reason = reason
+        self.remedy = remedy
+
+
+class FilterSyntaxError(ConfigError):
+    """A filter expression that cannot be understood.
+
+    Attributes:
+        field: The BC field that the expression belongs to.
+        position: Zero-based offset into the expression.
+        expected: What would have been understood there.
+    """
+
+    def __init__(self, field: str, expression: str, position: int, expected: str) -> None:
+        super().__init__(
+            f"The filter on {field!r} is not understood at position {position + 1} of {expression!r}: expected {expected}."
+        )
+        self.field = field
+        self.expression = expression
+        self.position = position
+        self.expected = expected
+
+
+class ApiError(SyncError):
+    """What every error made from a service's answer carries.
+
+    Attributes:
+        status: HTTP status, or 0 when no answer arrived.
+        code: The service's own error code, or "".
+        request_id: The service's id of the request, for its support, or "".
+        method: HTTP method.
+        path: Path of the URL without host and query, with ids but without values of contacts.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, code: str = "", request_id: str = "", method: str = "", path: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.method = method
+        self.path = path
+
+
+class AuthError(ApiError, FatalError):
+    """401, or no token from Entra ID."""
+
+
+class AccessDeniedError(ApiError):
+    """403: this mailbox or company is closed to the app; others may be open."""
+
+
+class ServiceError(ApiError, TransientError):
+    """5xx, time-out or broken connection, after our own retries. A write may have been carried out."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
+        ApiError.__init__(self, message, **details)  # type: ignore[arg-type]
+        self.retry_after = retry_after
+
+
+class ThrottledError(ServiceError):
+    """429, and the wait that the service asks for exceeds our cap. The request did nothing."""
+
+
+class CursorExpiredError(ApiError):
+    """410 or any sync-state code: the delta link is of no use any more; read in full."""
+
+
+class RecordError(ApiError):
+    """This contact only: record the outcome and go on with the others."""
+
+
+class NotFoundError(RecordError):
+    """404 on a record, folder, mailbox or company; ``code`` tells which."""
+
+
+class VersionMismatchError(RecordError):
+    """409 or 412: somebody edited meanwhile; read again and decide again (rules 8.5)."""
+
+
+class ConflictError(RecordError):
+    """409 that is not about versions, for example a folder that exists already."""
+
+
+class RejectedError(RecordError):
+    """400, 413, 422 and their like: the service refuses this body, now and later."""
+
+
+class MalformedAnswerError(ServiceError):
+    """The service answered 2xx with a body that cannot be what was asked for."""

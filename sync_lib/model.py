@@ -1,0 +1,318 @@
+"""What travels between the parts: contacts as read, couplings, changes. Values only, no behaviour with effects.
+
+The words are those of the architecture: a *record* is a service's raw JSON object, a *contact* is a mapped one,
+a value is in *written form* (as a person typed it) unless it is called normal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Side(StrEnum):
+    """The two ends of the sync."""
+
+    BUSINESS_CENTRAL = "business_central"
+    OUTLOOK = "outlook"
+
+
+class Direction(StrEnum):
+    """Which way a profile, or a mapped field, carries values."""
+
+    BOTH = "both"
+    TO_OUTLOOK = "to_outlook"
+    TO_BUSINESS_CENTRAL = "to_business_central"
+
+
+class Origin(StrEnum):
+    """How the Outlook item of a coupling came to be."""
+
+    MADE_BY_SYNC = "made_by_sync"
+    ADOPTED = "adopted"
+    MADE_BY_USER = "made_by_user"
+
+
+class CouplingState(StrEnum):
+    """Rules 2.1."""
+
+    ACTIVE = "active"
+    PINNED = "pinned"
+    RELEASED = "released"
+    AWAY = "away"
+
+
+class Action(StrEnum):
+    """What a change does. ``couple``, ``release`` and ``uncouple`` touch the staging database (and the BC key) only."""
+
+    CREATE_OUTLOOK = "create_outlook"
+    UPDATE_OUTLOOK = "update_outlook"
+    DELETE_OUTLOOK = "delete_outlook"
+    CREATE_BC = "create_business_central"
+    UPDATE_BC = "update_business_central"
+    COUPLE = "couple"
+    RELEASE = "release"
+    UNCOUPLE = "uncouple"
+    NONE = "none"
+
+
+class BcStatus(StrEnum):
+    """What a BC contact is to a profile (rules 3)."""
+
+    IN_SCOPE = "in_scope"
+    INVALID = "invalid"  # in the filter, but without a valid name or e-mail address
+    OUT = "out"  # outside the filter, or not a Person
+    BLOCKED = "blocked"
+    GONE = "gone"
+
+
+class Outcome(StrEnum):
+    """Rules 8.8: what became of a change, or of a contact that needed none."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    COUPLED = "coupled"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+    CONFLICT = "conflict"
+    HELD = "held"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+class Mode(StrEnum):
+    """How much a run reads."""
+
+    INCREMENTAL = "incremental"
+    FULL = "full"
+
+
+#: Values of one contact by mapped field name, in written form. A missing key is "not known", "" is blank.
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A BC company as its API lists it."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BcContact:
+    """One contact of Business Central, any type, as read.
+
+    Attributes:
+        id: System id, lower-case GUID.
+        etag: Opaque version, verbatim with ``W/`` and quotes.
+        last_modified: UTC, ``YYYY-MM-DDTHH:MM:SS.mmmZ`` (always 24 characters, so that text order is time order).
+        values: Text per BC column of ``sync_lib.fields.mapping.BC_COLUMNS``; "" for blank, never None.
+    """
+
+    id: str
+    etag: str
+    last_modified: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OutlookContact:
+    """One item of an Outlook contact folder, as read, perhaps in part.
+
+    Attributes:
+        id: Immutable id.
+        etag: ``@odata.etag``, verbatim; "" when the service left it out.
+        last_modified: UTC, 24 characters as in ``BcContact``; "" when left out.
+        created: UTC, as above.
+        parent_folder_id: Folder that holds the item; "" when left out.
+        bc_key: Value of our extended property; "" = read and absent; None = not read (delta cannot carry it).
+        record: The mapped properties that the service sent, in Graph's spelling; a missing key is "not sent".
+    """
+
+    id: str
+    etag: str
+    last_modified: str
+    created: str
+    parent_folder_id: str
+    bc_key: str | None
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An Outlook contact folder; ``marker`` is our extended property on it, "" when absent."""
+
+    id: str
+    name: str
+    parent_id: str
+    marker: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaPage:
+    """One complete round of a folder's delta: what changed, what left, and the link of the next round."""
+
+    contacts: list[OutlookContact]
+    removed: list[str]
+    delta_link: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWrite:
+    """One write of a ``$batch`` to a mailbox. ``contact_id`` is "" and ``folder_id`` is set for a create."""
+
+    method: str
+    contact_id: str = ""
+    folder_id: str = ""
+    etag: str = ""
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What one write came to: a contact as the service returned it, or an error, or nothing (a delete).
+
+    Attributes:
+        contact: The written contact (``BcContact`` or ``OutlookContact``), when the service returned one.
+        error: None on success. A ``ServiceError`` other than ``ThrottledError`` means that the outcome is unknown.
+        request_id: The service's id of the request.
+    """
+
+    contact: OutlookContact | BcContact | None = None
+    error: Exception | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A value that the other side cannot hold (rules 6, last point); the other fields go on."""
+
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """What mapping and normal forms must know beside the values.
+
+    Attributes:
+        region: Phone region of the company, ISO 3166 alpha-2.
+        language: Language of country names written to Outlook, for example ``nl``.
+        countries: BC's own table Country/Region: code -> display name.
+        companies: Company contacts by case-folded name: number, or None where the name is not unique.
+    """
+
+    region: str = "NL"
+    language: str = "nl"
+    countries: dict[str, str] = field(default_factory=dict)
+    companies: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a profile decides about the diff (rules 1 and 7)."""
+
+    direction: Direction = Direction.BOTH
+    deleted_in_outlook: str = "recreate"
+    deleted_in_bc: str = "delete"
+    left_scope: str = "delete"
+    blank_in_bc: str = "fill"
+    field_profile: str = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """Rules 2.1: the tie between one BC contact and one Outlook contact in one profile.
+
+    Attributes:
+        id: Key in the staging database; 0 for one that is not stored yet.
+        baseline_bc: Field -> written value that BC held when the pair last agreed; a missing field has no baseline.
+        baseline_outlook: ``{"fields": ..., "emailAddresses": [...], "businessPhones": [...]}``, the same for Outlook.
+        bc_fingerprint: Fingerprint of BC's snapshot at that time; None where single fields must be looked at.
+        outlook_fingerprint: The same for Outlook.
+        outlook_etag: The item's version last seen in agreement, or returned by our write.
+        refused: Field -> ``{"digest", "reason"}`` of a value that the other side could not hold.
+        former: Former items of this coupling: ``[{"id", "baseline_bc", "baseline_outlook"}]``.
+        differs: Field -> direction that lets it differ (rules 7.8 and 7.9).
+        attention: Look at the single fields at the next diff, whatever the fingerprints say.
+    """
+
+    id: int
+    bc_id: str
+    bc_row: int | None
+    outlook_id: str | None
+    outlook_row: int | None
+    origin: Origin
+    state: CouplingState
+    baseline_bc: Fields = field(default_factory=dict)
+    baseline_outlook: dict[str, Any] = field(default_factory=dict)
+    bc_fingerprint: int | None = None
+    outlook_fingerprint: int | None = None
+    outlook_etag: str = ""
+    refused: dict[str, dict[str, str]] = field(default_factory=dict)
+    former: list[dict[str, Any]] = field(default_factory=list)
+    differs: dict[str, str] = field(default_factory=dict)
+    attention: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BcSide:
+    """A BC contact as the diff sees it: the staged row, and what this profile makes of it."""
+
+    id: str
+    row_id: int
+    fingerprint: int
+    etag: str
+    email_key: str
+    number: str
+    status: BcStatus
+    values: dict[str, str]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlookSide:
+    """An Outlook item as the diff sees it: the staged row. ``bc_key`` is "" for an item without one."""
+
+    id: str
+    row_id: int
+    fingerprint: int
+    etag: str
+    created: str
+    email_key: str
+    bc_key: str
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BcKey:
+    """What our extended property on an Outlook item says: which BC contact it stands for, and how it came to be."""
+
+    tenant_id: str
+    environment: str
+    company_id: str
+    contact_id: str
+    origin: Origin
+
+    def __str__(self) -> str:
+        """Return the property's value; lower-case, since Graph compares it without case."""
+        return f"{self.tenant_id}/{self.environment}/{self.company_id}/{self.contact_id}|{self.origin}".lower()
+
+    @classmethod
+    def parse(cls, value: str) -> BcKey | None:
+        """Return the key that ``value`` spells, or None where it is none of ours."""
+        path, _, origin = value.lower().partition("|")
+        parts = path.split("/")
+        if len(parts) != 4 or origin not in set(Origin):
+            return None
+        return cls(*parts, Origin(origin))
+
+    def same_company(self, other: BcKey) -> bool:
+        """Whether both keys are of one tenant, environment and company."""
+        mine = (self.tenant_id, self.environment, self.company_id)
+        theirs = (other.tenant_id, other.environment, other.company_id)
+        return [part.lower() for part in mine] == [part.lower() for part in theirs]

@@ -1,0 +1,113 @@
+"""Settings as frozen values. Where they come from (Airflow Connections, the environment) is the caller's business."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from sync_lib.errors import ConfigError
+
+GRAPH_ROOT = "https://graph.microsoft.com/v1.0"
+BUSINESS_CENTRAL_ROOT = "https://api.businesscentral.dynamics.com/v2.0"
+AUTHORITY = "https://login.microsoftonline.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate instead of a client secret: PEM texts; the private key may have a passphrase."""
+
+    private_key: str = field(repr=False)
+    public_certificate: str
+    passphrase: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """An app registration in Entra ID, and the API that it calls."""
+
+    root: str
+    tenant_id: str
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    certificate: Certificate | None = field(default=None, repr=False)
+    authority: str = AUTHORITY
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessCentralSettings(AppSettings):
+    """Connection ``business_central_default``."""
+
+    environment: str = "Production"
+    field_profile: str = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSettings(AppSettings):
+    """Connection ``microsoft_graph_default``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagingSettings:
+    """Connection ``contact_sync_staging``: any SQLAlchemy URL of PostgreSQL or SQLite."""
+
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """How the sync behaves; every value can be set as ``CONTACT_SYNC_<NAME>`` (see ``from_environment``).
+
+    Seconds unless the name says otherwise. The guard's percentages are of the active and pinned couplings.
+    """
+
+    profiles_per_task_from: int = 1000
+    overlap: float = 900.0
+    lease: float = 120.0
+    longest_request: float = 600.0
+    id_scan_requests: int = 5
+    id_scan_every: float = 86_400.0
+    full_every: float = 0.0
+    max_rounds: int = 3
+    guard_deletes: int = 10
+    guard_deletes_percent: float = 10.0
+    guard_few_deletes: int = 3
+    guard_few_deletes_percent: float = 30.0
+    guard_overwrites: int = 50
+    guard_overwrites_percent: float = 25.0
+    guard_creates: int = 20
+    guard_creates_percent: float = 10.0
+    guard_emptied_from: int = 10
+    guard_company_writes: int = 2000
+    graph_window_operations: int = 10_000
+    graph_window: float = 600.0
+    bc_window_requests: int = 6_000
+    bc_window: float = 300.0
+    bc_concurrency: int = 5
+    request_timeout: float = 100.0
+    retry_cap: float = 120.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SyncSettings:
+        """Return the settings, each overridden by its ``CONTACT_SYNC_<NAME>`` variable where that is set.
+
+        Raises:
+            ConfigError: A variable does not hold a number that is zero or more.
+        """
+        given: dict[str, int | float] = {}
+        for setting in fields(cls):
+            name = f"CONTACT_SYNC_{setting.name.upper()}"
+            if text := environment.get(name, "").strip():
+                given[setting.name] = _number(name, text, whole=setting.type == "int")
+        return cls(**given)  # type: ignore[arg-type]
+
+
+def _number(name: str, text: str, *, whole: bool) -> int | float:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        kind = "whole number" if whole else "number"
+        raise ConfigError(f"{name} is {text!r}; it takes a {kind} that is zero or more.")
+    return value
