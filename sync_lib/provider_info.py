@@ -1,7 +1,7 @@
 """What Airflow should know of this package: its three connection types and their forms.
 
 A plain dict, found by the entry point group ``apache_airflow_provider``. Airflow calls it in every one of its
-processes, so it imports nothing. The hooks stand in the plugins folder, which Airflow puts on the path by itself.
+processes, so it imports nothing. The hooks stand in the plugins folder, which Airflow itself puts on the path.
 """
 
 from __future__ import annotations

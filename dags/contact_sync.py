@@ -1,0 +1,124 @@
+"""# Contacts in sync between Business Central and Outlook
+
+One run reads Business Central **once per company**, then works **one profile per mapped task**: it reads the
+Outlook folder, compares, and writes both sides. A mapped task carries its mailbox's name: open its log to see what
+happened to that colleague's contacts.
+
+| Started | What it does |
+| --- | --- |
+| by schedule (`CONTACT_SYNC_SCHEDULE`, every 15 minutes) | *incremental*: what changed since the last run |
+| by schedule, at a slot of `CONTACT_SYNC_FULL_SCHEDULE` (nightly) | *full*: all contacts, whatever their dates |
+| by hand (**Trigger**) | what the form says: mode, some profiles or all, dry run |
+| by a backfill | *full*, once: its other runs see that and end green |
+
+A profile that fails does not stop the others. The last task, `verdict`, makes the run red when a profile or a company
+failed; its log names them. Contacts that were skipped, rejected or held do not make a run red: `report` lists them
+with their reasons.
+
+All of it can be repeated at any time: a cleared task, a second run, a run after a crash.
+"""
+
+from datetime import UTC, datetime
+
+from airflow.sdk import Asset, Param, dag, task
+
+import contact_sync_hooks as hooks
+
+BUSINESS_CENTRAL = Asset("business_central_contacts")
+OUTLOOK = Asset("outlook_contacts")
+
+PARAMS = {
+    "mode": Param(
+        "incremental",
+        type="string",
+        enum=["incremental", "full"],
+        title="Mode",
+        description_md="**incremental**: what changed since the last run. **full**: all contacts on both sides; "
+        "it takes longer and finds the same, but for what a lost or restored staging database forgot.",
+    ),
+    "profiles": Param(
+        [],
+        type=["array", "null"],
+        items={"type": "string", "minLength": 1},
+        title="Profiles",
+        description_md="Mailboxes to sync, one a line, for example `anna@example.com`. Empty: all that are enabled.",
+    ),
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description_md="Plan only: nothing is written to Business Central or to Outlook.",
+    ),
+}
+
+
+@dag(
+    schedule=hooks.schedule(),
+    start_date=datetime(2020, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={
+        "retries": 2,
+        "retry_delay": hooks.retry_delay(),
+        "retry_policy": hooks.ByErrorType(),
+        "execution_timeout": hooks.task_timeout(),
+    },
+    doc_md=__doc__,
+    tags=["contacts"],
+)
+def contact_sync() -> None:
+    """Wire the tasks of one run."""
+
+    @task
+    def plan_run() -> list[str]:
+        from sync_lib import pipeline
+
+        with hooks.edges() as edges:
+            plan = pipeline.plan_run(edges, hooks.run_request())
+        hooks.hand_on("tasks", plan.tasks)
+        return plan.companies
+
+    # Airflow maps over what a task returned, and over nothing else; this runs beside the extract and costs no time.
+    @task
+    def list_profiles(tasks: list[str]) -> list[str]:
+        return tasks
+
+    @task(map_index_template="{{ company }}")
+    def extract_business_central(company: str) -> None:
+        from sync_lib import pipeline
+
+        with hooks.edges() as edges:
+            pipeline.extract_business_central(edges, hooks.this_run(), company)
+
+    # A company that could not be read fails its own profiles, inside; it must not keep the others from running.
+    @task(map_index_template="{{ mailbox }}", trigger_rule="all_done")
+    def sync_profile(key: str) -> None:
+        from sync_lib import pipeline
+
+        with hooks.edges() as edges:
+            pipeline.sync_profile(edges, hooks.this_run(), key, hooks.show_mailbox)
+
+    # The only outlets: an outlet on a mapped task would make one event for each profile.
+    @task(trigger_rule="all_done", retries=0, outlets=[BUSINESS_CENTRAL, OUTLOOK])
+    def report(outlet_events=None) -> None:  # type: ignore[no-untyped-def]
+        from sync_lib import pipeline
+
+        with hooks.edges() as edges:
+            hooks.publish(pipeline.finish_run(edges, hooks.this_run()), outlet_events)
+
+    # The only leaf, so that its colour is the run's. `report` alone would be green with everything before it dead.
+    @task(trigger_rule="all_done", retries=0)
+    def verdict() -> None:
+        from sync_lib import pipeline
+
+        with hooks.edges() as edges:
+            hooks.raise_unless_good(pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states()))
+
+    plan = plan_run()
+    extracted = extract_business_central.expand(company=plan)
+    synced = sync_profile.expand(key=list_profiles(plan["tasks"]))
+    extracted >> synced >> report() >> verdict()
+
+
+contact_sync()

@@ -1,0 +1,481 @@
+"""Airflow's side of the sync: Connections become settings, the context becomes a request, errors become fail or retry.
+
+Airflow imports this module in every one of its processes, and so does each DAG file: the top imports nothing but
+Airflow's SDK. It logs no secret, and no message of its errors holds one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from airflow.sdk import (
+    Asset,
+    BaseHook,
+    MultipleCronTriggerTimetable,
+    RetryDecision,
+    RetryPolicy,
+    get_current_context,
+)
+
+if TYPE_CHECKING:
+    from sync_lib.pipeline import Check, Edges, RunReport, RunRequest, Verdict
+    from sync_lib.settings import BusinessCentralSettings, Certificate, GraphSettings, StagingSettings
+
+log = logging.getLogger(__name__)
+
+BUSINESS_CENTRAL = "business_central_default"
+MICROSOFT_GRAPH = "microsoft_graph_default"
+STAGING = "contact_sync_staging"
+
+SCHEDULE_VARIABLE = "CONTACT_SYNC_SCHEDULE"
+FULL_SCHEDULE_VARIABLE = "CONTACT_SYNC_FULL_SCHEDULE"
+TIMEZONE_VARIABLE = "CONTACT_SYNC_TIMEZONE"
+RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
+TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
+
+
+def schedule() -> MultipleCronTriggerTimetable | None:
+    """Return when the sync runs: the slots of the schedule and those of the full sync, or None for by hand only."""
+    crons = [cron for cron in (incremental_schedule(), full_schedule()) if cron]
+    return MultipleCronTriggerTimetable(*crons, timezone=timezone()) if crons else None
+
+
+def incremental_schedule() -> str:
+    """Return the cron expression of the regular runs, "" for none."""
+    return _cron(SCHEDULE_VARIABLE, "*/15 * * * *")
+
+
+def full_schedule() -> str:
+    """Return the cron expression of the slots whose scheduled run is a full sync, "" for none."""
+    return _cron(FULL_SCHEDULE_VARIABLE, "0 2 * * *")
+
+
+def timezone() -> str:
+    """Return the time zone that both schedules are read in."""
+    return os.environ.get(TIMEZONE_VARIABLE) or "UTC"
+
+
+def retry_delay() -> timedelta:
+    """Return the pause before a task's next try, where the service named none."""
+    return timedelta(seconds=float(os.environ.get(RETRY_DELAY_VARIABLE) or 15))
+
+
+def task_timeout() -> timedelta:
+    """Return how long one task may take; leases are shorter than this, and renewed."""
+    return timedelta(seconds=float(os.environ.get(TIMEOUT_VARIABLE) or 3600))
+
+
+def _cron(variable: str, default: str) -> str:
+    cron = os.environ.get(variable, default).strip()
+    return "" if cron.lower() == "none" else cron
+
+
+@contextmanager
+def edges() -> Iterator[Edges]:
+    """Yield the clients and the staging database that the three Connections name.
+
+    Raises:
+        ConfigError: A Connection is missing or incomplete; the message says which, and what to do.
+    """
+    from sync_lib import pipeline
+    from sync_lib.settings import SyncSettings
+
+    settings = SyncSettings.from_environment()
+    opened = pipeline.open_edges(business_central_settings(), graph_settings(), staging_settings(), settings)
+    with opened as ready:
+        yield ready
+
+
+def business_central_settings(connection_id: str = BUSINESS_CENTRAL) -> BusinessCentralSettings:
+    """Return how to reach Business Central, from an Airflow Connection.
+
+    Raises:
+        ConfigError: The Connection is missing or incomplete.
+    """
+    from sync_lib.settings import BUSINESS_CENTRAL_ROOT, BusinessCentralSettings
+
+    connection = _connection(connection_id, "business_central")
+    field_profile = _extra(connection, "field_profile") or "standard"
+    if field_profile not in ("standard", "extended"):
+        raise _incomplete(connection_id, "field_profile", "must be standard or extended")
+    return BusinessCentralSettings(
+        **_app_settings(connection, BUSINESS_CENTRAL_ROOT),
+        environment=_extra(connection, "environment") or "Production",
+        field_profile=field_profile,
+    )
+
+
+def graph_settings(connection_id: str = MICROSOFT_GRAPH) -> GraphSettings:
+    """Return how to reach Microsoft Graph, from an Airflow Connection.
+
+    Raises:
+        ConfigError: The Connection is missing or incomplete.
+    """
+    from sync_lib.settings import GRAPH_ROOT, GraphSettings
+
+    return GraphSettings(**_app_settings(_connection(connection_id, "microsoft_graph"), GRAPH_ROOT))
+
+
+def staging_settings(connection_id: str = STAGING) -> StagingSettings:
+    """Return the URL of the staging database, from an Airflow Connection.
+
+    Raises:
+        ConfigError: The Connection is missing or incomplete.
+    """
+    from sync_lib.settings import StagingSettings
+
+    connection = _connection(connection_id, "contact_sync_staging")
+    path = _extra(connection, "sqlite_path") or (
+        connection.schema if connection.conn_type == "sqlite" else ""
+    )
+    if path:
+        # A relative path would be another file in each of Airflow's processes.
+        if not path.startswith("/"):
+            raise _incomplete(connection_id, "sqlite_path", "must be an absolute path")
+        return StagingSettings(url=f"sqlite:///{path}")
+    if connection.conn_type not in ("contact_sync_staging", "postgres", "postgresql", "postgresql+psycopg"):
+        raise _incomplete(
+            connection_id, "type", f"is {connection.conn_type}, and must be PostgreSQL or a SQLite file"
+        )
+    return StagingSettings(url=_postgresql_url(connection))
+
+
+def _connection(connection_id: str, connection_type: str) -> Any:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from sync_lib.errors import ConfigError
+
+    try:
+        return BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException as error:
+        variable = f"AIRFLOW_CONN_{connection_id.upper()}"
+        raise ConfigError(
+            f"Airflow has no Connection {connection_id!r}. Make it under Admin > Connections with the type "
+            f"{connection_type!r}, or set the environment variable {variable}."
+        ) from error
+
+
+def _app_settings(connection: Any, default_root: str) -> dict[str, Any]:
+    """Return what both services' settings share."""
+    from sync_lib.settings import AUTHORITY
+
+    connection_id = connection.conn_id
+    certificate = _certificate(connection)
+    if not connection.login:
+        raise _incomplete(connection_id, "login", "must hold the client id of the app registration")
+    if not _extra(connection, "tenant_id"):
+        raise _incomplete(connection_id, "tenant_id", "must hold the directory (tenant) id")
+    if not connection.password and certificate is None:
+        raise _incomplete(
+            connection_id, "password", "must hold the client secret, unless there is a certificate"
+        )
+    return {
+        "root": _root(connection, default_root),
+        "tenant_id": _extra(connection, "tenant_id"),
+        "client_id": connection.login,
+        "client_secret": None if certificate else connection.password,
+        "certificate": certificate,
+        "authority": (_extra(connection, "authority") or AUTHORITY).rstrip("/"),
+    }
+
+
+def _root(connection: Any, default: str) -> str:
+    """Return the API root, put together again where the Connection was given as a URI."""
+    host = connection.host or ""
+    if not host:
+        return default
+    if "://" not in host:
+        scheme = _extra(connection, "scheme") or "https"
+        port = f":{connection.port}" if connection.port else ""
+        path = f"/{connection.schema}" if connection.schema else ""
+        host = f"{scheme}://{host}{port}{path}"
+    return host.rstrip("/")
+
+
+def _certificate(connection: Any) -> Certificate | None:
+    from sync_lib.settings import Certificate
+
+    public, private = _extra(connection, "certificate"), _extra(connection, "private_key")
+    if not public and not private:
+        return None
+    if not public or not private:
+        missing = "private_key" if public else "certificate"
+        raise _incomplete(connection.conn_id, missing, "belongs to a certificate: set both, in PEM form")
+    if "PRIVATE KEY" in public:
+        # Airflow's UI shows this field to everyone who may read Connections.
+        raise _incomplete(connection.conn_id, "certificate", "holds a private key: move it to private_key")
+    return Certificate(
+        private_key=_pem(private),
+        public_certificate=_pem(public),
+        passphrase=_extra(connection, "passphrase") or None,
+    )
+
+
+def _pem(text: str) -> str:
+    r"""Return a PEM text with its line ends, which one-line inputs and ``\n`` in JSON or .env files lose."""
+    text = text.replace("\\n", "\n").strip()
+    blocks = re.findall(r"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", text, flags=re.DOTALL)
+    if not blocks or ":" in text:
+        return (
+            text  # An encrypted key in the old form has headers; a file path or nonsense is msal's to refuse.
+        )
+    wrapped = []
+    for label, body in blocks:
+        body = re.sub(r"\s", "", body)
+        lines = "\n".join(body[start : start + 64] for start in range(0, len(body), 64))
+        wrapped.append(f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
+    return "".join(wrapped)
+
+
+def _postgresql_url(connection: Any) -> str:
+    from sqlalchemy import URL
+
+    query = {key: str(value) for key, value in connection.extra_dejson.items() if value not in ("", None)}
+    if not connection.host and "host" not in query:
+        raise _incomplete(connection.conn_id, "host", "must name a PostgreSQL server, or sqlite_path a file")
+    url = URL.create(
+        # Without its name SQLAlchemy would choose the driver by its own version.
+        "postgresql+psycopg",
+        username=connection.login or None,
+        password=connection.password or None,
+        host=connection.host or None,
+        port=connection.port,
+        database=connection.schema or None,
+        query=query,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def _extra(connection: Any, name: str) -> str:
+    value = connection.extra_dejson.get(name)
+    return str(value).strip() if value is not None else ""
+
+
+def _incomplete(connection_id: str, field: str, what: str) -> Exception:
+    from sync_lib.errors import ConfigError
+
+    return ConfigError(
+        f"Connection {connection_id!r}: {field} {what}. Mend it under Admin > Connections, or in the "
+        f"environment variable AIRFLOW_CONN_{connection_id.upper()} where that is set."
+    )
+
+
+def is_full_slot(moment: datetime) -> bool:
+    """Tell whether a scheduled run of this moment is the full sync."""
+    from zoneinfo import ZoneInfo
+
+    from croniter import croniter
+
+    cron = full_schedule()
+    return bool(cron) and bool(croniter.match(cron, moment.astimezone(ZoneInfo(timezone()))))
+
+
+def this_run() -> str:
+    """Return the id of the DAG run that the calling task belongs to."""
+    return str(get_current_context()["dag_run"].run_id)
+
+
+def run_request() -> RunRequest:
+    """Return what this DAG run was asked to do.
+
+    Raises:
+        ConfigError: A parameter has a value that the form would have refused.
+    """
+    from sync_lib.pipeline import RunRequest
+
+    context = get_current_context()
+    dag_run, params = context["dag_run"], context["params"]
+    run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    full = run_type == "backfill" or (run_type == "scheduled" and is_full_slot(dag_run.run_after))
+    return RunRequest(
+        run_id=dag_run.run_id,
+        mode="full" if full else params["mode"],
+        profiles=list(params["profiles"] or []),
+        dry_run=params["dry_run"],
+        run_type=run_type,
+        run_after=dag_run.run_after,
+        requested_at=_made_at(context["ti"].id),
+    )
+
+
+def hand_on(key: str, value: list[str]) -> None:
+    """Leave a second result for the tasks behind this one."""
+    get_current_context()["ti"].xcom_push(key, value)
+
+
+def show_company(company: str) -> None:
+    """Put the company's name in the place of the map index in Airflow's UI."""
+    get_current_context()["company"] = company  # type: ignore[typeddict-unknown-key]
+
+
+def show_mailbox(mailbox: str) -> None:
+    """Put the mailbox in the place of the map index in Airflow's UI."""
+    get_current_context()["mailbox"] = mailbox  # type: ignore[typeddict-unknown-key]
+
+
+def task_states() -> dict[str, str]:
+    """Return the state of each task instance of this run, by task id and map index (``sync_profile_3``)."""
+    ti = get_current_context()["ti"]
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])
+    return {task: str(state or "") for task, state in states.get(ti.run_id, {}).items()}
+
+
+def publish(report: RunReport, outlet_events: Any) -> None:
+    """Log the table of profiles, and hand the counts to the assets' events.
+
+    Raises:
+        AirflowSkipException: The run did nothing, so nothing happened to the assets either.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    for line in report.lines():
+        log.info("%s", line)
+    if report.skip_reason:
+        raise AirflowSkipException(report.skip_reason)
+    for name, extra in report.events.items():
+        outlet_events[Asset(name)].extra = extra
+
+
+def raise_unless_good(verdict: Verdict) -> None:
+    """Log the verdict, and raise it when the run is to be red.
+
+    Raises:
+        FatalError: The run failed; the message says which profiles or companies, and where to look.
+    """
+    from sync_lib.errors import FatalError
+
+    if not verdict.ok:
+        raise FatalError(verdict.message)
+    log.info("%s", verdict.message)
+
+
+def raise_unless_all_ok(checks: Iterable[Check]) -> None:
+    """Log one line per check, and raise when one found something wrong.
+
+    Raises:
+        ConfigError: At least one check failed; the log above it says which, and the remedy.
+    """
+    from sync_lib.errors import ConfigError
+
+    wrong = 0
+    for check in checks:
+        if check.ok:
+            log.info("ok     %s: %s", check.name, check.detail)
+        else:
+            wrong += 1
+            log.error("WRONG  %s: %s %s", check.name, check.detail, check.remedy)
+    if wrong:
+        raise ConfigError(f"{wrong} check(s) found something wrong: see the lines above that say WRONG.")
+
+
+def _made_at(task_instance_id: Any) -> datetime:
+    """Return when a task instance was made, which is when its run was: Airflow's ids are UUIDs of version 7.
+
+    A task sees neither the id of its backfill nor when that was created; this is a few milliseconds after it.
+    """
+    return datetime.fromtimestamp((UUID(str(task_instance_id)).int >> 80) / 1000, tz=UTC)
+
+
+class ByErrorType(RetryPolicy):
+    """Retries what may pass by itself, as late as the service asks; fails at once where a person must act."""
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,  # noqa: ARG002 - Airflow passes all of these by name.
+        max_tries: int,  # noqa: ARG002
+        context: Any = None,  # noqa: ARG002
+    ) -> RetryDecision:
+        """Return what Airflow should do after this error; it cannot go beyond the task's ``retries``."""
+        from sync_lib.errors import AccessDeniedError, FatalError, ProfileError, TransientError
+
+        kind = type(exception).__name__
+        if isinstance(exception, FatalError | ProfileError | AccessDeniedError):
+            return RetryDecision.fail(reason=f"{kind}: a person must act")
+        if isinstance(exception, TransientError):
+            wait = exception.retry_after
+            delay = None if wait is None else timedelta(seconds=wait)
+            return RetryDecision.retry(delay=delay, reason=f"{kind}: may pass by itself")
+        return RetryDecision.default()
+
+    def serialize(self) -> dict[str, Any]:
+        """Return nothing: the policy has no settings."""
+        return {}
+
+
+class _CheckedHook(BaseHook):
+    """A connection type whose *Test connection* button asks the service itself."""
+
+    def __init__(self, connection_id: str | None = None, **connection_id_by_name: str) -> None:
+        super().__init__()
+        named = connection_id_by_name.get(self.conn_name_attr)
+        self.connection_id = connection_id or named or self.default_conn_name
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Return whether the service answers to these settings, and what it said."""
+        from sync_lib.errors import SyncError
+
+        try:
+            return True, self.check()
+        except SyncError as error:
+            return False, str(error)
+
+    def check(self) -> str:
+        """Return what was found, in one sentence.
+
+        Raises:
+            SyncError: The settings are incomplete, or the service refuses them.
+        """
+        raise NotImplementedError
+
+
+class BusinessCentralHook(_CheckedHook):
+    """Connection type ``business_central``."""
+
+    conn_name_attr = "business_central_conn_id"
+    default_conn_name = BUSINESS_CENTRAL
+    conn_type = "business_central"
+    hook_name = "Business Central"
+
+    def check(self) -> str:
+        """Return how many companies the app sees."""
+        from sync_lib import pipeline
+
+        return pipeline.check_business_central(business_central_settings(self.connection_id))
+
+
+class MicrosoftGraphHook(_CheckedHook):
+    """Connection type ``microsoft_graph``."""
+
+    conn_name_attr = "microsoft_graph_conn_id"
+    default_conn_name = MICROSOFT_GRAPH
+    conn_type = "microsoft_graph"
+    hook_name = "Microsoft Graph"
+
+    def check(self) -> str:
+        """Return which permissions the app's token carries."""
+        from sync_lib import pipeline
+
+        return pipeline.check_graph(graph_settings(self.connection_id))
+
+
+class StagingHook(_CheckedHook):
+    """Connection type ``contact_sync_staging``."""
+
+    conn_name_attr = "contact_sync_staging_conn_id"
+    default_conn_name = STAGING
+    conn_type = "contact_sync_staging"
+    hook_name = "Contact sync staging database"
+
+    def check(self) -> str:
+        """Return which database answers."""
+        from sync_lib import pipeline
+
+        return pipeline.check_staging(staging_settings(self.connection_id))
