@@ -235,22 +235,18 @@ def _pem(text: str) -> str:
 
 
 def _postgresql_url(connection: Any) -> str:
-    from sqlalchemy import URL
+    from urllib.parse import quote, urlencode
 
     query = {key: str(value) for key, value in connection.extra_dejson.items() if value not in ("", None)}
     if not connection.host and "host" not in query:
         raise _incomplete(connection.conn_id, "host", "must name a PostgreSQL server, or sqlite_path a file")
-    url = URL.create(
-        # Without its name SQLAlchemy would choose the driver by its own version.
-        "postgresql+psycopg",
-        username=connection.login or None,
-        password=connection.password or None,
-        host=connection.host or None,
-        port=connection.port,
-        database=connection.schema or None,
-        query=query,
-    )
-    return url.render_as_string(hide_password=False)
+    password = f":{quote(connection.password, safe='')}" if connection.password else ""
+    user = f"{quote(connection.login, safe='')}{password}@" if connection.login else ""
+    port = f":{connection.port}" if connection.port else ""
+    path = f"/{quote(connection.schema or '', safe='')}"
+    # With the driver's name, since what a bare postgresql:// means differs between versions of SQLAlchemy.
+    url = f"postgresql+psycopg://{user}{connection.host or ''}{port}{path}"
+    return f"{url}?{urlencode(query)}" if query else url
 
 
 def _extra(connection: Any, name: str) -> str:
