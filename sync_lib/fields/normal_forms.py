@@ -1,0 +1,144 @@
+"""Normal forms: when two written values are the same value (rules 6), and the fingerprint of a contact.
+
+A normal form is for comparing only, never for writing. "" means blank, and no text makes a form fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+
+from email_validator import EmailNotValidError, validate_email
+
+from sync_lib.fields.countries import Countries
+from sync_lib.fields.phones import phone_form
+from sync_lib.fields.table import FIELD_MAPS
+from sync_lib.fields.texts import clean_line, clean_lines, fold_case
+from sync_lib.model import Direction, Fields, Lookups
+
+#: Part of every fingerprint. Raise it with every change of a normal form, of the order of ``FIELD_MAPS``, or of a
+#: library's data that matters: stored written forms are then normalised again, and nothing is read as an edit.
+NORMALISER_VERSION = 1
+
+_SEPARATOR = "\x1f"  # No normal form holds it: control characters are dropped.
+
+
+class Normaliser:
+    """Normal forms as one company and language see them. Cheap to build; keeps what it has seen."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._region = lookups.region.strip().upper()
+        self._countries = _countries(lookups.language, tuple(sorted(lookups.countries.items())))
+        forms: dict[str, Callable[[str], str]] = {
+            "text": clean_line,
+            "lines": lines_form,
+            "email": email_key,
+            "phone": lambda text: phone_form(text, self._region),
+            "country": self._countries.form,
+            "post_code": post_code_form,
+        }
+        self._forms = {row.name: forms[row.form] for row in FIELD_MAPS}
+        self._diffed = tuple(
+            (row.name, forms[row.form]) for row in FIELD_MAPS if row.direction is Direction.BOTH
+        )
+
+    def normal(self, field: str, written: str) -> str:
+        """Return the normal form of a mapped field's written value.
+
+        Raises:
+            KeyError: ``field`` is not a mapped field.
+        """
+        form = self._forms[field]
+        return form(written) if written else ""
+
+    def fingerprint(self, fields: Fields) -> int:
+        """Return a signed 64-bit digest of all compared fields; equal fingerprints mean that no write is needed.
+
+        A missing key counts as blank, so both field profiles share one order of fields. The same on every machine
+        for one ``NORMALISER_VERSION``.
+        """
+        get = fields.get
+        forms = [form(text) if (text := get(name)) else "" for name, form in self._diffed]
+        digest = blake2b(_SEPARATOR.join(forms).encode(), digest_size=8, person=_PERSON).digest()
+        return int.from_bytes(digest, "big", signed=True)
+
+
+_PERSON = f"fields {NORMALISER_VERSION}".encode()
+
+
+@lru_cache(maxsize=64)
+def _countries(language: str, table: tuple[tuple[str, str], ...]) -> Countries:
+    return Countries(dict(table), language)
+
+
+def lines_form(text: str) -> str:
+    """Return the lines of a street: each trimmed, blank ones dropped, joined by a line feed."""
+    return "\n".join(clean_lines(text))
+
+
+def post_code_form(text: str) -> str:
+    """Return a post code in upper case and without spaces, as BC's own Code fields compare, and then some."""
+    return clean_line("".join(clean_line(text).upper().split()))
+
+
+def email_key(text: str) -> str:
+    """Return the first address of a ``;`` list, folded: what two contacts are matched by (rules 2.2)."""
+    return fold_case(first_address(text))
+
+
+def first_address(text: str) -> str:
+    """Return the first address of a ``;`` list as typed; BC accepts several in its field E-Mail."""
+    line = clean_line(text)
+    if ";" not in line:
+        return line
+    return next((address for part in line.split(";") if (address := part.strip())), "")
+
+
+@lru_cache(maxsize=1 << 16)
+def email_problem(text: str) -> str | None:
+    """Return ``email_missing`` or ``email_invalid`` for the first address of ``text``, or None when it will do.
+
+    Syntax only, no DNS. Reserved domains such as ``.example`` pass: they are no worse than a typing error.
+    """
+    address = first_address(text)
+    if not address:
+        return "email_missing"
+    if len(address) <= _SURELY_SHORT and _PLAIN_ADDRESS.match(address):
+        return None
+    return None if _is_valid(address) else "email_invalid"
+
+
+# Valid without asking the library, which takes ten times as long; a property test holds that both agree.
+_PLAIN_ADDRESS = re.compile(
+    r"[A-Za-z0-9_]+(?:[.+-][A-Za-z0-9_]+)*@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}\Z"
+)
+_SURELY_SHORT = 63  # Then no part of the address can exceed its own limit.
+
+
+def _is_valid(address: str) -> bool:
+    try:
+        # The library's own idea of a deliverable domain refuses .example, .test and .local.
+        valid = validate_email(
+            address, check_deliverability=False, globally_deliverable=False, allow_quoted_local=True
+        )
+    except EmailNotValidError:
+        return False
+    top = valid.domain.rpartition(".")[2]
+    return top != valid.domain and not top.isdigit()
+
+
+def country_name(code: str, language: str, countries: Mapping[str, str]) -> str:
+    """Return the country's name in ``language`` for a code of BC's table ``countries`` (code -> display name)."""
+    return _countries(language, tuple(sorted(countries.items()))).name(code) if code else ""
+
+
+def country_code(text: str, language: str, countries: Mapping[str, str]) -> str:
+    """Return BC's code for a country's code or name, or "" where BC's table has none."""
+    return _countries(language, tuple(sorted(countries.items()))).code(text)
+
+
+def company_key(name: str) -> str:
+    """Return the key under which ``Lookups.companies`` holds a company contact's name."""
+    return fold_case(clean_line(name))

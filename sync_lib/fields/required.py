@@ -1,0 +1,35 @@
+"""Required fields (rules 3): what a contact must have before it travels, as a reason or None."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sync_lib.fields.normal_forms import email_problem
+from sync_lib.fields.texts import clean_line
+from sync_lib.model import Fields
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def to_outlook_problem(name: str, email: str) -> str | None:
+    """Return why a person of BC can't go to Outlook: ``name_missing``, ``email_missing``, ``email_invalid`` or None.
+
+    That the contact is a person, and not blocked, is the scope's business, not a reason to report.
+    """
+    return email_problem(email) if clean_line(name) else "name_missing"
+
+
+def to_business_central_problem(fields: Fields) -> str | None:
+    """Return why an Outlook contact can't go to BC: ``name_missing``, ``email_missing``, ``email_invalid`` or None.
+
+    ``mapping.from_outlook`` puts a name together from given name and surname where the display name is blank.
+    """
+    return to_outlook_problem(fields.get("name", ""), fields.get("email", ""))
+
+
+def problems(names: pd.Series[str], emails: pd.Series[str]) -> pd.Series[str]:
+    """Return the reason per row of two aligned columns, "" where nothing is missing. Names and e-mails as text."""
+    # The rows of a company are re-read often and change seldom: ``email_problem`` keeps what it has seen.
+    reasons = [to_outlook_problem(name, email) or "" for name, email in zip(names, emails, strict=True)]
+    return names.__class__(reasons, index=names.index, dtype="str")

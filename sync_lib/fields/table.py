@@ -1,0 +1,93 @@
+"""The mapping as data (rules 6): one row per field that both sides know, nothing computed.
+
+Sources: BC columns and lengths from ``columns.py``; Outlook properties from Microsoft Graph's ``contact`` resource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sync_lib.model import Direction
+
+NormalForm = Literal["text", "lines", "email", "phone", "country", "post_code"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """One mapped field.
+
+    Attributes:
+        name: Canonical name, key of ``Fields``.
+        bc_columns: Columns of ``BC_COLUMNS`` that hold it, in order; several for the lines of the street.
+        outlook_property: Property of Graph's contact; ``a.b`` inside an address, ``a[0]`` a slot of an array.
+        direction: Which way it travels.
+        form: How two values are compared.
+        lengths: BC's limit per column, in characters.
+        extended: True when only the ``extended`` field profile carries it.
+    """
+
+    name: str
+    bc_columns: tuple[str, ...]
+    outlook_property: str
+    direction: Direction
+    form: NormalForm
+    lengths: tuple[int, ...]
+    extended: bool = False
+
+
+def _row(
+    name: str, outlook_property: str, form: NormalForm, length: int, *, extended: bool = False
+) -> FieldMap:
+    return FieldMap(name, (name,), outlook_property, Direction.BOTH, form, (length,), extended)
+
+
+#: The order is the order of the fingerprint: changing it takes a new ``NORMALISER_VERSION``.
+#: The name parts of the ``standard`` field profile are no rows: they are split from ``name`` (``names.split_name``),
+#: travel to Outlook only and are never compared.
+FIELD_MAPS: tuple[FieldMap, ...] = (
+    _row("name", "displayName", "text", 100),
+    _row("email", "emailAddresses[0]", "email", 80),
+    _row("job_title", "jobTitle", "text", 30),
+    _row("company_name", "companyName", "text", 100),
+    _row("phone", "businessPhones[0]", "phone", 30),
+    _row("mobile_phone", "mobilePhone", "phone", 30),
+    _row("home_page", "businessHomePage", "text", 255),
+    FieldMap("street", ("address", "address2"), "businessAddress.street", Direction.BOTH, "lines", (100, 50)),
+    _row("city", "businessAddress.city", "text", 30),
+    _row("county", "businessAddress.state", "text", 30),
+    _row("post_code", "businessAddress.postalCode", "post_code", 20),
+    _row("country", "businessAddress.countryOrRegion", "country", 10),
+    _row("first_name", "givenName", "text", 30, extended=True),
+    _row("middle_name", "middleName", "text", 30, extended=True),
+    _row("surname", "surname", "text", 30, extended=True),
+    _row("initials", "initials", "text", 30, extended=True),
+    _row("email2", "emailAddresses[1..2]", "email", 80, extended=True),
+)
+
+#: What a read of Outlook contacts selects, and what ``mapping.from_outlook`` understands.
+OUTLOOK_PROPERTIES: tuple[str, ...] = (
+    "displayName",
+    "givenName",
+    "middleName",
+    "surname",
+    "initials",
+    "emailAddresses",
+    "jobTitle",
+    "companyName",
+    "businessPhones",
+    "mobilePhone",
+    "businessHomePage",
+    "businessAddress",
+    "categories",
+)
+
+
+def mapped_fields(field_profile: str) -> tuple[FieldMap, ...]:
+    """Return the rows that a field profile (``standard`` or ``extended``) maps, in fixed order."""
+    return tuple(row for row in FIELD_MAPS if field_profile == "extended" or not row.extended)
+
+
+def diffed_fields(field_profile: str) -> tuple[str, ...]:
+    """Return the names of the two-way fields of a field profile: those that the diff compares."""
+    return tuple(row.name for row in mapped_fields(field_profile) if row.direction is Direction.BOTH)
