@@ -1,0 +1,197 @@
+"""Tokens from Entra ID for one API, by client secret or certificate, through msal.
+
+Nothing happens at import or construction beyond checking settings: msal fetches a discovery document as soon as
+its application object is made, so that is left to the first ``token()``. No secret and no token reaches a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msal
+import orjson
+import requests
+
+from sync_lib.clients.pacing import retry_after
+from sync_lib.clients.rest import check_root, word
+from sync_lib.errors import AuthError, ConfigError, ServiceError, SyncError, ThrottledError
+from sync_lib.settings import AppSettings
+
+GRAPH_SCOPE = "https://graph.microsoft.com/.default"
+BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
+
+_REMEDIES = {
+    "invalid_client": "Check the client secret (its value, not its id, and its end date) or the certificate.",
+    "unauthorized_client": "Check the client id, and that the app registration belongs to this tenant.",
+    "invalid_scope": "The app registration does not know this API: add its application permissions.",
+    "invalid_request": "Check the tenant id of the connection.",
+    "invalid_tenant": "Check the tenant id of the connection.",
+    "invalid_grant": "Grant admin consent to the app registration.",
+    "access_denied": "A policy of the tenant (Conditional Access) blocks this app: ask its administrator.",
+}
+_OTHER_REMEDY = "Check tenant id, client id and secret of the connection."
+
+
+class TokenSource:
+    """Tokens of one app registration for one scope; safe to share between threads.
+
+    Ask ``token()`` before each request: msal answers from memory until five minutes before the token ends
+    (https://learn.microsoft.com/entra/msal/python/), so long tasks never run into an expired one.
+    """
+
+    def __init__(self, settings: AppSettings, scope: str, *, timeout: float = 30) -> None:
+        self._settings = settings
+        self._scope = scope
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._app: Any = None
+        check_root(settings.authority, "authority")
+        self._credential = _credential_of(settings)
+
+    def token(self) -> str:
+        """Return a valid token.
+
+        Raises:
+            AuthError: Entra ID refuses the app; the message says what to check.
+            ServiceError: Entra ID is out of reach or overloaded.
+            ConfigError: The certificate cannot be read.
+        """
+        with self._lock:
+            return self._acquire()
+
+    def renew(self) -> str:
+        """Return a new token after the API refused the last one.
+
+        Only a fresh msal application asks Entra again: the old one would answer from memory.
+        """
+        with self._lock:
+            self._app = None
+            return self._acquire()
+
+    def _acquire(self) -> str:
+        answer = self._ask()
+        if isinstance(answer, SyncError):
+            # Raised here, outside the handler: msal's own error may quote what Entra said about the request.
+            self._app = None
+            raise answer
+        return answer
+
+    def _ask(self) -> str | SyncError:
+        try:
+            if self._app is None:
+                self._app = _msal_app(self._settings, self._credential, self._timeout)
+            answer = self._app.acquire_token_for_client([self._scope])
+        except SyncError as error:
+            return error
+        except requests.RequestException as error:
+            return ServiceError(f"Entra ID is out of reach ({type(error).__name__}).")
+        except (ValueError, TypeError) as error:
+            return self._unusable(error)
+        token = answer.get("access_token")
+        return str(token) if token else _refusal(answer)
+
+    def _unusable(self, error: Exception) -> SyncError:
+        # msal raises ValueError both for a tenant that Entra does not know and for a key that it cannot read.
+        if isinstance(self._credential, dict) and "authority" not in str(error):
+            return ConfigError(
+                f"The certificate of app {self._settings.client_id} cannot be read ({type(error).__name__}). "
+                "Give private key and certificate as PEM text, and the passphrase if the key has one."
+            )
+        return AuthError(
+            f"Entra ID does not know tenant {self._settings.tenant_id!r}. "
+            "Check tenant id and authority of the connection."
+        )
+
+
+def roles(token: str) -> list[str] | None:
+    """Return the application permissions that a token names, or None where it cannot be read.
+
+    For the self-test only: access tokens are opaque to clients, and nothing else may depend on their content
+    (https://learn.microsoft.com/entra/identity-platform/access-tokens).
+    """
+    try:
+        payload = token.split(".")[1]
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        found = claims.get("roles", [])
+    except (IndexError, ValueError, AttributeError):
+        return None
+    return [str(role) for role in found] if isinstance(found, list) else None
+
+
+def _credential_of(settings: AppSettings) -> str | dict[str, str]:
+    if certificate := settings.certificate:
+        credential = {
+            "private_key": certificate.private_key,
+            "public_certificate": certificate.public_certificate,
+        }
+        return credential | ({"passphrase": certificate.passphrase} if certificate.passphrase else {})
+    if not settings.client_secret:
+        raise ConfigError(f"App {settings.client_id!r} has neither client secret nor certificate.")
+    return settings.client_secret
+
+
+def _msal_app(settings: AppSettings, credential: str | dict[str, str], timeout: float) -> Any:
+    authority = f"{settings.authority.rstrip('/')}/{settings.tenant_id}"
+    plain_host = urlsplit(authority).netloc if authority.startswith("http://") else ""
+    return msal.ConfidentialClientApplication(
+        settings.client_id,
+        client_credential=credential,
+        authority=authority.replace("http://", "https://", 1),
+        # Without this msal asks login.microsoftonline.com about every authority that is not Microsoft's own.
+        instance_discovery=False if plain_host else None,
+        http_client=_HttpClient(timeout, plain_host),
+    )
+
+
+class _HttpClient:
+    """What msal sends its requests with: time-outs always, and plain http for one loopback host.
+
+    msal insists on https addresses; for the sandbox they are rewritten here, below msal. The environment's
+    proxies and ``REQUESTS_CA_BUNDLE`` are honoured by ``requests`` itself.
+    """
+
+    def __init__(self, timeout: float, plain_host: str) -> None:
+        self._timeout = timeout
+        self._plain_host = plain_host
+        self._http = requests.Session()
+
+    def get(self, url: str, **options: Any) -> requests.Response:
+        return self._send("GET", url, options)
+
+    def post(self, url: str, **options: Any) -> requests.Response:
+        return self._send("POST", url, options)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _send(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
+        if self._plain_host and urlsplit(url).netloc == self._plain_host:
+            url = url.replace("https://", "http://", 1)
+        response = self._http.request(method, url, timeout=self._timeout, **options)
+        if response.status_code == requests.codes.too_many_requests or response.status_code >= 500:
+            # msal would replay this answer from memory for a while; our own waiting is the better one.
+            raise _overloaded(response.status_code, response.headers)
+        return response
+
+
+def _overloaded(status: int, headers: Mapping[str, str]) -> ServiceError:
+    kind = ThrottledError if status == requests.codes.too_many_requests else ServiceError
+    return kind(f"Entra ID answers {status}.", retry_after=retry_after(headers), status=status)
+
+
+def _refusal(answer: Mapping[str, Any]) -> AuthError:
+    # Branch on ``error`` only: the numbers change (learn.microsoft.com/entra/identity-platform/reference-error-codes).
+    error = word(answer.get("error")) or "no token"
+    numbers = [f"AADSTS{number}" for number in answer.get("error_codes") or [] if isinstance(number, int)]
+    correlation = word(answer.get("correlation_id"))
+    details = ", ".join(filter(None, [*numbers, correlation and f"correlation id {correlation}"]))
+    remedy = _REMEDIES.get(error, _OTHER_REMEDY)
+    return AuthError(
+        f"Entra ID gives no token: {error}{f' ({details})' if details else ''}. {remedy}",
+        code=error,
+        request_id=correlation,
+    )

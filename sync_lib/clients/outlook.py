@@ -1,0 +1,537 @@
+"""Contacts and contact folders of Outlook mailboxes, through Microsoft Graph v1.0.
+
+Every request, every page and every part of a batch asks for immutable ids: the default ids change when an item
+moves (https://learn.microsoft.com/graph/outlook-immutable-id). Calls to one mailbox go one at a time and within
+its documented limit (https://learn.microsoft.com/graph/throttling-limits#outlook-service-limits).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from sync_lib.clients.batch import BatchSender, Part
+from sync_lib.clients.pacing import WindowPacer
+from sync_lib.clients.rest import Answer, ApiSession, is_unknown, to_literal, to_query, to_stamp
+from sync_lib.errors import (
+    AccessDeniedError,
+    ApiError,
+    AuthError,
+    ConflictError,
+    MalformedAnswerError,
+    NotFoundError,
+    RejectedError,
+    ServiceError,
+    ThrottledError,
+)
+from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, WriteResult
+
+#: One namespace and two names for ever: Exchange counts distinct named properties per mailbox, and a second
+#: spelling would be a second property.
+NAMESPACE = "{0f2d8a64-5c1b-4e0e-9c53-7a3b6e1d94c8}"
+BC_KEY_ID = f"String {NAMESPACE} Name BcContactKey"
+MARKER_ID = f"String {NAMESPACE} Name ContactSyncFolder"
+
+#: The properties of a contact that the sync maps, in Graph's spelling; no others are asked for.
+CONTACT_PROPERTIES = (
+    "displayName",
+    "givenName",
+    "middleName",
+    "surname",
+    "initials",
+    "companyName",
+    "jobTitle",
+    "emailAddresses",
+    "businessPhones",
+    "mobilePhone",
+    "businessHomePage",
+    "businessAddress",
+    "categories",
+)
+
+BATCH_SIZE = 20
+_SELECT = ",".join(("id", "parentFolderId", "createdDateTime", "lastModifiedDateTime", *CONTACT_PROPERTIES))
+_IMMUTABLE = 'IdType="ImmutableId"'
+_PREFER = {"Prefer": _IMMUTABLE}
+_LIST_PAGE = 999
+#: Contacts delta pages hold at most 200 items, whatever is asked.
+_DELTA_PAGE = 200
+_FOLDER_PAGE = 100
+_DEEPEST_FOLDER = 20
+_MARKER_ATTEMPTS = 3
+
+#: A 404 with one of these is about the item or folder; any other one is about the mailbox, the user, or a proxy.
+_GONE = frozenset({"erroritemnotfound", "errorfoldernotfound", "errorsyncfoldernotfound"})
+
+
+class OutlookClient:
+    """Reads and writes contacts of any mailbox that the app may reach.
+
+    ``user`` is the Graph user id, or a user principal name. One task works on one mailbox at a time; its calls go
+    one after the other, so that at most one batch (four operations at once in Outlook) is in flight.
+    """
+
+    def __init__(
+        self,
+        session: ApiSession,
+        *,
+        window_operations: int = 10_000,
+        window: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._session = session
+        self._new_pacer: Callable[[], WindowPacer] = lambda: WindowPacer(
+            window_operations, window, clock=clock, sleep=sleep
+        )
+        self._lock = threading.Lock()
+        self._pacers: dict[str, WindowPacer] = {}
+        self._senders: dict[str, BatchSender] = {}
+
+    def fetch_user_id(self, mailbox: str) -> str:
+        """Return the Graph user id of a user principal name.
+
+        Raises:
+            NotFoundError: The tenant has no such user. Having a user does not mean having a mailbox: that shows at
+                the first call on its folders, with code ``MailboxNotEnabledForRESTAPI`` for example.
+        """
+        answer = self._session.request(
+            "GET", f"/users/{_segment(mailbox)}", params={"$select": "id"}, headers=_PREFER
+        )
+        return _text_of(answer.body, "id", "user")
+
+    def fetch_folder(self, user: str, folder_id: str) -> Folder:
+        """Return a contact folder with its marker; also one that lies in Deleted Items may answer."""
+        answer = self._get(user, _folder_path(user, folder_id), {"$expand": _expand(MARKER_ID)})
+        return _to_folder(answer.body)
+
+    def iter_folders(self, user: str) -> Iterator[Folder]:
+        """Yield the folders below the default Contacts folder, which itself is not among them.
+
+        Graph leaves the default folder out (https://learn.microsoft.com/graph/known-issues).
+        """
+        pages = self._pages(
+            user, f"{_user_path(user)}/contactFolders", {"$expand": _expand(MARKER_ID)}, _FOLDER_PAGE
+        )
+        for page in pages:
+            yield from (_to_folder(record) for record in page["value"])
+
+    def fetch_default_folder(self, user: str) -> Folder:
+        """Return the default Contacts folder.
+
+        Its well-known name works but is not documented for contact folders, so where it is refused the folder's id
+        is taken from what lies in it.
+        """
+        try:
+            return self.fetch_folder(user, "Contacts")
+        except (NotFoundError, RejectedError) as error:
+            refusal = error
+        if isinstance(refusal, NotFoundError) and not _is_gone(refusal):
+            raise refusal
+        parent = self._parent_of_anything(user)
+        if not parent:
+            raise refusal
+        return self.fetch_folder(user, parent)
+
+    def is_deleted_folder(self, user: str, folder: Folder) -> bool:
+        """Return whether a folder that still answers lies in Deleted Items, directly or within another folder.
+
+        Graph names no such property, and asking for the folder ``deleteditems`` takes a permission on mail. What
+        is alive lies below the default Contacts folder, or beside it.
+        """
+        default = self.fetch_default_folder(user)
+        if folder.id == default.id or folder.parent_id == default.parent_id:
+            return False
+        parent = folder.parent_id
+        for _ in range(_DEEPEST_FOLDER):
+            if parent == default.id:
+                return False
+            try:
+                parent = self.fetch_folder(user, parent).parent_id
+            except NotFoundError as error:
+                if not _is_gone(error):
+                    raise
+                return True
+        return True
+
+    def create_folder(self, user: str, name: str, marker: str) -> Folder:
+        """Return a folder of that name below the default one: made now with our marker, or the one that has the name.
+
+        A folder that was there keeps its marker: look at ``marker`` before using it. After an unknown outcome the
+        folder is looked up, since a create that answered 5xx may have made it.
+        """
+        properties = [_property(MARKER_ID, marker)]
+        try:
+            return self._post_folder(
+                user, {"displayName": name, "singleValueExtendedProperties": properties}, marker
+            )
+        except RejectedError:
+            # Perhaps this service takes the property only on a folder that exists.
+            made = self._post_folder(user, {"displayName": name}, "")
+            if not made.marker:
+                self.write_marker(user, made.id, marker)
+            return replace(made, marker=made.marker or marker)
+
+    def rename_folder(self, user: str, folder_id: str, name: str) -> None:
+        """Give a folder another name; its id stays.
+
+        Raises:
+            ConflictError: Another folder beside it has that name.
+        """
+        self._session.request(
+            "PATCH",
+            _folder_path(user, folder_id),
+            json={"displayName": name},
+            headers=_PREFER,
+            repeat=True,
+            gate=self._pacer(user),
+        )
+
+    def write_marker(self, user: str, folder_id: str, value: str) -> str:
+        """Write our marker on a folder and return the one that stood there before, in one request.
+
+        Raises:
+            ServiceError: Unknown outcome: the new marker stands, or may stand, and what was before it is lost.
+                The caller must not take the old one for what it expected.
+        """
+        path = _folder_path(user, folder_id)
+        parts = [
+            Part("GET", f"{path}?{to_query({'$expand': _expand(MARKER_ID)})}", _PREFER),
+            Part(
+                "PATCH", path, _PREFER, {"singleValueExtendedProperties": [_property(MARKER_ID, value)]}, True
+            ),
+        ]
+        before: str | None = None
+        attempt = 0
+        while True:
+            attempt += 1
+            # Sending a lost batch again would read our own marker back as the one before.
+            read, write = self._send(user, parts, repeat_lost=False)
+            if before is None:
+                before = self._marker_before(user, folder_id, value, read)
+            if isinstance(write, Answer):
+                return before
+            if not is_unknown(write) or attempt == _MARKER_ATTEMPTS:
+                raise write
+
+    def fetch_delta(self, user: str, folder_id: str, delta_link: str | None) -> DeltaPage:
+        """Return one complete round of what changed in a folder since a link was given; all of it without a link.
+
+        An item may come several times in a round, in no order (https://learn.microsoft.com/graph/delta-query-overview):
+        its properties are put together, the last one of each wins, and a removal ends what came before it. "Removed"
+        also means moved away; immutable ids tell by a look-up. Our own writes come back.
+
+        Raises:
+            CursorExpiredError: The link, or one in mid-round, is of no use any more. Nothing of the round counts.
+            MalformedAnswerError: The round broke off without a new link.
+        """
+        found: dict[str, OutlookContact | None] = {}
+        link = ""
+        for page in self._delta_pages(user, folder_id, delta_link):
+            for record in page["value"]:
+                _take_delta_item(found, record)
+            link = page.get("@odata.deltaLink") or link
+        if not link:
+            raise _malformed("delta round", user)
+        return DeltaPage(
+            contacts=[contact for contact in found.values() if contact],
+            removed=[contact_id for contact_id, contact in found.items() if contact is None],
+            delta_link=self._session.own_link(link),
+        )
+
+    def iter_contacts(self, user: str, folder_id: str) -> Iterator[OutlookContact]:
+        """Yield every contact of a folder with its BC key.
+
+        Pages are counted by position, so an item that appears or goes while they are read shifts the rest: a
+        shifted item that comes twice is dropped here, but one may also be passed over. A list alone therefore
+        proves no absence: read a delta round beside it.
+        """
+        query = {"$select": _SELECT, "$expand": _expand(BC_KEY_ID)}
+        seen: set[str] = set()
+        for page in self._pages(user, f"{_folder_path(user, folder_id)}/contacts", query, _LIST_PAGE):
+            for record in page["value"]:
+                contact = to_contact(record, key_read=True)
+                if contact.id not in seen:
+                    seen.add(contact.id)
+                    yield contact
+
+    def fetch_contacts(self, user: str, ids: Sequence[str]) -> dict[str, OutlookContact | None]:
+        """Return contacts by id, wherever in the mailbox they lie, with their BC keys; None where there is none.
+
+        Raises:
+            NotFoundError: The mailbox, not the contact, is not there; that never counts as "contact gone".
+            ApiError: A part of the answer is missing or failed; nothing can be said about the others then.
+        """
+        query = to_query({"$select": _SELECT, "$expand": _expand(BC_KEY_ID)})
+        wanted = list(dict.fromkeys(ids))
+        answers = self._send(
+            user, [Part("GET", f"{_contact_path(user, one)}?{query}", _PREFER) for one in wanted]
+        )
+        return {one: _contact_or_none(answer) for one, answer in zip(wanted, answers, strict=True)}
+
+    def find_by_keys(self, user: str, folder_id: str, keys: Sequence[str]) -> dict[str, list[OutlookContact]]:
+        """Return, for each BC key, the contacts of a folder that carry it.
+
+        Graph compares values of extended properties without case
+        (https://learn.microsoft.com/graph/api/resources/extended-properties-overview); keys are compared exactly here.
+        """
+        wanted = list(dict.fromkeys(keys))
+        base = f"{_folder_path(user, folder_id)}/contacts"
+        answers = self._send(user, [Part("GET", f"{base}?{_key_query(key)}", _PREFER) for key in wanted])
+        return {
+            key: [contact for contact in self._matches(user, answer) if contact.bc_key == key]
+            for key, answer in zip(wanted, answers, strict=True)
+        }
+
+    def apply_writes(self, user: str, writes: Sequence[BatchWrite]) -> list[WriteResult]:
+        """Send up to 20 writes as one batch and return what each came to, in the order given.
+
+        Creates are sent again only when they were throttled, updates and deletes also when the outcome is unknown;
+        a delete whose repeat finds nothing has succeeded. A ``ServiceError`` other than ``ThrottledError`` means
+        unknown. After a repeat a ``VersionMismatchError`` may stem from our own write: read, then decide.
+
+        Raises:
+            AuthError, AccessDeniedError: The whole mailbox is closed to the app and nothing was written.
+        """
+        if len(writes) > BATCH_SIZE:
+            raise ValueError(f"a batch takes at most {BATCH_SIZE} writes")
+        answers = self._send(user, [_to_part(user, write) for write in writes])
+        results = [_to_result(write, answer) for write, answer in zip(writes, answers, strict=True)]
+        closed = [
+            result.error for result in results if isinstance(result.error, AuthError | AccessDeniedError)
+        ]
+        if closed and len(closed) == len(results):
+            raise closed[0]
+        return results
+
+    def _get(self, user: str, path: str, params: Mapping[str, str]) -> Answer:
+        return self._session.request("GET", path, params=params, headers=_PREFER, gate=self._pacer(user))
+
+    def _pages(
+        self, user: str, path: str, params: Mapping[str, str] | None, size: int
+    ) -> Iterator[dict[str, Any]]:
+        headers = {"Prefer": f"{_IMMUTABLE}, odata.maxpagesize={size}"}
+        return self._session.iter_pages(path, params, headers, gate=self._pacer(user))
+
+    def _delta_pages(self, user: str, folder_id: str, delta_link: str | None) -> Iterator[dict[str, Any]]:
+        if delta_link:
+            return self._pages(user, delta_link, None, _DELTA_PAGE)
+        path = f"{_folder_path(user, folder_id)}/contacts/delta"
+        return self._pages(user, path, {"$select": _SELECT}, _DELTA_PAGE)
+
+    def _send(self, user: str, parts: Sequence[Part], *, repeat_lost: bool = True) -> list[Answer | ApiError]:
+        pacer = self._pacer(user)
+        with self._lock:
+            sender = self._senders.get(user.lower())
+            if sender is None:
+                sender = BatchSender(self._session, "/$batch", most=BATCH_SIZE, headers=_PREFER, gate=pacer)
+                self._senders[user.lower()] = sender
+        return sender.send(parts, repeat_lost=repeat_lost)
+
+    def _pacer(self, user: str) -> WindowPacer:
+        with self._lock:
+            if user.lower() not in self._pacers:
+                self._pacers[user.lower()] = self._new_pacer()
+            return self._pacers[user.lower()]
+
+    def _matches(self, user: str, answer: Answer | ApiError) -> Iterator[OutlookContact]:
+        body = _body_or_raise(answer)
+        if not isinstance(body.get("value"), list):
+            raise _malformed("list", user)
+        yield from (to_contact(record, key_read=True) for record in body["value"])
+        if link := body.get("@odata.nextLink"):
+            for page in self._pages(user, self._session.own_link(link), None, _LIST_PAGE):
+                yield from (to_contact(record, key_read=True) for record in page["value"])
+
+    def _parent_of_anything(self, user: str) -> str:
+        for folder in self.iter_folders(user):
+            return folder.parent_id
+        query = {"$top": "1", "$select": "parentFolderId"}
+        body = self._get(user, f"{_user_path(user)}/contacts", query).body
+        return next((str(record.get("parentFolderId") or "") for record in body.get("value") or []), "")
+
+    def _post_folder(self, user: str, body: dict[str, Any], marker: str) -> Folder:
+        path = f"{_user_path(user)}/contactFolders"
+        try:
+            answer = self._session.request("POST", path, json=body, headers=_PREFER, gate=self._pacer(user))
+            # The answer to a write never shows extended properties, so the marker is filled in from what was sent.
+            return replace(_to_folder(answer.body), marker=marker)
+        except (ConflictError, ServiceError) as error:
+            found = (
+                None if isinstance(error, ThrottledError) else self._folder_named(user, body["displayName"])
+            )
+            if found is None:
+                raise
+            return found
+
+    def _folder_named(self, user: str, name: str) -> Folder | None:
+        # Exchange compares names of folders without case.
+        return next((one for one in self.iter_folders(user) if one.name.casefold() == name.casefold()), None)
+
+    def _marker_before(self, user: str, folder_id: str, value: str, read: Answer | ApiError) -> str:
+        if isinstance(read, Answer):
+            return _to_folder(read.body).marker
+        if not is_unknown(read):
+            raise read
+        before = self.fetch_folder(user, folder_id).marker
+        if before == value:
+            # The lost batch was carried out, and what it had read is lost with it.
+            raise read
+        return before
+
+
+def to_contact(record: object, *, key_read: bool = False) -> OutlookContact:
+    """Return a contact made of Graph's record, perhaps of a part of it; what was not sent stays out of ``record``.
+
+    Args:
+        record: As Graph sent it.
+        key_read: Whether the BC key was asked for, so that its absence means "has none".
+
+    Raises:
+        MalformedAnswerError: It has no id, or a time that is none.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str) or not record["id"]:
+        raise _malformed("contact", "")
+    try:
+        modified, created = (
+            to_stamp(record.get("lastModifiedDateTime")),
+            to_stamp(record.get("createdDateTime")),
+        )
+    except ValueError:
+        raise _malformed("contact", "") from None
+    return OutlookContact(
+        id=record["id"],
+        etag=str(record.get("@odata.etag") or ""),
+        last_modified=modified,
+        created=created,
+        parent_folder_id=str(record.get("parentFolderId") or ""),
+        bc_key=_property_of(record, BC_KEY_ID) if key_read else None,
+        record={name: record[name] for name in CONTACT_PROPERTIES if name in record},
+    )
+
+
+def _take_delta_item(found: dict[str, OutlookContact | None], record: object) -> None:
+    contact = to_contact(record)
+    assert isinstance(record, dict)
+    known = found.pop(contact.id, None)
+    if "@removed" in record:
+        found[contact.id] = None
+    elif known is None:
+        found[contact.id] = contact
+    else:
+        found[contact.id] = replace(
+            contact,
+            etag=contact.etag or known.etag,
+            last_modified=contact.last_modified or known.last_modified,
+            created=contact.created or known.created,
+            parent_folder_id=contact.parent_folder_id or known.parent_folder_id,
+            record={**known.record, **contact.record},
+        )
+
+
+def _to_folder(record: object) -> Folder:
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str) or not record["id"]:
+        raise _malformed("folder", "")
+    return Folder(
+        id=record["id"],
+        name=str(record.get("displayName") or ""),
+        parent_id=str(record.get("parentFolderId") or ""),
+        marker=_property_of(record, MARKER_ID),
+    )
+
+
+def _to_part(user: str, write: BatchWrite) -> Part:
+    headers = {**_PREFER, **({"If-Match": write.etag} if write.etag else {})}
+    if write.method == "POST":
+        return Part("POST", f"{_folder_path(user, write.folder_id)}/contacts", headers, write.body)
+    return Part(write.method, _contact_path(user, write.contact_id), headers, write.body)
+
+
+def _to_result(write: BatchWrite, answer: Answer | ApiError) -> WriteResult:
+    if isinstance(answer, ApiError):
+        return WriteResult(error=answer, request_id=answer.request_id)
+    if write.method == "DELETE":
+        return WriteResult(request_id=answer.request_id)
+    try:
+        contact = to_contact(answer.body)
+    except MalformedAnswerError as error:
+        return WriteResult(error=error, request_id=answer.request_id)
+    # The answer to a write never shows extended properties: the key is the one that was sent, or not known.
+    sent = write.body or {}
+    key = _property_of(sent, BC_KEY_ID) if sent.get("singleValueExtendedProperties") else None
+    contact = replace(contact, bc_key=key, parent_folder_id=contact.parent_folder_id or write.folder_id)
+    return WriteResult(contact=contact, request_id=answer.request_id)
+
+
+def _contact_or_none(answer: Answer | ApiError) -> OutlookContact | None:
+    if isinstance(answer, NotFoundError) and _is_gone(answer):
+        return None
+    return to_contact(_body_or_raise(answer), key_read=True)
+
+
+def _body_or_raise(answer: Answer | ApiError) -> dict[str, Any]:
+    if isinstance(answer, ApiError):
+        raise answer
+    return answer.body
+
+
+def _is_gone(error: NotFoundError) -> bool:
+    return error.code.lower() in _GONE
+
+
+def _property(property_id: str, value: str) -> dict[str, str]:
+    return {"id": property_id, "value": value}
+
+
+def _property_of(record: Mapping[str, Any], property_id: str) -> str:
+    # Services spell the GUID within the id in either case.
+    for one in record.get("singleValueExtendedProperties") or []:
+        if isinstance(one, dict) and str(one.get("id")).lower() == property_id.lower():
+            return str(one.get("value") or "")
+    return ""
+
+
+def _expand(property_id: str) -> str:
+    return f"singleValueExtendedProperties($filter=id eq {to_literal(property_id)})"
+
+
+def _key_query(key: str) -> str:
+    match = f"ep/id eq {to_literal(BC_KEY_ID)} and ep/value eq {to_literal(key)}"
+    return to_query(
+        {
+            "$filter": f"singleValueExtendedProperties/Any(ep: {match})",
+            "$select": _SELECT,
+            "$expand": _expand(BC_KEY_ID),
+        }
+    )
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="@")
+
+
+def _user_path(user: str) -> str:
+    return f"/users/{_segment(user)}"
+
+
+def _folder_path(user: str, folder_id: str) -> str:
+    return f"{_user_path(user)}/contactFolders/{_segment(folder_id)}"
+
+
+def _contact_path(user: str, contact_id: str) -> str:
+    return f"{_user_path(user)}/contacts/{_segment(contact_id)}"
+
+
+def _text_of(body: Mapping[str, Any], name: str, what: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise _malformed(what, "")
+    return value
+
+
+def _malformed(what: str, user: str) -> MalformedAnswerError:
+    return MalformedAnswerError(f"Graph sent a malformed {what}.", path=_user_path(user) if user else "")
