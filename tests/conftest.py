@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "CONTACT_SYNC_"))]:
     del os.environ[_name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="contact-sync-test-airflow-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

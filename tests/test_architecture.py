@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fields": {"errors", "model"},
     "match": {"errors", "model", "fields"},
     "diff": {"errors", "model", "fields", "match"},
-    "guard": {"errors", "model", "fields", "diff"},
+    "guard": {"errors", "model", "settings", "fields", "diff"},
     "report": {"errors", "model"},
     "clients": {"errors", "model", "settings", "fields"},
     "store": {"errors", "model", "settings", "fields"},
