@@ -1,0 +1,142 @@
+"""Opens the staging database and hands out its transactions; everything else in ``store`` works inside one.
+
+PostgreSQL goes by psycopg 3. SQLite is one file in WAL mode, so that readers never wait for a writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from sync_lib.errors import ConfigError
+
+#: Seconds that a writer to SQLite waits for another writer. Staging a very large company takes a few seconds.
+BUSY_SECONDS = 60.0
+CONNECT_SECONDS = 10
+
+_READS = "contact_sync_reads"
+_SHAPES = (
+    "The URL of the staging database {}. It takes postgresql://user:password@host/database or"
+    " sqlite:////absolute/path/of/the.file."
+)
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine for the staging database, after one successful connection.
+
+    Args:
+        url: ``postgresql://`` (any driver name; psycopg 3 is used) or ``sqlite:///`` and the path of a file.
+
+    Raises:
+        ConfigError: The URL cannot be read, names another kind of database, or nobody answers there.
+    """
+    target = _parse(url)
+    engine = _open_sqlite(target) if target.get_backend_name() == "sqlite" else _open_postgresql(target)
+    try:
+        with read(engine):
+            pass
+    except DBAPIError as error:
+        engine.dispose()
+        place = target.render_as_string(hide_password=True)
+        raise ConfigError(f"The staging database {place} cannot be opened: {error.orig}") from error
+    return engine
+
+
+@contextlib.contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Run the block in one transaction that may write: all of it, or nothing of it."""
+    with engine.begin() as conn:
+        yield conn
+
+
+@contextlib.contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """Run the block on one unchanging picture of the database; both databases refuse a write in it."""
+    options: dict[str, Any] = {_READS: True}
+    if is_postgresql(engine):
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as conn, conn.begin():
+        yield conn
+
+
+def is_postgresql(bind: Engine | Connection) -> bool:
+    """Return True for PostgreSQL, False for SQLite; there is no third."""
+    return bind.dialect.name == "postgresql"
+
+
+def _parse(url: str) -> URL:
+    scheme, separator, rest = url.strip().partition(":")
+    try:
+        target = make_url(f"{'postgresql' if scheme == 'postgres' else scheme}{separator}{rest}")
+    except (ArgumentError, ValueError):
+        # The error's own text repeats the URL, and the password with it.
+        raise ConfigError(_SHAPES.format("cannot be read")) from None
+    kind = target.get_backend_name()
+    if kind not in ("postgresql", "sqlite"):
+        raise ConfigError(_SHAPES.format(f"names {kind!r}"))
+    return target.set(drivername="postgresql+psycopg" if kind == "postgresql" else "sqlite+pysqlite")
+
+
+def _open_postgresql(target: URL) -> Engine:
+    arguments: dict[str, Any] = {}
+    if "connect_timeout" not in target.query:
+        arguments["connect_timeout"] = CONNECT_SECONDS
+    if "application_name" not in target.query:
+        arguments["application_name"] = "contact_sync"
+    # A server that restarted, or a firewall that forgot the connection, costs a look before use, not a task.
+    return create_engine(target, connect_args=arguments, pool_pre_ping=True)
+
+
+def _open_sqlite(target: URL) -> Engine:
+    path = target.database or ""
+    if path in ("", ":memory:") or path.startswith("file:"):
+        raise ConfigError(_SHAPES.format("names no file"))
+    if not Path(path).absolute().parent.is_dir():
+        raise ConfigError(f"The directory of the staging database {path} does not exist; create it first.")
+    engine = create_engine(target, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # The driver's own transaction control leaves out BEGIN before SELECT and DDL; ``_begin_sqlite`` sends it.
+    connection.isolation_level = None
+    _set_wal(connection)
+    # In WAL mode NORMAL cannot corrupt the file; a power cut may undo the last commits, which rules 8.4 allow for.
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL; the busy timeout does not cover this switch, so it is tried again here."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+        else:
+            # A file system without shared memory keeps its old journal: slower, and just as safe.
+            break
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    """Take the write lock at the start of a writing transaction.
+
+    A transaction that reads first and writes later cannot wait for another writer: SQLite fails it at once,
+    because what it read would be stale. With ``IMMEDIATE`` it waits its turn before it reads.
+    """
+    reads = bool(conn.get_execution_options().get(_READS))
+    conn.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+    conn.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

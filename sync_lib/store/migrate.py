@@ -1,0 +1,112 @@
+"""Brings the staging database's schema up to this program's version.
+
+``python -m sync_lib.store.migrate "message"`` writes the next migration from ``tables.py``, for developers.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from sync_lib.errors import ConfigError
+from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: A name of our own: the database may be shared with a program that also uses Alembic, such as Airflow.
+VERSION_TABLE = "contact_sync_version"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x636F6E74616374  # "contact": one migration at a time in a PostgreSQL database.
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to this program's version; does nothing, quickly, when it is there already.
+
+    Processes may call it at the same time: one migrates, the others wait and find the work done.
+
+    Raises:
+        ConfigError: The database was made by a newer version of this program.
+    """
+    with read(engine) as conn:
+        if _version(conn) == head():
+            return
+    with transaction(engine) as conn:
+        # SQLite's transaction is exclusive already.
+        if is_postgresql(conn):
+            conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _upgrade(conn)
+
+
+def head() -> str:
+    """Return the newest migration's number.
+
+    By file name, since importing Alembic would take longer than everything else in a run without changes.
+    """
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def alembic_config(conn: Connection) -> Config:
+    """Return Alembic's configuration for a connection; no file is read."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = conn
+    return config
+
+
+def _upgrade(conn: Connection) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    version = _version(conn)
+    if version is not None and version > head():
+        raise ConfigError(
+            f"The staging database has schema {version}, which is newer than this program's {head()}."
+            " Install the newer version of the program."
+        )
+    try:
+        command.upgrade(alembic_config(conn), "head")
+    except CommandError as error:
+        raise ConfigError(f"The staging database's schema {version} cannot be upgraded: {error}") from error
+
+
+def _version(conn: Connection) -> str | None:
+    if not inspect(conn).has_table(VERSION_TABLE):
+        return None
+    version: str | None = conn.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    return version
+
+
+def write_migration(message: str, *, first: bool = False) -> None:
+    """Write the migration that takes the newest schema to ``tables.py``.
+
+    Args:
+        message: What it is for, in a few words; becomes the file's name.
+        first: Replace the history by one migration. Only until the first release: it orphans every database.
+    """
+    from alembic import command
+
+    if first:
+        for path in (MIGRATIONS / "versions").glob("[0-9]*.py"):
+            path.unlink()
+        number = 1
+    else:
+        number = int(head()) + 1
+    with tempfile.TemporaryDirectory() as directory:
+        engine = open_engine(f"sqlite:///{directory}/empty.db")
+        if not first:
+            migrate(engine)
+        with transaction(engine) as conn:
+            command.revision(alembic_config(conn), message, autogenerate=True, rev_id=f"{number:04d}")
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    write_migration(sys.argv[1], first=sys.argv[2:] == ["--first"])

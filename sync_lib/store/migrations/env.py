@@ -1,0 +1,17 @@
+"""Alembic's entry point: ``sync_lib.store.migrate`` hands in the connection, with its transaction begun."""
+
+from alembic import context
+
+from sync_lib.store.migrate import VERSION_TABLE
+from sync_lib.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    # SQLite can do it too, once BEGIN is sent by us; Alembic takes the driver's habits for the database's limits.
+    transactional_ddl=True,
+    # SQLite cannot alter most of a table; Alembic then copies it.
+    render_as_batch=True,
+)
+context.run_migrations()

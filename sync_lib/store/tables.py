@@ -1,0 +1,376 @@
+"""The staging database: every table, in one ``MetaData``. Alembic migrations under ``migrations/`` create them.
+
+Conventions: times are UTC text of 24 characters (``2026-03-02T09:15:04.123Z``), so that text order is time order on
+both databases; "" stands for blank; JSON is stored as text and never searched by SQL.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from sync_lib.fields.columns import BC_COLUMNS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only numbers rows by itself in a column of type INTEGER; PostgreSQL gets room for more than 2^31 rows.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+Time = String(24)
+
+
+def _blank(name: str, kind: type[Text] | String = Text) -> Column[str]:
+    return Column(name, kind, nullable=False, server_default="")
+
+
+#: A BC company that profiles name. ``generation`` grows with every stage that changed a row of it.
+company = Table(
+    "company",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("company_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("phone_region", String(2), nullable=False, server_default="NL"),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    # The stop rule of rules 8.3: the count a person (or the first read) accepted, and the one that waits for a person.
+    Column("accepted_count", Integer),
+    Column("offered_count", Integer),
+    Column("countries", Text, nullable=False, server_default="{}"),
+    UniqueConstraint("tenant_id", "environment", "company_id"),
+)
+
+#: What people set per company, by the name (or id) that profiles know it by, before any run resolved it.
+company_setting = Table(
+    "company_setting",
+    metadata,
+    Column("company_name", Text, primary_key=True),
+    Column("phone_region", String(2), nullable=False, server_default="NL"),
+)
+
+#: Rules 1. ``company_name`` is what the person wrote (name or id); ``company`` is the company it resolved to.
+sync_profile = Table(
+    "sync_profile",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("mailbox", Text, nullable=False),
+    Column("company_name", Text, nullable=False),
+    Column("company", ForeignKey("company.id")),
+    Column("enabled", Boolean, nullable=False, server_default="1"),
+    Column("folder_name", Text, nullable=False, server_default="Business Central"),
+    Column("default_folder", Boolean, nullable=False, server_default="0"),
+    Column("filter", Text, nullable=False, server_default="[]"),  # JSON list of [field, expression]
+    Column("direction", String(24), nullable=False, server_default="both"),
+    Column("salesperson_code", String(20), nullable=False, server_default=""),
+    Column("language", String(8), nullable=False, server_default="nl"),
+    # Policies of rules 7: recreate / stay_away, delete / keep, delete / keep, fill / overwrite.
+    Column("deleted_in_outlook", String(16), nullable=False, server_default="recreate"),
+    Column("deleted_in_bc", String(16), nullable=False, server_default="delete"),
+    Column("left_scope", String(16), nullable=False, server_default="delete"),
+    Column("blank_in_bc", String(16), nullable=False, server_default="fill"),
+    # What the profile is bound to when it first syncs.
+    Column("graph_user_id", Text),
+    Column("folder_id", Text),
+    Column("folder_made_by_sync", Boolean, nullable=False, server_default="0"),
+    Column("marker_counter", Integer, nullable=False, server_default="0"),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+    UniqueConstraint("mailbox", "company_name", "folder_name"),
+    UniqueConstraint("graph_user_id", "folder_id"),
+)
+
+#: Snapshot of BC. ``overlay`` is "" for the real one and a run id for what a dry run read (rules 8.2).
+bc_contact = Table(
+    "bc_contact",
+    metadata,
+    Column("row_id", RowId, primary_key=True, autoincrement=True),
+    Column("company", ForeignKey("company.id"), nullable=False),
+    Column("overlay", Text, nullable=False, server_default=""),
+    Column("id", String(36), nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("last_modified", Time, nullable=False),
+    *(_blank(column.name) for column in BC_COLUMNS),
+    _blank("email_key"),
+    # Case-folded name of a company contact, "" for other types: what an Outlook company name is looked up by.
+    _blank("company_key"),
+    # Why this contact may not go to Outlook by rules 3 (``name_missing`` ...), computed once, at staging; "" = it may.
+    _blank("problem", String(16)),
+    Column("fingerprint", BigInteger, nullable=False, server_default="0"),
+    Column("normaliser", Integer, nullable=False, server_default="0"),
+    # The company's generation in which this row last changed.
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    Column("gone_since", Time),
+    UniqueConstraint("company", "overlay", "id"),
+    Index(None, "company", "overlay", "email_key"),
+    Index(None, "company", "overlay", "generation"),
+    Index(None, "company", "overlay", "salesperson"),
+    Index(None, "company", "overlay", "company_number"),
+    Index(
+        None,
+        "company",
+        "overlay",
+        "company_key",
+        postgresql_where=text("company_key <> ''"),
+        sqlite_where=text("company_key <> ''"),
+    ),
+)
+
+#: Snapshot of one profile's folder. ``record`` is the mapped part of Graph's JSON object.
+outlook_contact = Table(
+    "outlook_contact",
+    metadata,
+    Column("row_id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("overlay", Text, nullable=False, server_default=""),
+    Column("id", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("last_modified", Time, nullable=False),
+    Column("created", Time, nullable=False, server_default=""),
+    Column("bc_key", Text),  # NULL: not read yet; "": read, and the item has none
+    Column("record", Text, nullable=False),
+    _blank("email_key"),
+    _blank("name"),
+    Column("fingerprint", BigInteger, nullable=False, server_default="0"),
+    Column("normaliser", Integer, nullable=False, server_default="0"),
+    Column("gone_since", Time),
+    _blank("gone_reason", String(16)),  # deleted / moved / absent
+    UniqueConstraint("profile", "overlay", "id"),
+    Index(None, "profile", "overlay", "email_key"),
+)
+
+#: Rules 2.1. ``baseline_*`` are JSON: what that side held when the pair last agreed, in written form.
+coupling = Table(
+    "coupling",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("bc_id", String(36), nullable=False),
+    Column("bc_row", BigInteger),
+    Column("outlook_id", Text),
+    Column("outlook_row", BigInteger),
+    Column("origin", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("baseline_bc", Text, nullable=False, server_default="{}"),
+    Column("baseline_outlook", Text, nullable=False, server_default="{}"),
+    # Fingerprints of the two snapshots when the pair last agreed: equal ones mean that nothing changed.
+    Column("bc_fingerprint", BigInteger),
+    Column("outlook_fingerprint", BigInteger),
+    Column("outlook_etag", Text, nullable=False, server_default=""),
+    Column("refused", Text, nullable=False, server_default="{}"),  # JSON: "side:field" -> {digest, reason}
+    Column("former", Text, nullable=False, server_default="[]"),  # JSON: [{id, baseline_bc, baseline_outlook}]
+    Column("differs", Text, nullable=False, server_default="{}"),  # JSON: field -> direction that lets it differ (7.9)
+    # True: look at the single fields at the next diff, whatever the fingerprints say.
+    Column("attention", Boolean, nullable=False, server_default="0"),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+    UniqueConstraint("profile", "bc_id"),
+    UniqueConstraint("profile", "outlook_id"),
+)
+
+#: Where the next extract of a side starts. Scope: company id (business_central) or profile id (outlook), as text.
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("side", String(20), primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("position", Text, nullable=False, server_default=""),  # watermark, or delta link
+    Column("last_full_at", Time),
+    Column("last_scan_at", Time),
+    # What the last complete diff of a profile saw; equal inputs and nothing pending: no diff is needed.
+    Column("diffed_generation", BigInteger),
+    Column("diffed_settings", Text, nullable=False, server_default=""),
+    Column("pending", Boolean, nullable=False, server_default="1"),
+    Column("contacts", Integer, nullable=False, server_default="0"),
+    Column("last_good_at", Time),
+    Column("updated_at", Time, nullable=False),
+)
+
+sync_run = Table(
+    "sync_run",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("mode", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False, server_default="0"),
+    Column("run_type", String(24), nullable=False, server_default="manual"),
+    Column("state", String(16), nullable=False),  # running / skipped / success / failed
+    Column("message", Text, nullable=False, server_default=""),
+    Column("profiles_digest", Text, nullable=False, server_default=""),
+    Column("started_at", Time, nullable=False),
+    Column("ended_at", Time),
+    Column("counters", Text, nullable=False, server_default="{}"),
+    Index(None, "started_at"),
+)
+
+#: One row per company that a run reads, and per profile that it syncs; a planned row without an end is a failure.
+run_company = Table(
+    "run_company",
+    metadata,
+    Column("run", ForeignKey("sync_run.id"), primary_key=True),
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("state", String(16), nullable=False),  # planned / done / held / failed
+    _blank("reason"),
+    _blank("message"),
+    Column("counters", Text, nullable=False, server_default="{}"),
+    Column("started_at", Time),
+    Column("ended_at", Time),
+)
+
+run_profile = Table(
+    "run_profile",
+    metadata,
+    Column("run", ForeignKey("sync_run.id"), primary_key=True),
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("chunk", Text, nullable=False),  # the mapped task's key
+    Column("state", String(16), nullable=False),  # planned / running / done / skipped / held / failed
+    _blank("reason"),
+    _blank("message"),
+    Column("counters", Text, nullable=False, server_default="{}"),
+    Column("started_at", Time),
+    Column("ended_at", Time),
+    Index(None, "profile", "started_at"),
+)
+
+#: Rules 8. ``hold_*`` describe what the guard holds of this plan.
+plan = Table(
+    "plan",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("run", Text, nullable=False),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("round", Integer, nullable=False, server_default="1"),
+    Column("mode", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False, server_default="0"),
+    Column("fencing", BigInteger, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("hold_hash", String(64), nullable=False, server_default=""),
+    Column("hold_state", String(16), nullable=False, server_default=""),  # open / approved / rejected / superseded
+    Column("hold_reasons", Text, nullable=False, server_default="[]"),
+    Column("decided_by", Text),
+    Column("decided_at", Time),
+    Index(None, "profile", "created_at"),
+    Index(None, "profile", "hold_state"),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("plan", ForeignKey("plan.id"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("profile", Integer, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("coupling", BigInteger),
+    Column("bc_id", String(36)),
+    Column("outlook_id", Text),
+    Column("email_key", Text, nullable=False, server_default=""),
+    Column("before", Text, nullable=False, server_default="{}"),  # JSON: field -> value of the side written to
+    Column("after", Text, nullable=False, server_default="{}"),  # JSON: field -> value that is sent
+    Column("source", Text, nullable=False, server_default="{}"),  # JSON: field -> value of the other side, as read
+    Column("losing", Text, nullable=False, server_default="{}"),  # JSON: field -> value that lost a conflict
+    Column("etag", Text, nullable=False, server_default=""),
+    Column("cause", String(64), nullable=False, server_default=""),
+    Column("reason", String(64), nullable=False, server_default=""),
+    Column("digest", String(32), nullable=False, server_default=""),  # identity of the action, for holds
+    Column("guard_class", String(16), nullable=False, server_default=""),
+    Column("state", String(16), nullable=False),  # planned / sending / done
+    Column("outcome", String(16)),
+    Column("request_id", Text, nullable=False, server_default=""),
+    Column("fencing", BigInteger),
+    Column("sent_at", Time),
+    Column("ended_at", Time),
+    Index(None, "profile", "state"),
+    Index(None, "profile", "outcome", "ended_at"),
+    Index(None, "bc_id"),
+)
+
+#: Contacts that a profile does not sync, with the reason; a row stands for as long as the reason does.
+reject = Table(
+    "reject",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("side", String(20), primary_key=True),
+    Column("contact", Text, primary_key=True),  # system id, or immutable id
+    Column("field", String(24), primary_key=True, server_default=""),  # "": the whole contact
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("since", Time, nullable=False),
+    Column("run", Text, nullable=False),
+)
+
+#: The right to create a contact in BC (rules 8.7).
+claim = Table(
+    "claim",
+    metadata,
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("email_key", Text, primary_key=True),
+    Column("profile", Integer, nullable=False),
+    Column("fencing", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),  # open / unknown / done
+    Column("bc_id", String(36)),
+    Column("run", Text, nullable=False),
+    Column("claimed_at", Time, nullable=False),
+)
+
+#: One worker per profile and per company; ``fencing`` grows with every change of holder and never shrinks.
+lease = Table(
+    "lease",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("fencing", BigInteger, nullable=False),
+    Column("expires_at", Float, nullable=False),  # seconds since 1970 by the database's own clock
+)
+
+#: BC's shared budget: concurrent slots, a pause that a service asked for, and requests per slice of time.
+budget_slot = Table(
+    "budget_slot",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("holder", Text, nullable=False, server_default=""),
+    Column("expires_at", Float, nullable=False, server_default="0"),
+)
+
+budget = Table(
+    "budget",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("not_before", Float, nullable=False, server_default="0"),
+)
+
+budget_use = Table(
+    "budget_use",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("slice", BigInteger, primary_key=True),
+    Column("requests", Integer, nullable=False),
+)
+
+#: Facts learnt about a service, for example whether Graph enforces If-Match for contacts (rules 8.5).
+fact = Table(
+    "fact",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("found_at", Time, nullable=False),
+)
