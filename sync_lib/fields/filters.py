@@ -1,0 +1,269 @@
+"""A profile's filter: (BC field, filter expression) pairs that must all hold (rules 4).
+
+pandas decides which contacts match. What SQL can say exactly, or at least without losing a contact, is handed out as
+a small tree, so that the store reads fewer rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sync_lib.errors import FilterSyntaxError
+from sync_lib.fields import filter_language as language
+from sync_lib.fields.columns import BC_COLUMNS, BcColumn, columns_of
+from sync_lib.fields.filter_language import Node
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Operator = Literal["=", "<>", "<", "<=", ">", ">=", "like"]
+
+#: Escapes ``%``, ``_`` and itself in the value of a ``like`` condition.
+LIKE_ESCAPE = "\\"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``column op value``; the value is a bound parameter. ``like`` takes ``%``, ``_`` and ``LIKE_ESCAPE``."""
+
+    column: str
+    op: Operator
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of these hold; none means everything."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of these holds; none means nothing."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """No condition: every row may match."""
+
+
+Condition = Compare | And | Or | Everything
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    column: BcColumn
+    expression: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A parsed filter. ``parse_filter`` makes it."""
+
+    clauses: tuple[_Clause, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that the filter looks at, each once."""
+        return tuple(dict.fromkeys(clause.column.name for clause in self.clauses))
+
+    def mask(self, frame: pd.DataFrame, *, me: str) -> pd.Series[bool]:
+        """Return which rows of ``frame`` match.
+
+        Args:
+            frame: Columns of ``BC_COLUMNS`` as text, "" for blank.
+            me: The profile's own salesperson code. While it is blank ``%me`` is nobody: a profile that has no code
+                must not get all contacts that have none.
+        """
+        import pandas as pd
+
+        mask = pd.Series(True, index=frame.index, dtype=bool)
+        for clause in self.clauses:
+            values = frame[clause.column.name].fillna("")
+            if clause.column.kind == "date":
+                values = values.where(~values.isin(language.BLANK_DATES), "")
+            mask &= _mask(clause.node, values, me)
+        return mask
+
+    def to_sql(self, me: str) -> Condition:
+        """Return a condition that every matching row fulfils, for SQL to read fewer rows.
+
+        Exact are equality, options, booleans, dates and patterns where LIKE is case-sensitive; where it is not
+        (SQLite) a pattern yields more. Left to pandas are ranges and ``<``, ``>`` on text, whose order depends on
+        the database's collation, everything with ``@``, and patterns behind ``<>``. The columns must hold "" for
+        blank, not NULL, and codes in upper case as BC stores them.
+        """
+        return _both(_sql(clause.node, clause.column, me) for clause in self.clauses)
+
+    def describe(self) -> str:
+        """Return the filter as one line that names each field as BC's filter pane does."""
+        return "; ".join(f"{clause.column.caption}: {clause.expression}" for clause in self.clauses)
+
+
+def parse_filter(pairs: Sequence[tuple[str, str]], *, field_profile: str) -> Filter:
+    """Return the filter that (field, expression) pairs describe.
+
+    Args:
+        pairs: Each field by its caption, English or Dutch, its API property or its column, in any case. An empty
+            expression filters nothing, as in BC.
+        field_profile: ``standard`` or ``extended``: which fields there are.
+
+    Raises:
+        FilterSyntaxError: A field does not exist, or an expression can't be understood. Says where and why.
+    """
+    clauses = []
+    for name, expression in pairs:
+        column = _column(name, expression, field_profile)
+        node = language.parse_expression(column, name, expression)
+        if node is not None:
+            clauses.append(_Clause(column, expression.strip(), node))
+    return Filter(tuple(clauses))
+
+
+def _names(column: BcColumn) -> set[str]:
+    names = (column.name, column.property, column.caption, *column.captions)
+    return {name.casefold() for name in names}
+
+
+_COLUMN_BY_NAME = {name: column for column in reversed(BC_COLUMNS) for name in _names(column)}
+
+
+def _column(name: str, expression: str, field_profile: str) -> BcColumn:
+    known = columns_of(field_profile)
+    column = _COLUMN_BY_NAME.get(name.strip().casefold())
+    if column in known:
+        return column
+    if column is None:
+        expected = "a field of the contact: " + ", ".join(column.caption for column in known)
+    else:
+        expected = f"a field of the field profile {field_profile!r}; {column.caption!r} needs 'extended'"
+    raise FilterSyntaxError(name, expression, 0, expected)
+
+
+# -- pandas -----------------------------------------------------------------------------------------------------------
+
+
+def _mask(node: Node, values: pd.Series[str], me: str) -> pd.Series[bool]:
+    if isinstance(node, language.And | language.Or):
+        first, *others = (_mask(term, values, me) for term in node.terms)
+        for other in others:
+            first = first & other if isinstance(node, language.And) else first | other
+        return first
+    if isinstance(node, language.OneOf):
+        found = values.isin(list(node.spellings))
+        return ~found if node.negated else found
+    if node.fold:
+        # Python's own folding: that of the column's back end differs for a few letters.
+        values = values.map(str.casefold)
+    return _leaf_mask(node, values, me)
+
+
+def _leaf_mask(
+    node: language.Compare | language.Like | language.Between, values: pd.Series[str], me: str
+) -> pd.Series[bool]:
+    if isinstance(node, language.Compare):
+        return _compared(node.operator, values, _value(node, me))
+    if isinstance(node, language.Between):
+        mask = values.notna()
+        if node.low is not None:
+            mask &= values >= node.low
+        return mask if node.high is None else mask & (values <= node.high)
+    matches: Callable[[str], object] = language.regular_expression(node).match
+    # Python's own expressions: the back end of the column knows neither atomic groups nor all escapes.
+    return values.map(lambda text: (matches(text) is None) is node.negated).astype(bool)
+
+
+def _compared(operator: language.Operator, values: pd.Series[str], value: str) -> pd.Series[bool]:
+    compare: dict[str, Callable[[str], pd.Series[bool]]] = {
+        "=": values.eq,
+        "<>": values.ne,
+        "<": values.lt,
+        "<=": values.le,
+        ">": values.gt,
+        ">=": values.ge,
+    }
+    return compare[operator](value)
+
+
+_NOBODY = "\x00"  # No code holds it.
+
+
+def _value(node: language.Compare, me: str) -> str:
+    return (me.strip().upper() or _NOBODY) if node.me else node.value
+
+
+# -- SQL --------------------------------------------------------------------------------------------------------------
+
+
+def _both(conditions: Iterable[Condition]) -> Condition:
+    kept = tuple(condition for condition in conditions if not isinstance(condition, Everything))
+    if not kept:
+        return Everything()
+    return kept[0] if len(kept) == 1 else And(kept)
+
+
+def _either(conditions: list[Condition]) -> Condition:
+    if any(isinstance(condition, Everything) for condition in conditions):
+        return Everything()
+    return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
+
+
+def _sql(node: Node, column: BcColumn, me: str) -> Condition:
+    if isinstance(node, language.And):
+        return _both([_sql(term, column, me) for term in node.terms])
+    if isinstance(node, language.Or):
+        return _either([_sql(term, column, me) for term in node.terms])
+    if isinstance(node, language.OneOf):
+        return _sql_one_of(node, column)
+    if node.fold:
+        return Everything()
+    if column.kind == "date":
+        return _sql_date(node, column)
+    if isinstance(node, language.Compare) and node.operator in ("=", "<>"):
+        if node.me and not me.strip():
+            return Everything() if node.operator == "<>" else Or(())
+        return Compare(column.name, node.operator, _value(node, me))
+    if isinstance(node, language.Like) and not node.negated:
+        return Compare(column.name, "like", _like(node))
+    return Everything()
+
+
+def _sql_one_of(node: language.OneOf, column: BcColumn) -> Condition:
+    if node.negated:
+        return _both([Compare(column.name, "<>", spelling) for spelling in sorted(node.spellings)])
+    conditions: list[Condition] = [Compare(column.name, "=", each) for each in sorted(node.spellings)]
+    return _either(conditions) if conditions else Or(())
+
+
+def _sql_date(node: language.Compare | language.Like | language.Between, column: BcColumn) -> Condition:
+    """Dates are ISO text of one width, so text order is time order in every collation; a blank one comes first."""
+    if isinstance(node, language.Like):
+        return Everything()
+    if isinstance(node, language.Compare):
+        if node.value:
+            return Compare(column.name, node.operator, node.value)
+        blank = language.OneOf(frozenset(language.BLANK_DATES), negated=node.operator == "<>")
+        return _sql_one_of(blank, column) if node.operator in ("=", "<>") else Everything()
+    ends: list[Condition] = []
+    if node.low:
+        ends.append(Compare(column.name, ">=", node.low))
+    if node.high:
+        ends.append(Compare(column.name, "<=", node.high))
+    return _both(ends)
+
+
+def _like(node: language.Like) -> str:
+    parts = ("".join("_" if text is None else _escaped(text) for text in part) for part in node.parts)
+    return "%".join(parts)
+
+
+def _escaped(text: str) -> str:
+    for special in (LIKE_ESCAPE, "%", "_"):
+        text = text.replace(special, LIKE_ESCAPE + special)
+    return text
