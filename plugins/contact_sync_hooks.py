@@ -442,9 +442,10 @@ class BusinessCentralHook(_CheckedHook):
 
     def check(self) -> str:
         """Return how many companies the app sees."""
+        settings = business_central_settings(self.connection_id)
         from sync_lib import pipeline
 
-        return pipeline.check_business_central(business_central_settings(self.connection_id))
+        return pipeline.check_business_central(settings)
 
 
 class MicrosoftGraphHook(_CheckedHook):
@@ -457,9 +458,10 @@ class MicrosoftGraphHook(_CheckedHook):
 
     def check(self) -> str:
         """Return which permissions the app's token carries."""
+        settings = graph_settings(self.connection_id)
         from sync_lib import pipeline
 
-        return pipeline.check_graph(graph_settings(self.connection_id))
+        return pipeline.check_graph(settings)
 
 
 class StagingHook(_CheckedHook):
@@ -472,6 +474,7 @@ class StagingHook(_CheckedHook):
 
     def check(self) -> str:
         """Return which database answers."""
+        settings = staging_settings(self.connection_id)
         from sync_lib import pipeline
 
-        return pipeline.check_staging(staging_settings(self.connection_id))
+        return pipeline.check_staging(settings)

@@ -1,0 +1,175 @@
+"""The DAG files: that they load, quickly and lightly, and are wired as the architecture says."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.airflow
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG_FILES = sorted(path.name for path in (ROOT / "dags").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def dagbag() -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=str(ROOT / "dags"))
+
+
+@pytest.fixture(scope="module")
+def contact_sync(dagbag: Any) -> Any:
+    return dagbag.dags["contact_sync"]
+
+
+def test_every_file_loads_and_holds_the_dag_that_it_is_named_after(dagbag: Any) -> None:
+    assert dagbag.import_errors == {}
+    assert set(dagbag.dags) == {name.removesuffix(".py") for name in DAG_FILES}
+
+
+def test_every_dag_explains_itself(dagbag: Any) -> None:
+    for dag in dagbag.dags.values():
+        assert dag.doc_md.startswith("# ")
+        assert dag.tags == {"contacts"}
+        assert not dag.catchup
+
+
+def test_every_dag_survives_serialisation(dagbag: Any) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in dagbag.dags.values():
+        assert json.dumps(DagSerialization.to_dict(dag))
+
+
+def test_the_tasks_of_a_run(contact_sync: Any) -> None:
+    downstream = {task_id: task.downstream_task_ids for task_id, task in contact_sync.task_dict.items()}
+    assert downstream == {
+        "plan_run": {"extract_business_central", "list_profiles"},
+        "list_profiles": {"sync_profile"},
+        "extract_business_central": {"sync_profile"},
+        "sync_profile": {"report"},
+        "report": {"verdict"},
+        "verdict": set(),
+    }
+    assert contact_sync.max_active_runs == 1
+
+
+def test_one_profile_never_stops_another(contact_sync: Any) -> None:
+    sync_profile = contact_sync.task_dict["sync_profile"]
+    assert sync_profile.is_mapped
+    assert sync_profile.trigger_rule == "all_done"
+    assert sync_profile.partial_kwargs["map_index_template"] == "{{ mailbox }}"
+    assert contact_sync.task_dict["extract_business_central"].is_mapped
+
+
+def test_only_verdict_decides_and_only_report_has_outlets(contact_sync: Any) -> None:
+    tasks = contact_sync.task_dict
+    assert {name for name, task in tasks.items() if task.outlets} == {"report"}
+    assert {outlet.name for outlet in tasks["report"].outlets} == {
+        "business_central_contacts",
+        "outlook_contacts",
+    }
+    for name in ("report", "verdict"):
+        assert tasks[name].trigger_rule == "all_done"
+        assert tasks[name].retries == 0
+    assert {name for name, task in tasks.items() if not task.downstream_task_ids} == {"verdict"}
+
+
+def test_what_may_pass_is_tried_again(contact_sync: Any) -> None:
+    import contact_sync_hooks as hooks
+
+    for name in ("plan_run", "extract_business_central", "sync_profile"):
+        task = contact_sync.task_dict[name]
+        assert task.retries == 2
+        assert task.retry_delay == hooks.retry_delay()
+        assert task.execution_timeout == hooks.task_timeout()
+        assert isinstance(task.retry_policy, hooks.ByErrorType)
+
+
+def test_scheduled_runs_are_incremental_and_for_all(contact_sync: Any) -> None:
+    assert contact_sync.params.dump() == {"mode": "incremental", "profiles": [], "dry_run": False}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mode": "partial"},
+        {"mode": None},
+        {"profiles": "a@example.com"},
+        {"profiles": [""]},
+        {"dry_run": "yes"},
+    ],
+)
+def test_the_form_refuses_what_makes_no_sense(contact_sync: Any, wrong: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = copy.deepcopy(contact_sync.params)
+    for name, value in wrong.items():
+        param = params.get_param(name)
+        with pytest.raises(ParamValidationError):
+            param.resolve(value=value)
+
+
+def test_every_parameter_has_a_title_and_an_explanation(contact_sync: Any) -> None:
+    for name in ("mode", "profiles", "dry_run"):
+        schema = contact_sync.params.get_param(name).schema
+        assert schema["title"]
+        assert len(schema["description_md"]) > 20
+
+
+PARSE = """
+import sys, time
+import airflow.sdk
+from airflow.providers_manager import ProvidersManager
+before = time.process_time()
+import importlib.util
+spec = importlib.util.spec_from_file_location("dag_file", sys.argv[1])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+spent = time.process_time() - before
+heavy = ["pandas", "numpy", "requests", "msal", "sync_lib.pipeline", "sync_lib.clients", "sync_lib.store"]
+print(spent, *(name for name in heavy if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_parsing_is_quick_and_imports_nothing_heavy(name: str) -> None:
+    """Each task parses its DAG file again, so this is paid once per mapped task."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+    command = [sys.executable, "-c", PARSE, str(ROOT / "dags" / name)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    spent, *heavy = done.stdout.split()
+    assert heavy == []
+    assert float(spent) < 0.5
+
+
+def test_the_preload_is_for_those_who_fork_tasks(tmp_path: Path) -> None:
+    script = tmp_path / "airflow"
+    script.write_text("import sys\nimport airflow_local_settings\nprint('pandas' in sys.modules)")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "config")}
+    started = time.monotonic()
+    loaded = {
+        command: subprocess.run(
+            [sys.executable, script, *command.split()],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for command in ("scheduler", "celery worker", "api-server", "dag-processor")
+    }
+    assert loaded == {
+        "scheduler": "True",
+        "celery worker": "True",
+        "api-server": "False",
+        "dag-processor": "False",
+    }
+    assert time.monotonic() - started < 60

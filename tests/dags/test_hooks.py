@@ -1,0 +1,275 @@
+"""Airflow Connections become settings, and a person who forgot something is told what and where."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import contact_sync_hooks as hooks
+from sync_lib.errors import (
+    AccessDeniedError,
+    AuthError,
+    ConfigError,
+    FatalError,
+    LeaseLostError,
+    ProfileError,
+    ServiceError,
+    SyncError,
+    ThrottledError,
+)
+from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT
+
+pytestmark = pytest.mark.airflow
+
+SECRET = "a-client-secret-that-nobody-may-see"
+KEY = "-----BEGIN PRIVATE KEY-----\n" + "QUJD" * 30 + "\n-----END PRIVATE KEY-----\n"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n" + "REVG" * 16 + "\n-----END CERTIFICATE-----\n"
+
+
+def app(**changes: Any) -> str:
+    """Return a complete Connection as JSON; ``extra_*`` changes go into extra, and None takes a part away."""
+    extra = {"tenant_id": "tenant"} | {k[6:]: v for k, v in changes.items() if k.startswith("extra_")}
+    whole = {"conn_type": "microsoft_graph", "login": "client", "password": SECRET}
+    whole |= {key: value for key, value in changes.items() if not key.startswith("extra_")}
+    kept = {key: value for key, value in extra.items() if value is not None}
+    return json.dumps({key: value for key, value in whole.items() if value is not None} | {"extra": kept})
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def give(connection_id: str, value: str) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{connection_id.upper()}", value)
+
+    return give
+
+
+def test_defaults_of_both_services(connection: Any) -> None:
+    connection(hooks.MICROSOFT_GRAPH, app())
+    connection(hooks.BUSINESS_CENTRAL, app(conn_type="business_central"))
+    graph, bc = hooks.graph_settings(), hooks.business_central_settings()
+    assert (graph.root, graph.authority, graph.tenant_id) == (GRAPH_ROOT, AUTHORITY, "tenant")
+    assert (graph.client_id, graph.client_secret, graph.certificate) == ("client", SECRET, None)
+    assert (bc.root, bc.environment, bc.field_profile) == (BUSINESS_CENTRAL_ROOT, "Production", "standard")
+
+
+def test_everything_can_be_set(connection: Any) -> None:
+    given = app(
+        host="http://127.0.0.1:9080/bc/v2.0/",
+        extra_environment="Sandbox",
+        extra_field_profile="extended",
+        extra_authority="http://127.0.0.1:9080/entra/",
+    )
+    connection(hooks.BUSINESS_CENTRAL, given)
+    bc = hooks.business_central_settings()
+    assert bc.root == "http://127.0.0.1:9080/bc/v2.0"
+    assert (bc.environment, bc.field_profile, bc.authority) == (
+        "Sandbox",
+        "extended",
+        "http://127.0.0.1:9080/entra",
+    )
+
+
+def test_a_connection_given_as_a_uri(connection: Any) -> None:
+    connection(
+        hooks.MICROSOFT_GRAPH, f"microsoft-graph://client:{SECRET}@graph.microsoft.com/v1.0?tenant_id=t"
+    )
+    settings = hooks.graph_settings()
+    assert (settings.root, settings.client_id, settings.tenant_id) == (GRAPH_ROOT, "client", "t")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"login": None}, "login"),
+        ({"password": None}, "password"),
+        ({"extra_tenant_id": None}, "tenant_id"),
+        ({"extra_certificate": CERTIFICATE}, "private_key"),
+        ({"extra_private_key": KEY}, "certificate"),
+        ({"extra_certificate": KEY + CERTIFICATE, "extra_private_key": KEY}, "certificate"),
+    ],
+)
+def test_an_incomplete_connection_names_field_and_remedy(
+    connection: Any, changes: dict[str, Any], field: str
+) -> None:
+    connection(hooks.MICROSOFT_GRAPH, app(**changes))
+    with pytest.raises(ConfigError) as caught:
+        hooks.graph_settings()
+    message = str(caught.value)
+    assert f"'microsoft_graph_default': {field} " in message
+    assert "Admin > Connections" in message
+    assert "AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT" in message
+    assert SECRET not in message
+    assert "QUJD" not in message
+
+
+def test_a_wrong_field_profile_is_refused(connection: Any) -> None:
+    connection(hooks.BUSINESS_CENTRAL, app(extra_field_profile="all"))
+    with pytest.raises(ConfigError, match="field_profile must be standard or extended"):
+        hooks.business_central_settings()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_connection_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    # docker compose passes a variable that nobody set as an empty one.
+    monkeypatch.delenv("AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT", raising=False)
+    if value is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT", value)
+    with pytest.raises(ConfigError) as caught:
+        hooks.graph_settings()
+    assert "no Connection 'microsoft_graph_default'" in str(caught.value)
+    assert "'microsoft_graph'" in str(caught.value)
+
+
+def test_a_certificate_in_place_of_the_secret(connection: Any) -> None:
+    # One-line inputs lose the line ends of a PEM text, and .env files hold them as \n.
+    flat, escaped = KEY.replace("\n", " "), CERTIFICATE.replace("\n", "\\n")
+    connection(
+        hooks.MICROSOFT_GRAPH, app(extra_certificate=escaped, extra_private_key=flat, extra_passphrase="p")
+    )
+    settings = hooks.graph_settings()
+    assert settings.client_secret is None
+    assert settings.certificate is not None
+    lines = settings.certificate.private_key.splitlines()
+    assert lines[0] == "-----BEGIN PRIVATE KEY-----"
+    assert [len(line) for line in lines[1:-1]] == [64, 56]
+    assert settings.certificate.public_certificate == CERTIFICATE
+    assert settings.certificate.passphrase == "p"
+    assert "QUJD" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("sqlite:////var/lib/a b/staging.db", "sqlite:////var/lib/a b/staging.db"),
+        (
+            '{"conn_type": "contact_sync_staging", "extra": {"sqlite_path": "/var/s.db"}}',
+            "sqlite:////var/s.db",
+        ),
+        ("postgresql+psycopg://u:p%40ss@db:5433/sync", "postgresql+psycopg://u:p%40ss@db:5433/sync"),
+        ("postgres://u:p@db/sync?sslmode=require", "postgresql+psycopg://u:p@db/sync?sslmode=require"),
+        (
+            '{"conn_type": "contact_sync_staging", "host": "db", "login": "u", "password": "p/w", "schema": "s"}',
+            "postgresql+psycopg://u:p%2Fw@db/s",
+        ),
+        (
+            "postgresql:///sync?host=%2Frun%2Fpg",
+            "postgresql+psycopg:///sync?host=%2Frun%2Fpg",
+        ),
+    ],
+)
+def test_staging_is_any_postgresql_or_sqlite_url(connection: Any, given: str, url: str) -> None:
+    from sqlalchemy import make_url
+
+    connection(hooks.STAGING, given)
+    settings = hooks.staging_settings()
+    assert settings.url == url
+    assert make_url(settings.url).get_backend_name() in ("sqlite", "postgresql")
+    assert "p%40ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("sqlite:///staging.db", "absolute"),
+        ("mysql://u:p@db/x", "must be PostgreSQL"),
+        ('{"conn_type": "contact_sync_staging"}', "must name a PostgreSQL server"),
+    ],
+)
+def test_a_staging_database_that_will_not_do(connection: Any, given: str, what: str) -> None:
+    connection(hooks.STAGING, given)
+    with pytest.raises(ConfigError, match=what):
+        hooks.staging_settings()
+
+
+def test_errors_that_need_a_person_fail_at_once() -> None:
+    for error in (
+        ConfigError("x"),
+        AuthError("x", status=401),
+        LeaseLostError("x"),
+        ProfileError("mailbox_not_found", "x"),
+        AccessDeniedError("x", status=403),
+    ):
+        assert hooks.ByErrorType().evaluate(error, 1, 3).action.value == "fail", error
+
+
+def test_errors_that_pass_are_tried_again_when_the_service_says() -> None:
+    decision = hooks.ByErrorType().evaluate(ThrottledError("x", retry_after=37.5), 1, 3)
+    assert decision.action.value == "retry"
+    assert decision.retry_delay == timedelta(seconds=37.5)
+    decision = hooks.ByErrorType().evaluate(ServiceError("x", status=503), 1, 3)
+    assert decision.action.value == "retry"
+    assert decision.retry_delay is None
+
+
+def test_other_errors_are_left_to_airflow() -> None:
+    assert hooks.ByErrorType().evaluate(ZeroDivisionError(), 1, 3).action.value == "default"
+    assert hooks.ByErrorType().evaluate(SyncError("x"), 1, 3).action.value == "default"
+    assert hooks.ByErrorType().serialize() == {}
+
+
+def test_schedules_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slots() -> list[str]:
+        timetable = hooks.schedule()
+        return [] if timetable is None else [single.expression for single in timetable.timetables]
+
+    assert slots() == ["*/15 * * * *", "0 2 * * *"]
+    monkeypatch.setenv(hooks.SCHEDULE_VARIABLE, "none")
+    assert slots() == ["0 2 * * *"]
+    monkeypatch.setenv(hooks.FULL_SCHEDULE_VARIABLE, "")
+    assert hooks.schedule() is None
+    assert not hooks.is_full_slot(datetime(2026, 1, 1, 2, tzinfo=UTC))
+
+
+def test_the_full_slot_is_read_in_the_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    midnight_utc = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
+    assert not hooks.is_full_slot(midnight_utc)
+    assert hooks.is_full_slot(midnight_utc + timedelta(hours=1))
+    monkeypatch.setenv(hooks.TIMEZONE_VARIABLE, "Europe/Amsterdam")
+    assert hooks.is_full_slot(midnight_utc)
+    assert not hooks.is_full_slot(midnight_utc + timedelta(minutes=15))
+
+
+def test_a_task_instance_id_tells_when_it_was_made() -> None:
+    moment = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+    made = UUID(int=(int(moment.timestamp() * 1000) << 80) | (7 << 76) | 12345)
+    assert hooks._made_at(str(made)) == moment
+
+
+def test_the_verdict_decides_the_colour() -> None:
+    class Verdict:
+        ok = True
+        message = "2 profiles"
+
+    hooks.raise_unless_good(Verdict())
+    Verdict.ok = False
+    with pytest.raises(FatalError, match="2 profiles"):
+        hooks.raise_unless_good(Verdict())
+
+
+def test_the_provider_metadata_satisfies_airflow_and_names_real_hooks() -> None:
+    from airflow.providers_manager import ProvidersManager
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    types = {"business_central", "microsoft_graph", "contact_sync_staging"}
+    found = {name: hook for name, hook in ProvidersManagerTaskRuntime().hooks.items() if name in types}
+    assert set(found) == types
+    for name, hook in found.items():
+        assert hook is not None
+        assert hook.connection_type == name
+        assert hook.connection_testable
+    forms = ProvidersManager().field_behaviours
+    assert forms["microsoft_graph"]["relabeling"]["password"] == "Client secret"
+    widgets = ProvidersManager().connection_form_widgets
+    assert widgets["extra__microsoft_graph__private_key"].is_sensitive
+    assert "extra__business_central__field_profile" in widgets
+
+
+def test_a_connection_test_says_what_is_missing(connection: Any) -> None:
+    connection("under_test", app(login=None))
+    ok, message = hooks.MicrosoftGraphHook(microsoft_graph_conn_id="under_test").test_connection()
+    assert not ok
+    assert "login must hold the client id" in message
