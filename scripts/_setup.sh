@@ -90,12 +90,17 @@ install_files() { # install_files OPTION...: into .venv, with uv or pip
 # that was done before and neither the lock nor the project's metadata changed.
 install_lock() {
   make_venv
-  local wanted
-  wanted="$(cat "$1" pyproject.toml | cksum) $PWD $(.venv/bin/python --version)"
-  [ "$(cat ".venv/.installed-$1" 2>/dev/null)" = "$wanted" ] && return
+  if is_installed requirements-test.lock || is_installed "$1"; then return; fi
   say "installing $1 into .venv (a minute the first time)"
   install_files --require-hashes -r "$1" ||
     fail "could not install $1: see above. It needs a package index (PyPI or a mirror of it): is there a network?"
   install_files --no-deps --no-build-isolation -e . || fail "could not install this project itself: see above."
-  printf '%s' "$wanted" >".venv/.installed-$1"
+  install_stamp "$1" >".venv/.installed-$1"
+}
+
+# The larger lock holds all of the smaller one.
+is_installed() { [ "$(cat ".venv/.installed-$1" 2>/dev/null)" = "$(install_stamp "$1")" ]; }
+
+install_stamp() {
+  printf '%s %s %s' "$(cat "$1" pyproject.toml | cksum)" "$PWD" "$(.venv/bin/python --version)"
 }
