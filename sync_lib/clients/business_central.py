@@ -141,20 +141,20 @@ class BusinessCentralClient:
 
     def fetch_countries(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Country/Region: code to display name."""
-        rows = self._rows(self._entity(company_id, "countriesRegions"), {"$select": "code,displayName"})
+        rows = self._rows(self._table(company_id, "countriesRegions"), {"$select": "code,displayName"})
         return {str(row["code"]): str(row.get("displayName") or "") for row in rows if row.get("code")}
 
     def fetch_salespeople(self, company_id: str) -> list[dict[str, str]]:
         """Return salespeople and purchasers as ``code``, ``name`` and ``email``."""
         query = {"$select": "code,displayName,email"}
-        rows = self._rows(self._entity(company_id, "salespeoplePurchasers"), query)
+        rows = self._rows(self._table(company_id, "salespeoplePurchasers"), query)
         names = {"code": "code", "name": "displayName", "email": "email"}
         return [{name: str(row.get(source) or "") for name, source in names.items()} for row in rows]
 
     def _contacts(self, company_id: str) -> str:
         return f"{self._api}/companies({_segment(company_id)})/contacts"
 
-    def _entity(self, company_id: str, name: str) -> str:
+    def _table(self, company_id: str, name: str) -> str:
         return f"{self._standard}/companies({_segment(company_id)})/{name}"
 
     def _rows(

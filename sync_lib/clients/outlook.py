@@ -28,6 +28,7 @@ from sync_lib.errors import (
     ServiceError,
     ThrottledError,
 )
+from sync_lib.fields.table import OUTLOOK_PROPERTIES
 from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, WriteResult
 
 #: One namespace and two names for ever: Exchange counts distinct named properties per mailbox, and a second
@@ -36,25 +37,8 @@ NAMESPACE = "{0f2d8a64-5c1b-4e0e-9c53-7a3b6e1d94c8}"
 BC_KEY_ID = f"String {NAMESPACE} Name BcContactKey"
 MARKER_ID = f"String {NAMESPACE} Name ContactSyncFolder"
 
-#: The properties of a contact that the sync maps, in Graph's spelling; no others are asked for.
-CONTACT_PROPERTIES = (
-    "displayName",
-    "givenName",
-    "middleName",
-    "surname",
-    "initials",
-    "companyName",
-    "jobTitle",
-    "emailAddresses",
-    "businessPhones",
-    "mobilePhone",
-    "businessHomePage",
-    "businessAddress",
-    "categories",
-)
-
 BATCH_SIZE = 20
-_SELECT = ",".join(("id", "parentFolderId", "createdDateTime", "lastModifiedDateTime", *CONTACT_PROPERTIES))
+_SELECT = ",".join(("id", "parentFolderId", "createdDateTime", "lastModifiedDateTime", *OUTLOOK_PROPERTIES))
 _IMMUTABLE = 'IdType="ImmutableId"'
 _PREFER = {"Prefer": _IMMUTABLE}
 _LIST_PAGE = 999
@@ -148,8 +132,8 @@ class OutlookClient:
             return False
         parent = folder.parent_id
         for _ in range(_DEEPEST_FOLDER):
-            if parent == default.id:
-                return False
+            if parent in (default.id, default.parent_id):
+                return parent != default.id
             try:
                 parent = self.fetch_folder(user, parent).parent_id
             except NotFoundError as error:
@@ -410,7 +394,7 @@ def to_contact(record: object, *, key_read: bool = False) -> OutlookContact:
         created=created,
         parent_folder_id=str(record.get("parentFolderId") or ""),
         bc_key=_property_of(record, BC_KEY_ID) if key_read else None,
-        record={name: record[name] for name in CONTACT_PROPERTIES if name in record},
+        record={name: record[name] for name in OUTLOOK_PROPERTIES if name in record},
     )
 
 
@@ -446,9 +430,12 @@ def _to_folder(record: object) -> Folder:
 
 def _to_part(user: str, write: BatchWrite) -> Part:
     headers = {**_PREFER, **({"If-Match": write.etag} if write.etag else {})}
+    body = write.body
+    if write.bc_key:
+        body = {**(body or {}), "singleValueExtendedProperties": [_property(BC_KEY_ID, write.bc_key)]}
     if write.method == "POST":
-        return Part("POST", f"{_folder_path(user, write.folder_id)}/contacts", headers, write.body)
-    return Part(write.method, _contact_path(user, write.contact_id), headers, write.body)
+        return Part("POST", f"{_folder_path(user, write.folder_id)}/contacts", headers, body)
+    return Part(write.method, _contact_path(user, write.contact_id), headers, body)
 
 
 def _to_result(write: BatchWrite, answer: Answer | ApiError) -> WriteResult:
@@ -461,9 +448,11 @@ def _to_result(write: BatchWrite, answer: Answer | ApiError) -> WriteResult:
     except MalformedAnswerError as error:
         return WriteResult(error=error, request_id=answer.request_id)
     # The answer to a write never shows extended properties: the key is the one that was sent, or not known.
-    sent = write.body or {}
-    key = _property_of(sent, BC_KEY_ID) if sent.get("singleValueExtendedProperties") else None
-    contact = replace(contact, bc_key=key, parent_folder_id=contact.parent_folder_id or write.folder_id)
+    contact = replace(
+        contact,
+        bc_key=write.bc_key or None,
+        parent_folder_id=contact.parent_folder_id or write.folder_id,
+    )
     return WriteResult(contact=contact, request_id=answer.request_id)
 
 

@@ -420,9 +420,16 @@ def to_stamp(value: object) -> str:
         raise ValueError("not a time")
     date, clock, fraction, offset = match.groups()
     if offset and offset[1:] != "00:00":
-        moment = datetime.datetime.fromisoformat(f"{date}T{clock}{offset}").astimezone(datetime.UTC)
-        date, clock = moment.strftime("%Y-%m-%d %H:%M:%S").split(" ")
+        date, clock = _in_utc(f"{date}T{clock}{offset}")
     return f"{date}T{clock}.{(fraction or '')[:3]:0<3}Z"
+
+
+def _in_utc(text: str) -> list[str]:
+    try:
+        moment = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+    except OverflowError:
+        raise ValueError("not a time") from None
+    return moment.replace(tzinfo=None).isoformat(sep=" ").split(" ")
 
 
 def is_loopback(host: str | None) -> bool:
