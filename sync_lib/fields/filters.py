@@ -168,7 +168,9 @@ def _leaf_mask(
     node: language.Compare | language.Like | language.Between, values: pd.Series[str], me: str
 ) -> pd.Series[bool]:
     if isinstance(node, language.Compare):
-        return _compared(node.operator, values, _value(node, me))
+        if node.me:
+            return _mine(node, values, me)
+        return _compared(node.operator, values, node.value)
     if isinstance(node, language.Between):
         mask = values.notna()
         if node.low is not None:
@@ -177,6 +179,11 @@ def _leaf_mask(
     matches: Callable[[str], object] = language.regular_expression(node).match
     # Python's own expressions: the back end of the column knows neither atomic groups nor all escapes.
     return values.map(lambda text: (matches(text) is None) is node.negated).astype(bool)
+
+
+def _mine(node: language.Compare, values: pd.Series[str], me: str) -> pd.Series[bool]:
+    found = values.eq(me.strip().upper()) & bool(me.strip())
+    return ~found if node.operator == "<>" else found
 
 
 def _compared(operator: language.Operator, values: pd.Series[str], value: str) -> pd.Series[bool]:
@@ -189,13 +196,6 @@ def _compared(operator: language.Operator, values: pd.Series[str], value: str) -
         ">=": values.ge,
     }
     return compare[operator](value)
-
-
-_NOBODY = "\x00"  # No code holds it.
-
-
-def _value(node: language.Compare, me: str) -> str:
-    return (me.strip().upper() or _NOBODY) if node.me else node.value
 
 
 # -- SQL --------------------------------------------------------------------------------------------------------------
@@ -226,9 +226,10 @@ def _sql(node: Node, column: BcColumn, me: str) -> Condition:
     if column.kind == "date":
         return _sql_date(node, column)
     if isinstance(node, language.Compare) and node.operator in ("=", "<>"):
-        if node.me and not me.strip():
+        value = me.strip().upper() if node.me else node.value
+        if node.me and not value:
             return Everything() if node.operator == "<>" else Or(())
-        return Compare(column.name, node.operator, _value(node, me))
+        return Compare(column.name, node.operator, value)
     if isinstance(node, language.Like) and not node.negated:
         return Compare(column.name, "like", _like(node))
     return Everything()

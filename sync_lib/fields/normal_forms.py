@@ -121,7 +121,11 @@ def _is_valid(address: str) -> bool:
     try:
         # The library's own idea of a deliverable domain refuses .example, .test and .local.
         valid = validate_email(
-            address, check_deliverability=False, globally_deliverable=False, allow_quoted_local=True
+            address,
+            check_deliverability=False,
+            globally_deliverable=False,
+            allow_quoted_local=True,
+            strict=True,
         )
     except EmailNotValidError:
         return False
