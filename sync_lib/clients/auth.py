@@ -89,7 +89,7 @@ class TokenSource:
             return error
         except requests.RequestException as error:
             return ServiceError(f"Entra ID is out of reach ({type(error).__name__}).")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             return self._unusable(error)
         token = answer.get("access_token")
         return str(token) if token else _refusal(answer)
@@ -135,14 +135,17 @@ def _credential_of(settings: AppSettings) -> str | dict[str, str]:
 
 
 def _msal_app(settings: AppSettings, credential: str | dict[str, str], timeout: float) -> Any:
-    authority = f"{settings.authority.rstrip('/')}/{settings.tenant_id}"
+    authority = (
+        settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}") + f"/{settings.tenant_id}"
+    )
     plain_host = urlsplit(authority).netloc if authority.startswith("http://") else ""
     return msal.ConfidentialClientApplication(
         settings.client_id,
         client_credential=credential,
         authority=authority.replace("http://", "https://", 1),
-        # Without this msal asks login.microsoftonline.com about every authority that is not Microsoft's own.
-        instance_discovery=False if plain_host else None,
+        # The tenant's own discovery document is enough: msal would also ask login.microsoftonline.com about every
+        # other authority, and about all of them once more after each refusal.
+        instance_discovery=False,
         http_client=_HttpClient(timeout, plain_host),
     )
 
@@ -175,7 +178,14 @@ class _HttpClient:
         if response.status_code == requests.codes.too_many_requests or response.status_code >= 500:
             # msal would replay this answer from memory for a while; our own waiting is the better one.
             raise _overloaded(response.status_code, response.headers)
-        return response
+        try:
+            orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            broken = response.status_code
+        else:
+            return response
+        # msal would write the whole of it to the log.
+        raise ServiceError(f"Entra ID answers {broken} with something that is no JSON.", status=broken)
 
 
 def _overloaded(status: int, headers: Mapping[str, str]) -> ServiceError:
