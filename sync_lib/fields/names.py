@@ -61,7 +61,7 @@ def _plain(words: list[str]) -> NameParts | None:
         _PLAIN_WORD.match(given) and _PLAIN_WORD.match(last) and all(word in _PREFIXES for word in prefixes)
     ):
         return None
-    if given.lower() in _NOT_PLAIN or last.lower() in _NOT_PLAIN:
+    if given.lower() in _NOT_PLAIN or last.lower() in _NOT_PLAIN or prefixes[:1] == ["und"]:
         return None
     return NameParts(given, "", " ".join([*prefixes, last]), f"{given[0]}. {last[0]}.")
 

@@ -110,10 +110,12 @@ class Slots:
 
     def own_second(self) -> int | None:
         """Return the index of the entry that a write of the second value replaces, or None to add one."""
-        if self.second and self.second in self.now:
-            return self.now.index(self.second)
-        second = self.second_value()
-        return None if second == self.own_first() else second
+        first = self.own_first()
+        by_value = (index for index, key in enumerate(self.now) if key == self.second and index != first)
+        second = next(by_value, None) if self.second else None
+        if second is None:
+            second = self.second_value()
+        return None if second == first else second
 
 
 def email_slots(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> Slots:
@@ -160,39 +162,41 @@ def with_emails(
         name: Display name of a new entry.
     """
     entries, found = email_entries(record), email_slots(record, baseline)
-    own = {"email": _at(entries, found.own_first()), "email2": _at(entries, found.own_second())}
+    first, second = _at(entries, found.own_first()), _at(entries, found.own_second())
     refused = []
     # A removal first: it may free the slot that the other one needs.
     for field in sorted(values, key=lambda field: (bool(values[field]), field)):
-        place = _in_front if field == "email" else _behind
-        placed = place(
-            entries, own[field], {"name": name, "address": values[field]} if values[field] else None
-        )
+        new = {"name": name, "address": values[field]} if values[field] else None
+        placed = _in_front(entries, first, new) if field == "email" else _behind(entries, first, second, new)
         if len(placed) > max(MOST_EMAILS, len(entries)):
             refused.append(field)
-        else:
-            entries = placed
+            continue
+        entries = placed
+        first = new if field == "email" else first
     return entries, refused
 
 
-def _at(entries: Sequence[dict[str, str]], index: int | None) -> dict[str, str] | None:
+_Entry = dict[str, str]
+
+
+def _at(entries: Sequence[_Entry], index: int | None) -> _Entry | None:
     return None if index is None else entries[index]
 
 
-def _in_front(
-    entries: list[dict[str, str]], own: dict[str, str] | None, new: dict[str, str] | None
-) -> list[dict[str, str]]:
+def _in_front(entries: list[_Entry], own: _Entry | None, new: _Entry | None) -> list[_Entry]:
     others = [entry for entry in entries if entry is not own]
     return others if new is None else [new, *others]
 
 
 def _behind(
-    entries: list[dict[str, str]], own: dict[str, str] | None, new: dict[str, str] | None
-) -> list[dict[str, str]]:
+    entries: list[_Entry], first: _Entry | None, own: _Entry | None, new: _Entry | None
+) -> list[_Entry]:
     if new is None:
         return [entry for entry in entries if entry is not own]
     if own is not None:
         return [new if entry is own else entry for entry in entries]
-    # Found by value: the address stands there already.
-    known = any(email_key(entry["address"]) == email_key(new["address"]) for entry in entries)
+    # Found by value: the address stands there already. One that is the same as the first takes a slot of its own, or
+    # it would read as blank.
+    key = email_key(new["address"])
+    known = any(email_key(entry["address"]) == key for entry in entries if entry is not first)
     return list(entries) if known else [*entries, new]

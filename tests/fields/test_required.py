@@ -1,0 +1,43 @@
+"""Required fields (rules 3), one by one and by the column."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from sync_lib.fields.mapping import from_outlook
+from sync_lib.fields.required import problems, to_business_central_problem, to_outlook_problem
+
+CASES = [
+    ("Jan", "jan@x.example", None),
+    ("Jan", "jan@x.example; nonsense", None),
+    ("", "jan@x.example", "name_missing"),
+    (" \x00\u2028", "jan@x.example", "name_missing"),
+    ("", "", "name_missing"),
+    ("Jan", " ", "email_missing"),
+    ("Jan", "jan", "email_invalid"),
+]
+
+
+@pytest.mark.parametrize(("name", "email", "problem"), CASES)
+def test_problem(name, email, problem):
+    assert to_outlook_problem(name, email) == problem
+    assert to_business_central_problem({"name": name, "email": email}) == problem
+
+
+def test_missing_keys_are_missing_values():
+    assert to_business_central_problem({}) == "name_missing"
+    assert to_business_central_problem({"name": "Jan"}) == "email_missing"
+
+
+def test_a_surname_is_a_name():
+    record = {"displayName": None, "surname": "Smit", "emailAddresses": [{"address": "s@x.example"}]}
+    assert to_business_central_problem(from_outlook(record, "standard")) is None
+
+
+def test_by_the_column():
+    frame = pd.DataFrame(CASES, columns=["name", "email", "problem"], index=range(10, 17))
+    found = problems(frame["name"], frame["email"])
+    assert list(found) == [problem or "" for _, _, problem in CASES]
+    assert list(found.index) == list(frame.index)
+    assert problems(frame["name"][:0], frame["email"][:0]).dtype == found.dtype
