@@ -17,6 +17,18 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="contact-sync-test-airflow-
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
+# Behind the lines above: these import SQLAlchemy and the library.
+from tests.databases import (  # noqa: E402, F401
+    database_kind,
+    database_url,
+    empty_url,
+    engine,
+    new_database,
+    postgres_databases,
+    sqlite_template,
+)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the tests marked long")
 

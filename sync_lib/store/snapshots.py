@@ -1,0 +1,697 @@
+"""The two snapshots: what BC and each Outlook folder held when they were last read (rules 5).
+
+Every function works inside the caller's transaction, so that a cursor is saved with the rows that it stands for.
+``overlay`` is "" for the snapshot itself. A dry run gives its run id: rows that it stages shadow the real ones of the
+same id, for whoever reads with that overlay, until ``drop_overlay`` throws them away (rules 8.2).
+
+Staging locks the company (or the profile) until the transaction ends, so that two workers never compare their rows
+with the same stored ones. Therefore fetch first, then open the transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
+
+from sync_lib.fields import filters
+from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.texts import clean_line, fold_case
+from sync_lib.model import BcContact, OutlookContact
+from sync_lib.store import tables as t
+from sync_lib.store.bulk import among, insert_rows, parts, read_frame, read_tuples, update_rows
+from sync_lib.store.engine import is_postgresql
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A service's stamp and version token of one contact.
+Version = tuple[str, str]
+
+# What reads of a profile's scope need beside the fields of the contact.
+_SCOPE_COLUMNS = ("row_id", "id", "fingerprint", "etag", "last_modified", "email_key", "problem")
+_LIGHT_OUTLOOK = ("row_id", "id", "etag", "created", "bc_key", "email_key", "fingerprint")
+
+
+class BcRow(NamedTuple):
+    """A contact of BC to stage; ``problem`` is why it may not go to Outlook (rules 3), "" = it may."""
+
+    contact: BcContact
+    fingerprint: int
+    email_key: str
+    problem: str = ""
+
+
+class OutlookRow(NamedTuple):
+    """An Outlook item to stage; its record is complete: parts that a delta left out are filled in already."""
+
+    contact: OutlookContact
+    fingerprint: int
+    email_key: str
+    name: str
+
+
+@dataclass(slots=True)
+class Staged:
+    """What staging came to.
+
+    Attributes:
+        changed: Rows that were new, replaced, or present again.
+        unchanged: Rows that the snapshot held already.
+        conflicting: Ids whose staged row is newer, or as new and another version: GET by id decides (rules 5).
+        stored: The versions that the conflicting rows had; hand them back as ``force``.
+    """
+
+    changed: int = 0
+    unchanged: int = 0
+    conflicting: list[str] = field(default_factory=list)
+    stored: dict[str, Version] = field(default_factory=dict)
+
+
+class KnownItem(NamedTuple):
+    """What the snapshot knows of an Outlook item without its fields."""
+
+    row_id: int
+    etag: str
+    last_modified: str
+    bc_key: str | None
+    gone: bool
+
+
+#: True: the rows come from a GET by id and replace whatever is staged. Versions: only where these are still staged.
+Force = bool | Mapping[str, Version]
+
+
+class _Stored(NamedTuple):
+    id: str
+    row_id: int
+    overlay: str
+    last_modified: str
+    etag: str
+    normaliser: int
+    gone_since: str | None
+    bc_key: str | None
+
+
+R = TypeVar("R", BcRow, OutlookRow)
+
+
+@dataclass(frozen=True)
+class _Snapshot(Generic[R]):
+    """One of the two tables, and how a row of its side becomes a row of it."""
+
+    table: Table
+    owner: str
+    names: tuple[str, ...]
+    values: Callable[[R, _Stored | None], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Where rows are staged, and under which rules."""
+
+    scope: int
+    overlay: str
+    force: Force
+    normaliser: int
+    # Values that every row gets, in the order of the snapshot's last columns.
+    common: tuple[Any, ...]
+
+
+# -- staging ---------------------------------------------------------------------------------------------------------
+
+
+def stage_business_central(
+    conn: Connection,
+    company: int,
+    rows: Iterable[BcRow],
+    *,
+    generation: int,
+    normaliser: int,
+    overlay: str = "",
+    force: Force = False,
+) -> Staged:
+    """Take contacts of BC into the snapshot; older never replaces newer.
+
+    Args:
+        conn: Inside a transaction.
+        company: Key of the company.
+        rows: Contacts as read, in any order.
+        generation: What ``next_generation`` gave; the rows that change carry it.
+        normaliser: Version of the normal forms (and of everything else that fingerprints depend on, such as the
+            field profile). A row with another one is written again although its version is the same.
+        overlay: Run id of a dry run, or "".
+        force: The rows are answers to a GET by id.
+    """
+    stage = _Stage(company, overlay, force, normaliser, (normaliser, generation))
+    _lock(conn, t.company, company)
+    return _stage(conn, _BC, stage, rows)
+
+
+def stage_outlook(
+    conn: Connection,
+    profile: int,
+    rows: Iterable[OutlookRow],
+    *,
+    normaliser: int,
+    overlay: str = "",
+    force: Force = False,
+) -> Staged:
+    """Take Outlook items into the snapshot; as ``stage_business_central``.
+
+    A BC key, stamp or creation time that was not read keeps its stored value.
+    """
+    stage = _Stage(profile, overlay, force, normaliser, (normaliser,))
+    _lock(conn, t.sync_profile, profile)
+    return _stage(conn, _OUTLOOK, stage, rows)
+
+
+def _lock(conn: Connection, table: Table, key: int) -> None:
+    # FOR NO KEY UPDATE: rows that only refer to this one may still be written by others. SQLite has one writer.
+    if is_postgresql(conn):
+        conn.execute(select(table.c.id).where(table.c.id == key).with_for_update(key_share=True))
+
+
+def _stage(conn: Connection, snapshot: _Snapshot[R], stage: _Stage, rows: Iterable[R]) -> Staged:
+    staged = Staged()
+    for part in parts(rows):
+        _stage_part(conn, snapshot, stage, part, staged)
+    return staged
+
+
+def _stage_part(
+    conn: Connection, snapshot: _Snapshot[R], stage: _Stage, rows: list[R], staged: Staged
+) -> None:
+    newest, ambiguous = _newest(rows)
+    known = _stored(conn, snapshot, stage, newest)
+    new, changed = [], []
+    for key, row in newest.items():
+        stored = known.get(key)
+        if stored and not _replaces(row, stored, stage):
+            _keep(key, row, stored, stage, staged)
+            continue
+        values = (*_storable(snapshot.values(row, stored)), *stage.common)
+        if stored and stored.overlay == stage.overlay:
+            changed.append((*values, stored.row_id))
+        else:
+            new.append((stage.scope, stage.overlay, key, *values))
+    staged.changed += len(new) + len(changed)
+    staged.conflicting += [key for key in ambiguous if key not in staged.stored]
+    for key in ambiguous:
+        contact = newest[key].contact
+        staged.stored.setdefault(key, (contact.last_modified, contact.etag))
+    insert_rows(conn, snapshot.table, (snapshot.owner, "overlay", "id", *snapshot.names), new)
+    update_rows(conn, snapshot.table, snapshot.names, changed)
+
+
+def _newest(rows: list[R]) -> tuple[dict[str, R], list[str]]:
+    """Return the newest row of each id, and the ids of which two newest ones differ."""
+    newest: dict[str, R] = {}
+    ambiguous: dict[str, str] = {}
+    for row in rows:
+        contact = row.contact
+        other = newest.setdefault(contact.id, row)
+        if other is row:
+            continue
+        mine, others = _rank(row), _rank(other)
+        if mine[0] == others[0] and contact.etag != other.contact.etag:
+            ambiguous[contact.id] = contact.last_modified
+        if mine > others:
+            newest[contact.id] = row
+    tied = [key for key, stamp in ambiguous.items() if newest[key].contact.last_modified == stamp]
+    return newest, tied
+
+
+def _rank(row: BcRow | OutlookRow) -> tuple[str, str, bool]:
+    contact = row.contact
+    keyed = isinstance(contact, OutlookContact) and contact.bc_key is not None
+    return contact.last_modified, contact.etag, keyed
+
+
+def _stored(
+    conn: Connection, snapshot: _Snapshot[R], stage: _Stage, ids: Collection[str]
+) -> dict[str, _Stored]:
+    """Return what is staged of some ids: the overlay's row where it has one, else the real row."""
+    columns = snapshot.table.c
+    key = columns.bc_key if "bc_key" in columns else literal(None)
+    wanted = select(
+        columns.id,
+        columns.row_id,
+        columns.overlay,
+        columns.last_modified,
+        columns.etag,
+        columns.normaliser,
+        columns.gone_since,
+        key,
+    ).where(columns[snapshot.owner] == stage.scope, among(conn, columns.id, ids))
+    # "" comes first, so that the overlay's own row replaces it below.
+    layers = [""] if not stage.overlay else ["", stage.overlay]
+    return {
+        row[0]: _Stored(*row)
+        for layer in layers
+        for row in read_tuples(conn, wanted.where(columns.overlay == layer))
+    }
+
+
+def _replaces(row: BcRow | OutlookRow, stored: _Stored, stage: _Stage) -> bool:
+    """Whether a row that was read must be written over the stored one."""
+    same = _same_version(row.contact, stored)
+    if same and not _outdated(row, stored, stage):
+        return False
+    if isinstance(stage.force, bool):
+        forced = stage.force
+    else:
+        forced = stage.force.get(stored.id) == (stored.last_modified, stored.etag)
+    return same or forced or row.contact.last_modified > stored.last_modified
+
+
+def _same_version(contact: BcContact | OutlookContact, stored: _Stored) -> bool:
+    """Whether stamp and version are the stored ones; either may be left out by Outlook's delta, not both."""
+    stamp, etag = contact.last_modified, contact.etag
+    return bool(stamp or etag) and stamp in ("", stored.last_modified) and etag in ("", stored.etag)
+
+
+def _outdated(row: BcRow | OutlookRow, stored: _Stored, stage: _Stage) -> bool:
+    """Whether the stored row of the same version has to be written all the same."""
+    contact = row.contact
+    new_key = isinstance(contact, OutlookContact) and contact.bc_key not in (None, stored.bc_key)
+    return new_key or stored.gone_since is not None or stored.normaliser != stage.normaliser
+
+
+def _keep(key: str, row: BcRow | OutlookRow, stored: _Stored, stage: _Stage, staged: Staged) -> None:
+    if _same_version(row.contact, stored) and not _outdated(row, stored, stage):
+        staged.unchanged += 1
+    else:
+        staged.conflicting.append(key)
+        staged.stored[key] = (stored.last_modified, stored.etag)
+
+
+def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values without NUL and halves of surrogate pairs, which no database takes (PostgreSQL) or keeps."""
+    text = "".join([value for value in values if type(value) is str])
+    if "\x00" not in text and (text.isascii() or _is_unicode(text)):
+        return values
+    return tuple(_clean(value) if isinstance(value, str) else value for value in values)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "").encode(errors="ignore").decode()
+
+
+_bc_values = itemgetter(*COLUMN_NAMES)
+
+
+def _values_of_bc(row: BcRow, _: _Stored | None) -> tuple[Any, ...]:
+    contact = row.contact
+    try:
+        values = _bc_values(contact.values)
+    except KeyError:
+        values = tuple(contact.values.get(name, "") for name in COLUMN_NAMES)
+    return (
+        contact.etag,
+        contact.last_modified,
+        *values,
+        row.email_key,
+        _company_key(contact.values),
+        row.problem,
+        row.fingerprint,
+        None,
+    )
+
+
+def _company_key(values: Mapping[str, str]) -> str:
+    is_company = values.get("type", "").casefold() == "company"
+    return fold_case(clean_line(values.get("name", ""))) if is_company else ""
+
+
+def _values_of_outlook(row: OutlookRow, stored: _Stored | None) -> tuple[Any, ...]:
+    contact = row.contact
+    kept = stored or _Stored("", 0, "", "", "", 0, None, None)
+    return (
+        contact.etag,
+        contact.last_modified or kept.last_modified,
+        contact.created,
+        contact.bc_key if contact.bc_key is not None else kept.bc_key,
+        _to_json(contact.record),
+        row.email_key,
+        row.name,
+        row.fingerprint,
+        None,
+        "",
+    )
+
+
+def _to_json(record: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(record).decode()
+    except TypeError:
+        # Halves of surrogate pairs, from a text that something cut: the slower encoder escapes them.
+        return json.dumps(record)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+_BC = _Snapshot[BcRow](
+    t.bc_contact,
+    "company",
+    (
+        "etag",
+        "last_modified",
+        *COLUMN_NAMES,
+        "email_key",
+        "company_key",
+        "problem",
+        "fingerprint",
+        "gone_since",
+        "normaliser",
+        "generation",
+    ),
+    _values_of_bc,
+)
+_OUTLOOK = _Snapshot[OutlookRow](
+    t.outlook_contact,
+    "profile",
+    (
+        "etag",
+        "last_modified",
+        "created",
+        "bc_key",
+        "record",
+        "email_key",
+        "name",
+        "fingerprint",
+        "gone_since",
+        "gone_reason",
+        "normaliser",
+    ),
+    _values_of_outlook,
+)
+
+
+def next_generation(conn: Connection, company: int) -> int:
+    """Count the company's generation up and return it; others wait for this transaction before they get theirs."""
+    columns = t.company.c
+    statement = update(t.company).where(columns.id == company).values(generation=columns.generation + 1)
+    return int(conn.execute(statement.returning(columns.generation)).scalar_one())
+
+
+# -- what is gone ----------------------------------------------------------------------------------------------------
+
+
+def mark_gone_business_central(
+    conn: Connection, company: int, ids: Collection[str], *, at: str, generation: int, overlay: str = ""
+) -> int:
+    """Mark contacts that BC no longer has; return how many were present until now."""
+    _lock(conn, t.company, company)
+    return _mark_gone(conn, t.bc_contact, company, overlay, ids, gone_since=at, generation=generation)
+
+
+def mark_gone_outlook(
+    conn: Connection, profile: int, ids: Collection[str], *, at: str, reason: str, overlay: str = ""
+) -> int:
+    """Mark items that the folder no longer has; return how many were present until now."""
+    _lock(conn, t.sync_profile, profile)
+    return _mark_gone(conn, t.outlook_contact, profile, overlay, ids, gone_since=at, gone_reason=reason)
+
+
+def mark_all_gone_outlook(
+    conn: Connection, profile: int, *, at: str, reason: str, overlay: str = "", but: Collection[str] = ()
+) -> int:
+    """Mark all items of a folder except ``but``: the folder was replaced, or a complete read found only these."""
+    ids = known_outlook(conn, profile, overlay)
+    spared = set(but)
+    gone = [key for key, item in ids.items() if not item.gone and key not in spared]
+    return mark_gone_outlook(conn, profile, gone, at=at, reason=reason, overlay=overlay)
+
+
+def _mark_gone(
+    conn: Connection, table: Table, scope: int, overlay: str, ids: Collection[str], **values: Any
+) -> int:
+    if not ids:
+        return 0
+    present = and_(_owner(table) == scope, table.c.gone_since.is_(None), among(conn, table.c.id, ids))
+    own = conn.execute(update(table).where(present, table.c.overlay == overlay).values(values)).rowcount
+    if not overlay:
+        return own
+    # The real rows stay as they are: the dry run gets copies of them that are gone.
+    shadow = table.alias()
+    shadowed = exists().where(
+        _owner(shadow) == scope, shadow.c.overlay == overlay, shadow.c.id == table.c.id
+    )
+    changed = {"overlay": overlay, **values}
+    names = [column.name for column in table.c if column.name != "row_id"]
+    copies = select(
+        *(literal(changed[name], table.c[name].type) if name in changed else table.c[name] for name in names)
+    ).where(present, table.c.overlay == "", ~shadowed)
+    return own + conn.execute(insert(table).from_select(names, copies)).rowcount
+
+
+def drop_overlay(conn: Connection, overlay: str) -> None:
+    """Throw away what a dry run staged.
+
+    Raises:
+        ValueError: ``overlay`` is "", which is the snapshot itself.
+    """
+    if not overlay:
+        raise ValueError("the snapshot itself is not an overlay")
+    for table, owner in ((t.bc_contact, t.company), (t.outlook_contact, t.sync_profile)):
+        # By owner, because the indexes begin with it.
+        owned = _owner(table).in_(select(owner.c.id))
+        conn.execute(delete(table).where(owned, table.c.overlay == overlay))
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _owner(table: FromClause) -> ColumnElement[int]:
+    column: ColumnElement[int] = table.c.company if "company_key" in table.c else table.c.profile
+    return column
+
+
+def _rows(table: Table, scope: int, overlay: str) -> tuple[FromClause, ColumnElement[bool]]:
+    """Return what holds the rows of a snapshot as an overlay shows them, and the condition that picks them.
+
+    ``row_id`` is that of the real row, which couplings name; a row that only the overlay has gets its own, negative.
+    """
+    if not overlay:
+        return table, and_(_owner(table) == scope, table.c.overlay == "")
+    real, over, shadowed = table.alias("real"), table.alias("over"), table.alias("shadowed")
+    others = [column.name for column in table.c if column.name != "row_id"]
+
+    def pair(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+        layer = overlay if other is over else ""
+        return and_(_owner(other) == scope, other.c.overlay == layer, other.c.id == one.c.id)
+
+    link = case((shadowed.c.row_id.is_(None), -over.c.row_id), else_=shadowed.c.row_id).label("row_id")
+    plain = select(real.c.row_id, *(real.c[name] for name in others)).where(
+        _owner(real) == scope, real.c.overlay == "", ~exists().where(pair(real, over)).correlate(real)
+    )
+    own = (
+        select(link, *(over.c[name] for name in others))
+        .select_from(over.outerjoin(shadowed, pair(over, shadowed)))
+        .where(_owner(over) == scope, over.c.overlay == overlay)
+    )
+    return union_all(plain, own).subquery("seen"), true()
+
+
+def _present(table: Table, scope: int, overlay: str) -> tuple[FromClause, ColumnElement[bool]]:
+    rows, picked = _rows(table, scope, overlay)
+    return rows, and_(picked, rows.c.gone_since.is_(None))
+
+
+def known_bc(conn: Connection, company: int, overlay: str = "") -> dict[str, Version]:
+    """Return stamp and version of every present contact by its id: what an id scan is compared with."""
+    rows, present = _present(t.bc_contact, company, overlay)
+    wanted = select(rows.c.id, rows.c.last_modified, rows.c.etag).where(present)
+    return {key: (stamp, etag) for key, stamp, etag in read_tuples(conn, wanted)}
+
+
+def count_present(conn: Connection, company: int, overlay: str = "") -> int:
+    """Return how many contacts the company has, of any type."""
+    rows, present = _present(t.bc_contact, company, overlay)
+    return conn.execute(select(func.count()).select_from(rows).where(present)).scalar_one()
+
+
+def read_scope(
+    conn: Connection,
+    company: int,
+    *,
+    condition: filters.Condition | None = None,
+    overlay: str = "",
+    columns: Sequence[str] = COLUMN_NAMES,
+) -> pd.DataFrame:
+    """Return the persons of a company that may be in a profile's scope: present and not blocked.
+
+    Args:
+        conn: Inside a transaction.
+        company: Key of the company.
+        condition: What of the profile's filter SQL can say (``Filter.to_sql``); ``Filter.mask`` decides.
+        overlay: Run id of a dry run, or "".
+        columns: Fields to read beside keys, versions, address and ``problem`` (rules 3: not "" = may not go).
+    """
+    rows, present = _present(t.bc_contact, company, overlay)
+    names = dict.fromkeys((*_SCOPE_COLUMNS, *columns))
+    wanted = select(*(rows.c[name] for name in names)).where(
+        present,
+        rows.c.type == "Person",
+        rows.c.privacy_blocked != "true",
+        _condition(rows, condition or filters.Everything()),
+    )
+    return read_frame(conn, wanted)
+
+
+def _condition(rows: FromClause, condition: filters.Condition) -> ColumnElement[bool]:
+    if isinstance(condition, filters.Everything):
+        return true()
+    if isinstance(condition, filters.And):
+        return and_(true(), *(_condition(rows, part) for part in condition.parts))
+    if isinstance(condition, filters.Or):
+        # ``IS NULL`` of a column without NULLs: Or(()) means nothing.
+        return or_(rows.c.id.is_(None), *(_condition(rows, part) for part in condition.parts))
+    column = rows.c[condition.column]
+    if condition.op == "like":
+        return column.like(condition.value, escape=filters.LIKE_ESCAPE)
+    return column.op(condition.op, is_comparison=True)(condition.value)
+
+
+def read_bc_rows(
+    conn: Connection,
+    company: int,
+    *,
+    row_ids: Collection[int] | None = None,
+    ids: Collection[str] | None = None,
+    overlay: str = "",
+) -> list[dict[str, Any]]:
+    """Return whole rows, also of contacts that are gone, by their keys or system ids (or all of them)."""
+    rows, picked = _rows(t.bc_contact, company, overlay)
+    wanted = select(rows).where(picked)
+    if row_ids is not None:
+        wanted = wanted.where(among(conn, rows.c.row_id, row_ids))
+    if ids is not None:
+        wanted = wanted.where(among(conn, rows.c.id, ids))
+    return _dicts(conn, wanted)
+
+
+def read_bc_by_email(
+    conn: Connection, company: int, email_keys: Collection[str], overlay: str = ""
+) -> list[dict[str, Any]]:
+    """Return the present contacts, of any type, that have one of these addresses (normal form)."""
+    rows, present = _present(t.bc_contact, company, overlay)
+    return _dicts(conn, select(rows).where(present, among(conn, rows.c.email_key, email_keys)))
+
+
+def read_company_numbers(
+    conn: Connection, company: int, names: Collection[str], overlay: str = ""
+) -> dict[str, str | None]:
+    """Return the number of each company contact that has one of these names, by the name as it was asked.
+
+    Args:
+        conn: Inside a transaction.
+        company: Key of the company.
+        names: Names in any case; those that no company contact has are left out of the answer.
+        overlay: Run id of a dry run, or "".
+
+    Returns:
+        None where several company contacts have the name.
+    """
+    asked = {name: fold_case(clean_line(name)) for name in names}
+    rows, present = _present(t.bc_contact, company, overlay)
+    key = rows.c.company_key
+    # ``<> ''`` lets both databases use the index, which leaves out the persons.
+    wanted = select(key, rows.c.number).where(present, key != "", among(conn, key, set(asked.values())))
+    numbers: dict[str, str | None] = {}
+    for found, number in read_tuples(conn, wanted):
+        numbers[found] = None if found in numbers else number
+    return {name: numbers[folded] for name, folded in asked.items() if folded in numbers}
+
+
+def known_outlook(conn: Connection, profile: int, overlay: str = "") -> dict[str, KnownItem]:
+    """Return what the snapshot knows of each item of a folder by its id, also of those that are gone."""
+    rows, picked = _rows(t.outlook_contact, profile, overlay)
+    columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since)
+    found = read_tuples(conn, select(rows.c.id, *columns).where(picked))
+    return {key: KnownItem(*others, gone is not None) for key, *others, gone in found}
+
+
+def outlook_row_ids(
+    conn: Connection, profile: int, ids: Collection[str], overlay: str = ""
+) -> dict[str, int]:
+    """Return the staging keys of items, as couplings name them."""
+    rows, picked = _rows(t.outlook_contact, profile, overlay)
+    wanted = select(rows.c.id, rows.c.row_id).where(picked, among(conn, rows.c.id, ids))
+    return dict(read_tuples(conn, wanted))
+
+
+def read_outlook(conn: Connection, profile: int, overlay: str = "") -> pd.DataFrame:
+    """Return the present items of a folder: keys, version, creation time, address and fingerprint."""
+    rows, present = _present(t.outlook_contact, profile, overlay)
+    columns = {name: rows.c[name] for name in _LIGHT_OUTLOOK}
+    columns["bc_key"] = func.coalesce(rows.c.bc_key, "").label("bc_key")
+    return read_frame(conn, select(*columns.values()).where(present))
+
+
+def read_outlook_records(
+    conn: Connection, profile: int, ids: Collection[str] | None = None, overlay: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Return whole rows by id (or all of them), also of items that are gone; ``record`` is parsed."""
+    rows, picked = _rows(t.outlook_contact, profile, overlay)
+    wanted = select(rows).where(picked)
+    if ids is not None:
+        wanted = wanted.where(among(conn, rows.c.id, ids))
+    return {row["id"]: row | {"record": _from_json(row["record"])} for row in _dicts(conn, wanted)}
+
+
+def bc_rows_with_other_normaliser(conn: Connection, company: int, normaliser: int) -> list[dict[str, Any]]:
+    """Return the rows whose fingerprint an older (or newer) version of the normal forms made (rules 6)."""
+    rows, picked = _rows(t.bc_contact, company, "")
+    return _dicts(conn, select(rows).where(picked, rows.c.normaliser != normaliser))
+
+
+def outlook_rows_with_other_normaliser(
+    conn: Connection, profile: int, normaliser: int
+) -> dict[str, dict[str, Any]]:
+    """Return the rows whose fingerprint another version of the normal forms made, by id; ``record`` is parsed."""
+    rows, picked = _rows(t.outlook_contact, profile, "")
+    found = _dicts(conn, select(rows).where(picked, rows.c.normaliser != normaliser))
+    return {row["id"]: row | {"record": _from_json(row["record"])} for row in found}
+
+
+def _dicts(conn: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
+    names = [column.name for column in statement.selected_columns]
+    return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement)]
