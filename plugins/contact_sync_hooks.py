@@ -25,7 +25,9 @@ from airflow.sdk import (
 )
 
 if TYPE_CHECKING:
-    from sync_lib.pipeline import Check, Edges, RunReport, RunRequest, Verdict
+    from sync_lib.checks import Check
+    from sync_lib.pipeline import Edges, RunRequest
+    from sync_lib.report import RunReport, Verdict
     from sync_lib.settings import BusinessCentralSettings, Certificate, GraphSettings, StagingSettings
 
 log = logging.getLogger(__name__)
@@ -308,12 +310,12 @@ def hand_on(key: str, value: list[str]) -> None:
 
 def show_company(company: str) -> None:
     """Put the company's name in the place of the map index in Airflow's UI."""
-    get_current_context()["company"] = company  # type: ignore[typeddict-unknown-key]
+    get_current_context()["company"] = company
 
 
 def show_mailbox(mailbox: str) -> None:
     """Put the mailbox in the place of the map index in Airflow's UI."""
-    get_current_context()["mailbox"] = mailbox  # type: ignore[typeddict-unknown-key]
+    get_current_context()["mailbox"] = mailbox
 
 
 def task_states() -> dict[str, str]:

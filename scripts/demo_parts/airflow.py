@@ -13,7 +13,15 @@ from urllib.parse import quote
 
 import requests
 
-from demo_parts.processes import LOOPBACK, ROOT, DemoError, Program, free_port, wait_until
+from demo_parts.processes import (
+    LOOPBACK,
+    ROOT,
+    DemoError,
+    Program,
+    airflow_free_environment,
+    free_port,
+    wait_until,
+)
 
 FINISHED = ("success", "failed")
 
@@ -26,11 +34,8 @@ def shared_settings() -> dict[str, str]:
 
 def airflow_environment(home: Path, port: int) -> dict[str, str]:
     """Return the environment that every Airflow process of this instance runs in."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTACT_SYNC_"))
-    }
     return {
-        **inherited,
+        **airflow_free_environment(),
         **shared_settings(),
         # `airflow standalone` starts its parts by the bare name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",

@@ -58,6 +58,13 @@ def wait_until(ready: Callable[[], bool], seconds: float, what: str, *, every: f
         time.sleep(every)
 
 
+def airflow_free_environment() -> dict[str, str]:
+    """Return our environment without what a developer's shell says about Airflow and the sync."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTACT_SYNC_"))
+    }
+
+
 class Program:
     """A started program with all its children, and the file that its output goes to."""
 

@@ -1,0 +1,137 @@
+"""The sandbox as the demo uses it: started as a program of its own, and edited as its users would."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from demo_parts.processes import LOOPBACK, DemoError, Program, airflow_free_environment
+
+
+class SandboxInstance:
+    """`python -m sandbox`, whose world stays in a file between two starts."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        self.url = f"http://{LOOPBACK}:{port}"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        home.mkdir(parents=True, exist_ok=True)
+        state = home / "world.json"
+        command = [sys.executable, "-m", "sandbox", "--port", str(port), "--quiet", "--state", str(state)]
+        self.program = Program("The sandbox", command, home / "sandbox.log", airflow_free_environment())
+        self.program.wait_ready(self._answers, 60)
+        self.info: dict[str, Any] = self.control("GET", "info")
+
+    def _answers(self) -> bool:
+        try:
+            return self._session.get(f"{self.url}/__sim/info", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the answer of the control plane."""
+        answer = self._session.request(method, f"{self.url}/__sim/{path}", json=body, timeout=120)
+        answer.raise_for_status()
+        return answer.json()
+
+    def connections(self) -> dict[str, str]:
+        """Return Airflow's Connections to both services, as environment variables."""
+        app = {"login": self.info["client_id"], "password": self.info["client_secret"]}
+        extra = {"tenant_id": self.info["tenant_id"], "authority": self.url}
+        bc = app | {"conn_type": "business_central", "host": self.info["bc_root"]}
+        graph = app | {"conn_type": "microsoft_graph", "host": self.info["graph_root"]}
+        return {
+            "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT": json.dumps(
+                bc | {"extra": extra | {"environment": self.info["environment"]}}
+            ),
+            "AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT": json.dumps(graph | {"extra": extra}),
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return the whole world."""
+        world: dict[str, Any] = self.control("GET", "dump")
+        return world
+
+    def writes(self) -> dict[str, Any]:
+        """Return what the sync has written since the last reset of the counters."""
+        counted: dict[str, Any] = self.control("GET", "counters")["app"]
+        return counted
+
+    def stop(self) -> None:
+        """Stop it; it saves its world first."""
+        self.program.stop()
+
+    # What users do, by the same public APIs.
+
+    def company_url(self, company: str) -> str:
+        """Return the address of a company in Business Central's API."""
+        found = next(c for c in self.info["companies"] if c["name"] == company)
+        root = f"{self.info['bc_root']}/{self.info['tenant_id']}/{self.info['environment']}/api/v2.0"
+        return f"{root}/companies({found['id']})"
+
+    def as_user(self, service: str, method: str, url: str, body: Any = None) -> Any:
+        """Return the answer of Business Central (``bc``) or Microsoft Graph (``graph``) to an edit of a user.
+
+        Raises:
+            DemoError: The service refused it.
+        """
+        headers = {"Authorization": f"Bearer {self.info['user_tokens'][service]}", "If-Match": "*"}
+        if method == "POST":
+            del headers["If-Match"]
+        if service == "graph":
+            headers["Prefer"] = 'IdType="ImmutableId"'
+        answer = self._session.request(method, url, json=body, headers=headers, timeout=60)
+        if not answer.ok:
+            raise DemoError(f"The sandbox refused {method} {url}: {answer.status_code} {answer.text[:300]}")
+        return answer.json() if answer.content else None
+
+
+def edit_as_users(sandbox: SandboxInstance, mailbox: str, company: str, folder: str) -> list[str]:
+    """Change, create and delete on both sides, as on an ordinary morning; return what was done, for the terminal."""
+    world = sandbox.dump()
+    graph = f"{sandbox.info['graph_root']}/users/{mailbox}"
+    bc = f"{sandbox.company_url(company)}/contacts"
+    box = next(m for m in world["mailboxes"] if m["user_principal_name"] == mailbox)
+    shown = next(f for f in box["folders"] if f["name"] == folder)
+    contacts = {c["id"]: c for c in next(c for c in world["companies"] if c["name"] == company)["contacts"]}
+    coupled = [
+        item for item in shown["contacts"] if item["extended"] and item["properties"]["emailAddresses"]
+    ]
+    first, second = coupled[0], coupled[1]
+    by_email = {c["email"].casefold(): c["id"] for c in contacts.values() if c["type"] == "Person"}
+    known = [
+        by_email.get(item["properties"]["emailAddresses"][0]["address"].casefold()) for item in coupled[2:]
+    ]
+    changed, deleted, *_ = [
+        contact for contact in known if contact and not contacts[contact]["deleteRefused"]
+    ]
+    # New addresses in each demo, so that a second one in the same home makes new contacts again.
+    moment = f"{time.time():.0f}"
+    digits = moment[-4:]
+    new = {"type": "Person", "displayName": "Noor Nieuwenhuis", "email": f"noor.{moment}@voorbeeld.example"}
+    sandbox.as_user("bc", "PATCH", f"{bc}({changed})", {"mobilePhoneNumber": f"+31 6 5551 {digits}"})
+    sandbox.as_user("bc", "POST", bc, new | {"city": "Utrecht"})
+    sandbox.as_user("bc", "DELETE", f"{bc}({deleted})")
+    sandbox.as_user(
+        "graph",
+        "PATCH",
+        f"{graph}/contacts/{first['immutable_id']}",
+        {"businessPhones": [f"020 555 {digits}"]},
+    )
+    made = {
+        "givenName": "Otto",
+        "surname": "Oudshoorn",
+        "displayName": "Otto Oudshoorn",
+        "emailAddresses": [{"name": "Otto Oudshoorn", "address": f"otto.{moment}@voorbeeld.example"}],
+    }
+    sandbox.as_user("graph", "POST", f"{graph}/contactFolders/{shown['id']}/contacts", made)
+    sandbox.as_user("graph", "DELETE", f"{graph}/contacts/{second['immutable_id']}")
+    return [
+        "in Business Central: one mobile number changed, one person added, one person deleted",
+        f"in Outlook of {mailbox}: one telephone number changed, one contact added, one contact deleted",
+    ]
