@@ -104,7 +104,8 @@ class Slots:
 
     def own_first(self) -> int | None:
         """Return the index of the entry that a write of the first value replaces, or None to put one in front."""
-        if self.known and self.first and self.first in self.now:
+        if self.known and self.first and self.first in self.now and self.now[0] != self.second:
+            # By value: what the user moved in front of it is the user's own.
             return self.now.index(self.first)
         return self.first_value()
 
