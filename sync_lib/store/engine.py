@@ -86,7 +86,9 @@ def _parse(url: str) -> URL:
 
 
 def _open_postgresql(target: URL) -> Engine:
-    arguments: dict[str, Any] = {}
+    # Never a prepared statement: PostgreSQL would plan it without its values, and go through a list of 10,000 ids
+    # once per row; and behind a connection pooler it may be prepared on another connection.
+    arguments: dict[str, Any] = {"prepare_threshold": None}
     if "connect_timeout" not in target.query:
         arguments["connect_timeout"] = CONNECT_SECONDS
     if "application_name" not in target.query:

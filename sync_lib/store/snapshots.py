@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 #: A service's stamp and version token of one contact.
 Version = tuple[str, str]
 
+# From so many changed rows on, the planner's statistics are worth their time.
+_MANY = 5000
 # What reads of a profile's scope need beside the fields of the contact.
 _SCOPE_COLUMNS = ("row_id", "id", "fingerprint", "etag", "last_modified", "email_key", "problem")
 _LIGHT_OUTLOOK = ("row_id", "id", "etag", "created", "bc_key", "email_key", "fingerprint")
@@ -197,16 +199,36 @@ def _lock(conn: Connection, table: Table, key: int) -> None:
 
 def _stage(conn: Connection, snapshot: _Snapshot[R], stage: _Stage, rows: Iterable[R]) -> Staged:
     staged = Staged()
+    # At the first read there is nothing to compare with but what this very call has staged.
+    seen: set[str] | None = set() if _is_empty(conn, snapshot, stage) else None
     for part in parts(rows):
-        _stage_part(conn, snapshot, stage, part, staged)
+        newest, ambiguous = _newest(part)
+        known = _stored(conn, snapshot, stage, newest if seen is None else newest.keys() & seen)
+        _stage_part(conn, snapshot, stage, newest, known, staged)
+        _note_ambiguous(newest, ambiguous, staged)
+        if seen is not None:
+            seen |= newest.keys()
+    if staged.changed >= _MANY and is_postgresql(conn):
+        # Its planner knows nothing of so many new rows until it looks by itself, about a minute later.
+        conn.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {snapshot.table.name}")
     return staged
 
 
+def _is_empty(conn: Connection, snapshot: _Snapshot[R], stage: _Stage) -> bool:
+    columns = snapshot.table.c
+    layer = columns.overlay.in_({"", stage.overlay})
+    wanted = select(columns.row_id).where(columns[snapshot.owner] == stage.scope, layer).limit(1)
+    return conn.execute(wanted).first() is None
+
+
 def _stage_part(
-    conn: Connection, snapshot: _Snapshot[R], stage: _Stage, rows: list[R], staged: Staged
+    conn: Connection,
+    snapshot: _Snapshot[R],
+    stage: _Stage,
+    newest: dict[str, R],
+    known: dict[str, _Stored],
+    staged: Staged,
 ) -> None:
-    newest, ambiguous = _newest(rows)
-    known = _stored(conn, snapshot, stage, newest)
     new, changed = [], []
     for key, row in newest.items():
         stored = known.get(key)
@@ -219,12 +241,15 @@ def _stage_part(
         else:
             new.append((stage.scope, stage.overlay, key, *values))
     staged.changed += len(new) + len(changed)
-    staged.conflicting += [key for key in ambiguous if key not in staged.stored]
-    for key in ambiguous:
-        contact = newest[key].contact
-        staged.stored.setdefault(key, (contact.last_modified, contact.etag))
     insert_rows(conn, snapshot.table, (snapshot.owner, "overlay", "id", *snapshot.names), new)
     update_rows(conn, snapshot.table, snapshot.names, changed)
+
+
+def _note_ambiguous(newest: dict[str, R], ambiguous: list[str], staged: Staged) -> None:
+    for key in ambiguous:
+        if key not in staged.stored:
+            staged.conflicting.append(key)
+            staged.stored[key] = (newest[key].contact.last_modified, newest[key].contact.etag)
 
 
 def _newest(rows: list[R]) -> tuple[dict[str, R], list[str]]:
@@ -267,6 +292,8 @@ def _stored(
         columns.gone_since,
         key,
     ).where(columns[snapshot.owner] == stage.scope, among(conn, columns.id, ids))
+    if not ids:
+        return {}
     # "" comes first, so that the overlay's own row replaces it below.
     layers = [""] if not stage.overlay else ["", stage.overlay]
     return {
