@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from sync_lib.model import ProfileResult
 from sync_lib.report import make_report
 from sync_lib.store import runs, tables
 from sync_lib.store.engine import open_engine, read
@@ -26,12 +27,18 @@ def report_lines(url: str, run_id: str) -> list[str]:
     return list(make_report(run, companies, profiles, now).lines())
 
 
-def written(url: str, run_id: str) -> dict[str, Counter[str]]:
-    """Return the writes that each profile of a run reported, by mailbox."""
+def profile_results(url: str, run_id: str) -> list[ProfileResult]:
+    """Return what became of each profile of a run."""
     engine = open_engine(url)
     with read(engine) as conn:
         results = runs.read_profile_results(conn, run_id)
     engine.dispose()
+    return results
+
+
+def written(url: str, run_id: str) -> dict[str, Counter[str]]:
+    """Return the writes that each profile of a run reported, by mailbox."""
+    results = profile_results(url, run_id)
     return {result.mailbox: Counter(result.counters.get("writes", {})) for result in results}
 
 

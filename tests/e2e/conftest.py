@@ -1,0 +1,154 @@
+"""One sandbox and one real Airflow for all end-to-end tests, started as scripts/demo starts them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from demo_parts import staging
+from demo_parts.airflow import AirflowInstance
+from demo_parts.processes import ROOT, free_port
+from demo_parts.sandbox import SandboxInstance
+from sqlalchemy import Connection, delete, select, update
+
+from sync_lib.store import tables
+from sync_lib.store.engine import open_engine
+
+DAG = "contact_sync"
+
+
+class Stage:
+    """Everything that is running, and short words for what the tests do with it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.sandbox_port = free_port()
+        self.sandbox = SandboxInstance(home, self.sandbox_port)
+        self.staging_url = f"sqlite:///{home}/staging.db"
+        # A schedule is needed for backfills; this one has no slot while the tests run.
+        far = (datetime.now(UTC).hour + 12) % 24
+        settings = {
+            **self.sandbox.connections(),
+            "AIRFLOW_CONN_CONTACT_SYNC_STAGING": self.staging_url,
+            "CONTACT_SYNC_SCHEDULE": f"0 {far} * * *",
+            "CONTACT_SYNC_FULL_SCHEDULE": "none",
+            "CONTACT_SYNC_RETRY_DELAY": "1",
+        }
+        self.airflow = AirflowInstance(home / "airflow", free_port(), settings)
+
+    def wait(self) -> None:
+        self.airflow.wait_healthy()
+        for dag in (DAG, "contact_sync_check"):
+            self.airflow.wait_for_dag(dag)
+            self.airflow.pause(dag, paused=False)
+
+    def command(self, *arguments: str) -> str:
+        """Return what ``contact-sync`` prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sync_lib.cli", *arguments],
+            cwd=ROOT,
+            env=self.airflow.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def import_profiles(self, profiles: list[dict[str, Any]]) -> None:
+        path = self.home / "profiles.yaml"
+        path.write_text(yaml.safe_dump({"profiles": profiles}, allow_unicode=True))
+        self.command("profiles", "import", str(path))
+
+    def sync(self, *, sandbox_is_up: bool = True, **params: Any) -> str:
+        """Run the DAG by hand and return the run's id; the test looks at its state."""
+        if sandbox_is_up:
+            self.sandbox.control("POST", "counters/reset")
+        run = self.airflow.trigger(DAG, **params)
+        self.airflow.wait_for_run(DAG, run)
+        return run
+
+    def state(self, run: str, dag: str = DAG) -> str:
+        return self.airflow.run_state(dag, run)
+
+    def results(self, run: str) -> dict[str, Any]:
+        """Return what became of each profile of a run, by mailbox."""
+        return {result.mailbox: result for result in staging.profile_results(self.staging_url, run)}
+
+    def logs(self, run: str, dag: str = DAG) -> dict[str, str]:
+        """Return the logs of all tasks and tries of a run."""
+        found = {}
+        for task in self.airflow.tasks(dag, run):
+            for number in range(1, task["try_number"] + 1):
+                name = f"{task['task_id']}/{task['map_index']}/{number}"
+                index = task["map_index"]
+                found[name] = self.airflow.log(dag, run, task["task_id"], map_index=index, try_number=number)
+        return found
+
+    @contextmanager
+    def staged(self) -> Iterator[Connection]:
+        """Yield a transaction on the staging database."""
+        engine = open_engine(self.staging_url)
+        with engine.begin() as conn:
+            yield conn
+        engine.dispose()
+
+    def recorded(self, run: str) -> tuple[str, str]:
+        """Return the mode and the state of a run, as the sync wrote them down."""
+        with self.staged() as conn:
+            wanted = select(tables.sync_run.c.mode, tables.sync_run.c.state).where(
+                tables.sync_run.c.id == run
+            )
+            mode, state = conn.execute(wanted).one()
+            return mode, state
+
+    def break_filter(self, folder: str) -> None:
+        """Put a filter past the check that refuses it when it is saved."""
+        profile = tables.sync_profile
+        with self.staged() as conn:
+            wrong = json.dumps([["City", "=(("]])
+            conn.execute(update(profile).where(profile.c.folder_name == folder).values(filter=wrong))
+
+    def disable(self, mailbox: str, folder: str) -> None:
+        profile = tables.sync_profile.c
+        with self.staged() as conn:
+            which = (profile.mailbox == mailbox) & (profile.folder_name == folder)
+            conn.execute(update(tables.sync_profile).where(which).values(enabled=False))
+
+    def forget_everything(self) -> None:
+        """Lose what the staging database holds."""
+        with self.staged() as conn:
+            for table in reversed(tables.metadata.sorted_tables):
+                conn.execute(delete(table))
+
+    def stop(self) -> None:
+        self.airflow.stop()
+        self.sandbox.stop()
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    running = Stage(tmp_path_factory.mktemp("stage"))
+    try:
+        running.wait()
+        demo = yaml.safe_load((ROOT / "scripts" / "demo_profiles.yaml").read_text())
+        running.import_profiles(demo["profiles"])
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def first_sync(stage: Stage) -> str:
+    """The run that brought all mailboxes in step."""
+    run = stage.sync(mode="full")
+    assert stage.state(run) == "success", "\n".join(stage.logs(run).values())
+    return run

@@ -1,0 +1,82 @@
+"""What a person sees in Airflow's pages, in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ANNA = "anna.bakker@voorbeeld.example"
+
+
+def find_chromium() -> str:
+    found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
+    assert found, "no Chromium on this machine; scripts/test leaves these tests out and says so"
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(stage: Any) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # A container has no namespaces for Chromium's own sandbox, and this one visits nothing but localhost.
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": 1500, "height": 1000}, locale="en-US")
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        name, password = stage.airflow.login
+        page.goto(f"{stage.airflow.url}/auth/login")
+        page.fill("input[name=username]", name)
+        page.fill("input[name=password]", password)
+        page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
+        page.wait_for_url(lambda url: "/auth/login" not in url)
+        yield page
+        browser.close()
+
+
+def test_a_mapped_task_is_found_by_its_mailbox_and_its_log_is_readable(
+    page: Any, stage: Any, first_sync: str
+) -> None:
+    page.goto(f"{stage.airflow.url}/dags/contact_sync/runs/{quote(first_sync, safe='')}/tasks/sync_profile")
+    page.get_by_role("link", name=ANNA).first.click()
+    page.wait_for_url(re.compile(r"/mapped/\d+"))
+    page.get_by_text("Compare").first.wait_for()
+    assert page.get_by_text(ANNA).first.is_visible()
+    shown = page.inner_text("body")
+    for phase in ("Open the folder", "Read Outlook", "Compare", "Load"):
+        assert phase in shown, shown
+
+
+def test_the_report_is_a_table_of_profiles(page: Any, stage: Any, first_sync: str) -> None:
+    page.goto(f"{stage.airflow.url}/dags/contact_sync/runs/{quote(first_sync, safe='')}/tasks/report")
+    page.get_by_text("last good sync").first.wait_for()
+    shown = page.inner_text("body")
+    for mailbox in stage.results(first_sync):
+        assert mailbox in shown
+
+
+def test_the_trigger_form_explains_each_field(page: Any, stage: Any) -> None:
+    page.goto(f"{stage.airflow.url}/dags/contact_sync")
+    page.get_by_role("button", name=re.compile("trigger", re.IGNORECASE)).first.click()
+    for title in ("Mode", "Profiles", "Dry run"):
+        page.get_by_text(title, exact=True).first.wait_for()
+    page.get_by_text("nothing is written").first.wait_for()
+
+
+def test_the_connection_form_has_our_fields(page: Any, stage: Any) -> None:
+    page.goto(f"{stage.airflow.url}/connections")
+    page.get_by_role("button", name=re.compile("add connection", re.IGNORECASE)).click()
+    page.get_by_role("combobox").first.click()
+    page.keyboard.type("business_central")
+    page.keyboard.press("Enter")
+    for label in ("Client id", "Client secret", "API root"):
+        page.get_by_text(label, exact=True).first.wait_for()
