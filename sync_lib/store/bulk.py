@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import (
     ARRAY,
@@ -42,7 +42,9 @@ def parts(rows: Iterable[T], size: int = PART) -> Iterator[list[T]]:
         yield part
 
 
-def among(conn: Connection, column: ColumnElement[Any], values: Collection[str] | Collection[int]) -> ColumnElement[bool]:
+def among(
+    conn: Connection, column: ColumnElement[Any], values: Collection[str] | Collection[int]
+) -> ColumnElement[bool]:
     """Return the condition that ``column`` is one of ``values``: one parameter, however many values there are."""
     numbers = isinstance(column.type, Integer)
     if is_postgresql(conn):
@@ -106,7 +108,7 @@ def _copy(conn: Connection, target: str, columns: str, rows: Iterable[Row]) -> N
     # SQLAlchemy has no COPY; the driver's cursor works inside the same transaction.
     cursor = conn.connection.cursor()
     try:
-        with cursor.copy(f"COPY {target} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+        with cursor.copy(f"COPY {target} ({columns}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
     finally:
@@ -124,7 +126,7 @@ def _list(conn: Connection, names: Sequence[str]) -> str:
 def read_tuples(conn: Connection, statement: Select[Any]) -> list[Row]:
     """Return the rows of a query as the driver gives them, without SQLAlchemy's row objects."""
     with conn.execute(statement) as result:
-        return result.cursor.fetchall()  # type: ignore[union-attr]
+        return cast("list[Row]", result.cursor.fetchall())
 
 
 def read_frame(conn: Connection, statement: Select[Any]) -> pd.DataFrame:

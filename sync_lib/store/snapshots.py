@@ -48,6 +48,7 @@ from sync_lib.store.engine import is_postgresql
 if TYPE_CHECKING:
     import pandas as pd
 
+Values = tuple[Any, ...]
 #: A service's stamp and version token of one contact.
 Version = tuple[str, str]
 
@@ -128,7 +129,7 @@ class _Snapshot(Generic[R]):
     table: Table
     owner: str
     names: tuple[str, ...]
-    values: Callable[[R, _Stored | None], tuple[Any, ...]]
+    values: Callable[[R, _Stored | None], Values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +141,13 @@ class _Stage:
     force: Force
     normaliser: int
     # Values that every row gets, in the order of the snapshot's last columns.
-    common: tuple[Any, ...]
+    common: Values
 
 
 # -- staging ---------------------------------------------------------------------------------------------------------
 
 
-def stage_business_central(
+def stage_business_central(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection,
     company: int,
     rows: Iterable[BcRow],
@@ -173,7 +174,7 @@ def stage_business_central(
     return _stage(conn, _BC, stage, rows)
 
 
-def stage_outlook(
+def stage_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection,
     profile: int,
     rows: Iterable[OutlookRow],
@@ -221,7 +222,7 @@ def _is_empty(conn: Connection, snapshot: _Snapshot[R], stage: _Stage) -> bool:
     return conn.execute(wanted).first() is None
 
 
-def _stage_part(
+def _stage_part(  # noqa: PLR0913 - one step of the loop above
     conn: Connection,
     snapshot: _Snapshot[R],
     stage: _Stage,
@@ -229,13 +230,14 @@ def _stage_part(
     known: dict[str, _Stored],
     staged: Staged,
 ) -> None:
-    new, changed = [], []
+    new: list[Values] = []
+    changed: list[Values] = []
     for key, row in newest.items():
         stored = known.get(key)
         if stored and not _replaces(row, stored, stage):
             _keep(key, row, stored, stage, staged)
             continue
-        values = (*_storable(snapshot.values(row, stored)), *stage.common)
+        values: Values = (*_storable(snapshot.values(row, stored)), *stage.common)
         if stored and stored.overlay == stage.overlay:
             changed.append((*values, stored.row_id))
         else:
@@ -336,7 +338,7 @@ def _keep(key: str, row: BcRow | OutlookRow, stored: _Stored, stage: _Stage, sta
         staged.stored[key] = (stored.last_modified, stored.etag)
 
 
-def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def _storable(values: Values) -> Values:
     """Return the values without NUL and halves of surrogate pairs, which no database takes (PostgreSQL) or keeps."""
     text = "".join([value for value in values if type(value) is str])
     if "\x00" not in text and (text.isascii() or _is_unicode(text)):
@@ -359,7 +361,7 @@ def _clean(text: str) -> str:
 _bc_values = itemgetter(*COLUMN_NAMES)
 
 
-def _values_of_bc(row: BcRow, _: _Stored | None) -> tuple[Any, ...]:
+def _values_of_bc(row: BcRow, _: _Stored | None) -> Values:
     contact = row.contact
     try:
         values = _bc_values(contact.values)
@@ -382,7 +384,7 @@ def _company_key(values: Mapping[str, str]) -> str:
     return fold_case(clean_line(values.get("name", ""))) if is_company else ""
 
 
-def _values_of_outlook(row: OutlookRow, stored: _Stored | None) -> tuple[Any, ...]:
+def _values_of_outlook(row: OutlookRow, stored: _Stored | None) -> Values:
     contact = row.contact
     kept = stored or _Stored("", 0, "", "", "", 0, None, None)
     return (
@@ -461,7 +463,7 @@ def next_generation(conn: Connection, company: int) -> int:
 # -- what is gone ----------------------------------------------------------------------------------------------------
 
 
-def mark_gone_business_central(
+def mark_gone_business_central(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection, company: int, ids: Collection[str], *, at: str, generation: int, overlay: str = ""
 ) -> int:
     """Mark contacts that BC no longer has; return how many were present until now."""
@@ -469,7 +471,7 @@ def mark_gone_business_central(
     return _mark_gone(conn, t.bc_contact, company, overlay, ids, gone_since=at, generation=generation)
 
 
-def mark_gone_outlook(
+def mark_gone_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection, profile: int, ids: Collection[str], *, at: str, reason: str, overlay: str = ""
 ) -> int:
     """Mark items that the folder no longer has; return how many were present until now."""
@@ -477,7 +479,7 @@ def mark_gone_outlook(
     return _mark_gone(conn, t.outlook_contact, profile, overlay, ids, gone_since=at, gone_reason=reason)
 
 
-def mark_all_gone_outlook(
+def mark_all_gone_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection, profile: int, *, at: str, reason: str, overlay: str = "", but: Collection[str] = ()
 ) -> int:
     """Mark all items of a folder except ``but``: the folder was replaced, or a complete read found only these."""
@@ -498,9 +500,7 @@ def _mark_gone(
         return own
     # The real rows stay as they are: the dry run gets copies of them that are gone.
     shadow = table.alias()
-    shadowed = exists().where(
-        _owner(shadow) == scope, shadow.c.overlay == overlay, shadow.c.id == table.c.id
-    )
+    shadowed = exists().where(_owner(shadow) == scope, shadow.c.overlay == overlay, shadow.c.id == table.c.id)
     changed = {"overlay": overlay, **values}
     names = [column.name for column in table.c if column.name != "row_id"]
     copies = select(
@@ -673,7 +673,10 @@ def known_outlook(conn: Connection, profile: int, overlay: str = "") -> dict[str
     rows, picked = _rows(t.outlook_contact, profile, overlay)
     columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since)
     found = read_tuples(conn, select(rows.c.id, *columns).where(picked))
-    return {key: KnownItem(*others, gone is not None) for key, *others, gone in found}
+    return {
+        key: KnownItem(row, etag, stamp, mark, gone is not None)
+        for key, row, etag, stamp, mark, gone in found
+    }
 
 
 def outlook_row_ids(

@@ -1,0 +1,441 @@
+"""What keeps workers out of each other's way: leases, BC's shared budget, and claims on creates (rules 8.7 and 8.9).
+
+Leases and the budget go by the database's own clock, so that no two workers disagree about the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    and_,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from sync_lib.errors import LeaseLostError
+from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql, transaction
+
+logger = logging.getLogger(__name__)
+
+
+def database_now(bind: Engine | Connection) -> ColumnElement[float]:
+    """Return the expression for the database's own time, in seconds since 1970."""
+    if is_postgresql(bind):
+        # Not now(): that is when the transaction began, and a lock may have been waited for since.
+        return func.extract("epoch", func.clock_timestamp()).cast(Double)
+    return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double)
+
+
+def _upsert(bind: Engine | Connection) -> Callable[..., postgresql.Insert | sqlite.Insert]:
+    return postgresql.insert if is_postgresql(bind) else sqlite.insert
+
+
+# -- leases ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a profile or company, as long as ``fencing`` is still the number in the database."""
+
+    key: str
+    holder: str
+    fencing: int
+
+
+def acquire_lease(engine: Engine, key: str, holder: str, seconds: float) -> Lease | None:
+    """Return the lease, or None while somebody else holds it and it has not expired.
+
+    Each acquisition has a higher fencing number than all before it. A holder that asks again gets the lease anew:
+    what stands under its name but with the older number (a first try that still lives) has lost it.
+    """
+    lease = t.lease
+    now = database_now(engine)
+    new = _upsert(engine)(lease).values(key=key, holder=holder, fencing=1, expires_at=now + seconds)
+    taken = new.on_conflict_do_update(
+        index_elements=[lease.c.key],
+        set_={"holder": holder, "fencing": lease.c.fencing + 1, "expires_at": now + seconds},
+        where=or_(lease.c.expires_at <= now, lease.c.holder == holder),
+    )
+    with transaction(engine) as conn:
+        fencing = conn.execute(taken.returning(lease.c.fencing)).scalar()
+    return None if fencing is None else Lease(key, holder, fencing)
+
+
+def renew_lease(engine: Engine, lease: Lease, seconds: float) -> None:
+    """Let the lease last ``seconds`` from now. One that expired is renewed if nobody has taken it meanwhile.
+
+    Raises:
+        LeaseLostError: Somebody has taken it.
+    """
+    statement = update(t.lease).where(_is_held(lease)).values(expires_at=database_now(engine) + seconds)
+    with transaction(engine) as conn:
+        if not conn.execute(statement).rowcount:
+            raise _lost(lease)
+
+
+def check_lease(conn: Connection, lease: Lease) -> None:
+    """Make sure that the lease is held, and let nobody take it before the caller's transaction ends.
+
+    Raises:
+        LeaseLostError: It was taken or has expired; roll the transaction back.
+    """
+    held = select(t.lease.c.fencing).where(_is_held(lease), t.lease.c.expires_at > database_now(conn))
+    if conn.execute(held.with_for_update(read=True)).first() is None:
+        raise _lost(lease)
+
+
+def release_lease(engine: Engine, lease: Lease) -> None:
+    """Give the lease back, if it is still ours. Its row stays, because fencing numbers never start again."""
+    with transaction(engine) as conn:
+        conn.execute(update(t.lease).where(_is_held(lease)).values(holder="", expires_at=0.0))
+
+
+def _is_held(lease: Lease) -> ColumnElement[bool]:
+    columns = t.lease.c
+    return and_(columns.key == lease.key, columns.holder == lease.holder, columns.fencing == lease.fencing)
+
+
+def _lost(lease: Lease) -> LeaseLostError:
+    return LeaseLostError(f"Another worker took over {lease.key} (lease {lease.fencing}).")
+
+
+class LeaseKeeper:
+    """Renews a lease in the background while the block runs; does not release it.
+
+    Args:
+        engine: The staging database.
+        lease: As ``acquire_lease`` gave it.
+        seconds: How long each renewal lasts; it is renewed after a third of that.
+        wait: Waits so many seconds and returns True when the block is done; for tests.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lease: Lease,
+        seconds: float,
+        *,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._seconds = seconds
+        self._done = threading.Event()
+        self._wait = wait or self._done.wait
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease {lease.key}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise when the lease was found lost; costs nothing, so call it before each write to a service.
+
+        Raises:
+            LeaseLostError: Another worker has the lease.
+        """
+        if self._lost.is_set():
+            raise _lost(self._lease)
+
+    def _keep(self) -> None:
+        while not self._wait(self._seconds / 3):
+            try:
+                renew_lease(self._engine, self._lease, self._seconds)
+            except LeaseLostError:
+                self._lost.set()
+                return
+            except DBAPIError:
+                # The database is away: the next renewal may reach it. ``check_lease`` decides before each write.
+                logger.warning("lease %s could not be renewed now", self._lease.key)
+
+
+# -- BC's budget -----------------------------------------------------------------------------------------------------
+
+# Slices that a window is counted in: the finer, the less is given away at its edge, and the more rows there are.
+_SLICES = 50
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.01, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    slot: int
+    slice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BcLimits:
+    """How much may be sent to BC.
+
+    Attributes:
+        concurrency: Requests in flight.
+        window_requests: Operations per window.
+        window: Seconds.
+        slot_seconds: Longer than the longest request: a process that died gives its slot back after so long.
+    """
+
+    concurrency: int
+    window_requests: int
+    window: float
+    slot_seconds: float
+
+
+class BcBudget:
+    """What all processes together may send to BC: so many at a time, so many per window, nothing during a pause.
+
+    An operation counts from before it is sent until ``window`` seconds after its answer, since BC may count it at any
+    moment between the two. A request costs two short transactions.
+
+    Args:
+        engine: The staging database.
+        scope: Whose budget it is: tenant and environment.
+        concurrency, window_requests, window, slot_seconds: As in ``BcLimits``.
+        clock: Reads the time inside a transaction; the database's own, except in tests.
+        sleep: Waits, outside any transaction.
+        jitter: Yields 0 to 1: the part of each wait that keeps waiting processes from coming back together.
+    """
+
+    def __init__(  # noqa: PLR0913 - the limits, and what tests replace
+        self,
+        engine: Engine,
+        scope: str,
+        *,
+        concurrency: int,
+        window_requests: int,
+        window: float,
+        slot_seconds: float,
+        clock: Callable[[Connection], float] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._engine = engine
+        self._scope = scope
+        self._limits = BcLimits(
+            concurrency=concurrency, window_requests=window_requests, window=window, slot_seconds=slot_seconds
+        )
+        self._clock = clock or _read_clock
+        self._sleep = sleep
+        self._jitter = jitter
+
+    @contextlib.contextmanager
+    def slot(self, operations: int = 1) -> Iterator[None]:
+        """Wait until so many operations may be sent, and count them; the block is the request in flight."""
+        holder = uuid.uuid4().hex
+        spread = _SHORTEST_WAIT
+        while not isinstance(taken := self._take(holder, operations), _Taken):
+            self._sleep(taken + spread * self._jitter())
+            spread = min(2 * spread, _LONGEST_WAIT)
+        try:
+            yield
+        finally:
+            self._give_back(holder, taken, operations)
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing pass, in any process, for a while: BC asked us to wait."""
+        with transaction(self._engine) as conn:
+            self._lock(conn)
+            until = self._clock(conn) + seconds
+            later = and_(t.budget.c.scope == self._scope, t.budget.c.not_before < until)
+            conn.execute(update(t.budget).where(later).values(not_before=until))
+
+    def _take(self, holder: str, operations: int) -> _Taken | float:
+        """Take a slot, or return how many seconds must pass before it is worth another try."""
+        with transaction(self._engine) as conn:
+            not_before = self._lock(conn)
+            now = self._clock(conn)
+            wait = max(not_before - now, self._window_wait(conn, now, operations))
+            if wait > 0:
+                return wait
+            slot = self._free_slot(conn, now)
+            if slot is None:
+                return _SHORTEST_WAIT
+            self._write_slot(conn, slot, holder, now + self._limits.slot_seconds)
+            self._count(conn, self._slice(now), operations)
+            return _Taken(slot, self._slice(now))
+
+    def _give_back(self, holder: str, taken: _Taken, operations: int) -> None:
+        slots, uses = t.budget_slot.c, t.budget_use.c
+        ours = and_(slots.scope == self._scope, slots.slot == taken.slot, slots.holder == holder)
+        with transaction(self._engine) as conn:
+            self._lock(conn)
+            conn.execute(update(t.budget_slot).where(ours).values(holder="", expires_at=0.0))
+            ended = self._slice(self._clock(conn))
+            if ended != taken.slice:
+                begun = and_(uses.scope == self._scope, uses.slice == taken.slice)
+                conn.execute(update(t.budget_use).where(begun).values(requests=uses.requests - operations))
+                self._count(conn, ended, operations)
+
+    def _lock(self, conn: Connection) -> float:
+        """Return the end of the pause, and keep other processes out until the transaction ends."""
+        wanted = select(t.budget.c.not_before).where(t.budget.c.scope == self._scope).with_for_update()
+        found = conn.execute(wanted).scalar()
+        if found is None:
+            new = _upsert(conn)(t.budget).values(scope=self._scope, not_before=0.0)
+            conn.execute(new.on_conflict_do_nothing())
+            found = conn.execute(wanted).scalar_one()
+        return float(found)
+
+    def _window_wait(self, conn: Connection, now: float, operations: int) -> float:
+        """Return the seconds until the window has room, 0 if it has it now."""
+        uses = t.budget_use.c
+        ended = uses.slice < self._slice(now - self._limits.window)
+        conn.execute(delete(t.budget_use).where(uses.scope == self._scope, ended))
+        wanted = select(uses.slice, uses.requests).where(uses.scope == self._scope).order_by(uses.slice)
+        counts = [(row[0], row[1]) for row in conn.execute(wanted)]
+        # More operations than a window may hold pass when it is empty; they could never pass otherwise.
+        limit = max(self._limits.window_requests, operations)
+        excess = sum(count for _, count in counts) + operations - limit
+        wait = 0.0
+        for number, count in counts:
+            if excess <= 0:
+                break
+            excess -= count
+            wait = (number + 1) * self._slice_seconds + self._limits.window - now
+        return wait
+
+    def _free_slot(self, conn: Connection, now: float) -> int | None:
+        slots = t.budget_slot.c
+        taken = select(slots.slot).where(slots.scope == self._scope, slots.expires_at > now)
+        free = set(range(self._limits.concurrency)).difference(conn.execute(taken).scalars())
+        return min(free, default=None)
+
+    def _write_slot(self, conn: Connection, slot: int, holder: str, expires_at: float) -> None:
+        values = {"holder": holder, "expires_at": expires_at}
+        new = _upsert(conn)(t.budget_slot).values(scope=self._scope, slot=slot, **values)
+        conn.execute(new.on_conflict_do_update(index_elements=["scope", "slot"], set_=values))
+
+    def _count(self, conn: Connection, number: int, operations: int) -> None:
+        uses = t.budget_use.c
+        new = _upsert(conn)(t.budget_use).values(scope=self._scope, slice=number, requests=operations)
+        more = {"requests": uses.requests + operations}
+        conn.execute(new.on_conflict_do_update(index_elements=["scope", "slice"], set_=more))
+
+    @property
+    def _slice_seconds(self) -> float:
+        return self._limits.window / _SLICES
+
+    def _slice(self, moment: float) -> int:
+        return math.floor(moment / self._slice_seconds)
+
+
+def _read_clock(conn: Connection) -> float:
+    return float(conn.execute(select(database_now(conn))).scalar_one())
+
+
+# -- claims ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimState:
+    """Who may create a contact with one address in BC, and how far that is.
+
+    Attributes:
+        mine: The asking profile holds the claim, from now or from before, and it is not done.
+        profile: The profile that holds it.
+        fencing: The number of the lease that it was claimed under.
+        state: ``open`` (may be sent at any moment), ``unknown`` (was sent, nobody knows), ``done``.
+        bc_id: The contact that came of it, when done.
+        claimed_at: When it was claimed.
+    """
+
+    mine: bool
+    profile: int
+    fencing: int
+    state: str
+    bc_id: str | None
+    claimed_at: str
+
+
+def claim_create(  # noqa: PLR0913 - what a row of the table holds
+    conn: Connection, company: int, email_key: str, *, profile: int, fencing: int, run: str, at: str
+) -> ClaimState:
+    """Claim the right to create a contact with this address, and return who has it.
+
+    A profile takes over its own claim of an earlier lease: ``state`` tells whether that was sent. A claim of another
+    profile stands until it is settled, dropped, or taken by ``take_claim``.
+    """
+    values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": at}
+    new = _upsert(conn)(t.claim).values(company=company, email_key=email_key, state="open", **values)
+    if conn.execute(new.on_conflict_do_nothing()).rowcount:
+        return ClaimState(True, profile, fencing, "open", None, at)
+    found = _read_claim(conn, company, email_key)
+    if found is None or found.profile != profile or found.state == "done":
+        # None: dropped at this very moment; the next run asks again.
+        return found or ClaimState(False, 0, 0, "open", None, at)
+    mine = replace(found, mine=True, fencing=fencing)
+    conn.execute(update(t.claim).where(_is_claim(company, email_key)).values(fencing=fencing, run=run))
+    return mine
+
+
+def take_claim(  # noqa: PLR0913 - what a row of the table holds
+    conn: Connection, company: int, email_key: str, seen: ClaimState, *, profile: int, fencing: int, run: str
+) -> bool:
+    """Take over another profile's claim as it was seen; False when it has changed since.
+
+    For claims whose holder is gone: wait the longest request time first, and look the contact up before creating it.
+    """
+    columns = t.claim.c
+    unchanged = and_(
+        _is_claim(company, email_key),
+        columns.profile == seen.profile,
+        columns.fencing == seen.fencing,
+        columns.state == seen.state,
+    )
+    taken = update(t.claim).where(unchanged).values(profile=profile, fencing=fencing, run=run)
+    return bool(conn.execute(taken).rowcount)
+
+
+def settle_claim(
+    conn: Connection, company: int, email_key: str, *, state: str, bc_id: str | None = None
+) -> None:
+    """Say what became of a claim: ``unknown``, or ``done`` with the contact."""
+    conn.execute(update(t.claim).where(_is_claim(company, email_key)).values(state=state, bc_id=bc_id))
+
+
+def drop_claim(conn: Connection, company: int, email_key: str) -> None:
+    """Give the address free again, after a definite refusal."""
+    conn.execute(delete(t.claim).where(_is_claim(company, email_key)))
+
+
+def drop_done_claims(conn: Connection, run: str) -> None:
+    """Forget what a run created: from its end on, the snapshots tell."""
+    conn.execute(delete(t.claim).where(t.claim.c.run == run, t.claim.c.state == "done"))
+
+
+def _is_claim(company: int, email_key: str) -> ColumnElement[bool]:
+    return and_(t.claim.c.company == company, t.claim.c.email_key == email_key)
+
+
+def _read_claim(conn: Connection, company: int, email_key: str) -> ClaimState | None:
+    columns = t.claim.c
+    wanted = select(columns.profile, columns.fencing, columns.state, columns.bc_id, columns.claimed_at)
+    row = conn.execute(wanted.where(_is_claim(company, email_key))).first()
+    return ClaimState(False, *row) if row else None
