@@ -101,14 +101,13 @@ def from_outlook(
         fields["name"] = ""
     if "businessAddress" in record:
         address = record["businessAddress"]
-        address = address if isinstance(address, Mapping) else {}
+        address = address if isinstance(address, dict) else {}
         for field, key in _ADDRESS.items():
             fields[field] = _text(address.get(key))
     if "emailAddresses" in record:
         fields |= _emails(record, field_profile, baseline)
     if "businessPhones" in record:
-        index = slots.phone_slots(record, baseline).first_value()
-        fields["phone"] = "" if index is None else slots.phones(record)[index]
+        fields["phone"] = _phone(record, baseline)
     if field_profile == "extended":
         fields |= {name: _text(record[key]) for name, key in _PARTS.items() if key in record}
     return fields
@@ -125,9 +124,15 @@ def _name(record: Mapping[str, Any]) -> str:
     return compose_name(*(_text(record.get(part)) for part in ("givenName", "middleName", "surname")))
 
 
+def _phone(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:
+    numbers = slots.phones(record)
+    first = slots.phone_slots(record, baseline).first_value() if baseline is not None else 0
+    return numbers[first] if numbers and first is not None else ""
+
+
 def _emails(record: Mapping[str, Any], field_profile: str, baseline: Mapping[str, Any] | None) -> Fields:
     addresses = slots.addresses(record)
-    if field_profile == "standard" and baseline is None:
+    if baseline is None and field_profile == "standard":
         return {"email": first_address(addresses[0]) if addresses else ""}
     found = slots.email_slots(record, baseline)
     first = found.first_value()
@@ -229,7 +234,7 @@ def _split_body(name: str, record: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _address_body(changes: Fields, record: Mapping[str, Any], lookups: Lookups) -> dict[str, str | None]:
     present = record.get("businessAddress")
-    present = present if isinstance(present, Mapping) else {}
+    present = present if isinstance(present, dict) else {}
     body: dict[str, str | None] = {key: _text(present.get(key)) or None for key in _ADDRESS.values()}
     body |= {key: changes[field] or None for field, key in _ADDRESS.items() if field in changes}
     if changes.get("country"):

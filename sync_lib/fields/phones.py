@@ -36,8 +36,6 @@ def _short_cut(text: str, region: str) -> str:
     if not digits.isascii():
         return ""
     if digits[:1] == "+":
-        if "(0)" in text:
-            return ""
         code = _country_code(digits[1:4])
         national = digits[1 + len(code) :]
     else:

@@ -20,17 +20,20 @@ MOST_PHONES = 2
 
 def addresses(record: Mapping[str, Any]) -> list[str]:
     """Return the e-mail addresses of an Outlook record, without entries that have none."""
-    return [entry["address"] for entry in email_entries(record)]
+    entries = record.get("emailAddresses")
+    if not isinstance(entries, list):
+        return []
+    return [entry["address"] for entry in entries if _is_email(entry)]
 
 
 def email_entries(record: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the e-mail entries that have an address; Exchange returns odd ones without when it can't parse them."""
     entries = record.get("emailAddresses")
-    if not isinstance(entries, list):
-        return []
-    return [
-        _entry(entry) for entry in entries if isinstance(entry, Mapping) and _has_text(entry.get("address"))
-    ]
+    return [_entry(entry) for entry in entries if _is_email(entry)] if isinstance(entries, list) else []
+
+
+def _is_email(entry: object) -> bool:
+    return isinstance(entry, dict) and _has_text(entry.get("address"))
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -93,6 +93,7 @@ def test_known_forms():
     assert DUTCH.normal("phone", "020-555 01 10") == "+31205550110"
     assert Normaliser(Lookups(region="DE")).normal("phone", "030 901820") == "+4930901820"
     assert DUTCH.normal("country", "Duitsland") == "DE"
+    assert DUTCH.normal("name", "Jose\u0301") == "Jos\u00e9"
     assert DUTCH.normal("country", "Atlantis") == "?atlantis"
     assert DUTCH.normal("phone", " ask   at the desk ") == "ask at the desk"
 
