@@ -63,7 +63,8 @@ class FilterSyntaxError(ConfigError):
 
     def __init__(self, field: str, expression: str, position: int, expected: str) -> None:
         super().__init__(
-            f"The filter on {field!r} is not understood at position {position + 1} of {expression!r}: expected {expected}."
+            f"The filter on {field!r} is not understood at position {position + 1} of {expression!r}: "
+            f"expected {expected}."
         )
         self.field = field
         self.expression = expression
@@ -82,8 +83,15 @@ class ApiError(SyncError):
         path: Path of the URL without host and query, with ids but without values of contacts.
     """
 
-    def __init__(
-        self, message: str, *, status: int = 0, code: str = "", request_id: str = "", method: str = "", path: str = ""
+    def __init__(  # noqa: PLR0913 - this is what an answer tells
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        request_id: str = "",
+        method: str = "",
+        path: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status

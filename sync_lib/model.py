@@ -163,13 +163,17 @@ class DeltaPage:
 
 @dataclass(frozen=True, slots=True)
 class BatchWrite:
-    """One write of a ``$batch`` to a mailbox. ``contact_id`` is "" and ``folder_id`` is set for a create."""
+    """One write of a ``$batch`` to a mailbox. ``contact_id`` is "" and ``folder_id`` is set for a create.
+
+    ``bc_key`` is the value to give to our extended property in the same write; "" leaves the property as it is.
+    """
 
     method: str
     contact_id: str = ""
     folder_id: str = ""
     etag: str = ""
     body: dict[str, Any] | None = None
+    bc_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +304,9 @@ class BcKey:
 
     def __str__(self) -> str:
         """Return the property's value; lower-case, since Graph compares it without case."""
-        return f"{self.tenant_id}/{self.environment}/{self.company_id}/{self.contact_id}|{self.origin}".lower()
+        return (
+            f"{self.tenant_id}/{self.environment}/{self.company_id}/{self.contact_id}|{self.origin}".lower()
+        )
 
     @classmethod
     def parse(cls, value: str) -> BcKey | None:
@@ -309,10 +315,55 @@ class BcKey:
         parts = path.split("/")
         if len(parts) != 4 or origin not in set(Origin):
             return None
-        return cls(*parts, Origin(origin))
+        tenant_id, environment, company_id, contact_id = parts
+        return cls(tenant_id, environment, company_id, contact_id, Origin(origin))
 
     def same_company(self, other: BcKey) -> bool:
         """Whether both keys are of one tenant, environment and company."""
         mine = (self.tenant_id, self.environment, self.company_id)
         theirs = (other.tenant_id, other.environment, other.company_id)
         return [part.lower() for part in mine] == [part.lower() for part in theirs]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One DAG run as the staging database knows it."""
+
+    id: str
+    mode: str
+    dry_run: bool
+    run_type: str
+    state: str
+    message: str
+    started_at: str
+
+    @property
+    def overlay(self) -> str:
+        """Which overlay of the snapshots this run reads and writes: its own for a dry run (rules 8.2)."""
+        return self.id if self.dry_run else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """What became of one profile in one run."""
+
+    profile: int
+    mailbox: str
+    company: str
+    state: str
+    reason: str
+    message: str
+    counters: dict[str, Any] = field(default_factory=dict)
+    last_good_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyResult:
+    """What became of one company in one run."""
+
+    company: int
+    name: str
+    state: str
+    reason: str
+    message: str
+    counters: dict[str, Any] = field(default_factory=dict)

@@ -91,6 +91,8 @@ sync_profile = Table(
     # What the profile is bound to when it first syncs.
     Column("graph_user_id", Text),
     Column("folder_id", Text),
+    # The folder's name when it was last seen: tells a rename by the user from one in the profile.
+    _blank("folder_seen"),
     Column("folder_made_by_sync", Boolean, nullable=False, server_default="0"),
     Column("marker_counter", Integer, nullable=False, server_default="0"),
     Column("created_at", Time, nullable=False),

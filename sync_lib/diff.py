@@ -1,0 +1,750 @@
+"""From pairs to a plan (rules 7): decision tables as data, and the small functions that read them. Pure.
+
+Two tables decide everything. ``EVENTS`` says what a coupling needs when one end is gone, blocked or out of scope;
+``WITH_BASELINE`` and ``WITHOUT_BASELINE`` say, field by field, which side's value goes where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+from sync_lib.fields import mapping
+from sync_lib.fields.normal_forms import Normaliser
+from sync_lib.fields.required import to_business_central_problem, to_outlook_problem
+from sync_lib.match import Matching, Pair, Views, edited_since
+from sync_lib.model import (
+    Action,
+    BcKey,
+    BcSide,
+    BcStatus,
+    Coupling,
+    CouplingState,
+    Direction,
+    Fields,
+    Lookups,
+    Origin,
+    Outcome,
+    OutlookSide,
+    Policy,
+    Refusal,
+    Side,
+)
+
+# -- the decision tables ---------------------------------------------------------------------------------------------
+
+#: (BC status, item: present / edited / gone, coupling: live / released / away) -> what to do. Rules 2.1, 3, 7.
+EVENTS: dict[tuple[BcStatus, str, str], str] = {
+    (BcStatus.IN_SCOPE, "present", "live"): "merge",
+    (BcStatus.IN_SCOPE, "present", "released"): "merge",  # comes back into scope
+    (BcStatus.IN_SCOPE, "present", "away"): "merge",
+    (BcStatus.IN_SCOPE, "edited", "live"): "merge",
+    (BcStatus.IN_SCOPE, "edited", "released"): "merge",
+    (BcStatus.IN_SCOPE, "edited", "away"): "merge",
+    (BcStatus.IN_SCOPE, "gone", "live"): "recreate",  # 7.1
+    (BcStatus.IN_SCOPE, "gone", "released"): "recreate",
+    (BcStatus.IN_SCOPE, "gone", "away"): "wake",  # 7.1, stay_away: only when BC changes it
+    (BcStatus.INVALID, "present", "live"): "mend",  # 3: stays coupled; only the value that mends it moves
+    (BcStatus.INVALID, "present", "released"): "keep",
+    (BcStatus.INVALID, "present", "away"): "mend",
+    (BcStatus.INVALID, "edited", "live"): "mend",
+    (BcStatus.INVALID, "edited", "released"): "keep",
+    (BcStatus.INVALID, "edited", "away"): "mend",
+    (BcStatus.INVALID, "gone", "live"): "end",  # deleted while out of scope (2.1)
+    (BcStatus.INVALID, "gone", "released"): "end",
+    (BcStatus.INVALID, "gone", "away"): "end",
+    (BcStatus.OUT, "present", "live"): "leave_scope",  # 7.3
+    (BcStatus.OUT, "present", "released"): "keep",
+    (BcStatus.OUT, "present", "away"): "leave_scope",
+    (BcStatus.OUT, "edited", "live"): "release_edited",  # 7.3b
+    (BcStatus.OUT, "edited", "released"): "keep",
+    (BcStatus.OUT, "edited", "away"): "release_edited",
+    (BcStatus.OUT, "gone", "live"): "end",
+    (BcStatus.OUT, "gone", "released"): "end",
+    (BcStatus.OUT, "gone", "away"): "end",
+    (BcStatus.BLOCKED, "present", "live"): "delete_blocked",  # 7.4
+    (BcStatus.BLOCKED, "present", "released"): "delete_blocked",
+    (BcStatus.BLOCKED, "present", "away"): "delete_blocked",
+    (BcStatus.BLOCKED, "edited", "live"): "delete_blocked",
+    (BcStatus.BLOCKED, "edited", "released"): "delete_blocked",
+    (BcStatus.BLOCKED, "edited", "away"): "delete_blocked",
+    (BcStatus.BLOCKED, "gone", "live"): "end",
+    (BcStatus.BLOCKED, "gone", "released"): "end",
+    (BcStatus.BLOCKED, "gone", "away"): "end",
+    (BcStatus.GONE, "present", "live"): "delete_or_release",  # 7.2
+    (BcStatus.GONE, "present", "released"): "keep",
+    (BcStatus.GONE, "present", "away"): "delete_or_release",
+    (BcStatus.GONE, "edited", "live"): "release_edited",  # 7.2b
+    (BcStatus.GONE, "edited", "released"): "keep",
+    (BcStatus.GONE, "edited", "away"): "release_edited",
+    (BcStatus.GONE, "gone", "live"): "end",  # 7.5
+    (BcStatus.GONE, "gone", "released"): "end",
+    (BcStatus.GONE, "gone", "away"): "end",
+}
+
+#: (BC changed, Outlook changed, sides equal) -> verdict, for a field that has a baseline on both sides.
+WITH_BASELINE: dict[tuple[bool, bool, bool], str] = {
+    (False, False, True): "same",
+    (
+        False,
+        False,
+        False,
+    ): "same",  # each holds what it held when the pair agreed: one side keeps another form
+    (True, False, False): "to_outlook",
+    (True, False, True): "agree",
+    (False, True, False): "to_bc",
+    (False, True, True): "agree",
+    (True, True, True): "agree",
+    (True, True, False): "conflict",
+}
+
+#: (sides equal, BC blank, Outlook blank) -> verdict, for a field without a baseline.
+WITHOUT_BASELINE: dict[tuple[bool, bool, bool], str] = {
+    **{
+        (True, bc_blank, outlook_blank): "agree"
+        for bc_blank, outlook_blank in product((True, False), repeat=2)
+    },
+    (False, True, False): "fill",
+    (False, False, True): "to_outlook",
+    (False, False, False): "overwrite",
+    (False, True, True): "agree",
+}
+
+#: (direction, verdict) -> what is done; a verdict that is not listed is done as it stands (rules 7.8, 7.9).
+DIRECTED: dict[tuple[Direction, str], str] = {
+    (Direction.TO_OUTLOOK, "to_bc"): "restore",
+    (Direction.TO_OUTLOOK, "fill"): "differ",
+    (Direction.TO_BUSINESS_CENTRAL, "to_outlook"): "differ",
+    (Direction.TO_BUSINESS_CENTRAL, "overwrite"): "differ",
+    (Direction.TO_BUSINESS_CENTRAL, "conflict"): "differ",
+    (Direction.TO_BUSINESS_CENTRAL, "clear"): "differ",
+}
+
+WRITES_OUTLOOK = frozenset({"to_outlook", "overwrite", "conflict", "restore", "clear"})
+WRITES_BC = frozenset({"to_bc", "fill"})
+#: Verdicts that replace a value which is not that side's baseline: what the guard counts as overwrites (8.3).
+OVERWRITES = frozenset({"overwrite", "conflict", "restore", "clear"})
+MENDING = ("name", "email")
+
+
+# -- the plan --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PlannedChange:
+    """One action of a plan, as rules 8.1 want it stored, with what the load needs beside it.
+
+    ``before`` holds values of the side that is written to, ``after`` what is sent, ``source`` the values of the
+    other side as read, all in written form by field; ``losing`` holds values that lost a conflict.
+    """
+
+    action: Action
+    cause: str
+    bc_id: str | None = None
+    outlook_id: str | None = None
+    coupling: Coupling | None = None
+    bc: BcSide | None = None
+    item: OutlookSide | None = None
+    email_key: str = ""
+    before: Fields = field(default_factory=dict)
+    after: Fields = field(default_factory=dict)
+    source: Fields = field(default_factory=dict)
+    losing: Fields = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    reason: str = ""
+    digest: str = ""
+    guard_class: str = ""
+    n: int = 0
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A contact, or a field of one, that is not synced, and why."""
+
+    side: Side
+    contact: str
+    outcome: Outcome
+    reason: str
+    field: str = ""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a profile's diff came to.
+
+    Attributes:
+        changes: Writes to the services, BC to Outlook first (rules 8.10).
+        couplings: Couplings to store at once, since they need no write: new baselines, states.
+        ended: Couplings to remove at once.
+        rejects: Contacts and fields that stay out, with reasons.
+        outcomes: One outcome per contact that was read and needs no write; together with one per contact with
+            changes they are the balanced books of rules 8.8.
+    """
+
+    changes: list[PlannedChange] = field(default_factory=list)
+    couplings: list[Coupling] = field(default_factory=list)
+    ended: list[Coupling] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffContext:
+    """What the decisions depend on beside the contacts."""
+
+    policy: Policy
+    lookups: Lookups
+    normaliser: Normaliser
+    #: The folder's copies of our marker say that the staging database is older than the mailbox (rules 2.8).
+    restored: bool = False
+
+
+def plan_changes(matching: Matching, views: Views, context: DiffContext) -> Plan:
+    """Decide what each contact needs (rules 7). The order of the input does not matter to the result."""
+    return _Planner(views, context).plan(matching)
+
+
+class _Planner:
+    def __init__(self, views: Views, context: DiffContext) -> None:
+        self.views = views
+        self.context = context
+        self.policy = context.policy
+        self.plan_ = Plan()
+
+    def plan(self, matching: Matching) -> Plan:
+        for coupling in matching.superseded:
+            self.plan_.ended.append(coupling)
+        for pair in sorted(matching.pairs, key=lambda pair: pair.coupling.bc_id):
+            self._event(pair)
+        for item, bc in matching.blocked_items:
+            self._delete(None, bc, item, "privacy_blocked")
+        for item, pair in matching.returned:
+            self._delete(None, pair.bc, item, "returned")
+        self._new_in_bc(matching.new_bc)
+        self._invalid_in_bc({pair.coupling.bc_id for pair in matching.pairs})
+        self._new_in_outlook(matching.new_items)
+        for skip in matching.skipped:
+            self.reject(Reject(skip.side, skip.id, Outcome.SKIPPED, skip.reason))
+        self.plan_.changes.sort(key=_load_order)
+        for n, change in enumerate(self.plan_.changes, 1):
+            change.n = n
+            change.digest = _digest(change, self.context.normaliser)
+        return self.plan_
+
+    # -- couplings -------------------------------------------------------------------------------------------------
+
+    def _event(self, pair: Pair) -> None:
+        status = pair.bc.status if pair.bc else BcStatus.GONE
+        event = EVENTS[status, _item_state(pair), _coupling_state(pair.coupling)]
+        getattr(self, f"_{event}")(pair)
+
+    def _merge(self, pair: Pair) -> None:
+        _Merge(self, pair).run()
+
+    def _mend(self, pair: Pair) -> None:
+        _Merge(self, pair, bc_invalid=True).run()
+
+    def _recreate(self, pair: Pair) -> None:
+        assert pair.bc is not None
+        if (
+            self.policy.direction is Direction.TO_BUSINESS_CENTRAL
+            or self.policy.deleted_in_outlook == "stay_away"
+        ):
+            self._stay_away(pair)
+        else:
+            self._create_in_outlook(pair.bc, pair.coupling, "deleted_in_outlook")
+
+    def _stay_away(self, pair: Pair) -> None:
+        coupling = replace(
+            left_coupling(pair.coupling),
+            state=CouplingState.AWAY,
+            baseline_bc=self.bc_fields(pair.bc),
+            bc_fingerprint=pair.bc.fingerprint if pair.bc else None,
+            attention=False,
+        )
+        self.plan_.couplings.append(coupling)
+        self.count(Outcome.SKIPPED)
+
+    def _wake(self, pair: Pair) -> None:
+        assert pair.bc is not None
+        changed = pair.bc.fingerprint != pair.coupling.bc_fingerprint
+        if changed and self.policy.direction is not Direction.TO_BUSINESS_CENTRAL:
+            self._create_in_outlook(pair.bc, pair.coupling, "changed_in_bc_while_away")
+        else:
+            self.reject(Reject(Side.BUSINESS_CENTRAL, pair.bc.id, Outcome.SKIPPED, "stay_away"))
+
+    def _keep(self, pair: Pair) -> None:
+        if pair.coupling.id == 0 or pair.found_by:
+            self.plan_.couplings.append(replace(pair.coupling, attention=False))
+        self.count(Outcome.UNCHANGED)
+
+    def _end(self, pair: Pair) -> None:
+        self.plan_.ended.append(pair.coupling)
+        self.count(Outcome.UNCHANGED)
+
+    def _leave_scope(self, pair: Pair) -> None:
+        self._delete_unless(pair, self.policy.left_scope, "left_scope")
+
+    def _delete_or_release(self, pair: Pair) -> None:
+        self._delete_unless(pair, self.policy.deleted_in_bc, "deleted_in_bc")
+
+    def _delete_unless(self, pair: Pair, policy: str, cause: str) -> None:
+        may_write = self.policy.direction is not Direction.TO_BUSINESS_CENTRAL
+        if policy == "delete" and pair.coupling.origin is Origin.MADE_BY_SYNC and may_write:
+            assert pair.item is not None
+            self._delete(pair.coupling, pair.bc, pair.item, cause)
+        else:
+            self._release(pair, f"{cause}_kept")
+
+    def _release_edited(self, pair: Pair) -> None:
+        gone = pair.bc is None or pair.bc.status is BcStatus.GONE
+        self._release(pair, "deleted_in_bc_edited_in_outlook" if gone else "left_scope_edited_in_outlook")
+
+    def _release(self, pair: Pair, reason: str) -> None:
+        assert pair.item is not None
+        self.plan_.couplings.append(replace(pair.coupling, state=CouplingState.RELEASED, attention=False))
+        self.reject(Reject(Side.OUTLOOK, pair.item.id, Outcome.SKIPPED, reason))
+
+    def _delete_blocked(self, pair: Pair) -> None:
+        assert pair.item is not None
+        self._delete(pair.coupling, pair.bc, pair.item, "privacy_blocked")
+
+    def _delete(self, coupling: Coupling | None, bc: BcSide | None, item: OutlookSide, cause: str) -> None:
+        bc_id = coupling.bc_id if coupling else bc.id if bc else None
+        self.plan_.changes.append(
+            PlannedChange(
+                Action.DELETE_OUTLOOK,
+                cause,
+                bc_id=bc_id,
+                outlook_id=item.id,
+                coupling=coupling,
+                item=item,
+                email_key=item.email_key,
+                before=self.outlook_fields(item),
+                guard_class="" if cause in ("privacy_blocked", "returned") else "deletes",
+            )
+        )
+
+    # -- new contacts ----------------------------------------------------------------------------------------------
+
+    def _new_in_bc(self, people: list[BcSide]) -> None:
+        for bc in people:
+            if self.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+                self.count(Outcome.SKIPPED)
+            else:
+                self._create_in_outlook(bc, None, "new_in_bc")
+
+    def _invalid_in_bc(self, paired: set[str]) -> None:
+        for bc_id in self.views.uncoupled_bc:
+            bc = self.views.bc[bc_id]
+            if bc.status is BcStatus.INVALID and bc_id not in paired:
+                self.reject(Reject(Side.BUSINESS_CENTRAL, bc.id, Outcome.REJECTED, bc.problem))
+
+    def _create_in_outlook(self, bc: BcSide, coupling: Coupling | None, cause: str) -> None:
+        fields = self.bc_fields(bc)
+        self.plan_.changes.append(
+            PlannedChange(
+                Action.CREATE_OUTLOOK,
+                cause,
+                bc_id=bc.id,
+                outlook_id=None,
+                coupling=coupling,
+                bc=bc,
+                email_key=bc.email_key,
+                after={name: value for name, value in fields.items() if value},
+                source=fields,
+                guard_class="recreates" if cause == "deleted_in_outlook" else "",
+            )
+        )
+
+    def _new_in_outlook(self, items: list[OutlookSide]) -> None:
+        for item in items:
+            fields = self.outlook_fields(item)
+            if self.policy.direction is Direction.TO_OUTLOOK:
+                self.count(Outcome.SKIPPED)
+            elif problem := to_business_central_problem(fields):
+                self.reject(Reject(Side.OUTLOOK, item.id, Outcome.REJECTED, problem))
+            else:
+                self._create_in_bc(item, fields)
+
+    def _create_in_bc(self, item: OutlookSide, fields: Fields) -> None:
+        wanted = {name: value for name, value in fields.items() if value}
+        refused = self.refusals(wanted, None)
+        for refusal in refused:
+            wanted.pop(refusal.field, None)
+            self.plan_.rejects.append(
+                Reject(Side.OUTLOOK, item.id, Outcome.REJECTED, refusal.reason, refusal.field)
+            )
+        if "name" not in wanted or "email" not in wanted:
+            reason = next(refusal.reason for refusal in refused if refusal.field in MENDING)
+            self.reject(Reject(Side.OUTLOOK, item.id, Outcome.REJECTED, reason))
+            return
+        self.plan_.changes.append(
+            PlannedChange(
+                Action.CREATE_BC,
+                "new_in_outlook",
+                outlook_id=item.id,
+                item=item,
+                email_key=item.email_key,
+                after=wanted,
+                source=fields,
+                refused=refused,
+                guard_class="creates",
+            )
+        )
+
+    # -- shared ----------------------------------------------------------------------------------------------------
+
+    def bc_fields(self, bc: BcSide | None) -> Fields:
+        return mapping.from_business_central(bc.values, self.policy.field_profile) if bc else {}
+
+    def outlook_fields(self, item: OutlookSide, coupling: Coupling | None = None) -> Fields:
+        baseline = coupling.baseline_outlook if coupling and coupling.baseline_outlook else None
+        return mapping.from_outlook(item.record, self.policy.field_profile, baseline=baseline)
+
+    def refusals(self, wanted: Fields, bc: BcSide | None) -> list[Refusal]:
+        values = bc.values if bc else None
+        _, refused = mapping.to_business_central(
+            wanted, values, lookups=self.context.lookups, field_profile=self.policy.field_profile
+        )
+        return refused
+
+    def count(self, outcome: Outcome) -> None:
+        self.plan_.outcomes[outcome] += 1
+
+    def reject(self, reject: Reject) -> None:
+        """A whole contact is not synced."""
+        self.plan_.rejects.append(reject)
+        self.count(reject.outcome)
+
+
+# -- one pair, field by field ----------------------------------------------------------------------------------------
+
+
+class _Merge:
+    """The three-way merge of one pair whose two contacts are present."""
+
+    def __init__(self, planner: _Planner, pair: Pair, *, bc_invalid: bool = False) -> None:
+        assert pair.bc is not None
+        assert pair.item is not None
+        self.planner = planner
+        self.context = planner.context
+        self.normal = planner.context.normaliser.normal
+        self.pair = pair
+        self.bc: BcSide = pair.bc
+        self.item: OutlookSide = pair.item
+        self.bc_invalid = bc_invalid
+        self.bc_fields = planner.bc_fields(pair.bc)
+        self.outlook_fields = planner.outlook_fields(pair.item, pair.coupling)
+        self.baseline_bc = dict(pair.coupling.baseline_bc)
+        self.baseline_outlook: Fields = dict(pair.coupling.baseline_outlook.get("fields", {}))
+        self.differs = dict(pair.coupling.differs)
+        self.refused = dict(pair.coupling.refused)
+        self.reasons: list[tuple[Side, str, str]] = []
+
+    def run(self) -> None:
+        problem = self._problem()
+        verdicts = {name: self._verdict(name) for name in self._names()}
+        if problem:
+            verdicts = {name: self._mended(name, verdict) for name, verdict in verdicts.items()}
+            self.reasons.append((*problem, ""))
+        to_outlook = {name: v for name, v in verdicts.items() if v in WRITES_OUTLOOK}
+        to_bc = {name: v for name, v in verdicts.items() if v in WRITES_BC}
+        self._refuse(to_bc)
+        for name, verdict in verdicts.items():
+            self._settle(name, verdict)
+        coupling = self._coupling(open_fields=bool(to_outlook or to_bc or problem))
+        self._plan(coupling, to_outlook, to_bc)
+
+    def _names(self) -> tuple[str, ...]:
+        return mapping.diffed_fields(self.context.policy.field_profile)
+
+    # -- verdicts --------------------------------------------------------------------------------------------------
+
+    def _verdict(self, name: str) -> str:
+        bc, outlook = self.bc_fields.get(name, ""), self.outlook_fields.get(name, "")
+        bc_normal, outlook_normal = self.normal(name, bc), self.normal(name, outlook)
+        equal = bc_normal == outlook_normal
+        if self._has_baseline(name):
+            bc_changed = bc_normal != self.normal(name, self.baseline_bc[name])
+            outlook_changed = outlook_normal != self.normal(name, self.baseline_outlook[name])
+            verdict = WITH_BASELINE[bc_changed, outlook_changed, equal]
+            if self.context.restored and not equal:
+                verdict = "conflict"
+        else:
+            verdict = WITHOUT_BASELINE[equal, not bc_normal, not outlook_normal]
+            if verdict == "fill" and self.context.policy.blank_in_bc == "overwrite":
+                verdict = "clear"
+        return self._directed(verdict, bc_blank=not bc_normal)
+
+    def _has_baseline(self, name: str) -> bool:
+        if name in self.differs and self.differs[name] != self.context.policy.direction:
+            return False  # The direction changed since the field was let differ (rules 7.9).
+        return name in self.baseline_bc and name in self.baseline_outlook
+
+    def _directed(self, verdict: str, *, bc_blank: bool) -> str:
+        direction = self.context.policy.direction
+        directed = DIRECTED.get((direction, verdict), verdict)
+        if direction is Direction.TO_OUTLOOK and bc_blank and directed in ("restore", "clear"):
+            return "differ"  # 7.8: Outlook's value stays until BC has one.
+        return directed
+
+    def _problem(self) -> tuple[Side, str] | None:
+        if self.bc_invalid:
+            fields = self.bc_fields
+            return (
+                Side.BUSINESS_CENTRAL,
+                to_outlook_problem(fields.get("name", ""), fields.get("email", "")) or "invalid",
+            )
+        problem = to_business_central_problem(self.outlook_fields)
+        return (Side.OUTLOOK, problem) if problem else None
+
+    def _mended(self, name: str, verdict: str) -> str:
+        """While a side lacks name or e-mail only the other side's valid value for it moves (rules 3)."""
+        if verdict in ("same", "agree"):
+            return verdict
+        if name not in MENDING:
+            return "wait"
+        if not self._valid(name, self.bc_fields) and self._valid(name, self.outlook_fields):
+            changed = self._changed(name, self.outlook_fields, self.baseline_outlook)
+            return (
+                "to_bc" if changed and self.context.policy.direction is not Direction.TO_OUTLOOK else "wait"
+            )
+        if not self._valid(name, self.outlook_fields) and self._valid(name, self.bc_fields):
+            moves = verdict == "restore" or self._changed(name, self.bc_fields, self.baseline_bc)
+            may = self.context.policy.direction is not Direction.TO_BUSINESS_CENTRAL
+            return ("restore" if verdict == "restore" else "to_outlook") if moves and may else "wait"
+        return "wait"
+
+    def _valid(self, name: str, fields: Fields) -> bool:
+        value = fields.get(name, "")
+        problem = (
+            to_outlook_problem("x", value) if name == "email" else to_outlook_problem(value, "x@example.com")
+        )
+        return problem is None
+
+    def _changed(self, name: str, fields: Fields, baseline: Fields) -> bool:
+        return name not in baseline or self.normal(name, fields.get(name, "")) != self.normal(
+            name, baseline[name]
+        )
+
+    # -- refusals --------------------------------------------------------------------------------------------------
+
+    def _refuse(self, to_bc: dict[str, str]) -> None:
+        """Take out what BC cannot hold; the other fields go on and the baselines stay (rules 6)."""
+        wanted = {name: self.outlook_fields.get(name, "") for name in to_bc}
+        for name in list(self.refused):
+            if name not in wanted or self.refused[name]["digest"] != self._refusal_digest(name):
+                del self.refused[name]
+        found = {r.field: r.reason for r in self.planner.refusals(wanted, self.bc)} if wanted else {}
+        found |= {name: entry["reason"] for name, entry in self.refused.items()}
+        for name, reason in found.items():
+            if to_bc.pop(name, None):
+                self.reasons.append((Side.OUTLOOK, reason, name))
+
+    def _refusal_digest(self, name: str) -> str:
+        return refusal_digest(self.outlook_fields.get(name, ""), self.context.lookups)
+
+    # -- results ---------------------------------------------------------------------------------------------------
+
+    def _settle(self, name: str, verdict: str) -> None:
+        """Give the fields that need no write their baselines; a change of the written form alone is taken over."""
+        if verdict == "differ":
+            if self.differs.get(name) != self.context.policy.direction:
+                self.reasons.append((Side.OUTLOOK, "differs", name))
+            self.differs[name] = self.context.policy.direction
+        elif verdict == "agree":
+            self.differs.pop(name, None)
+        elif verdict != "same":
+            return
+        self.baseline_bc[name] = self.bc_fields.get(name, "")
+        self.baseline_outlook[name] = self.outlook_fields.get(name, "")
+
+    def _coupling(self, *, open_fields: bool) -> Coupling:
+        """The coupling as it stands before any write; fully agreed only if no field is open."""
+        pinned = self.pair.coupling.state is CouplingState.PINNED and not self._matches_filter()
+        live = CouplingState.PINNED if pinned else CouplingState.ACTIVE
+        unsettled = open_fields or bool(self.reasons_of_fields())
+        return replace(
+            self.pair.coupling,
+            bc_row=self.bc.row_id,
+            outlook_row=self.item.row_id,
+            state=live,
+            baseline_bc=self.baseline_bc,
+            baseline_outlook=self._moved_baseline(),
+            bc_fingerprint=None if unsettled else self.bc.fingerprint,
+            outlook_fingerprint=None if unsettled else self.item.fingerprint,
+            outlook_etag=self.pair.coupling.outlook_etag if unsettled else self.item.etag,
+            differs=self.differs,
+            refused=self.refused,
+            attention=unsettled,
+        )
+
+    def _moved_baseline(self) -> dict[str, Any]:
+        """The whole arrays move on only with the fields in them: else an edit would look like the user's own entry."""
+        before = self.pair.coupling.baseline_outlook
+        return moved_baseline(before, self.item.record, self.baseline_outlook, self.context)
+
+    def _matches_filter(self) -> bool:
+        return self.bc.id in self.planner.views.in_filter
+
+    def reasons_of_fields(self) -> list[tuple[Side, str, str]]:
+        return [reason for reason in self.reasons if reason[2] and reason[1] != "differs"]
+
+    def _plan(self, coupling: Coupling, to_outlook: dict[str, str], to_bc: dict[str, str]) -> None:
+        plan = self.planner.plan_
+        changes = len(plan.changes)
+        if self._needs_key():
+            plan.changes.append(
+                self._change(Action.COUPLE, self.pair.found_by or "key_missing", coupling, {})
+            )
+        elif coupling != self.pair.coupling:
+            plan.couplings.append(coupling)
+        if to_outlook:
+            plan.changes.append(self._update_outlook(coupling, to_outlook))
+        if to_bc:
+            plan.changes.append(self._update_bc(coupling, to_bc))
+        for side, reason, name in self.reasons:
+            contact = self.bc.id if side is Side.BUSINESS_CENTRAL else self.item.id
+            plan.rejects.append(Reject(side, contact, Outcome.REJECTED, reason, name))
+        if len(plan.changes) == changes:
+            rejected = any(reason != "differs" for _, reason, _ in self.reasons)
+            coupled = bool(self.pair.found_by)
+            outcome = Outcome.REJECTED if rejected else Outcome.COUPLED if coupled else Outcome.UNCHANGED
+            self.planner.count(outcome)
+
+    def _needs_key(self) -> bool:
+        """An adopted or user-made item needs the key of the contact that it stands for (rules 2.2)."""
+        key = BcKey.parse(self.item.bc_key) if self.item.bc_key else None
+        return key is None or key.contact_id != self.bc.id.lower()
+
+    def _update_outlook(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
+        change = self._change(Action.UPDATE_OUTLOOK, _cause(verdicts), coupling, verdicts)
+        for name in verdicts:
+            change.after[name] = change.source[name] = self.bc_fields.get(name, "")
+            change.before[name] = self.outlook_fields.get(name, "")
+        return change
+
+    def _update_bc(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
+        change = self._change(Action.UPDATE_BC, _cause(verdicts), coupling, verdicts)
+        for name in verdicts:
+            change.after[name] = change.source[name] = self.outlook_fields.get(name, "")
+            change.before[name] = self.bc_fields.get(name, "")
+        return change
+
+    def _change(
+        self, action: Action, cause: str, coupling: Coupling, verdicts: Mapping[str, str]
+    ) -> PlannedChange:
+        overwrites = any(verdict in OVERWRITES for verdict in verdicts.values())
+        lost = [
+            name
+            for name, verdict in verdicts.items()
+            if verdict in ("conflict", "overwrite", "restore", "clear")
+        ]
+        return PlannedChange(
+            action,
+            cause,
+            bc_id=self.bc.id,
+            outlook_id=self.item.id,
+            coupling=coupling,
+            bc=self.bc,
+            item=self.item,
+            email_key=self.bc.email_key,
+            losing={name: self.outlook_fields.get(name, "") for name in lost},
+            guard_class="overwrites" if overwrites else "",
+        )
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def refusal_digest(value: str, lookups: Lookups) -> str:
+    """Digest of a refused value and of the tables it was held against: tried again when either changes (rules 6)."""
+    tables = json.dumps([lookups.region, lookups.countries, lookups.companies], sort_keys=True)
+    return hashlib.blake2b(f"{value}\0{tables}".encode(), digest_size=8).hexdigest()
+
+
+def moved_baseline(
+    before: Mapping[str, Any], record: Mapping[str, Any], fields: Fields, context: DiffContext
+) -> dict[str, Any]:
+    """Return the Outlook baseline with new fields and, where the field in it is agreed, the new array.
+
+    An array whose mapped value is still open keeps its old baseline: with the new one, an edit would look like an
+    entry of the user's own that moved up (rules 6).
+    """
+    moved = mapping.outlook_baseline(record, fields)
+    present = mapping.from_outlook(record, context.policy.field_profile, baseline=before or None)
+    for array, name in (("emailAddresses", "email"), ("businessPhones", "phone")):
+        normal = context.normaliser.normal
+        if array in before and normal(name, present.get(name, "")) != normal(name, fields.get(name, "")):
+            moved[array] = before[array]
+    return moved
+
+
+def _cause(verdicts: Mapping[str, str]) -> str:
+    for verdict, cause in (
+        ("conflict", "conflict"),
+        ("restore", "restored_from_bc"),
+        ("clear", "overwrite_with_blank"),
+        ("overwrite", "first_match"),
+        ("to_outlook", "changed_in_bc"),
+        ("fill", "fill"),
+    ):
+        if verdict in verdicts.values():
+            return cause
+    return "changed_in_outlook"
+
+
+def _item_state(pair: Pair) -> str:
+    if pair.item is None:
+        return "gone"
+    return "edited" if edited_since(pair.coupling, pair.item) else "present"
+
+
+def _coupling_state(coupling: Coupling) -> str:
+    live = coupling.state in (CouplingState.ACTIVE, CouplingState.PINNED)
+    return "live" if live else str(coupling.state)
+
+
+def left_coupling(coupling: Coupling) -> Coupling:
+    """The coupling without its item, which is remembered as a former one with its baselines (rules 2.6)."""
+    if not coupling.outlook_id:
+        return coupling
+    former: dict[str, Any] = {
+        "id": coupling.outlook_id,
+        "baseline_bc": coupling.baseline_bc,
+        "baseline_outlook": coupling.baseline_outlook,
+    }
+    return replace(
+        coupling,
+        outlook_id=None,
+        outlook_row=None,
+        outlook_fingerprint=None,
+        former=[*coupling.former, former],
+    )
+
+
+def _load_order(change: PlannedChange) -> tuple[int, str, str]:
+    """BC to Outlook before Outlook to BC; a coupling before the updates that need it (rules 8.10)."""
+    order = {
+        Action.DELETE_OUTLOOK: 0,
+        Action.COUPLE: 1,
+        Action.UPDATE_OUTLOOK: 2,
+        Action.CREATE_OUTLOOK: 3,
+        Action.UPDATE_BC: 4,
+        Action.CREATE_BC: 5,
+    }
+    return (order[change.action], change.bc_id or "", change.outlook_id or "")
+
+
+def _digest(change: PlannedChange, normaliser: Normaliser) -> str:
+    """Identity of an action: the same action in a later run has the same digest (rules 8.3)."""
+    values = sorted((name, normaliser.normal(name, value)) for name, value in change.after.items())
+    parts = [change.action, change.bc_id or "", change.outlook_id or "", values]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

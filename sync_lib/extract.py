@@ -1,0 +1,355 @@
+"""Read both services into staging (rules 5): BC once per company, Outlook once per profile.
+
+A snapshot and its cursor change in one transaction, and only after a complete read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sync_lib.diff import DiffContext
+from sync_lib.errors import CursorExpiredError
+from sync_lib.fields.normal_forms import NORMALISER_VERSION
+from sync_lib.load import bc_row, outlook_row
+from sync_lib.model import BcContact, OutlookContact, Run
+from sync_lib.settings import SyncSettings
+from sync_lib.store import profiles, runs, snapshots
+from sync_lib.store.runs import Cursor
+
+logger = logging.getLogger(__name__)
+
+BC_PAGE = 20_000
+BC_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyRead:
+    """What a complete read of a company found; nothing of it is staged yet.
+
+    Attributes:
+        full: Every contact was read.
+        contacts: New and changed ones, or all.
+        gone: Ids that no longer exist, each confirmed by the service.
+        count: Number of contacts in the company, where the read tells; else None.
+        scanned: The ids of all contacts were read.
+        dropped: The count is so much smaller that a person must accept it first (rules 8.3); nothing is gone.
+    """
+
+    full: bool
+    contacts: list[BcContact]
+    gone: list[str] = field(default_factory=list)
+    count: int | None = None
+    scanned: bool = False
+    dropped: bool = False
+
+
+def fetch_company(
+    client: Any, company_id: str, known: dict[str, tuple[str, str]], cursor: Cursor, plan: ReadPlan
+) -> CompanyRead:
+    """Read a company: all contacts, or those since the watermark with the overlap, and the id scan where it is due.
+
+    Args:
+        client: ``BusinessCentralClient``.
+        company_id: The company's GUID.
+        known: The staged, present contacts: id -> (stamp, etag).
+        cursor: The company's cursor.
+        plan: What to read.
+    """
+    if plan.full:
+        contacts = list(client.iter_contacts(company_id))
+        found = {contact.id for contact in contacts}
+        return _with_gone(
+            client, company_id, CompanyRead(True, contacts, count=len(found)), set(known) - found, plan
+        )
+    since = since_watermark(cursor.position, plan.overlap)
+    changed = {contact.id: contact for contact in client.iter_contacts(company_id, since=since)}
+    if not plan.scan:
+        return CompanyRead(False, list(changed.values()))
+    stamps = dict(client.iter_ids(company_id))
+    missed = [
+        key for key, stamp in stamps.items() if key not in changed and known.get(key, ("", ""))[0] != stamp
+    ]
+    changed |= {key: contact for key, contact in _fetch(client, company_id, missed).items() if contact}
+    read = CompanyRead(False, list(changed.values()), count=len(stamps), scanned=True)
+    return _with_gone(client, company_id, read, set(known) - set(stamps) - set(changed), plan)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """How much of a company to read, and the count that was accepted last (None: never counted)."""
+
+    full: bool
+    scan: bool
+    overlap: float
+    accepted: int | None
+
+
+def plan_read(run: Run, cursor: Cursor, known: int, accepted: int | None, settings: SyncSettings) -> ReadPlan:
+    """Decide how much of a company a run reads (rules 5). ``run.started_at`` serves as the time."""
+    full = run.mode == "full" or not cursor.position
+    cheap = known <= BC_PAGE * settings.id_scan_requests
+    due = not cursor.last_scan_at or cursor.last_scan_at <= shift(run.started_at, -settings.id_scan_every)
+    return ReadPlan(full, scan=not full and (cheap or due), overlap=settings.overlap, accepted=accepted)
+
+
+def _with_gone(
+    client: Any, company_id: str, read: CompanyRead, missing: set[str], plan: ReadPlan
+) -> CompanyRead:
+    """Confirm one by one that missing contacts are gone, unless so many are that the read is not believable."""
+    accepted, count = plan.accepted or 0, read.count or 0
+    if accepted and count * 2 < accepted:
+        return replace(read, dropped=True)
+    answers = _fetch(client, company_id, sorted(missing))
+    present = [contact for contact in answers.values() if contact]
+    gone = [key for key, contact in answers.items() if contact is None]
+    return replace(read, contacts=read.contacts + present, gone=gone)
+
+
+def _fetch(client: Any, company_id: str, ids: Sequence[str]) -> dict[str, BcContact | None]:
+    return client.fetch_contacts(company_id, ids) if ids else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """Where a read is staged: the key of the company or profile, the run that read it, and when."""
+
+    scope: int
+    context: DiffContext
+    run: Run
+    at: str
+
+
+def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict[str, snapshots.Version]:
+    """Stage a read and move the cursor; return the versions of staged rows that only a GET can judge (rules 5)."""
+    company, run = staging.scope, staging.run
+    generation = snapshots.next_generation(conn, company) if not run.overlay else 0
+    staged = snapshots.stage_business_central(
+        conn,
+        company,
+        (bc_row(contact, staging.context) for contact in read.contacts),
+        overlay=run.overlay,
+        generation=generation,
+        normaliser=NORMALISER_VERSION,
+    )
+    snapshots.mark_gone_business_central(
+        conn, company, read.gone, at=staging.at, overlay=run.overlay, generation=generation
+    )
+    logger.info(
+        "staged %d contacts: %d changed, %d as before, %d gone",
+        len(read.contacts),
+        staged.changed,
+        staged.unchanged,
+        len(read.gone),
+    )
+    if not run.dry_run:
+        _move_watermark(conn, company, read, staging.at)
+    return staged.stored
+
+
+def _move_watermark(conn: Connection, company: int, read: CompanyRead, at: str) -> None:
+    cursor = runs.read_cursor(conn, "business_central", company)
+    newest = max((contact.last_modified for contact in read.contacts), default="")
+    values: dict[str, Any] = {"position": max(cursor.position, newest)}
+    if read.full:
+        values["last_full_at"] = at
+    if read.full or read.scanned:
+        values["last_scan_at"] = at
+    runs.write_cursor(conn, "business_central", company, updated_at=at, **values)
+    if read.count is not None:
+        profiles.accept_count(conn, company, read.count)
+
+
+def since_watermark(watermark: str, overlap: float) -> str:
+    """Return where an incremental read of BC starts: ``overlap`` seconds before the newest stamp that was read."""
+    return shift(watermark, -overlap)
+
+
+def shift(stamp: str, seconds: float) -> str:
+    """Return a stamp of 24 characters, moved by seconds."""
+    moment = datetime.fromisoformat(stamp) + timedelta(seconds=seconds)
+    return to_text(moment)
+
+
+def to_text(moment: datetime) -> str:
+    """Return a UTC time as the staging database writes it: ``2026-03-02T09:15:04.123Z``."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+# -- Outlook ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRead:
+    """What a complete read of a folder found; nothing of it is staged yet."""
+
+    full: bool
+    contacts: list[OutlookContact]
+    gone: dict[str, str]  # id -> deleted / moved
+    delta_link: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFolder:
+    """The folder as it is staged, and how to read it."""
+
+    user: str
+    folder: str
+    known: dict[str, snapshots.KnownItem]
+    new: bool = False
+
+
+def fetch_folder(client: Any, folder: KnownFolder, delta_link: str, *, full: bool) -> FolderRead:
+    """Read what changed in a folder since ``delta_link``, or all of it; an expired link makes the read a full one."""
+    if not full and delta_link:
+        try:
+            return _fetch_changes(client, folder, delta_link)
+        except CursorExpiredError:
+            logger.info("the delta link has expired: reading the folder in full")
+    return _fetch_all(client, folder)
+
+
+def _fetch_changes(client: Any, folder: KnownFolder, delta_link: str) -> FolderRead:
+    page = client.fetch_delta(folder.user, folder.folder, delta_link)
+    unknown = [c.id for c in page.contacts if c.id not in folder.known or folder.known[c.id].bc_key is None]
+    returned = [c.id for c in page.contacts if c.id in folder.known and folder.known[c.id].gone]
+    removed = [key for key in page.removed if key in folder.known and not folder.known[key].gone]
+    contacts = {c.id: c for c in page.contacts if c.id in folder.known}
+    present, gone = _look_up(client, folder, dict.fromkeys([*unknown, *returned, *removed]))
+    for key in gone:
+        contacts.pop(key, None)
+    return FolderRead(False, list((contacts | present).values()), gone, page.delta_link)
+
+
+def _fetch_all(client: Any, folder: KnownFolder) -> FolderRead:
+    """A new delta round for its link, and a list for the keys, which delta cannot carry (rules 5)."""
+    page = client.fetch_delta(folder.user, folder.folder, None)
+    if folder.new and not page.contacts:
+        listed: dict[str, OutlookContact] = {}
+    else:
+        listed = {contact.id: contact for contact in client.iter_contacts(folder.user, folder.folder)}
+    seen = [contact.id for contact in page.contacts if contact.id not in listed]
+    absent = [key for key, item in folder.known.items() if key not in listed and not item.gone]
+    present, gone = _look_up(client, folder, dict.fromkeys([*seen, *absent]))
+    return FolderRead(True, list((listed | present).values()), gone, page.delta_link)
+
+
+def _look_up(
+    client: Any, folder: KnownFolder, ids: Iterable[str]
+) -> tuple[dict[str, OutlookContact], dict[str, str]]:
+    """Ask for items by immutable id: those in this folder, and why the others are not (rules 5)."""
+    wanted = list(ids)
+    if not wanted:
+        return {}, {}
+    answers = client.fetch_contacts(folder.user, wanted)
+    present, gone = {}, {}
+    for key in wanted:
+        contact = answers.get(key)
+        if contact is None:
+            gone[key] = "deleted"
+        elif contact.parent_folder_id == folder.folder:
+            present[key] = contact
+        else:
+            gone[key] = "moved"
+    return present, gone
+
+
+def stage_folder(
+    conn: Connection, read: FolderRead, staging: Staging
+) -> tuple[int, dict[str, snapshots.Version]]:
+    """Stage a read and move the cursor; return how many rows changed, and what only a GET can judge (rules 5)."""
+    profile, run = staging.scope, staging.run
+    known = snapshots.read_outlook_records(conn, profile, [c.id for c in read.contacts], overlay=run.overlay)
+    rows = (
+        outlook_row(_complete(contact, known.get(contact.id)), staging.context) for contact in read.contacts
+    )
+    staged = snapshots.stage_outlook(conn, profile, rows, overlay=run.overlay, normaliser=NORMALISER_VERSION)
+    for reason in ("deleted", "moved"):
+        ids = [key for key, why in read.gone.items() if why == reason]
+        snapshots.mark_gone_outlook(conn, profile, ids, at=staging.at, reason=reason, overlay=run.overlay)
+    logger.info(
+        "staged %d items: %d changed, %d as before, %d gone",
+        len(read.contacts),
+        staged.changed,
+        staged.unchanged,
+        len(read.gone),
+    )
+    if not run.dry_run:
+        values = {"position": read.delta_link} | ({"last_full_at": staging.at} if read.full else {})
+        runs.write_cursor(conn, "outlook", profile, updated_at=staging.at, **values)
+    return staged.changed + len(read.gone), staged.stored
+
+
+def _complete(contact: OutlookContact, known: dict[str, Any] | None) -> OutlookContact:
+    """The whole item: what a delta item leaves out keeps its staged value (rules 5)."""
+    if known is None:
+        return contact
+    return replace(
+        contact,
+        record={**known["record"], **contact.record},
+        etag=contact.etag or known["etag"],
+        last_modified=contact.last_modified or known["last_modified"],
+        created=contact.created or known["created"],
+        bc_key=known["bc_key"] if contact.bc_key is None else contact.bc_key,
+    )
+
+
+def read_countries(text: str) -> dict[str, str]:
+    """Return the company's table of countries as it was stored."""
+    countries: dict[str, str] = json.loads(text)
+    return countries
+
+
+def stage_judged(
+    conn: Connection,
+    contacts: Mapping[str, BcContact | None],
+    stored: Mapping[str, snapshots.Version],
+    staging: Staging,
+) -> None:
+    """Stage what a GET by id said of contacts whose order in time was unclear (rules 5)."""
+    company, overlay = staging.scope, staging.run.overlay
+    generation = 0 if overlay else snapshots.next_generation(conn, company)
+    snapshots.stage_business_central(
+        conn,
+        company,
+        [bc_row(contact, staging.context) for contact in contacts.values() if contact],
+        overlay=overlay,
+        generation=generation,
+        normaliser=NORMALISER_VERSION,
+        force=stored,
+    )
+    gone = [key for key, contact in contacts.items() if contact is None]
+    snapshots.mark_gone_business_central(
+        conn, company, gone, at=staging.at, overlay=overlay, generation=generation
+    )
+
+
+def stage_judged_items(
+    conn: Connection,
+    folder: str,
+    items: Mapping[str, OutlookContact | None],
+    stored: Mapping[str, snapshots.Version],
+    staging: Staging,
+) -> None:
+    """Stage what a GET by id said of items whose order in time was unclear (rules 5)."""
+    profile, overlay = staging.scope, staging.run.overlay
+    here = [
+        outlook_row(item, staging.context)
+        for item in items.values()
+        if item and item.parent_folder_id == folder
+    ]
+    snapshots.stage_outlook(conn, profile, here, overlay=overlay, normaliser=NORMALISER_VERSION, force=stored)
+    for reason, gone in gone_items(items, folder):
+        snapshots.mark_gone_outlook(conn, profile, gone, at=staging.at, reason=reason, overlay=overlay)
+
+
+def gone_items(items: Mapping[str, OutlookContact | None], folder: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield why items that were looked up are not in the folder, and their ids."""
+    yield "deleted", [key for key, item in items.items() if item is None]
+    yield "moved", [key for key, item in items.items() if item and item.parent_folder_id != folder]

@@ -1,0 +1,171 @@
+"""Find, make, rename and mark the Outlook folder of a profile (rules 1 and 2.8).
+
+A folder is looked for by stored id, by our marker, by name; else it is made. The marker is an extended property on
+the folder: it names the company that the folder belongs to and counts the loads that wrote, so that a staging
+database restored from an older backup is noticed.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from sync_lib.errors import AccessDeniedError, NotFoundError, ProfileError
+from sync_lib.model import BcKey, Folder
+from sync_lib.store.profiles import Profile
+
+logger = logging.getLogger(__name__)
+
+_NO_MAILBOX = frozenset(
+    {
+        "mailboxnotenabledforrestapi",
+        "mailboxnotsupportedforrestapi",
+        "request_resourcenotfound",
+        "resourcenotfound",
+        "errorinvaliduser",
+        "errornonexistentmailbox",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What our extended property on a folder says: ``tenant/environment/company#counter``, lower-case."""
+
+    company: str
+    counter: int
+
+    def __str__(self) -> str:
+        """Return the property's value."""
+        return f"{self.company}#{self.counter}"
+
+    @classmethod
+    def of(cls, key: BcKey, counter: int) -> Marker:
+        """Return the marker of a company's folder."""
+        return cls(f"{key.tenant_id}/{key.environment}/{key.company_id}".lower(), counter)
+
+    @classmethod
+    def parse(cls, value: str) -> Marker | None:
+        """Return the marker that ``value`` spells, or None."""
+        company, hash_, counter = value.partition("#")
+        return cls(company.lower(), int(counter)) if hash_ and counter.isdecimal() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The folder of a profile; ``new`` says that it was made just now, ``user`` is the mailbox's Graph user id."""
+
+    user: str
+    folder: Folder
+    new: bool = False
+
+
+def mailbox_error(mailbox: str, error: NotFoundError | AccessDeniedError) -> ProfileError:
+    """Return what a person can do about a mailbox that Graph does not open (rules S5)."""
+    if isinstance(error, AccessDeniedError):
+        return ProfileError(
+            "mailbox_access_denied",
+            f"The app may not open the mailbox {mailbox} ({error.code}).",
+            remedy="Add it to the group that the application access policy or RBAC scope of the app names, and grant "
+            "Contacts.ReadWrite; changes take up to 30 minutes.",
+        )
+    return ProfileError(
+        "mailbox_not_found",
+        f"Microsoft 365 has no mailbox {mailbox} ({error.code}).",
+        remedy="Mend the profile's mailbox (the user's Microsoft 365 e-mail), or give the user an Exchange licence.",
+    )
+
+
+def is_mailbox_missing(error: NotFoundError) -> bool:
+    """Whether a 404 says that there is no mailbox, rather than no folder or contact."""
+    return error.code.lower() in _NO_MAILBOX
+
+
+def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: frozenset[str]) -> Found | None:
+    """Return the profile's folder, or None where it must be made; follow or carry out a change of its name.
+
+    Args:
+        client: ``OutlookClient``.
+        profile: The profile.
+        key: Any BC key of the profile's company.
+        taken: Ids of folders that are bound to other profiles.
+
+    Raises:
+        ProfileError: The mailbox is missing or closed to the app, or the folder belongs to somebody else.
+    """
+    try:
+        user = profile.graph_user_id or client.fetch_user_id(profile.mailbox)
+        folder = _find(client, user, profile, key, taken)
+    except NotFoundError as error:
+        raise mailbox_error(profile.mailbox, error) from error
+    except AccessDeniedError as error:
+        raise mailbox_error(profile.mailbox, error) from error
+    if folder is None:
+        return None
+    _refuse_taken(folder, profile, key, taken)
+    return Found(user, folder)
+
+
+def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: frozenset[str]) -> Folder | None:
+    if profile.default_folder:
+        default: Folder = client.fetch_default_folder(user)
+        return default
+    stored = _by_id(client, user, profile.folder_id)
+    if stored is not None:
+        return stored
+    folders = [folder for folder in client.iter_folders(user) if folder.id not in taken]
+    ours = Marker.of(key, 0).company
+    for folder in folders:
+        marker = Marker.parse(folder.marker)
+        if marker and marker.company == ours and not client.is_deleted_folder(user, folder):
+            return folder
+    return next((f for f in folders if f.name.casefold() == profile.folder_name.casefold()), None)
+
+
+def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:
+    if not folder_id:
+        return None
+    try:
+        folder: Folder = client.fetch_folder(user, folder_id)
+    except NotFoundError as error:
+        if is_mailbox_missing(error):
+            raise
+        return None
+    return None if client.is_deleted_folder(user, folder) else folder
+
+
+def _refuse_taken(folder: Folder, profile: Profile, key: BcKey, taken: frozenset[str]) -> None:
+    marker = Marker.parse(folder.marker)
+    foreign = marker is not None and marker.company != Marker.of(key, 0).company
+    if foreign or folder.id in taken:
+        owner = "another company" if foreign else "another profile"
+        raise ProfileError(
+            "folder_taken",
+            f"The folder {folder.name!r} of {profile.mailbox} belongs to {owner}.",
+            remedy="Choose another folder name in the profile.",
+        )
+
+
+def make_folder(client: Any, profile: Profile, key: BcKey, user: str, *, taken: frozenset[str]) -> Found:
+    """Make the profile's folder, or adopt the one that has its name already (rules 1)."""
+    marker = Marker.of(key, profile.marker_counter)
+    folder: Folder = client.create_folder(user, profile.folder_name, str(marker))
+    _refuse_taken(folder, profile, key, taken)
+    logger.info("made the folder of the profile")
+    return Found(user, folder, new=True)
+
+
+def follow_name(client: Any, profile: Profile, found: Found) -> str:
+    """Bring the folder's name and the profile's together; return the name that both have now.
+
+    The profile's name is carried to Outlook when somebody changed it there since the last sync; else a user renamed
+    the folder, and the profile follows.
+    """
+    actual = found.folder.name
+    if profile.default_folder or actual == profile.folder_name:
+        return actual
+    if profile.folder_seen and profile.folder_seen != profile.folder_name:
+        client.rename_folder(found.user, found.folder.id, profile.folder_name)
+        return profile.folder_name
+    return actual

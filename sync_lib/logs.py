@@ -1,0 +1,23 @@
+"""Log lines that Airflow's UI folds into one group per phase. Counts and ids only, never values of contacts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger("sync_lib")
+
+
+@contextmanager
+def phase(name: str, **facts: object) -> Iterator[None]:
+    """Group what is logged meanwhile under ``name``, with its duration at the end."""
+    begun = time.monotonic()
+    told = ", ".join(f"{key}: {value}" for key, value in facts.items())
+    logger.info("::group::%s%s", name, f" ({told})" if told else "")
+    try:
+        yield
+    finally:
+        logger.info("%s took %.1f s", name, time.monotonic() - begun)
+        logger.info("::endgroup::")

@@ -1,0 +1,463 @@
+"""The table of contents: what each task of a run does, from the plan of the run to its verdict.
+
+    plan_run -> extract_business_central (per company) -> sync_profile (per profile) -> finish_run -> run_verdict
+
+Every function can be run again at any time: staging replaces by key, and a plan goes by what both sides hold now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Engine
+
+from sync_lib import extract, profile_sync
+from sync_lib.checks import Check, check_business_central, check_connections, check_graph, check_staging
+from sync_lib.clients.auth import TokenSource
+from sync_lib.clients.business_central import BusinessCentralClient
+from sync_lib.clients.outlook import OutlookClient
+from sync_lib.clients.rest import ApiSession
+from sync_lib.errors import ConfigError, ProfileError, SyncError, TransientError
+from sync_lib.extract import to_text
+from sync_lib.logs import phase
+from sync_lib.model import Company, Mode, ProfileResult, Run
+from sync_lib.report import RunReport, Verdict, judge, make_report
+from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
+from sync_lib.store import locks, profiles, runs, snapshots
+from sync_lib.store.engine import open_engine, read
+from sync_lib.store.migrate import migrate
+from sync_lib.store.profiles import Profile
+
+__all__ = [
+    "Check",
+    "Edges",
+    "RunPlan",
+    "RunRequest",
+    "check_business_central",
+    "check_connections",
+    "check_graph",
+    "check_staging",
+    "extract_business_central",
+    "finish_run",
+    "open_edges",
+    "plan_run",
+    "run_verdict",
+    "sync_profile",
+]
+
+logger = logging.getLogger(__name__)
+
+GRAPH_SCOPE = "https://graph.microsoft.com/.default"
+BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
+
+#: A backfill makes its runs one after the other; the first may have started when the last one is made.
+BACKFILL_SPREAD = 30.0
+COMPANY_WAIT = 5.0
+
+
+# -- edges -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Edges:
+    """The two services and the staging database, opened when they are first used."""
+
+    business_central_settings: BusinessCentralSettings
+    graph_settings: GraphSettings
+    staging_settings: StagingSettings
+    settings: SyncSettings
+    worker: str = field(default_factory=lambda: uuid.uuid4().hex)
+    sleep: Callable[[float], None] = time.sleep
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The staging database."""
+        return open_engine(self.staging_settings.url)
+
+    @cached_property
+    def outlook(self) -> OutlookClient:
+        """Microsoft Graph."""
+        tokens = TokenSource(self.graph_settings, GRAPH_SCOPE)
+        session = ApiSession(self.graph_settings.root, tokens, **self._patience())
+        return OutlookClient(
+            session,
+            window_operations=self.settings.graph_window_operations,
+            window=self.settings.graph_window,
+        )
+
+    @cached_property
+    def business_central(self) -> BusinessCentralClient:
+        """Business Central, within the budget that all workers share."""
+        bc, settings = self.business_central_settings, self.settings
+        budget = locks.BcBudget(
+            self.engine,
+            f"{bc.tenant_id}/{bc.client_id}",
+            concurrency=settings.bc_concurrency,
+            window_requests=settings.bc_window_requests,
+            window=settings.bc_window,
+            slot_seconds=settings.longest_request,
+        )
+        tokens = TokenSource(bc, BUSINESS_CENTRAL_SCOPE)
+        session = ApiSession(bc.root, tokens, gate=budget, **self._patience())
+        return BusinessCentralClient(session, bc)
+
+    def _patience(self) -> dict[str, Any]:
+        return {
+            "timeout": self.settings.request_timeout,
+            "retry_cap": self.settings.retry_cap,
+            "sleep": self.sleep,
+        }
+
+    def now(self) -> str:
+        """Return the time as the staging database writes it; for records only, never to select what is read."""
+        return to_text(datetime.now(UTC))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+
+@contextmanager
+def open_edges(
+    business_central: BusinessCentralSettings,
+    graph: GraphSettings,
+    staging: StagingSettings,
+    settings: SyncSettings,
+) -> Iterator[Edges]:
+    """Yield the edges of a task, and close them behind it."""
+    edges = Edges(business_central, graph, staging, settings)
+    try:
+        yield edges
+    finally:
+        edges.close()
+
+
+# -- plan_run --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a DAG run was asked to do.
+
+    Attributes:
+        run_id: DAG run id.
+        mode: ``incremental`` or ``full``.
+        profiles: Mailboxes or profile ids; empty for all that are enabled.
+        dry_run: Plan only.
+        run_type: ``manual``, ``scheduled``, ``backfill``, ``asset_triggered``.
+        run_after: The run's own time; a manual run has no logical date.
+        requested_at: When the run was made; for a backfill a few milliseconds after the backfill itself.
+    """
+
+    run_id: str
+    mode: str = Mode.INCREMENTAL
+    profiles: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    run_type: str = "manual"
+    run_after: datetime | None = None
+    requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What the tasks behind ``plan_run`` are mapped over; both empty with a reason where the run has nothing to do."""
+
+    companies: list[str]
+    tasks: list[str]
+    skip_reason: str | None = None
+
+
+def plan_run(edges: Edges, request: RunRequest) -> RunPlan:
+    """Decide mode, companies and profiles of a run, and write them down; bring the schema up to date first.
+
+    Raises:
+        ConfigError: A profile that was asked for does not exist, or there is none at all.
+    """
+    migrate(edges.engine)
+    chosen = _choose(edges, request)
+    chosen = _resolve_companies(edges, chosen)
+    digest = hashlib.sha256(repr(sorted(profile.id for profile in chosen)).encode()).hexdigest()
+    with edges.engine.begin() as conn:
+        runs.lock_runs(conn)
+        known = runs.read_run(conn, request.run_id)
+        mode = Mode.FULL if known and known.mode == Mode.FULL else Mode(request.mode)
+        other = _done_by(conn, request, digest)
+        values = {
+            "mode": mode,
+            "dry_run": request.dry_run,
+            "run_type": request.run_type,
+            "state": "skipped" if other else "running",
+            "message": other or "",
+            "profiles_digest": digest,
+            "started_at": edges.now(),
+            "ended_at": None,
+        }
+        runs.write_run(conn, request.run_id, values)
+        if other:
+            logger.info("%s", other)
+            return RunPlan([], [], other)
+        companies = sorted({profile.company for profile in chosen if profile.company})
+        chunks = _chunks(chosen, edges.settings.profiles_per_task_from)
+        runs.plan_run_rows(conn, request.run_id, companies, chunks)
+    logger.info("%s run over %d profiles of %d companies", mode, len(chosen), len(companies))
+    return RunPlan([str(company) for company in companies], sorted(set(chunks.values()), key=_map_order))
+
+
+def _map_order(chunk: str) -> tuple[int, str]:
+    return (len(chunk), chunk)
+
+
+def _choose(edges: Edges, request: RunRequest) -> list[Profile]:
+    with read(edges.engine) as conn:
+        enabled = profiles.read_profiles(conn)
+    if not request.profiles:
+        if not enabled:
+            raise ConfigError("There is no enabled profile. Import some: contact-sync profiles import FILE.")
+        return enabled
+    wanted = {name.strip().casefold() for name in request.profiles}
+    chosen = [p for p in enabled if p.mailbox.casefold() in wanted or str(p.id) in wanted]
+    unknown = wanted - {p.mailbox.casefold() for p in chosen} - {str(p.id) for p in chosen}
+    if unknown:
+        raise ConfigError(
+            f"No enabled profile has the mailbox {', '.join(sorted(unknown))}. "
+            "List them: contact-sync profiles list."
+        )
+    return chosen
+
+
+def _done_by(conn: Any, request: RunRequest, digest: str) -> str | None:
+    """Say which run did a backfill's full sync already, or None (a backfill is one full sync, once)."""
+    if request.run_type != "backfill" or request.requested_at is None:
+        return None
+    since = to_text(request.requested_at)
+    other = runs.find_full_sync(conn, request.run_id, digest, since, extract.shift(since, -BACKFILL_SPREAD))
+    return f"The full sync of this backfill is done by run {other}." if other else None
+
+
+def _resolve_companies(edges: Edges, chosen: list[Profile]) -> list[Profile]:
+    """Bind profiles to their companies; one whose company BC does not list keeps none, and fails in its own task."""
+    if all(profile.company for profile in chosen):
+        return chosen
+    listed = edges.business_central.fetch_companies()
+    bc = edges.business_central_settings
+    with edges.engine.begin() as conn:
+        for profile in chosen:
+            company = _find_company(listed, profile.company_name)
+            if profile.company is None and company is not None:
+                row = profiles.upsert_company(conn, bc.tenant_id, bc.environment, company.id, company.name)
+                profiles.bind_profile(conn, profile.id, company=row)
+        return [profiles.read_profile(conn, profile.id) for profile in chosen]
+
+
+def _find_company(listed: list[Company], name: str) -> Company | None:
+    wanted = name.strip().casefold()
+    return next((c for c in listed if wanted in (c.id.casefold(), c.name.casefold())), None)
+
+
+def _chunks(chosen: list[Profile], limit: int) -> dict[int, str]:
+    """Profile id -> key of the mapped task: one profile a task, several above the limit."""
+    if len(chosen) <= limit:
+        return {profile.id: str(profile.id) for profile in chosen}
+    size = -(-len(chosen) // limit)
+    return {profile.id: f"c{n // size + 1}" for n, profile in enumerate(chosen)}
+
+
+# -- extract_business_central ----------------------------------------------------------------------------------------
+
+
+def extract_business_central(
+    edges: Edges, run_id: str, company: str, on_company: Callable[[str], None] | None = None
+) -> dict[str, int]:
+    """Read one company into staging, once for all profiles of the run (rules 5).
+
+    Raises:
+        SyncError: The company could not be read; its profiles fail, others do not.
+    """
+    key = int(company)
+    run, row = _run_and_company(edges, run_id, key)
+    if on_company:
+        on_company(row.name)
+    with read(edges.engine) as conn:
+        before = runs.read_cursor(conn, "business_central", key)
+    try:
+        with _company_lease(edges, key):
+            counters = _read_company(edges, run, row, before)
+    except SyncError as error:
+        _end_company(edges, run_id, key, "failed", reason=_reason(error), message=str(error))
+        raise
+    held = bool(counters.get("held"))
+    message = _DROPPED.format(counters.get("count", 0)) if held else ""
+    state, reason = ("held", "bc_count_dropped") if held else ("done", "")
+    _end_company(edges, run_id, key, state, reason=reason, message=message, counters=counters)
+    return counters
+
+
+_DROPPED = (
+    "Business Central lists only {} contacts, less than half of what was accepted before. "
+    "Nothing of this company is synced until a person accepts the new count."
+)
+
+
+def _run_and_company(edges: Edges, run_id: str, key: int) -> tuple[Run, Any]:
+    with edges.engine.begin() as conn:
+        run = runs.read_run(conn, run_id)
+        if run is None:
+            raise ConfigError(f"Run {run_id} was never planned: clear its task plan_run.")
+        row = profiles.read_company(conn, key)
+        runs.write_company_state(conn, run_id, key, state="running", started_at=edges.now())
+    return run, row
+
+
+@contextmanager
+def _company_lease(edges: Edges, company: int) -> Iterator[locks.Lease]:
+    """Wait for the company's lease: of two runs that read one company, the second uses the first one's snapshot."""
+    lease = None
+    while lease is None:
+        lease = locks.acquire_lease(edges.engine, f"company:{company}", edges.worker, edges.settings.lease)
+        if lease is None:
+            logger.info("another run reads this company: waiting")
+            edges.sleep(COMPANY_WAIT)
+    with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease):
+        try:
+            yield lease
+        finally:
+            locks.release_lease(edges.engine, lease)
+
+
+def _read_company(edges: Edges, run: Run, row: Any, before: runs.Cursor) -> dict[str, int]:
+    with read(edges.engine) as conn:
+        cursor = runs.read_cursor(conn, "business_central", row.id)
+        known = snapshots.known_bc(conn, row.id, overlay=run.overlay)
+    if not run.dry_run and _was_read(before, cursor, run):
+        logger.info("another run read this company while this one waited: using its snapshot")
+        return {"count": len(known)}
+    plan = extract.plan_read(run, cursor, len(known), row.accepted_count, edges.settings)
+    with phase("Read Business Central", full=plan.full):
+        if plan.full or not row.countries:
+            countries = edges.business_central.fetch_countries(row.company_id)
+            with edges.engine.begin() as conn:
+                profiles.write_countries(conn, row.id, countries)
+                row = profiles.read_company(conn, row.id)
+        found = extract.fetch_company(edges.business_central, row.company_id, known, cursor, plan)
+    if found.dropped:
+        with edges.engine.begin() as conn:
+            profiles.offer_count(conn, row.id, found.count or 0)
+        return {"count": found.count or 0, "held": 1}
+    with phase("Stage Business Central"):
+        _stage_company(edges, run, row, found)
+    return {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+
+
+def _was_read(before: runs.Cursor, after: runs.Cursor, run: Run) -> bool:
+    """Whether another run read the company meanwhile, and in full if this run is a full one. No clock is compared."""
+    if run.mode == Mode.FULL:
+        return after.last_full_at != before.last_full_at
+    return after.updated_at != before.updated_at
+
+
+def _stage_company(edges: Edges, run: Run, row: Any, found: extract.CompanyRead) -> None:
+    context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
+    staging = extract.Staging(row.id, context, run, edges.now())
+    with edges.engine.begin() as conn:
+        stored = extract.stage_company(conn, found, staging)
+    if stored:
+        contacts = edges.business_central.fetch_contacts(row.company_id, sorted(stored))
+        with edges.engine.begin() as conn:
+            extract.stage_judged(conn, contacts, stored, staging)
+
+
+def _end_company(edges: Edges, run_id: str, company: int, state: str, **values: Any) -> None:
+    with edges.engine.begin() as conn:
+        runs.write_company_state(conn, run_id, company, state=state, ended_at=edges.now(), **values)
+
+
+# -- sync_profile ----------------------------------------------------------------------------------------------------
+
+
+def sync_profile(
+    edges: Edges, run_id: str, task_key: str, on_mailbox: Callable[[str], None] | None = None
+) -> list[ProfileResult]:
+    """Sync the profiles of one mapped task, isolated from each other.
+
+    Args:
+        edges: The services and the staging database.
+        run_id: DAG run id.
+        task_key: What the task is mapped over: a profile id, or the name of a chunk.
+        on_mailbox: Called with each mailbox before it is worked on.
+
+    Raises:
+        SyncError: A profile failed; with several, the others were worked on first.
+    """
+    with edges.engine.begin() as conn:
+        run = runs.read_run(conn, run_id)
+        keys = runs.read_chunk(conn, run_id, task_key)
+    if run is None or not keys:
+        raise ConfigError(f"Run {run_id} has no profiles for the key {task_key}: clear its task plan_run.")
+    errors: list[SyncError] = []
+    for key in keys:
+        try:
+            profile_sync.sync_one(edges, run, key, on_mailbox or (lambda _mailbox: None))
+        except SyncError as error:
+            errors.append(error)
+    _raise(errors)
+    with read(edges.engine) as conn:
+        return [result for result in runs.read_profile_results(conn, run_id) if result.profile in keys]
+
+
+def _raise(errors: list[SyncError]) -> None:
+    """Raise what decides between failing and trying again: one profile that may work later is worth another try."""
+    if errors:
+        raise next((error for error in errors if isinstance(error, TransientError)), errors[0])
+
+
+# -- finish_run, run_verdict -----------------------------------------------------------------------------------------
+
+
+def finish_run(edges: Edges, run_id: str) -> RunReport:
+    """Write down the end of a run, and return its report."""
+    with edges.engine.begin() as conn:
+        run = runs.read_run(conn, run_id)
+        if run is None:
+            raise ConfigError(f"Run {run_id} was never planned: see the log of its task plan_run.")
+        report = make_report(
+            run, runs.read_company_results(conn, run_id), runs.read_profile_results(conn, run_id), edges.now()
+        )
+        if run.state != "skipped":
+            state = "failed" if report.failures else "success"
+            runs.write_run(
+                conn, run_id, {"state": state, "ended_at": edges.now(), "counters": report.counters_json()}
+            )
+        if run.dry_run:
+            snapshots.drop_overlay(conn, run.overlay)
+        locks.drop_done_claims(conn, run_id)
+    return report
+
+
+def run_verdict(edges: Edges, run_id: str, task_states: dict[str, str]) -> Verdict:
+    """Decide the run's colour: red when ``plan_run``, a company or a profile failed, or one has no outcome."""
+    if task_states.get("plan_run") != "success":
+        return Verdict(False, "plan_run failed: see its log. Nothing was synced.")
+    with read(edges.engine) as conn:
+        run = runs.read_run(conn, run_id)
+        if run is None:
+            return Verdict(False, "plan_run left no plan: clear it.")
+        if run.state == "skipped":
+            return Verdict(True, run.message)
+        companies, results = runs.read_company_results(conn, run_id), runs.read_profile_results(conn, run_id)
+    return judge(companies, results, task_states)
+
+
+def _reason(error: SyncError) -> str:
+    if isinstance(error, ProfileError):
+        return error.reason
+    return str(getattr(error, "code", "") or type(error).__name__)

@@ -1,0 +1,683 @@
+"""One profile in one run: read its folder, compare, and load both directions, under the profile's lease."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from sync_lib import extract, folders, guard, settle
+from sync_lib.diff import DiffContext, Plan, PlannedChange, Reject, plan_changes
+from sync_lib.errors import (
+    AccessDeniedError,
+    FilterSyntaxError,
+    NotFoundError,
+    ProfileBusyError,
+    ProfileError,
+    SyncError,
+    ThrottledError,
+)
+from sync_lib.fields.filters import parse_filter
+from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
+from sync_lib.load import Target, apply_plan
+from sync_lib.logs import phase
+from sync_lib.match import Matching, match
+from sync_lib.model import Action, BcKey, Direction, Folder, Lookups, Mode, Origin, Outcome, Policy, Run, Side
+from sync_lib.store import ledger, locks, profiles, runs, snapshots
+from sync_lib.store.engine import read
+from sync_lib.store.profiles import Profile
+from sync_lib.store.runs import Cursor
+from sync_lib.views import ProfileView, Scope, passes, read_view
+
+if TYPE_CHECKING:
+    from sync_lib.pipeline import Edges
+
+logger = logging.getLogger(__name__)
+
+DAY = 86_400.0
+#: Outcomes that the next round of the same run, or the next run, tries again.
+OPEN_OUTCOMES = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.HELD, Outcome.SKIPPED})
+
+
+def company_context(row: Any, field_profile: str, *, language: str = "nl") -> DiffContext:
+    """Return what reading and comparing the contacts of a company depends on, without a profile's policies."""
+    lookups = Lookups(
+        region=row.phone_region, language=language, countries=extract.read_countries(row.countries)
+    )
+    return DiffContext(Policy(field_profile=field_profile), lookups, Normaliser(lookups))
+
+
+def sync_one(edges: Edges, run: Run, key: int, on_mailbox: Callable[[str], None]) -> None:
+    """Sync one profile and record its outcome; a busy one is left to the run that works on it.
+
+    Raises:
+        SyncError: The profile failed; its outcome row says why.
+    """
+    with edges.engine.begin() as conn:
+        profile = profiles.read_profile(conn, key)
+        on_mailbox(profile.mailbox)
+        runs.write_profile_state(conn, run.id, key, state="running", started_at=edges.now())
+    try:
+        result = _sync_with_lease(edges, run, profile)
+    except ProfileBusyError as error:
+        _end(edges, run, key, Result(state="skipped", reason="busy", message=str(error)))
+        logger.info("%s", error)
+    except _HeldError as error:
+        _end(edges, run, key, Result(state="held", reason=error.reason, message=str(error)))
+        logger.warning("%s", error)
+    except SyncError as error:
+        _end(edges, run, key, Result(state="failed", reason=_reason(error), message=str(error)))
+        raise
+    else:
+        _end(edges, run, key, result)
+        if result.throttled:
+            raise result.throttled
+
+
+def _reason(error: SyncError) -> str:
+    if isinstance(error, ProfileError):
+        return error.reason
+    if isinstance(error, FilterSyntaxError):
+        return "filter_invalid"
+    return str(getattr(error, "code", "") or type(error).__name__)
+
+
+@dataclass(slots=True)
+class Result:
+    """What one profile came to in one run."""
+
+    state: str = "done"
+    reason: str = ""
+    message: str = ""
+    counters: dict[str, Any] = field(default_factory=dict)
+    throttled: ThrottledError | None = None
+
+
+def _end(edges: Edges, run: Run, key: int, result: Result) -> None:
+    with edges.engine.begin() as conn:
+        runs.write_profile_state(
+            conn,
+            run.id,
+            key,
+            state=result.state,
+            reason=result.reason,
+            message=result.message,
+            counters=result.counters,
+            ended_at=edges.now(),
+        )
+
+
+def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
+    lease = locks.acquire_lease(edges.engine, f"profile:{profile.id}", edges.worker, edges.settings.lease)
+    if lease is None:
+        raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
+    with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease):
+        try:
+            return _ProfileSync(edges, run, profile, lease).run_()
+        finally:
+            locks.release_lease(edges.engine, lease)
+
+
+@dataclass(slots=True)
+class _Books:
+    """What became of each contact, over all rounds (rules 8.8)."""
+
+    read: int = 0
+    plain: Counter[Outcome] = field(default_factory=Counter)
+    changed: dict[str, PlannedChange] = field(default_factory=dict)
+    writes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, view: ProfileView, matching: Matching, plan: Plan, *, first: bool) -> None:
+        """Take over what a round decided; later rounds decide again about a few contacts of the first."""
+        if first:
+            split = view.partition
+            contacts = split.same + len(split.couplings) + len(split.bc_ids) + len(split.outlook_ids)
+            self.read = contacts - sum(pair.found_by in ("key", "email") for pair in matching.pairs)
+            self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})
+            self.reasons.update(reject.reason for reject in plan.rejects)
+
+    def add_changes(self, changes: list[PlannedChange], *, first: bool) -> None:
+        """Take over the outcomes of a round's changes."""
+        for change in changes:
+            key = change.outlook_id or change.bc_id or ""
+            if change.bc_id and change.action is not Action.CREATE_BC:
+                key = change.bc_id
+            if not first and key not in self.changed and self.plain[Outcome.UNCHANGED]:
+                self.plain[Outcome.UNCHANGED] -= 1
+            before = self.changed.get(key)
+            if before is None or _weight(change) >= _weight(before) or not first:
+                self.changed[key] = change
+            if change.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED):
+                self.writes[f"{change.outcome}_{_side(change)}"] += 1
+            if change.reason and change.outcome in OPEN_OUTCOMES:
+                self.reasons[change.reason] += 1
+
+    def counters(self) -> dict[str, Any]:
+        """Return the counters that the report shows."""
+        outcomes = self.plain + Counter(_final(change) for change in self.changed.values())
+        total = sum(outcomes.values())
+        return {
+            "read": self.read,
+            "unbalanced": self.read - total,
+            "outcomes": {str(outcome): count for outcome, count in sorted(outcomes.items())},
+            "writes": dict(sorted(self.writes.items())),
+            "reasons": dict(sorted(self.reasons.items())),
+        }
+
+
+_WEIGHTS = (
+    Outcome.SKIPPED,
+    Outcome.COUPLED,
+    Outcome.UPDATED,
+    Outcome.DELETED,
+    Outcome.CREATED,
+    Outcome.CONFLICT,
+    Outcome.REJECTED,
+    Outcome.HELD,
+    Outcome.UNKNOWN,
+    Outcome.FAILED,
+)
+
+
+def _final(change: PlannedChange) -> Outcome:
+    """The outcome that the books count: an update that decided a conflict is one (rules 8.8)."""
+    if change.outcome is Outcome.UPDATED and change.cause == "conflict":
+        return Outcome.CONFLICT
+    return change.outcome or Outcome.SKIPPED
+
+
+def _weight(change: PlannedChange) -> int:
+    outcome = _final(change)
+    return _WEIGHTS.index(outcome) if outcome in _WEIGHTS else 0
+
+
+def _side(change: PlannedChange) -> str:
+    to_bc = change.action in (Action.CREATE_BC, Action.UPDATE_BC)
+    return "business_central" if to_bc else "outlook"
+
+
+class _ProfileSync:
+    """The phases of one profile, in order; what they share."""
+
+    def __init__(self, edges: Edges, run: Run, profile: Profile, lease: locks.Lease) -> None:
+        self.edges = edges
+        self.run = run
+        self.profile = profile
+        self.lease = lease
+        self.books = _Books()
+        # The marker's counter where it is ahead of the staging database, else 0 (rules 2.8).
+        self.restored = 0
+
+    def run_(self) -> Result:
+        """Do the work; once more, in full and with everything held, where the load finds a restored database."""
+        try:
+            return self._work()
+        except _RestoredError as error:
+            logger.warning("%s It was restored from a backup: reading in full, and holding the plan.", error)
+            self.restored = error.counter
+            self.books = _Books()
+            return self._work()
+
+    def _work(self) -> Result:
+        self._check_company()
+        self.filter = parse_filter(self.profile.filter, field_profile=self.field_profile)
+        self.context = self._context(frozenset())
+        with phase("Open the folder"):
+            self.found = self._open_folder()
+        if self.found is None:
+            return self._plan_for_missing_folder()
+        open_creates = self._settle()
+        with phase("Read Outlook"):
+            changed = self._extract_outlook()
+        with read(self.edges.engine) as conn:
+            cursor = runs.read_cursor(conn, "outlook", self.profile.id)
+        if not changed and self._inputs_unchanged(cursor):
+            return self._unchanged(cursor)
+        return self._rounds(open_creates, cursor)
+
+    @property
+    def field_profile(self) -> str:
+        return self.edges.business_central_settings.field_profile
+
+    # -- preconditions ---------------------------------------------------------------------------------------------
+
+    def _check_company(self) -> None:
+        if self.profile.company is None:
+            raise ProfileError(
+                "company_not_found",
+                f"Business Central has no company {self.profile.company_name!r} that the app may see.",
+                remedy="Mend the profile's company, or give the app access to it in BC.",
+            )
+        with read(self.edges.engine) as conn:
+            results = {r.company: r for r in runs.read_company_results(conn, self.run.id)}
+            self.company = profiles.read_company(conn, self.profile.company)
+        result = results.get(self.profile.company)
+        if result is not None and result.state == "held":
+            raise _HeldError(result.reason, result.message)
+        if result is None or result.state != "done":
+            raise ProfileError(
+                "company_not_read",
+                f"The company {self.profile.company_name!r} could not be read in this run.",
+                remedy=result.message if result else "See the task extract_business_central.",
+            )
+
+    def _context(self, names: frozenset[str]) -> DiffContext:
+        base = company_context(self.company, self.field_profile, language=self.profile.language)
+        with read(self.edges.engine) as conn:
+            companies = snapshots.read_company_numbers(conn, self.company.id, names, overlay=self.run.overlay)
+        profile = self.profile
+        policy = Policy(
+            Direction(profile.direction),
+            profile.deleted_in_outlook,
+            profile.deleted_in_bc,
+            profile.left_scope,
+            profile.blank_in_bc,
+            self.field_profile,
+        )
+        return replace(
+            base,
+            policy=policy,
+            lookups=replace(base.lookups, companies=companies),
+            restored=bool(self.restored),
+        )
+
+    @property
+    def company_key(self) -> BcKey:
+        return BcKey(
+            self.company.tenant_id, self.company.environment, self.company.company_id, "", Origin.MADE_BY_SYNC
+        )
+
+    # -- the folder ------------------------------------------------------------------------------------------------
+
+    def _open_folder(self) -> folders.Found | None:
+        """The bound folder is taken as it is; a full sync, and a change of its name, look it up (rules 1)."""
+        profile = self.profile
+        user, folder = profile.graph_user_id, profile.folder_id
+        renamed = profile.folder_seen != profile.folder_name and not profile.default_folder
+        if user and folder and self.run.mode != Mode.FULL and not renamed:
+            return folders.Found(user, Folder(folder, profile.folder_name, "", ""))
+        return self._find_folder()
+
+    def _find_folder(self) -> folders.Found | None:
+        outlook, profile = self.edges.outlook, self.profile
+        with read(self.edges.engine) as conn:
+            taken = profiles.read_taken_folders(conn, profile.id)
+        found = folders.find_folder(outlook, profile, self.company_key, taken=taken)
+        if found is None and self.run.dry_run:
+            return None
+        if found is None:
+            user = profile.graph_user_id or outlook.fetch_user_id(profile.mailbox)
+            found = folders.make_folder(outlook, profile, self.company_key, user, taken=taken)
+        if self.run.dry_run:
+            return found
+        self._check_marker(found)
+        self._bind(found)
+        return found
+
+    def _check_marker(self, found: folders.Found) -> None:
+        """Notice a marker that is ahead of the database: that was restored from an older backup (rules 2.8).
+
+        For a folder that this database has never seen it was lost, which needs nothing but the matching.
+        """
+        marker = folders.Marker.parse(found.folder.marker)
+        if marker is None or marker.counter <= self.profile.marker_counter:
+            return
+        if self.profile.folder_id is None:
+            self.profile = replace(self.profile, marker_counter=marker.counter)
+        elif not self.restored:
+            raise _RestoredError(marker.counter)
+
+    def _bind(self, found: folders.Found) -> None:
+        name = folders.follow_name(self.edges.outlook, self.profile, found)
+        replaced = self.profile.folder_id not in (None, found.folder.id)
+        values = {
+            "graph_user_id": found.user,
+            "folder_id": found.folder.id,
+            "folder_name": name,
+            "folder_seen": name,
+            "folder_made_by_sync": found.new or (self.profile.folder_made_by_sync and not replaced),
+            "marker_counter": self.profile.marker_counter,
+        }
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            profiles.bind_profile(conn, self.profile.id, **values)
+            if replaced:
+                # A new folder is an emptied one: the guard's "suddenly empty" decides about what was in the old one.
+                snapshots.mark_all_gone_outlook(conn, self.profile.id, at=self.edges.now(), reason="deleted")
+                runs.write_cursor(conn, "outlook", self.profile.id, updated_at=self.edges.now(), position="")
+            self.profile = profiles.read_profile(conn, self.profile.id)
+
+    def _plan_for_missing_folder(self) -> Result:
+        """A dry run makes no folder: it plans as for an empty one."""
+        with self.edges.engine.begin() as conn:
+            snapshots.mark_all_gone_outlook(
+                conn, self.profile.id, at=self.edges.now(), reason="deleted", overlay=self.run.overlay
+            )
+            cursor = runs.read_cursor(conn, "outlook", self.profile.id)
+        self.found = folders.Found(self.profile.graph_user_id or "", Folder("", "", "", ""), new=True)
+        return self._rounds(settle.Open(), cursor)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _extract_outlook(self) -> int:
+        try:
+            return self._extract_from(self.found)
+        except NotFoundError as error:
+            if folders.is_mailbox_missing(error):
+                raise folders.mailbox_error(self.profile.mailbox, error) from error
+            logger.info("the folder is gone: looking for it again")
+            self.found = self._find_folder()
+            if self.found is None:
+                return 1
+            return self._extract_from(self.found)
+        except AccessDeniedError as error:
+            raise folders.mailbox_error(self.profile.mailbox, error) from error
+
+    def _extract_from(self, found: folders.Found | None) -> int:
+        assert found is not None
+        overlay = self.run.overlay
+        with read(self.edges.engine) as conn:
+            known = snapshots.known_outlook(conn, self.profile.id, overlay=overlay)
+            cursor = runs.read_cursor(conn, "outlook", self.profile.id)
+        target = extract.KnownFolder(found.user, found.folder.id, known, found.new)
+        got = extract.fetch_folder(
+            self.edges.outlook,
+            target,
+            cursor.position,
+            full=self.run.mode == Mode.FULL or bool(self.restored),
+        )
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            changed, stored = extract.stage_folder(conn, got, self._staging())
+        if stored:
+            self._judge(found, stored)
+        return changed + len(stored)
+
+    def _staging(self) -> extract.Staging:
+        return extract.Staging(self.profile.id, self.context, self.run, self.edges.now())
+
+    def _judge(self, found: folders.Found, stored: dict[str, snapshots.Version]) -> None:
+        """Ask for the items whose order in time two stamps do not tell (rules 5)."""
+        items = self.edges.outlook.fetch_contacts(found.user, sorted(stored))
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            extract.stage_judged_items(conn, found.folder.id, items, stored, self._staging())
+
+    def _inputs_unchanged(self, cursor: Cursor) -> bool:
+        return (
+            self.run.mode != Mode.FULL
+            and not cursor.pending
+            and cursor.diffed_generation == self.company.generation
+            and cursor.diffed_settings == self._settings_digest()
+        )
+
+    def _settings_digest(self) -> str:
+        profile = self.profile
+        told = [
+            [list(pair) for pair in profile.filter],
+            profile.direction,
+            profile.salesperson_code,
+            profile.language,
+            [profile.deleted_in_outlook, profile.deleted_in_bc, profile.left_scope, profile.blank_in_bc],
+            self.field_profile,
+            NORMALISER_VERSION,
+            [self.company.phone_region, self.company.countries],
+        ]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def _unchanged(self, cursor: Cursor) -> Result:
+        logger.info("nothing changed on either side: %d contacts as they were", cursor.contacts)
+        outcomes = {str(Outcome.UNCHANGED): cursor.contacts} if cursor.contacts else {}
+        if not self.run.dry_run:
+            with self.edges.engine.begin() as conn:
+                now = self.edges.now()
+                runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, last_good_at=now)
+        return Result(
+            counters={
+                "read": cursor.contacts,
+                "unbalanced": 0,
+                "outcomes": outcomes,
+                "writes": {},
+                "reasons": {},
+            }
+        )
+
+    # -- diff, guard, load -----------------------------------------------------------------------------------------
+
+    def _settle(self) -> settle.Open:
+        with read(self.edges.engine) as conn:
+            rows = ledger.read_unsettled(conn, self.profile.id)
+        if self.run.dry_run:
+            return settle.Open(
+                {row["bc_id"] for row in rows if row["bc_id"]},
+                {row["outlook_id"] for row in rows if row["outlook_id"]},
+            )
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            ledger.give_up_planned(conn, self.profile.id, "superseded", self.edges.now())
+        if not rows:
+            return settle.Open()
+        with phase("Settle what an earlier run left open", changes=len(rows)):
+            return settle.settle(self._target(), rows, self.edges.settings.longest_request)
+
+    def _rounds(self, open_creates: settle.Open, cursor: Cursor) -> Result:
+        throttled, plan = None, Plan()
+        for number in range(1, self.edges.settings.max_rounds + 1):
+            with phase("Compare", round=number):
+                view, plan = self._diff(open_creates, first=number == 1)
+                verdict = self._guard(view, plan, cursor)
+                plan_id = self._write_plan(plan, verdict, number)
+            if self.run.dry_run:
+                self.books.add_changes(plan.changes, first=number == 1)
+                break
+            loaded = self._load(plan_id, plan)
+            self.books.add_changes(plan.changes, first=number == 1)
+            throttled = loaded.throttled
+            if throttled or not (loaded.reread_outlook or loaded.reread_bc):
+                break
+            with phase("Read edited contacts again"):
+                settle.reread(self._target(), sorted(loaded.reread_outlook), sorted(loaded.reread_bc))
+        return self._finish(throttled, plan)
+
+    def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Plan]:
+        scope = Scope(
+            self.profile.id, self.company.id, self.filter, self.profile.salesperson_code, self.run.overlay
+        )
+        with read(self.edges.engine) as conn:
+            self.company = profiles.read_company(conn, self.company.id)
+            view = read_view(conn, scope)
+        self.context = self._context(view.company_names)
+        matching = match(view.views, self.company_key)
+        plan = plan_changes(matching, view.views, self.context)
+        self.books.add(view, matching, plan, first=first)
+        for change in plan.changes:
+            to_outlook = change.action is Action.CREATE_OUTLOOK and change.bc_id in open_creates.bc_ids
+            to_bc = change.action is Action.CREATE_BC and change.outlook_id in open_creates.outlook_ids
+            if to_outlook or to_bc:
+                change.outcome, change.reason = Outcome.UNKNOWN, "no_answer_yet"
+        logger.info(
+            "%d contacts agree, %d were looked at: %s",
+            view.partition.same,
+            len(view.partition.couplings) + len(view.partition.bc_ids) + len(view.partition.outlook_ids),
+            _told(Counter(str(change.action) for change in plan.changes)) or "nothing to write",
+        )
+        return view, plan
+
+    def _guard(self, view: ProfileView, plan: Plan, cursor: Cursor) -> guard.Verdict:
+        with read(self.edges.engine) as conn:
+            key, now = self.profile.id, self.edges.now()
+            circumstances = guard.Circumstances(
+                live=view.partition.live,
+                present=view.partition.present,
+                recent_deletes=ledger.count_recent_deletes(conn, key, extract.shift(now, -DAY)),
+                company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
+                first_sync=cursor.last_good_at is None,
+                folder_made_by_sync=self.profile.folder_made_by_sync,
+                restored=bool(self.restored),
+                waiting=ledger.read_held_digests(conn, key, "open"),
+                rejected=ledger.read_held_digests(conn, key, "rejected"),
+            )
+        undecided = [change for change in plan.changes if change.outcome is None]
+        verdict = guard.hold(undecided, circumstances, self.edges.settings)
+        if verdict.held:
+            logger.warning(
+                "the guard holds %d changes until a person decides: %s",
+                verdict.held,
+                ", ".join(verdict.reasons),
+            )
+        return verdict
+
+    def _write_plan(self, plan: Plan, verdict: guard.Verdict, number: int) -> int:
+        now, key = self.edges.now(), self.profile.id
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            values = {
+                "run": self.run.id,
+                "profile": key,
+                "round": number,
+                "mode": self.run.mode,
+                "dry_run": self.run.dry_run,
+                "fencing": self.lease.fencing,
+                "created_at": now,
+            }
+            if not self.run.dry_run:
+                values |= self._hold_values(conn, verdict, now)
+                ledger.end_couplings(conn, [coupling.id for coupling in plan.ended])
+                ledger.write_couplings(conn, key, plan.couplings, now)
+                self._save_inputs(conn)
+            return ledger.write_plan(conn, values, plan.changes) if self._is_new(plan, values) else 0
+
+    def _is_new(self, plan: Plan, values: dict[str, Any]) -> bool:
+        """Whether the plan says anything that the plan of the open hold does not say already."""
+        waits = all(change.outcome in (Outcome.HELD, Outcome.UNKNOWN) for change in plan.changes)
+        return bool(plan.changes) and (self.run.dry_run or not waits or "hold_hash" in values)
+
+    def _hold_values(self, conn: Connection, verdict: guard.Verdict, now: str) -> dict[str, Any]:
+        """One open hold per profile; the same hash is the same hold, another one supersedes it (rules 8.3)."""
+        before = ledger.read_open_hold(conn, self.profile.id)
+        if before and before[1] != verdict.hash:
+            ledger.close_holds(conn, self.profile.id, "open", "superseded", now)
+        if not verdict.hash or (before and before[1] == verdict.hash):
+            return {}
+        return {"hold_hash": verdict.hash, "hold_state": "open", "hold_reasons": json.dumps(verdict.reasons)}
+
+    def _save_inputs(self, conn: Connection) -> None:
+        runs.write_cursor(
+            conn,
+            "outlook",
+            self.profile.id,
+            updated_at=self.edges.now(),
+            diffed_generation=self.company.generation,
+            diffed_settings=self._settings_digest(),
+            pending=True,
+        )
+        if self.restored:
+            profiles.bind_profile(conn, self.profile.id, marker_counter=self.restored)
+
+    def _load(self, plan_id: int, plan: Plan) -> Any:
+        open_changes = [change for change in plan.changes if change.outcome is None]
+        if open_changes and plan_id:
+            self._mark_folder()
+        with phase("Load", changes=len(open_changes)):
+            loaded = apply_plan(self._target(), plan_id, plan.changes)
+            told = Counter(f"{change.action} {change.outcome}" for change in plan.changes)
+            logger.info("%s", _told(told) or "nothing to load")
+        return loaded
+
+    def _mark_folder(self) -> None:
+        """Count the load in the database first, then on the folder (rules 2.8)."""
+        assert self.found is not None
+        counter = self.profile.marker_counter + 1
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            profiles.bind_profile(conn, self.profile.id, marker_counter=counter)
+        marker = str(folders.Marker.of(self.company_key, counter))
+        before = folders.Marker.parse(
+            self.edges.outlook.write_marker(self.found.user, self.found.folder.id, marker)
+        )
+        self.profile = replace(self.profile, marker_counter=counter)
+        if before and before.counter >= counter:
+            raise _RestoredError(before.counter)
+
+    def _target(self) -> Target:
+        assert self.found is not None
+        return Target(
+            engine=self.edges.engine,
+            outlook=self.edges.outlook,
+            business_central=self.edges.business_central,
+            run=self.run.id,
+            profile=self.profile.id,
+            user=self.found.user,
+            folder=self.found.folder.id,
+            company=self.company.id,
+            company_key=self.company_key,
+            context=self.context,
+            in_filter=lambda values: passes(self.filter, self.profile.salesperson_code, values),
+            enforces_if_match=self._enforces_if_match(),
+            check_lease=lambda conn: locks.check_lease(conn, self.lease),
+            fencing=self.lease.fencing,
+            now=self.edges.now,
+        )
+
+    def _enforces_if_match(self) -> bool:
+        with read(self.edges.engine) as conn:
+            return runs.read_fact(conn, self.edges.graph_settings.tenant_id, "graph_if_match") == "enforced"
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _finish(self, throttled: ThrottledError | None, plan: Plan) -> Result:
+        counters = self.books.counters()
+        if counters["unbalanced"]:
+            logger.error("the books do not balance: %d contacts without an outcome", counters["unbalanced"])
+        outcomes = {change.outcome for change in self.books.changed.values()}
+        failed = bool(outcomes & {Outcome.FAILED, Outcome.UNKNOWN})
+        if not self.run.dry_run:
+            self._close_cursor(plan, failed, bool(outcomes & OPEN_OUTCOMES), counters["read"])
+        held = Outcome.HELD in outcomes
+        message = f"{counters['outcomes'].get('held', 0)} changes wait for a person." if held else ""
+        return Result("held" if held else "done", "held" if held else "", message, counters, throttled)
+
+    def _close_cursor(self, plan: Plan, failed: bool, open_: bool, contacts: int) -> None:
+        now = self.edges.now()
+        rejects = plan.rejects + [
+            reject for change in self.books.changed.values() for reject in _rejects(change)
+        ]
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            ledger.replace_rejects(conn, self.profile.id, rejects, self.run.id, now)
+            pending = open_ or ledger.count_attention(conn, self.profile.id) > 0
+            values = {"pending": pending, "contacts": contacts} | ({} if failed else {"last_good_at": now})
+            runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, **values)
+
+
+class _HeldError(ProfileError):
+    """The profile's company is held by a stop rule (rules 8.3); this is no failure."""
+
+
+class _RestoredError(SyncError):
+    """The folder's marker is ahead of the staging database (rules 2.8)."""
+
+    def __init__(self, counter: int) -> None:
+        super().__init__(f"The folder's marker is at {counter}, ahead of the staging database.")
+        self.counter = counter
+
+
+def _rejects(change: PlannedChange) -> list[Reject]:
+    """What the service (or the target's form) refused of a change, as standing rejects."""
+    to_bc = change.action in (Action.CREATE_BC, Action.UPDATE_BC)
+    side, contact = (Side.OUTLOOK, change.outlook_id) if to_bc else (Side.BUSINESS_CENTRAL, change.bc_id)
+    rejects = [Reject(side, contact or "", Outcome.REJECTED, r.reason, r.field) for r in change.refused]
+    if change.outcome is Outcome.REJECTED:
+        rejects.append(Reject(side, contact or "", Outcome.REJECTED, change.reason))
+    return rejects
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

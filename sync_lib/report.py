@@ -1,0 +1,196 @@
+"""What a run came to: counters, a table for the log, and the run's colour. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sync_lib.model import CompanyResult, ProfileResult, Run
+
+#: States in which a profile or a company has had its turn and makes no run red.
+GOOD_STATES = frozenset({"done", "skipped", "held"})
+
+_COLUMNS = (
+    "mailbox",
+    "company",
+    "state",
+    "read",
+    "Outlook +/~/-",
+    "BC +/~",
+    "held",
+    "rejected",
+    "last good sync",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The run's colour, and why."""
+
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The summary of one run.
+
+    Attributes:
+        run: DAG run id.
+        mode: ``incremental`` or ``full``.
+        dry_run: Nothing was written.
+        skip_reason: Why the run did nothing, or "".
+        companies: Outcome of each company.
+        profiles: Outcome of each profile.
+        at: When the report was made.
+    """
+
+    run: str
+    mode: str
+    dry_run: bool
+    skip_reason: str
+    companies: list[CompanyResult]
+    profiles: list[ProfileResult]
+    at: str
+    failures: int = field(default=0)
+
+    @property
+    def writes(self) -> Counter[str]:
+        """Writes over all profiles: ``created_outlook``, ``updated_business_central`` and so on."""
+        total: Counter[str] = Counter()
+        for profile in self.profiles:
+            total.update(profile.counters.get("writes", {}))
+        return total
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Contacts by outcome, over all profiles."""
+        total: Counter[str] = Counter()
+        for profile in self.profiles:
+            total.update(profile.counters.get("outcomes", {}))
+        return total
+
+    @property
+    def events(self) -> dict[str, dict[str, Any]]:
+        """What the assets' events carry: counts per asset."""
+        writes = self.writes
+        return {
+            f"{side}_contacts": {
+                "run": self.run,
+                "mode": self.mode,
+                **{name: writes[f"{name}_{side}"] for name in ("created", "updated", "deleted")},
+            }
+            for side in ("business_central", "outlook")
+        }
+
+    def counters_json(self) -> str:
+        """Return the run's totals as they are stored."""
+        totals = {"outcomes": self.outcomes, "writes": self.writes, "failures": self.failures}
+        return json.dumps(totals, sort_keys=True)
+
+    def lines(self) -> list[str]:
+        """Return the report as lines for a log: a table of profiles, then reasons and messages."""
+        if self.skip_reason:
+            return [self.skip_reason]
+        what = "Plan of a dry run" if self.dry_run else "Run"
+        head = [f"{what}: {self.mode}, {len(self.profiles)} profiles, {self.failures} failed"]
+        rows = [_row(profile, self.at) for profile in self.profiles]
+        return [*head, *_table([_COLUMNS, *rows]), *self._company_lines(), *self._profile_lines()]
+
+    def _company_lines(self) -> list[str]:
+        return [
+            f"Company {company.name}: {company.state}, {company.reason}. {company.message}"
+            for company in self.companies
+            if company.state != "done"
+        ]
+
+    def _profile_lines(self) -> list[str]:
+        lines = []
+        for profile in self.profiles:
+            if profile.message:
+                lines.append(f"{profile.mailbox}: {profile.state}, {profile.reason}. {profile.message}")
+            reasons = profile.counters.get("reasons", {})
+            if reasons:
+                told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+                lines.append(f"{profile.mailbox}: not synced: {told}")
+        return lines
+
+
+def make_report(
+    run: Run, companies: Sequence[CompanyResult], profiles: Sequence[ProfileResult], at: str
+) -> RunReport:
+    """Return the report of a run."""
+    states = [company.state for company in companies] + [profile.state for profile in profiles]
+    failures = sum(state not in GOOD_STATES for state in states)
+    skip_reason = run.message if run.state == "skipped" else ""
+    return RunReport(
+        run.id, run.mode, run.dry_run, skip_reason, list(companies), list(profiles), at, failures
+    )
+
+
+def judge(
+    companies: Sequence[CompanyResult], profiles: Sequence[ProfileResult], task_states: dict[str, str]
+) -> Verdict:
+    """Decide the run's colour; held, rejected and busy profiles do not make it red."""
+    wrong = [f"company {c.name} ({c.reason or c.state})" for c in companies if c.state not in GOOD_STATES]
+    for profile in profiles:
+        if profile.state in ("planned", "running"):
+            wrong.append(f"{profile.mailbox} (no outcome: its task did not finish)")
+        elif profile.state not in GOOD_STATES:
+            wrong.append(f"{profile.mailbox} ({profile.reason})")
+    dead = sorted(task for task, state in task_states.items() if state in ("failed", "upstream_failed"))
+    if wrong:
+        return Verdict(False, "Failed: " + "; ".join(wrong) + ". The log of each one's task says what to do.")
+    if dead:
+        return Verdict(False, "Failed tasks: " + ", ".join(dead))
+    held = [profile.mailbox for profile in profiles if profile.state == "held"]
+    waiting = f" Waiting for a person: {', '.join(held)}." if held else ""
+    return Verdict(True, f"All {len(profiles)} profiles had their turn.{waiting}")
+
+
+def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
+    counters = profile.counters
+    outcomes, writes = counters.get("outcomes", {}), counters.get("writes", {})
+
+    def told(side: str, *names: str) -> str:
+        return "/".join(str(writes.get(f"{name}_{side}", 0)) for name in names)
+
+    return (
+        profile.mailbox,
+        profile.company,
+        profile.state if not profile.reason else f"{profile.state}: {profile.reason}",
+        str(counters.get("read", "-")),
+        told("outlook", "created", "updated", "deleted"),
+        told("business_central", "created", "updated"),
+        str(outcomes.get("held", 0)),
+        str(outcomes.get("rejected", 0) + outcomes.get("skipped", 0)),
+        age(profile.last_good_at, at),
+    )
+
+
+def age(since: str | None, at: str) -> str:
+    """Return how long ago a time was, in words short enough for a table."""
+    if not since:
+        return "never"
+    passed = _moment(at) - _moment(since)
+    seconds = max(0, int(passed.total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return "just now"
+
+
+def _moment(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return [
+        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,248 @@
+"""Settle what an earlier run may have carried out without learning the outcome (rules 8.1 and 8.4).
+
+This comes before matching, and goes by the values that were sent, whatever the scope is now. A create is looked up;
+found, it is coupled as created. A value that its target holds counts as written, so that the next edit of its source
+is no conflict with ourselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sync_lib.diff import moved_baseline
+from sync_lib.extract import gone_items, shift
+from sync_lib.fields import mapping
+from sync_lib.fields.normal_forms import email_key
+from sync_lib.load import MadeInOutlook, Target, couple_created, stage_business_central, stage_outlook
+from sync_lib.model import (
+    Action,
+    BcContact,
+    Coupling,
+    CouplingState,
+    Fields,
+    Origin,
+    Outcome,
+    OutlookContact,
+)
+from sync_lib.store import ledger, locks, snapshots
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Open:
+    """Contacts whose create is still unknown: nothing may be created for them in this run."""
+
+    bc_ids: set[str] = field(default_factory=set)
+    outlook_ids: set[str] = field(default_factory=set)
+
+
+def settle(target: Target, rows: list[Row], longest_request: float) -> Open:
+    """Settle the changes of earlier plans that were sent and have no outcome.
+
+    Args:
+        target: The profile that they belong to.
+        rows: ``ledger.read_unsettled``.
+        longest_request: Seconds after which a request that is not carried out never will be.
+    """
+    return _Settler(target, longest_request).run(rows)
+
+
+class _Settler:
+    def __init__(self, target: Target, longest_request: float) -> None:
+        self.target = target
+        self.too_late = shift(target.now(), -longest_request)
+        self.open = Open()
+
+    def run(self, rows: list[Row]) -> Open:
+        self._creates_in_outlook([row for row in rows if row["action"] == Action.CREATE_OUTLOOK])
+        for row in rows:
+            if row["action"] == Action.CREATE_BC:
+                self._create_in_bc(row)
+        self._updates([row for row in rows if row["action"] not in (Action.CREATE_OUTLOOK, Action.CREATE_BC)])
+        if rows:
+            logger.info("settled %d changes of an earlier run", len(rows))
+        return self.open
+
+    # -- creates ---------------------------------------------------------------------------------------------------
+
+    def _creates_in_outlook(self, rows: list[Row]) -> None:
+        keys = {
+            str(replace(self.target.company_key, contact_id=row["bc_id"], origin=Origin.MADE_BY_SYNC)): row
+            for row in rows
+        }
+        if not keys:
+            return
+        found = self.target.outlook.find_by_keys(self.target.user, self.target.folder, list(keys))
+        for key, row in keys.items():
+            items = found.get(key) or []
+            with self.target.engine.begin() as conn:
+                self.target.check_lease(conn)
+                if items:
+                    self._couple_item(conn, row, items[0])
+                    self._close(conn, row, Outcome.CREATED, "settled")
+                elif not self._give_up(conn, row):
+                    self.open.bc_ids.add(row["bc_id"])
+
+    def _couple_item(self, conn: Connection, row: Row, item: OutlookContact) -> None:
+        (number, _fingerprint) = stage_outlook(conn, self.target, [item])[item.id]
+        staged = snapshots.read_bc_rows(conn, self.target.company, ids=[row["bc_id"]])
+        returned = mapping.from_outlook(item.record, self.target.context.policy.field_profile)
+        fields = {name: returned.get(name, "") for name in row["source"]}
+        base = self._coupling_of(conn, row["bc_id"])
+        state = CouplingState.PINNED if base and base.state is CouplingState.PINNED else CouplingState.ACTIVE
+        coupling = Coupling(
+            base.id if base else 0,
+            row["bc_id"],
+            staged[0]["row_id"] if staged else None,
+            item.id,
+            number,
+            Origin.MADE_BY_SYNC,
+            state,
+            baseline_bc=row["source"],
+            baseline_outlook=mapping.outlook_baseline(item.record, fields),
+            outlook_etag=item.etag,
+            former=base.former if base else [],
+            attention=True,
+        )
+        ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
+
+    def _create_in_bc(self, row: Row) -> None:
+        company, key = self.target.company_key.company_id, row["email_key"]
+        normal = self.target.context.normaliser.normal
+        name = normal("name", row["after"].get("name", ""))
+        found = [
+            contact
+            for contact in self.target.business_central.find_by_email(company, key)
+            if email_key(contact.values.get("email", "")) == key
+            and normal("name", contact.values["name"]) == name
+        ]
+        with self.target.engine.begin() as conn:
+            self.target.check_lease(conn)
+            if found:
+                self._couple_contact(conn, row, found[0])
+                self._close(conn, row, Outcome.CREATED, "settled")
+            elif self._give_up(conn, row):
+                locks.drop_claim(conn, self.target.company, key)
+            else:
+                self.open.outlook_ids.add(row["outlook_id"])
+
+    def _couple_contact(self, conn: Connection, row: Row, contact: BcContact) -> None:
+        stage_business_central(conn, self.target, [contact], force=True)
+        known = snapshots.read_outlook_records(conn, self.target.profile, [row["outlook_id"]]).get(
+            row["outlook_id"]
+        )
+        if known is None or self._coupling_of(conn, contact.id) or self._is_coupled(conn, row["outlook_id"]):
+            return
+        item = OutlookContact(
+            known["id"],
+            known["etag"],
+            known["last_modified"],
+            known["created"],
+            "",
+            known["bc_key"],
+            known["record"],
+        )
+        couple_created(conn, self.target, contact, MadeInOutlook(item, known["row_id"], row["source"]))
+
+    def _give_up(self, conn: Connection, row: Row) -> bool:
+        """Close a create that was looked up after the longest request time: it was never carried out."""
+        if row["sent_at"] >= self.too_late:
+            return False
+        self._close(conn, row, Outcome.FAILED, "not_carried_out")
+        return True
+
+    # -- updates and deletes ---------------------------------------------------------------------------------------
+
+    def _updates(self, rows: list[Row]) -> None:
+        self._read_again(rows)
+        for row in rows:
+            with self.target.engine.begin() as conn:
+                self.target.check_lease(conn)
+                held = self._take_over(conn, row)
+                self._close(conn, row, Outcome.UPDATED if held else Outcome.SKIPPED, "settled")
+
+    def _read_again(self, rows: list[Row]) -> None:
+        items = sorted({row["outlook_id"] for row in rows if row["outlook_id"]})
+        contacts = sorted({row["bc_id"] for row in rows if row["action"] == Action.UPDATE_BC})
+        reread(self.target, items, contacts)
+
+    def _take_over(self, conn: Connection, row: Row) -> bool:
+        """Give both baselines the value that was sent, field by field, where the target holds it now (rules 8.1)."""
+        coupling = self._coupling_of(conn, row["bc_id"]) if row["bc_id"] else None
+        if coupling is None or row["action"] in (Action.DELETE_OUTLOOK, Action.COUPLE):
+            return False
+        to_bc = row["action"] == Action.UPDATE_BC
+        present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)
+        normal = self.target.context.normaliser.normal
+        taken = [
+            name
+            for name, sent in row["after"].items()
+            if normal(name, present.get(name, "")) == normal(name, sent)
+        ]
+        sources = {name: row["source"].get(name, row["after"][name]) for name in taken}
+        held = {name: present.get(name, "") for name in taken}
+        self._write_baselines(conn, coupling, *((held, sources) if to_bc else (sources, held)))
+        return bool(taken)
+
+    def _write_baselines(self, conn: Connection, coupling: Coupling, bc: Fields, outlook: Fields) -> None:
+        fields = coupling.baseline_outlook.get("fields", {}) | outlook
+        record = self._record(conn, coupling)
+        baseline = moved_baseline(coupling.baseline_outlook, record, fields, self.target.context)
+        changed = replace(
+            coupling, baseline_bc=coupling.baseline_bc | bc, baseline_outlook=baseline, attention=True
+        )
+        ledger.write_couplings(conn, self.target.profile, [changed], self.target.now())
+
+    def _bc_fields(self, conn: Connection, row: Row) -> Fields:
+        staged = snapshots.read_bc_rows(conn, self.target.company, ids=[row["bc_id"]])
+        profile = self.target.context.policy.field_profile
+        return mapping.from_business_central(staged[0], profile) if staged else {}
+
+    def _outlook_fields(self, conn: Connection, coupling: Coupling) -> Fields:
+        profile = self.target.context.policy.field_profile
+        return mapping.from_outlook(self._record(conn, coupling), profile)
+
+    def _record(self, conn: Connection, coupling: Coupling) -> dict[str, Any]:
+        key = coupling.outlook_id or ""
+        known = snapshots.read_outlook_records(conn, self.target.profile, [key]).get(key)
+        return known["record"] if known else {}
+
+    # -- shared ----------------------------------------------------------------------------------------------------
+
+    def _coupling_of(self, conn: Connection, bc_id: str) -> Coupling | None:
+        return ledger.find_coupling(conn, self.target.profile, bc_id=bc_id)
+
+    def _is_coupled(self, conn: Connection, outlook_id: str) -> bool:
+        return ledger.find_coupling(conn, self.target.profile, outlook_id=outlook_id) is not None
+
+    def _close(self, conn: Connection, row: Row, outcome: Outcome, reason: str) -> None:
+        result = [(row["n"], outcome, reason, row["request_id"])]
+        ledger.finish_changes(conn, row["plan"], result, self.target.now())
+
+
+def reread(target: Target, outlook_ids: list[str], bc_ids: list[str]) -> None:
+    """Read contacts again and stage them: somebody edited them meanwhile, or nobody knows what became of a write."""
+    items = target.outlook.fetch_contacts(target.user, outlook_ids) if outlook_ids else {}
+    contacts = target.business_central.fetch_contacts(target.company_key.company_id, bc_ids) if bc_ids else {}
+    with target.engine.begin() as conn:
+        target.check_lease(conn)
+        here = [item for item in items.values() if item and item.parent_folder_id == target.folder]
+        stage_outlook(conn, target, here)
+        for reason, gone in gone_items(items, target.folder):
+            snapshots.mark_gone_outlook(conn, target.profile, gone, at=target.now(), reason=reason)
+        stage_business_central(
+            conn, target, [contact for contact in contacts.values() if contact], force=True
+        )
+        missing = [key for key, contact in contacts.items() if contact is None]
+        if missing:
+            generation = snapshots.next_generation(conn, target.company)
+            snapshots.mark_gone_business_central(
+                conn, target.company, missing, at=target.now(), generation=generation
+            )

@@ -1,0 +1,358 @@
+"""Couplings, plans, changes, holds and rejects in the staging database (rules 2 and 8)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import pandas as pd
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+
+from sync_lib.diff import PlannedChange, Reject
+from sync_lib.errors import LeaseLostError
+from sync_lib.model import Action, Coupling, CouplingState, Origin, Outcome
+from sync_lib.store import tables as t
+
+T = TypeVar("T")
+
+CHUNK = 500
+_JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differs")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterable[Sequence[T]]:
+    """Yield ``values`` in pieces that fit the number of parameters a statement may have."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+# -- couplings -------------------------------------------------------------------------------------------------------
+
+
+def read_couplings(conn: Connection, profile: int) -> pd.DataFrame:
+    """Return what the diff needs of all couplings of a profile: integers, state, version. No row is 0."""
+    c = t.coupling.c
+    wanted = select(
+        c.id,
+        c.bc_id,
+        func.coalesce(c.bc_row, 0).label("bc_row"),
+        func.coalesce(c.outlook_row, 0).label("outlook_row"),
+        c.state,
+        c.bc_fingerprint,
+        c.outlook_fingerprint,
+        c.outlook_etag,
+        or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None)).label("attention"),
+    ).where(c.profile == profile)
+    rows = conn.execute(wanted).all()
+    names = [column.name for column in wanted.selected_columns]
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [() for _ in names]
+    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    for name in ("bc_fingerprint", "outlook_fingerprint"):
+        frame[name] = pd.array([value or 0 for value in frame[name]], dtype="int64")
+    kinds = {"id": "int64", "bc_row": "int64", "outlook_row": "int64", "attention": "bool"}
+    return frame.astype(kinds)
+
+
+def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> list[Coupling]:
+    """Return whole couplings by their ids."""
+    found = []
+    for part in chunks(ids):
+        wanted = select(t.coupling).where(t.coupling.c.profile == profile, t.coupling.c.id.in_(part))
+        found += [_coupling(row) for row in conn.execute(wanted).mappings()]
+    return found
+
+
+def find_coupling(
+    conn: Connection, profile: int, *, bc_id: str | None = None, outlook_id: str | None = None
+) -> Coupling | None:
+    """Return the coupling of one contact, named by either side, or None."""
+    c = t.coupling.c
+    wanted = c.bc_id == bc_id if bc_id else c.outlook_id == outlook_id
+    row = conn.execute(select(t.coupling).where(c.profile == profile, wanted)).mappings().first()
+    return _coupling(row) if row else None
+
+
+def _coupling(row: Any) -> Coupling:
+    parsed = {name: json.loads(row[name]) for name in _JSON_COLUMNS}
+    return Coupling(
+        id=row["id"],
+        bc_id=row["bc_id"],
+        bc_row=row["bc_row"],
+        outlook_id=row["outlook_id"],
+        outlook_row=row["outlook_row"],
+        origin=Origin(row["origin"]),
+        state=CouplingState(row["state"]),
+        bc_fingerprint=row["bc_fingerprint"],
+        outlook_fingerprint=row["outlook_fingerprint"],
+        outlook_etag=row["outlook_etag"],
+        attention=bool(row["attention"]),
+        **parsed,
+    )
+
+
+def write_couplings(conn: Connection, profile: int, couplings: Iterable[Coupling], now: str) -> None:
+    """Insert the couplings that have no id yet, and update the others."""
+    new: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] = []
+    for coupling in couplings:
+        values = {
+            "profile": profile,
+            "bc_id": coupling.bc_id,
+            "bc_row": coupling.bc_row,
+            "outlook_id": coupling.outlook_id,
+            "outlook_row": coupling.outlook_row,
+            "origin": coupling.origin,
+            "state": coupling.state,
+            "bc_fingerprint": coupling.bc_fingerprint,
+            "outlook_fingerprint": coupling.outlook_fingerprint,
+            "outlook_etag": coupling.outlook_etag,
+            "attention": coupling.attention,
+            "updated_at": now,
+            **{name: _json(getattr(coupling, name)) for name in _JSON_COLUMNS},
+        }
+        (known if coupling.id else new).append(values | {"key": coupling.id})
+    if known:
+        names = [name for name in known[0] if name not in ("key", "profile")]
+        statement = update(t.coupling).where(t.coupling.c.id == bindparam("key"))
+        conn.execute(statement.values({name: bindparam(name) for name in names}), known)
+    if new:
+        rows = [
+            {name: value for name, value in row.items() if name != "key"} | {"created_at": now} for row in new
+        ]
+        conn.execute(insert(t.coupling), rows)
+
+
+def end_couplings(conn: Connection, ids: Sequence[int]) -> None:
+    """Remove couplings (rules 2.1)."""
+    for part in chunks([key for key in ids if key]):
+        conn.execute(delete(t.coupling).where(t.coupling.c.id.in_(part)))
+
+
+def set_outlook_etags(conn: Connection, profile: int, etags: dict[str, str]) -> None:
+    """Record the versions that our own writes gave to coupled items, so that they do not look edited."""
+    c = t.coupling.c
+    statement = update(t.coupling).where(c.profile == profile, c.outlook_id == bindparam("key"))
+    rows = [{"key": outlook_id, "etag": etag} for outlook_id, etag in etags.items()]
+    if rows:
+        conn.execute(statement.values(outlook_etag=bindparam("etag")), rows)
+
+
+def count_attention(conn: Connection, profile: int) -> int:
+    """Return how many live couplings the next diff must look at, whatever the fingerprints say."""
+    c = t.coupling.c
+    live = c.state.in_([CouplingState.ACTIVE, CouplingState.PINNED])
+    return int(conn.scalar(select(func.count()).where(c.profile == profile, live, c.attention)) or 0)
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------
+
+
+def write_plan(conn: Connection, values: dict[str, Any], changes: Sequence[PlannedChange]) -> int:
+    """Store a plan with its changes, before anything is applied (rules 8.1); return its id."""
+    result = conn.execute(insert(t.plan).values(values))
+    assert result.inserted_primary_key is not None
+    plan = int(result.inserted_primary_key[0])
+    rows = [_change_row(plan, values["profile"], change, values["created_at"]) for change in changes]
+    if rows:
+        conn.execute(insert(t.change), rows)
+    return plan
+
+
+def _change_row(plan: int, profile: int, change: PlannedChange, now: str) -> dict[str, Any]:
+    done = change.outcome is not None
+    return {
+        "plan": plan,
+        "n": change.n,
+        "profile": profile,
+        "action": change.action,
+        "coupling": change.coupling.id if change.coupling else None,
+        "bc_id": change.bc_id,
+        "outlook_id": change.outlook_id,
+        "email_key": change.email_key,
+        "before": _json(change.before),
+        "after": _json(change.after),
+        "source": _json(change.source),
+        "losing": _json(change.losing),
+        "etag": _etag(change),
+        "cause": change.cause,
+        "reason": change.reason,
+        "digest": change.digest,
+        "guard_class": change.guard_class,
+        "state": "done" if done else "planned",
+        "outcome": change.outcome,
+        "ended_at": now if done else None,
+    }
+
+
+def _etag(change: PlannedChange) -> str:
+    side = change.bc if change.action is Action.UPDATE_BC else change.item
+    return side.etag if side else ""
+
+
+def begin_sending(conn: Connection, plan: int, numbers: Sequence[int], fencing: int, now: str) -> None:
+    """Set changes to ``sending``, by compare-and-set (rules 8.4): after this, each may have been carried out.
+
+    Raises:
+        LeaseLostError: One of them is no longer ``planned``; another worker has taken over.
+    """
+    c = t.change.c
+    statement = update(t.change).where(c.plan == plan, c.n.in_(numbers), c.state == "planned")
+    result = conn.execute(statement.values(state="sending", fencing=fencing, sent_at=now))
+    if result.rowcount != len(numbers):
+        raise LeaseLostError(f"Plan {plan} was taken over by another worker.")
+
+
+def finish_changes(
+    conn: Connection, plan: int, results: Iterable[tuple[int, Outcome, str, str]], now: str
+) -> None:
+    """Record outcome, reason and request id of changes of one plan. An ``unknown`` one stays to be settled."""
+    rows = [
+        {
+            "key_plan": plan,
+            "key_n": n,
+            "state": "sending" if outcome is Outcome.UNKNOWN else "done",
+            "outcome": outcome,
+            "reason": reason,
+            "request_id": request_id,
+            "ended_at": now,
+        }
+        for n, outcome, reason, request_id in results
+    ]
+    if rows:
+        names = ("state", "outcome", "reason", "request_id", "ended_at")
+        statement = update(t.change).where(
+            t.change.c.plan == bindparam("key_plan"), t.change.c.n == bindparam("key_n")
+        )
+        conn.execute(statement.values({name: bindparam(name) for name in names}), rows)
+
+
+def give_up_planned(conn: Connection, profile: int, reason: str, now: str) -> None:
+    """Close changes that were planned and never sent, for example by a worker that was killed."""
+    c = t.change.c
+    statement = update(t.change).where(c.profile == profile, c.state == "planned")
+    conn.execute(statement.values(state="done", outcome=Outcome.SKIPPED, reason=reason, ended_at=now))
+
+
+def read_unsettled(conn: Connection, profile: int) -> list[dict[str, Any]]:
+    """Return the changes that may have been carried out and have no final outcome, oldest first."""
+    c = t.change.c
+    wanted = select(t.change).where(c.profile == profile, c.state == "sending").order_by(c.plan, c.n)
+    rows = [dict(row) for row in conn.execute(wanted).mappings()]
+    for row in rows:
+        for name in ("before", "after", "source"):
+            row[name] = json.loads(row[name])
+    return rows
+
+
+# -- what the guard counts -------------------------------------------------------------------------------------------
+
+
+def count_recent_deletes(conn: Connection, profile: int, since: str) -> int:
+    """Return how many guarded deletes this profile carried out since a time (rules 8.3: a rolling 24 hours)."""
+    c = t.change.c
+    done = (c.outcome == Outcome.DELETED, c.guard_class == "deletes", c.reason != "approved")
+    return int(conn.scalar(select(func.count()).where(c.profile == profile, c.ended_at >= since, *done)) or 0)
+
+
+def count_company_writes(conn: Connection, company: int, run: str) -> int:
+    """Return how many writes to BC a run has planned or done for a company, over all profiles."""
+    c = t.change.c
+    joined = t.change.join(t.plan, t.plan.c.id == c.plan).join(
+        t.sync_profile, t.sync_profile.c.id == t.plan.c.profile
+    )
+    wanted = (
+        select(func.count())
+        .select_from(joined)
+        .where(
+            t.plan.c.run == run,
+            t.sync_profile.c.company == company,
+            c.action.in_([Action.CREATE_BC, Action.UPDATE_BC]),
+            or_(c.state != "done", c.outcome.in_([Outcome.CREATED, Outcome.UPDATED])),
+        )
+    )
+    return int(conn.scalar(wanted) or 0)
+
+
+def read_held_digests(conn: Connection, profile: int, hold_state: str) -> frozenset[str]:
+    """Return the digests of the actions that this profile's holds in ``hold_state`` hold."""
+    joined = t.change.join(t.plan, t.plan.c.id == t.change.c.plan)
+    wanted = (
+        select(t.change.c.digest)
+        .select_from(joined)
+        .where(
+            t.plan.c.profile == profile, t.plan.c.hold_state == hold_state, t.change.c.outcome == Outcome.HELD
+        )
+    )
+    return frozenset(conn.scalars(wanted))
+
+
+def read_open_hold(conn: Connection, profile: int) -> tuple[int, str] | None:
+    """Return plan id and hash of the profile's open hold, or None."""
+    c = t.plan.c
+    row = conn.execute(
+        select(c.id, c.hold_hash).where(c.profile == profile, c.hold_state == "open").order_by(c.id.desc())
+    ).first()
+    return (row.id, row.hold_hash) if row else None
+
+
+def close_holds(conn: Connection, profile: int, state_before: str, state: str, now: str) -> None:
+    """Move the profile's holds from one state to another: ``open`` to ``superseded``, for example."""
+    c = t.plan.c
+    statement = update(t.plan).where(c.profile == profile, c.hold_state == state_before)
+    conn.execute(statement.values(hold_state=state, decided_at=now))
+
+
+def read_known_values(
+    conn: Connection, profile: int, bc_ids: Sequence[str]
+) -> list[tuple[str, dict[str, str]]]:
+    """Return (BC id, values) of everything that the change log holds of these contacts (rules 2.6)."""
+    c = t.change.c
+    found = []
+    for part in chunks(bc_ids):
+        wanted = select(c.bc_id, c.before, c.after, c.losing).where(c.profile == profile, c.bc_id.in_(part))
+        for row in conn.execute(wanted):
+            found += [(row.bc_id, json.loads(text)) for text in (row.before, row.after, row.losing)]
+    return found
+
+
+# -- rejects ---------------------------------------------------------------------------------------------------------
+
+
+def replace_rejects(conn: Connection, profile: int, rejects: Iterable[Reject], run: str, now: str) -> None:
+    """Make the standing rejects of a profile those given; rows that stay as they are are not written."""
+    table, c = t.reject, t.reject.c
+    wanted = {(r.side, r.contact, r.field): (r.outcome, r.reason) for r in rejects}
+    rows = conn.execute(select(c.side, c.contact, c.field, c.outcome, c.reason).where(c.profile == profile))
+    known = {(row.side, row.contact, row.field): (row.outcome, row.reason) for row in rows}
+    gone = [key for key, value in known.items() if wanted.get(key) != value]
+    new = [key for key, value in wanted.items() if known.get(key) != value]
+    if gone:
+        match = and_(
+            c.side == bindparam("k_side"),
+            c.contact == bindparam("k_contact"),
+            c.field == bindparam("k_field"),
+        )
+        keys = [dict(zip(("k_side", "k_contact", "k_field"), key, strict=True)) for key in gone]
+        conn.execute(delete(table).where(c.profile == profile, match), keys)
+    if new:
+        conn.execute(insert(table), [_reject_row(profile, key, wanted[key], run, now) for key in new])
+
+
+def _reject_row(
+    profile: int, key: tuple[str, str, str], value: tuple[str, str], run: str, now: str
+) -> dict[str, Any]:
+    side, contact, field = key
+    outcome, reason = value
+    row = {"profile": profile, "side": side, "contact": contact, "field": field, "run": run, "since": now}
+    return row | {"outcome": outcome, "reason": reason}
+
+
+def count_rejects(conn: Connection, profile: int) -> dict[str, int]:
+    """Return the number of standing rejects of a profile by reason."""
+    c = t.reject.c
+    rows = conn.execute(select(c.reason, func.count()).where(c.profile == profile).group_by(c.reason))
+    return dict(rows.tuples())

@@ -1,0 +1,193 @@
+"""Runs, what became of each company and profile in them, and cursors: where the next extract of a side starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Text, and_, cast, insert, or_, select, text, update
+
+from sync_lib.model import CompanyResult, ProfileResult, Run
+from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the next extract starts, and what the last complete diff saw."""
+
+    position: str = ""
+    last_full_at: str | None = None
+    last_scan_at: str | None = None
+    diffed_generation: int | None = None
+    diffed_settings: str = ""
+    pending: bool = True
+    contacts: int = 0
+    last_good_at: str | None = None
+    updated_at: str = ""
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def lock_runs(conn: Connection) -> None:
+    """Let one transaction at a time decide which run does a backfill's full sync."""
+    if is_postgresql(conn):
+        conn.execute(text("LOCK TABLE sync_run IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def read_run(conn: Connection, run: str) -> Run | None:
+    """Return a run, or None where it has never been planned."""
+    c = t.sync_run.c
+    wanted = select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.message, c.started_at).where(c.id == run)
+    row = conn.execute(wanted).first()
+    return Run(*row) if row else None
+
+
+def write_run(conn: Connection, run: str, values: dict[str, Any]) -> None:
+    """Insert a run, or update the one that a retry or a clear starts again."""
+    if read_run(conn, run) is None:
+        conn.execute(insert(t.sync_run).values(id=run, **values))
+    else:
+        conn.execute(update(t.sync_run).where(t.sync_run.c.id == run).values(**values))
+
+
+def find_full_sync(conn: Connection, run: str, digest: str, since: str, backfill_since: str) -> str | None:
+    """Return a full sync of the same profiles, running or succeeded, that started since a time, or None.
+
+    Args:
+        conn: Inside the transaction that locked the runs.
+        run: The run that asks; it does not find itself.
+        digest: Digest of the profiles.
+        since: For runs of any type.
+        backfill_since: For runs of a backfill, whose runs are made one after the other.
+    """
+    c = t.sync_run.c
+    late_enough = or_(c.started_at >= since, and_(c.run_type == "backfill", c.started_at >= backfill_since))
+    return conn.scalar(
+        select(c.id)
+        .where(c.id != run, c.mode == "full", ~c.dry_run, c.profiles_digest == digest, late_enough)
+        .where(c.state.in_(["running", "success"]))
+        .order_by(c.started_at)
+        .limit(1)
+    )
+
+
+def plan_run_rows(conn: Connection, run: str, companies: Iterable[int], profiles: dict[int, str]) -> None:
+    """Write the companies and profiles that a run must give an outcome to; those that have one are planned anew."""
+    for table in (t.run_company, t.run_profile):
+        conn.execute(table.delete().where(table.c.run == run))
+    company_rows = [{"run": run, "company": company, "state": "planned"} for company in companies]
+    profile_rows = [
+        {"run": run, "profile": profile, "chunk": chunk, "state": "planned"}
+        for profile, chunk in profiles.items()
+    ]
+    for table, rows in ((t.run_company, company_rows), (t.run_profile, profile_rows)):
+        if rows:
+            conn.execute(insert(table), rows)
+
+
+def read_chunk(conn: Connection, run: str, chunk: str) -> list[int]:
+    """Return the ids of the profiles that a mapped task works on."""
+    c = t.run_profile.c
+    return list(conn.scalars(select(c.profile).where(c.run == run, c.chunk == chunk).order_by(c.profile)))
+
+
+def write_profile_state(conn: Connection, run: str, profile: int, **values: Any) -> None:
+    """Record what became of a profile in a run."""
+    _write_state(conn, t.run_profile, t.run_profile.c.profile == profile, run, values)
+
+
+def write_company_state(conn: Connection, run: str, company: int, **values: Any) -> None:
+    """Record what became of a company in a run."""
+    _write_state(conn, t.run_company, t.run_company.c.company == company, run, values)
+
+
+def _write_state(conn: Connection, table: Any, key: Any, run: str, values: dict[str, Any]) -> None:
+    if "counters" in values:
+        values["counters"] = json.dumps(values["counters"])
+    conn.execute(update(table).where(table.c.run == run, key).values(**values))
+
+
+def read_company_results(conn: Connection, run: str) -> list[CompanyResult]:
+    """Return the outcome of each company of a run."""
+    rc, c = t.run_company.c, t.company.c
+    wanted = (
+        select(rc.company, c.name, rc.state, rc.reason, rc.message, rc.counters)
+        .join(t.company, c.id == rc.company)
+        .where(rc.run == run)
+        .order_by(c.name)
+    )
+    return [CompanyResult(*row[:5], json.loads(row[5])) for row in conn.execute(wanted)]
+
+
+def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
+    """Return the outcome of each profile of a run, with the time of its last good sync."""
+    rp, p, k = t.run_profile.c, t.sync_profile.c, t.cursor.c
+    is_own = and_(k.side == "outlook", k.scope == cast(p.id, Text))
+    wanted = (
+        select(
+            rp.profile,
+            p.mailbox,
+            p.company_name,
+            rp.state,
+            rp.reason,
+            rp.message,
+            rp.counters,
+            k.last_good_at,
+        )
+        .join(t.sync_profile, p.id == rp.profile)
+        .outerjoin(t.cursor, is_own)
+        .where(rp.run == run)
+        .order_by(p.mailbox, p.id)
+    )
+    return [ProfileResult(*row[:6], json.loads(row[6]), row[7]) for row in conn.execute(wanted)]
+
+
+# -- cursors ---------------------------------------------------------------------------------------------------------
+
+_CURSOR_FIELDS = tuple(Cursor.__dataclass_fields__)
+
+
+def read_cursor(conn: Connection, side: str, scope: int) -> Cursor:
+    """Return the cursor of a company (side ``business_central``) or a profile (side ``outlook``)."""
+    c = t.cursor.c
+    wanted = select(*(c[name] for name in _CURSOR_FIELDS)).where(c.side == side, c.scope == str(scope))
+    row = conn.execute(wanted).first()
+    return Cursor(*row) if row else Cursor()
+
+
+def write_cursor(conn: Connection, side: str, scope: int, *, updated_at: str, **values: Any) -> None:
+    """Update a cursor; belongs into the transaction that stages what it stands for."""
+    c = t.cursor.c
+    values["updated_at"] = updated_at
+    changed = conn.execute(update(t.cursor).where(c.side == side, c.scope == str(scope)).values(**values))
+    if not changed.rowcount:
+        conn.execute(insert(t.cursor).values(side=side, scope=str(scope), **values))
+
+
+# -- facts -----------------------------------------------------------------------------------------------------------
+
+
+def read_fact(conn: Connection, scope: str, name: str) -> str | None:
+    """Return what was found out about a service, or None."""
+    c = t.fact.c
+    return conn.scalar(select(c.value).where(c.scope == scope, c.name == name))
+
+
+def write_fact(conn: Connection, scope: str, name: str, value: str, found_at: str) -> None:
+    """Record what was found out about a service."""
+    c = t.fact.c
+    values = {"value": value, "found_at": found_at}
+    changed = conn.execute(update(t.fact).where(c.scope == scope, c.name == name).values(**values))
+    if not changed.rowcount:
+        conn.execute(insert(t.fact).values(scope=scope, name=name, **values))
+
+
+def read_last_runs(conn: Connection, limit: int) -> Sequence[Run]:
+    """Return the newest runs first."""
+    c = t.sync_run.c
+    wanted = select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.message, c.started_at)
+    return [Run(*row) for row in conn.execute(wanted.order_by(c.started_at.desc()).limit(limit))]
