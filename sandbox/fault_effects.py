@@ -1,0 +1,144 @@
+"""What a fault does to a call or to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from random import Random
+from typing import Any
+
+from sandbox.business_central_service import problem as bc_problem
+from sandbox.faults import Fault
+from sandbox.graph_service import problem as graph_problem
+from sandbox.wire import ApiError, Call, Reply
+from sandbox.world import World
+
+Act = Callable[[Call, dict[str, Any]], Awaitable[Reply]]
+
+CODES = {
+    ("graph", 401): "InvalidAuthenticationToken",
+    ("graph", 403): "ErrorAccessDenied",
+    ("graph", 404): "ErrorItemNotFound",
+    ("graph", 412): "ErrorIrresolvableConflict",
+    ("graph", 429): "ApplicationThrottled",
+    ("graph", 500): "ErrorInternalServerError",
+    ("graph", 503): "ErrorServerBusy",
+    ("bc", 401): "Authentication_InvalidCredentials",
+    ("bc", 409): "Request_EntityChanged",
+    ("bc", 429): "Application_TooManyRequests",
+    ("bc", 500): "Internal_ServerError",
+    ("bc", 503): "Internal_TenantUnavailable",
+    ("entra", 401): "invalid_client",
+    ("entra", 400): "invalid_request",
+}
+HTML = (
+    b"<!DOCTYPE html><html><head><title>Service Unavailable</title></head><body><h1>Error</h1></body></html>"
+)
+
+
+class Effects:
+    """Applies the faults that hit a call, before and after the service acts."""
+
+    def __init__(self, world: World, act: Act) -> None:
+        self.world = world
+        self.act = act
+
+    async def before(self, hits: list[Fault], call: Call) -> Reply | None:
+        """Return the answer that a fault gives in place of the service, if one does."""
+        reply = None
+        for fault in hits:
+            if fault.moment == "before" and reply is None:
+                reply = await self._effect(fault, call, None)
+        return reply
+
+    async def after(self, hits: list[Fault], call: Call, reply: Reply) -> Reply:
+        """Return the answer that leaves the server after the service has acted."""
+        for fault in hits:
+            if fault.moment == "after":
+                reply = await self._effect(fault, call, reply) or reply
+        return reply
+
+    async def _effect(self, fault: Fault, call: Call, reply: Reply | None) -> Reply | None:
+        if fault.kind == "delay":
+            await asyncio.sleep(float(fault.get("seconds", 1)))
+        elif fault.kind == "user_action":
+            await self.act(call, fault.get("action"))
+        elif fault.kind == "callback" and fault.callback is not None:
+            fault.callback(call)
+        elif fault.kind == "gone":
+            status = int(fault.get("status") or self.world.settings.switches["graph_delta_expired"])
+            return graph_problem(call, ApiError(status, "SyncStateNotFound", "The sync state is not found."))
+        elif fault.kind == "status":
+            return self._status(fault, call)
+        elif fault.kind == "reset":
+            done = reply or Reply(500)
+            done.drop = "mid_body" if fault.get("moment") == "mid_body" else "reset"
+            return done
+        elif fault.kind == "malformed" and reply is not None and reply.status == 200:
+            return self._malform(fault, call, reply)
+        return None
+
+    def _status(self, fault: Fault, call: Call) -> Reply:
+        status = int(fault.get("status", 500))
+        code = fault.get("code") or CODES.get((call.service, status), "UnknownError")
+        error = ApiError(status, code, "Injected fault.")
+        if call.service == "entra":
+            reply = Reply(
+                status, {"error": code, "error_description": "AADSTS0: injected", "error_codes": [0]}
+            )
+        else:
+            reply = (graph_problem if call.service == "graph" else bc_problem)(call, error)
+        body = fault.get("body", "json")
+        if body == "empty":
+            reply.body, reply.content_type = None, ""
+        elif body == "html":
+            reply.raw, reply.content_type = HTML, "text/html"
+        elif not isinstance(body, str):
+            reply.body = body
+        reply.headers.update(self._retry_after(fault))
+        reply.headers.update(fault.get("headers") or {})
+        return reply
+
+    def _retry_after(self, fault: Fault) -> dict[str, str]:
+        value = fault.get("retry_after")
+        if value is None or value == "none":
+            return {}
+        if isinstance(value, str) and value.startswith("date"):
+            seconds = float(value.partition("+")[2] or 1)
+            moment = datetime.fromtimestamp(int(self.world.clock.now() + seconds), UTC)
+            return {"Retry-After": format_datetime(moment, usegmt=True)}
+        return {"Retry-After": str(value)}
+
+    def _malform(self, fault: Fault, call: Call, reply: Reply) -> Reply | None:
+        variant, body = fault.get("variant"), reply.body
+        if variant == "truncated":
+            payload = reply.payload()
+            reply.raw = payload[: max(len(payload) * 2 // 3, 1)]
+            return reply
+        if not isinstance(body, dict) or "value" not in body:
+            return None
+        link = "@odata.nextLink"
+        if variant == "no_value":
+            del body["value"]
+        elif variant == "next_self":
+            body.pop("@odata.deltaLink", None)
+            body[link] = call.notes["url"]
+        elif variant == "next_foreign":
+            body.pop("@odata.deltaLink", None)
+            body[link] = fault.get("headers", {}).get("location", "https://graph.evil.example/v1.0/next")
+        elif variant == "empty_page":
+            # The page itself comes when the link, which is the same address, is read again.
+            body["value"] = []
+            body.pop("@odata.deltaLink", None)
+            body[link] = call.notes["url"]
+        elif variant == "short":
+            rows = body["value"]
+            body["value"] = rows[: int(len(rows) * float(fault.get("keep", 0)))]
+            body.pop(link, None)
+        elif variant == "duplicate":
+            rows = body["value"] * 2
+            Random(fault.get("seed", 1)).shuffle(rows)
+            body["value"] = rows
+        return reply
