@@ -274,9 +274,10 @@ class OutlookClient:
     def apply_writes(self, user: str, writes: Sequence[BatchWrite]) -> list[WriteResult]:
         """Send up to 20 writes as one batch and return what each came to, in the order given.
 
-        Creates are sent again only when they were throttled, updates and deletes also when the outcome is unknown;
-        a delete whose repeat finds nothing has succeeded. A ``ServiceError`` other than ``ThrottledError`` means
-        unknown. After a repeat a ``VersionMismatchError`` may stem from our own write: read, then decide.
+        Creates, and deletes without a version, are sent again only when they were throttled; other writes also when
+        the outcome is unknown. A ``ServiceError`` other than ``ThrottledError`` means unknown. After a repeat a
+        ``VersionMismatchError`` may stem from our own write: read, then decide. For a delete the item is then found
+        in another folder, since Outlook moves it to Deleted Items, where its id goes on and its version does not.
 
         Raises:
             AuthError, AccessDeniedError: The whole mailbox is closed to the app and nothing was written.

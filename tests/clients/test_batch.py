@@ -42,7 +42,7 @@ def patch(number: int) -> Part:
 
 
 def delete(number: int) -> Part:
-    return Part("DELETE", f"/contacts/{number}")
+    return Part("DELETE", f"/contacts/{number}", {"If-Match": 'W/"1"'})
 
 
 def get(number: int) -> Part:
@@ -150,6 +150,16 @@ def test_a_repeated_delete_that_finds_nothing_has_succeeded_but_a_first_one_has_
     assert isinstance(repeated, Answer)
     assert isinstance(first, NotFoundError)
     assert isinstance(throttled, NotFoundError)
+
+
+def test_a_delete_without_a_version_is_not_repeated() -> None:
+    """The second one would find the item in Deleted Items and remove it from there for good."""
+    flaky = Flaky({"/contacts/1": [(504, None)], "/contacts/2": [THROTTLED]})
+    sender, _ = sender_of(flaky)
+    unknown, throttled = sender.send([Part("DELETE", "/contacts/1"), Part("DELETE", "/contacts/2")])
+    assert isinstance(unknown, ServiceError)
+    assert isinstance(throttled, Answer)
+    assert flaky.attempts == {"/contacts/1": 1, "/contacts/2": 2}
 
 
 def test_a_mismatch_after_a_repeat_is_handed_on() -> None:

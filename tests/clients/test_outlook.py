@@ -8,8 +8,8 @@ import requests
 
 from sync_lib.clients.outlook import BC_KEY_ID, MARKER_ID, OutlookClient, to_contact
 from sync_lib.errors import (
-    ApiError,
     AccessDeniedError,
+    ApiError,
     AuthError,
     ConflictError,
     CursorExpiredError,

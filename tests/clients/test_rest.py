@@ -572,7 +572,7 @@ def test_stamps_have_one_form(text: str | None, stamp: str) -> None:
     ],
 )
 def test_what_is_no_time_is_said_to_be_none(value: Any) -> None:
-    with pytest.raises(ValueError, match="not a time|month|Invalid"):
+    with pytest.raises(ValueError, match=r"not a time|month|Invalid"):
         to_stamp(value)
 
 
