@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from sandbox.wire import Call
+from sandbox.wire import Call, words
 
 # What each number of the fault list stands for when only its name is given.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -56,33 +56,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 KINDS = ("status", "reset", "delay", "gone", "malformed", "user_action", "callback")
 VARIANTS = ("truncated", "no_value", "next_self", "next_foreign", "empty_page", "short", "duplicate")
 NAMES = frozenset(
-    [
-        "id",
-        "name",
-        "kind",
-        "service",
-        "method",
-        "path",
-        "mailbox",
-        "company",
-        "identity",
-        "part",
-        "nth",
-        "every",
-        "probability",
-        "seed",
-        "moment",
-        "count",
-        "status",
-        "code",
-        "retry_after",
-        "body",
-        "headers",
-        "seconds",
-        "variant",
-        "keep",
-        "action",
-    ]
+    words(
+        "id name kind service method path mailbox company identity part nth every probability seed moment "
+        "count status code retry_after body headers seconds variant keep action"
+    )
 )
 
 

@@ -8,36 +8,15 @@ from typing import Any
 from sandbox.clock import iso_seconds
 from sandbox.graph_mailbox import Contact, Mailbox
 from sandbox.settings import Settings
-from sandbox.wire import ApiError
+from sandbox.wire import ApiError, words
 
 NAMES = ("givenName", "middleName", "surname", "title", "generation", "nickName", "initials")
 STRINGS = frozenset(
-    [
-        "displayName",
-        "fileAs",
-        "givenName",
-        "middleName",
-        "surname",
-        "nickName",
-        "initials",
-        "title",
-        "generation",
-        "yomiGivenName",
-        "yomiSurname",
-        "yomiCompanyName",
-        "jobTitle",
-        "companyName",
-        "department",
-        "officeLocation",
-        "profession",
-        "manager",
-        "assistantName",
-        "spouseName",
-        "businessHomePage",
-        "mobilePhone",
-        "birthday",
-        "personalNotes",
-    ]
+    words(
+        "displayName fileAs givenName middleName surname nickName initials title generation yomiGivenName "
+        "yomiSurname yomiCompanyName jobTitle companyName department officeLocation profession manager "
+        "assistantName spouseName businessHomePage mobilePhone birthday personalNotes"
+    )
 )
 ARRAYS = {"businessPhones": 2, "homePhones": 2, "imAddresses": 3, "children": 100, "categories": 100}
 SLOTS = ("primaryEmailAddress", "secondaryEmailAddress", "tertiaryEmailAddress")

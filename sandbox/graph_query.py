@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.graph_contact import property_key
 from sandbox.graph_mailbox import Contact, Folder
-from sandbox.wire import ApiError
+from sandbox.wire import ApiError, words
 
 _TEXT = r"'(?P<{}>(?:[^']|'')*)'"
 _EMAIL = re.compile(
@@ -95,16 +95,7 @@ def folder_filter(text: str | None) -> Callable[[Folder], bool] | None:
 
 
 _ORDERABLE = frozenset(
-    [
-        "displayName",
-        "givenName",
-        "surname",
-        "companyName",
-        "fileAs",
-        "createdDateTime",
-        "lastModifiedDateTime",
-        "jobTitle",
-    ]
+    words("displayName givenName surname companyName fileAs createdDateTime lastModifiedDateTime jobTitle")
 )
 
 

@@ -179,10 +179,10 @@ def build(
 
 async def serve(server: Server, host: str, port: int) -> web.ServerRunner:
     """Listen; the caller cleans the runner up."""
-    asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
 
-    def make_request(*args: Any) -> web.BaseRequest:
-        return web.BaseRequest(*args, asyncio.get_running_loop(), client_max_size=MAX_BODY)
+    def make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
 
     runner = web.ServerRunner(
         web.Server(server.handle, request_factory=make_request, access_log=None), shutdown_timeout=0.1

@@ -2,113 +2,24 @@
 
 from __future__ import annotations
 
-FIRST_NAMES = [
-    "Sanne",
-    "Daan",
-    "Emma",
-    "Sem",
-    "Julia",
-    "Lucas",
-    "Lotte",
-    "Bram",
-    "Fleur",
-    "Thijs",
-    "Eva",
-    "Ruben",
-    "Anouk",
-    "Jesse",
-    "Femke",
-    "Stijn",
-    "Iris",
-    "Lars",
-    "Maud",
-    "Niels",
-    "Roos",
-    "Pim",
-    "Tess",
-    "Koen",
-    "Noor",
-    "Gijs",
-    "Saar",
-    "Tijn",
-    "Floor",
-    "Joost",
-    "Hanna",
-    "Bas",
-    "Lieke",
-    "Teun",
-    "Nina",
-    "Wouter",
-    "Merel",
-    "Jelle",
-    "Isa",
-    "Sven",
-]
+from sandbox.wire import words
+
+FIRST_NAMES = words(
+    "Sanne Daan Emma Sem Julia Lucas Lotte Bram Fleur Thijs Eva Ruben Anouk Jesse Femke Stijn Iris Lars "
+    "Maud Niels Roos Pim Tess Koen Noor Gijs Saar Tijn Floor Joost Hanna Bas Lieke Teun Nina Wouter "
+    "Merel Jelle Isa Sven"
+)
 PREFIXES = ("", "", "", "", "de", "van", "van der", "van den", "van de", "'t", "in 't", "ten", "ter", "de la")
-SURNAMES = [
-    "Vries",
-    "Jong",
-    "Bakker",
-    "Visser",
-    "Smit",
-    "Meijer",
-    "Boer",
-    "Mulder",
-    "Groot",
-    "Bos",
-    "Vos",
-    "Peters",
-    "Hendriks",
-    "Dekker",
-    "Brink",
-    "Dijk",
-    "Kok",
-    "Berg",
-    "Laan",
-    "Veen",
-    "Hoek",
-    "Linden",
-    "Molen",
-    "Wal",
-    "Horst",
-    "Heuvel",
-    "Kuijper",
-    "Postma",
-    "Hoekstra",
-    "Wouters",
-    "Maas",
-    "Verhoeven",
-    "Koster",
-    "Prins",
-    "Blom",
-    "Huisman",
-    "Kramer",
-    "Zijlstra",
-    "Beek",
-    "Steen",
-]
-COMPANY_WORDS = [
-    "Molenzicht",
-    "Waterkant",
-    "Duinrand",
-    "Polderwerk",
-    "Havenlicht",
-    "Kaasmakerij",
-    "Windvang",
-    "Bloemenhof",
-    "Dijkstaal",
-    "Rietland",
-    "Zandweg",
-    "Koggeschip",
-    "Veenhuis",
-    "Tulpentuin",
-    "Kanaalzicht",
-    "Zilvermeeuw",
-    "Oosterdok",
-    "Graanhandel",
-    "Klompenhuis",
-    "Sluiswachter",
-]
+SURNAMES = words(
+    "Vries Jong Bakker Visser Smit Meijer Boer Mulder Groot Bos Vos Peters Hendriks Dekker Brink Dijk "
+    "Kok Berg Laan Veen Hoek Linden Molen Wal Horst Heuvel Kuijper Postma Hoekstra Wouters Maas "
+    "Verhoeven Koster Prins Blom Huisman Kramer Zijlstra Beek Steen"
+)
+COMPANY_WORDS = words(
+    "Molenzicht Waterkant Duinrand Polderwerk Havenlicht Kaasmakerij Windvang Bloemenhof Dijkstaal "
+    "Rietland Zandweg Koggeschip Veenhuis Tulpentuin Kanaalzicht Zilvermeeuw Oosterdok Graanhandel "
+    "Klompenhuis Sluiswachter"
+)
 COMPANY_KINDS = (
     "BV",
     "Groep BV",

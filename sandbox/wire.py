@@ -109,6 +109,11 @@ class ApiError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a text; long lists of names read better so."""
+    return tuple(text.split())
+
+
 def split_target(target: str) -> tuple[list[str], dict[str, str]]:
     """Return the decoded path segments and the query of a request target, as sent."""
     path, _, query = target.partition("?")

@@ -16,25 +16,14 @@ from sandbox.graph_contact import View, apply, extended_values, merge_extended, 
 from sandbox.graph_ids import mailbox_key, make_uuid
 from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
 from sandbox.settings import Settings
+from sandbox.wire import words
 from sandbox.world import App, World
 
 ALL_FIELDS = (*EXTENDED, *HIDDEN)
 ATTRIBUTES = {f.name: f.attribute for f in ALL_FIELDS}
 COMPUTED = frozenset(("@odata.etag", "systemRowVersion", "lastModifiedDateTime", "systemCreatedAt"))
 ITEM_KEYS = frozenset(
-    [
-        "number",
-        "id",
-        "immutable_id",
-        "moves",
-        "usn",
-        "entered",
-        "created",
-        "modified",
-        "properties",
-        "extended",
-        "deleted",
-    ]
+    words("number id immutable_id moves usn entered created modified properties extended deleted")
 )
 
 
@@ -269,7 +258,8 @@ def new_mailbox(world: World, item: dict[str, Any]) -> Mailbox:
     for folder in item.get("folders", []):
         _read_folder(world, mailbox, folder)
     for attribute in ("usn", "next_number", "next_folder"):
-        setattr(mailbox, attribute, max(int(item.get(attribute, 0)), getattr(mailbox, attribute)))
+        if attribute in item:
+            setattr(mailbox, attribute, int(item[attribute]))
     for folder in mailbox.folders.values():
         folder.changes = dict(sorted(folder.changes.items(), key=lambda pair: pair[1]))
     world.add_mailbox(mailbox)
