@@ -27,12 +27,13 @@ IMPURE = {
 }  # fmt: skip
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input"}
 
-PURE = ("model", "errors", "fields", "match", "diff", "guard", "report")
+PURE = ("model", "moments", "errors", "fields", "match", "diff", "guard", "report")
 
 #: Part of sync_lib -> the parts that it may import. `pipeline` and what stands above it may import all.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
+    "moments": set(),
     "settings": {"errors", "model"},
     "provider_info": set(),
     "fields": {"errors", "model"},
