@@ -384,7 +384,7 @@ def claim_create(  # noqa: PLR0913 - what a row of the table holds
     """
     values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": at}
     new = _upsert(conn)(t.claim).values(company=company, email_key=email_key, state="open", **values)
-    if conn.execute(new.on_conflict_do_nothing()).rowcount:
+    if conn.execute(new.on_conflict_do_nothing().returning(t.claim.c.profile)).first():
         return ClaimState(True, profile, fencing, "open", None, at)
     found = _read_claim(conn, company, email_key)
     if found is None or found.profile != profile or found.state == "done":

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+from sqlalchemy import Connection, Engine, Text, column, inspect, select, table, text
 
 from sync_lib.errors import ConfigError
 from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
@@ -80,8 +80,9 @@ def _upgrade(conn: Connection) -> None:
 def _version(conn: Connection) -> str | None:
     if not inspect(conn).has_table(VERSION_TABLE):
         return None
-    wanted = select(column("version_num")).select_from(table(VERSION_TABLE))
-    version: str | None = conn.execute(wanted).scalar()
+    version: str | None = conn.execute(
+        select(column("version_num", Text)).select_from(table(VERSION_TABLE))
+    ).scalar()
     return version
 
 

@@ -237,7 +237,7 @@ def _stage_part(  # noqa: PLR0913 - one step of the loop above
         if stored and not _replaces(row, stored, stage):
             _keep(key, row, stored, stage, staged)
             continue
-        values: Values = (*_storable(snapshot.values(row, stored)), *stage.common)
+        values = _storable(snapshot.values(row, stored)) + stage.common
         if stored and stored.overlay == stage.overlay:
             changed.append((*values, stored.row_id))
         else:
@@ -506,7 +506,8 @@ def _mark_gone(
     copies = select(
         *(literal(changed[name], table.c[name].type) if name in changed else table.c[name] for name in names)
     ).where(present, table.c.overlay == "", ~shadowed)
-    return own + conn.execute(insert(table).from_select(names, copies)).rowcount
+    shadows = insert(table).from_select(names, copies)
+    return own + conn.execute(shadows, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def drop_overlay(conn: Connection, overlay: str) -> None:

@@ -25,9 +25,14 @@ def _companies(engine: Engine) -> int:
 def test_a_transaction_is_all_or_nothing(engine):
     with transaction(engine) as conn:
         _add_company(conn, "kept")
-    with pytest.raises(DBAPIError), transaction(engine) as conn:
-        _add_company(conn, "lost")
-        _add_company(conn, "kept")
+
+    def fail_halfway() -> None:
+        with transaction(engine) as conn:
+            _add_company(conn, "lost")
+            _add_company(conn, "kept")
+
+    with pytest.raises(DBAPIError):
+        fail_halfway()
     assert _companies(engine) == 1
 
 

@@ -188,6 +188,7 @@ def upgrade() -> None:
     sa.Column('blank_in_bc', sa.String(length=16), server_default='fill', nullable=False),
     sa.Column('graph_user_id', sa.Text(), nullable=True),
     sa.Column('folder_id', sa.Text(), nullable=True),
+    sa.Column('folder_seen', sa.Text(), server_default='', nullable=False),
     sa.Column('folder_made_by_sync', sa.Boolean(), server_default='0', nullable=False),
     sa.Column('marker_counter', sa.Integer(), server_default='0', nullable=False),
     sa.Column('created_at', sa.String(length=24), nullable=False),

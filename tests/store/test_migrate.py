@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import insert, select, text
+
+from sync_lib.errors import ConfigError, SyncError
+from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
+from sync_lib.store.migrate import VERSION_TABLE, alembic_config, head, migrate
+
+
+def _differences(engine):
+    # SQLite keeps defaults as they were typed, so that equal ones look different.
+    options = {"compare_type": True, "compare_server_default": is_postgresql(engine)}
+    with read(engine) as conn:
+        context = MigrationContext.configure(conn, opts=options | {"version_table": VERSION_TABLE})
+        return compare_metadata(context, t.metadata)
+
+
+def test_the_migrations_make_what_the_tables_say(engine):
+    """After a change of tables.py: python -m sync_lib.store.migrate "what changed"."""
+    assert _differences(engine) == []
+
+
+def test_the_comparison_would_notice(engine):
+    with transaction(engine) as conn:
+        conn.execute(text("ALTER TABLE fact ADD COLUMN surplus TEXT"))
+        conn.execute(text("DROP INDEX ix_bc_contact_company_overlay_salesperson"))
+    assert len(_differences(engine)) == 2
+
+
+def test_indexes_without_persons_stay_small(engine):
+    """Alembic does not compare the conditions of indexes."""
+    catalogue = (
+        "SELECT indexdef FROM pg_indexes WHERE indexname = :name"
+        if is_postgresql(engine)
+        else "SELECT sql FROM sqlite_master WHERE name = :name"
+    )
+    with read(engine) as conn:
+        made = conn.execute(
+            text(catalogue), {"name": "ix_bc_contact_company_overlay_company_key"}
+        ).scalar_one()
+    assert "WHERE" in made
+
+
+def test_head_by_file_name_is_head_by_alembic(engine):
+    with read(engine) as conn:
+        assert ScriptDirectory.from_config(alembic_config(conn)).get_heads() == [head()]
+
+
+def test_migrating_again_changes_nothing_and_needs_no_alembic(database_url):
+    program = (
+        "import sys\n"
+        "from sync_lib.store.engine import open_engine\n"
+        "from sync_lib.store.migrate import migrate\n"
+        "engine = open_engine(sys.argv[1])\n"
+        "migrate(engine)\n"
+        "engine.dispose()\n"
+        "assert 'alembic' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, database_url], check=True)
+
+
+def test_many_may_migrate_at_once(empty_url):
+    failures = []
+
+    def migrate_it() -> None:
+        engine = open_engine(empty_url)
+        try:
+            migrate(engine)
+        except SyncError as error:
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=migrate_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    engine = open_engine(empty_url)
+    assert _differences(engine) == []
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty_url):
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        # The last table by name: all others are made before it gets in the way.
+        conn.execute(text("CREATE TABLE run_profile (x INTEGER)"))
+    with pytest.raises(Exception, match="already exists"):
+        migrate(engine)
+    with transaction(engine) as conn:
+        conn.execute(text("DROP TABLE run_profile"))
+    migrate(engine)
+    assert _differences(engine) == []
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_program_is_left_alone(engine):
+    with transaction(engine) as conn:
+        conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="newer than this program"):
+        migrate(engine)
+
+
+def test_an_upgrade_keeps_what_is_stored(engine):
+    with transaction(engine) as conn:
+        conn.execute(
+            insert(t.company).values(tenant_id="t", environment="e", company_id="c", name="Jansen & Zn.")
+        )
+    migrate(engine)
+    with read(engine) as conn:
+        assert conn.execute(select(t.company.c.name)).scalars().all() == ["Jansen & Zn."]
