@@ -93,45 +93,68 @@ class SandboxInstance:
 
 def edit_as_users(sandbox: SandboxInstance, mailbox: str, company: str, folder: str) -> list[str]:
     """Change, create and delete on both sides, as on an ordinary morning; return what was done, for the terminal."""
-    world = sandbox.dump()
     graph = f"{sandbox.info['graph_root']}/users/{mailbox}"
     bc = f"{sandbox.company_url(company)}/contacts"
-    box = next(m for m in world["mailboxes"] if m["user_principal_name"] == mailbox)
-    shown = next(f for f in box["folders"] if f["name"] == folder)
-    contacts = {c["id"]: c for c in next(c for c in world["companies"] if c["name"] == company)["contacts"]}
-    coupled = [
-        item for item in shown["contacts"] if item["extended"] and item["properties"]["emailAddresses"]
-    ]
-    first, second = coupled[0], coupled[1]
-    by_email = {c["email"].casefold(): c["id"] for c in contacts.values() if c["type"] == "Person"}
-    known = [
-        by_email.get(item["properties"]["emailAddresses"][0]["address"].casefold()) for item in coupled[2:]
-    ]
-    changed, deleted, *_ = [
-        contact for contact in known if contact and not contacts[contact]["deleteRefused"]
-    ]
+    chosen = _choose(sandbox.dump(), mailbox, company, folder)
     # New addresses in each demo, so that a second one in the same home makes new contacts again.
-    moment = f"{time.time():.0f}"
-    digits = moment[-4:]
-    new = {"type": "Person", "displayName": "Noor Nieuwenhuis", "email": f"noor.{moment}@voorbeeld.example"}
-    sandbox.as_user("bc", "PATCH", f"{bc}({changed})", {"mobilePhoneNumber": f"+31 6 5551 {digits}"})
-    sandbox.as_user("bc", "POST", bc, new | {"city": "Utrecht"})
-    sandbox.as_user("bc", "DELETE", f"{bc}({deleted})")
-    sandbox.as_user(
-        "graph",
-        "PATCH",
-        f"{graph}/contacts/{first['immutable_id']}",
-        {"businessPhones": [f"020 555 {digits}"]},
-    )
-    made = {
+    moment = f"{time.time() * 1000:.0f}"
+    digits = f"{moment[-7:-5]} {moment[-5:-3]}"
+    noor = {"type": "Person", "displayName": "Noor Nieuwenhuis", "email": f"noor.{moment}@voorbeeld.example"}
+    otto = {
         "givenName": "Otto",
         "surname": "Oudshoorn",
         "displayName": "Otto Oudshoorn",
         "emailAddresses": [{"name": "Otto Oudshoorn", "address": f"otto.{moment}@voorbeeld.example"}],
     }
-    sandbox.as_user("graph", "POST", f"{graph}/contactFolders/{shown['id']}/contacts", made)
-    sandbox.as_user("graph", "DELETE", f"{graph}/contacts/{second['immutable_id']}")
+    as_user = sandbox.as_user
+    as_user("bc", "PATCH", f"{bc}({chosen['changed']})", {"mobilePhoneNumber": f"+31 6 5551 {digits}"})
+    as_user("bc", "POST", bc, noor | {"city": "Utrecht"})
+    as_user("bc", "DELETE", f"{bc}({chosen['deleted']})")
+    as_user(
+        "graph", "PATCH", f"{graph}/contacts/{chosen['edited']}", {"businessPhones": [f"020 555 {digits}"]}
+    )
+    as_user("graph", "POST", f"{graph}/contactFolders/{chosen['folder']}/contacts", otto)
+    as_user("graph", "DELETE", f"{graph}/contacts/{chosen['removed']}")
     return [
         "in Business Central: one mobile number changed, one person added, one person deleted",
         f"in Outlook of {mailbox}: one telephone number changed, one contact added, one contact deleted",
     ]
+
+
+def _choose(world: dict[str, Any], mailbox: str, company: str, folder: str) -> dict[str, str]:
+    """Return what to edit: contacts that stand in this folder and in nobody else's.
+
+    A value that one colleague brings to Business Central reaches the others in the run after, so only about such
+    contacts do all sides agree at once.
+    """
+    box = next(m for m in world["mailboxes"] if m["user_principal_name"] == mailbox)
+    shown = next(f for f in box["folders"] if f["name"] == folder)
+    others = {
+        _address(item)
+        for m in world["mailboxes"]
+        if m is not box
+        for f in m["folders"]
+        for item in f["contacts"]
+    }
+    contacts = next(c for c in world["companies"] if c["name"] == company)["contacts"]
+    by_address = {
+        c["email"].casefold(): c for c in contacts if not c["deleteRefused"] and not c["privacyBlocked"]
+    }
+    own = [
+        item
+        for item in shown["contacts"]
+        if item["extended"] and _address(item) in by_address.keys() - others
+    ]
+    edited, removed, changed, deleted = own[:4]
+    return {
+        "folder": shown["id"],
+        "edited": edited["immutable_id"],
+        "removed": removed["immutable_id"],
+        "changed": by_address[_address(changed)]["id"],
+        "deleted": by_address[_address(deleted)]["id"],
+    }
+
+
+def _address(item: dict[str, Any]) -> str:
+    addresses = item["properties"]["emailAddresses"] or [{}]
+    return str(addresses[0].get("address", "")).casefold()
