@@ -250,6 +250,10 @@ class ApiSession:
             raise self._malformed("", "a link leads to another host")
         return link
 
+    def close(self) -> None:
+        """Close the pooled connections; the session opens new ones where it is used again."""
+        self.http.close()
+
     def patience(self) -> Patience:
         """Return fresh patience, for callers that repeat parts of a request themselves."""
         return Patience(self._retry_cap, sleep=self._sleep, jitter=self._jitter)
@@ -541,15 +545,15 @@ def _read(call: _Call, response: requests.Response) -> Answer | _Failure:
 
 
 def _parsed(content: bytes) -> object:
-    content = content.removeprefix(b"\xef\xbb\xbf").strip()
-    if not content:
+    if not content.strip():
         return {}
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         pass
     try:
-        # Half a surrogate pair in one contact must not make its whole page unreadable for ever.
+        # The standard library is more patient: half a surrogate pair in one contact, or a byte order mark, must not
+        # make a whole page unreadable for ever.
         text = slow_json.dumps(slow_json.loads(content), ensure_ascii=False)
         return orjson.loads(text.encode("utf-8", "replace"))
     except (ValueError, RecursionError):

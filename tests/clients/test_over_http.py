@@ -125,8 +125,8 @@ class World:
         return int(self.sim.counters()["app"][service]["requests"])
 
     def close(self) -> None:
-        self.graph.http.close()
-        self.bc_session.http.close()
+        self.graph.close()
+        self.bc_session.close()
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_token_of_the_other_service_is_refused(world: World) -> None:
     session = ApiSession(world.graph_settings.root, TokenSource(world.graph_settings, BUSINESS_CENTRAL_SCOPE))
     with pytest.raises(AuthError):
         OutlookClient(session).fetch_user_id(ANNA)
-    session.http.close()
+    session.close()
 
 
 # Mailboxes and folders
