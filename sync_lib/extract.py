@@ -5,11 +5,9 @@ A snapshot and its cursor change in one transaction, and only after a complete r
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,8 +17,9 @@ from sync_lib.errors import CursorExpiredError
 from sync_lib.fields.normal_forms import NORMALISER_VERSION
 from sync_lib.load import bc_row, outlook_row
 from sync_lib.model import BcContact, OutlookContact, Run
+from sync_lib.moments import shift
 from sync_lib.settings import SyncSettings
-from sync_lib.store import profiles, runs, snapshots
+from sync_lib.store import companies, runs, snapshots
 from sync_lib.store.runs import Cursor
 
 logger = logging.getLogger(__name__)
@@ -163,23 +162,12 @@ def _move_watermark(conn: Connection, company: int, read: CompanyRead, at: str) 
         values["last_scan_at"] = at
     runs.write_cursor(conn, "business_central", company, updated_at=at, **values)
     if read.count is not None:
-        profiles.accept_count(conn, company, read.count)
+        companies.accept_count(conn, company, read.count)
 
 
 def since_watermark(watermark: str, overlap: float) -> str:
     """Return where an incremental read of BC starts: ``overlap`` seconds before the newest stamp that was read."""
     return shift(watermark, -overlap)
-
-
-def shift(stamp: str, seconds: float) -> str:
-    """Return a stamp of 24 characters, moved by seconds."""
-    moment = datetime.fromisoformat(stamp) + timedelta(seconds=seconds)
-    return to_text(moment)
-
-
-def to_text(moment: datetime) -> str:
-    """Return a UTC time as the staging database writes it: ``2026-03-02T09:15:04.123Z``."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 # -- Outlook ---------------------------------------------------------------------------------------------------------
@@ -298,12 +286,6 @@ def _complete(contact: OutlookContact, known: dict[str, Any] | None) -> OutlookC
         created=contact.created or known["created"],
         bc_key=known["bc_key"] if contact.bc_key is None else contact.bc_key,
     )
-
-
-def read_countries(text: str) -> dict[str, str]:
-    """Return the company's table of countries as it was stored."""
-    countries: dict[str, str] = json.loads(text)
-    return countries
 
 
 def stage_judged(

@@ -120,7 +120,9 @@ def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: frozenset
         marker = Marker.parse(folder.marker)
         if marker and marker.company == ours and not client.is_deleted_folder(user, folder):
             return folder
-    return next((f for f in folders if f.name.casefold() == profile.folder_name.casefold()), None)
+    wanted = profile.folder_name.casefold()
+    named: Folder | None = next((folder for folder in folders if folder.name.casefold() == wanted), None)
+    return named
 
 
 def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:

@@ -10,12 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine
 
 from sync_lib.diff import DiffContext, PlannedChange, left_coupling, moved_baseline, refusal_digest
-from sync_lib.errors import ApiError, NotFoundError, RejectedError, ThrottledError, VersionMismatchError
+from sync_lib.errors import (
+    ApiError,
+    NotFoundError,
+    RejectedError,
+    ServiceError,
+    ThrottledError,
+    VersionMismatchError,
+)
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
 from sync_lib.fields.required import to_outlook_problem
@@ -32,6 +39,7 @@ from sync_lib.model import (
     OutlookContact,
     WriteResult,
 )
+from sync_lib.moments import shift
 from sync_lib.store import ledger, locks, snapshots
 
 logger = logging.getLogger(__name__)
@@ -66,15 +74,20 @@ class Target:
     check_lease: Callable[[Connection], None]
     fencing: int
     now: Callable[[], str]
+    longest_request: float
+
+    def too_late(self) -> str:
+        """Return the time before which a request was sent that is not carried out now and never will be."""
+        return shift(self.now(), -self.longest_request)
 
 
 @dataclass(slots=True)
 class Loaded:
-    """What a load left to do: contacts to read again before the next round, by side, and a pause that was asked."""
+    """What a load left to do: contacts to read again before the next round, by side, and what stopped it, if any."""
 
     reread_outlook: set[str] = field(default_factory=set)
     reread_bc: set[str] = field(default_factory=set)
-    throttled: ThrottledError | None = None
+    stopped: ServiceError | None = None
 
 
 def apply_plan(target: Target, plan: int, changes: Sequence[PlannedChange]) -> Loaded:
@@ -117,7 +130,7 @@ class _Loader:
     def apply_outlook(self, changes: Sequence[PlannedChange]) -> None:
         sendings = self._sendings(changes)
         for part in ledger.chunks(sendings, BATCH):
-            if self.loaded.throttled:
+            if self.loaded.stopped:
                 self._leave(part)
             else:
                 self._send(list(part))
@@ -272,8 +285,10 @@ class _Loader:
 
     def _failure(self, error: Exception, write: BatchWrite) -> tuple[Outcome, str]:
         if isinstance(error, ThrottledError):
-            self.loaded.throttled = error
+            self.loaded.stopped = error
             return Outcome.FAILED, "throttled"
+        if _is_away(error):
+            self.loaded.stopped = error
         if isinstance(error, VersionMismatchError | NotFoundError):
             self.loaded.reread_outlook.add(write.contact_id)
             return Outcome.SKIPPED, "version_mismatch"
@@ -294,7 +309,7 @@ class _Loader:
     def _leave(self, sendings: Iterable[_Sending]) -> None:
         changes = [change for sending in sendings for change in sending.changes]
         self.failed |= {change.bc_id or "" for change in changes}
-        self._finish([(change, Outcome.FAILED, "throttled", "") for change in changes])
+        self._finish([(change, Outcome.FAILED, "service_away", "") for change in changes])
 
     def _coupled(
         self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
@@ -380,8 +395,8 @@ class _Loader:
 
     def apply_business_central(self, changes: Sequence[PlannedChange]) -> None:
         for change in changes:
-            if self.loaded.throttled:
-                self._finish([(change, Outcome.FAILED, "throttled", "")])
+            if self.loaded.stopped:
+                self._finish([(change, Outcome.FAILED, "service_away", "")])
             elif change.bc_id in self.failed:
                 self._finish([(change, Outcome.SKIPPED, "depends_on_outlook", "")])
             elif change.action is Action.UPDATE_BC:
@@ -452,10 +467,12 @@ class _Loader:
 
     def _bc_failure(self, change: PlannedChange, error: Exception) -> tuple[Outcome, str]:
         if isinstance(error, ThrottledError):
-            self.loaded.throttled = error
+            self.loaded.stopped = error
             return Outcome.FAILED, "throttled"
         if isinstance(error, RejectedError):
             return Outcome.REJECTED, error.code or "refused_by_business_central"
+        if _is_away(error):
+            self.loaded.stopped = error
         self.loaded.reread_bc.add(change.bc_id or "")
         known = isinstance(error, VersionMismatchError | NotFoundError)
         return Outcome.SKIPPED, "version_mismatch" if known else "no_answer"
@@ -495,7 +512,7 @@ class _Loader:
 
     def _create_bc(self, change: PlannedChange) -> None:
         state = self._claim(change)
-        if state.mine:
+        if state.mine or self._take_over(change, state):
             found = self._in_bc(change.email_key)
             if found:
                 self._drop_claim(change, found)
@@ -520,6 +537,23 @@ class _Loader:
                 fencing=self.target.fencing,
                 run=self.target.run,
                 at=self.target.now(),
+            )
+
+    def _take_over(self, change: PlannedChange, state: locks.ClaimState) -> bool:
+        """Take the claim of a worker that is gone, once nothing that it sent can still be carried out (8.7)."""
+        settled = state.bc_id is not None or state.claimed_at > self.target.too_late()
+        if settled:
+            return False
+        with self.target.engine.begin() as conn:
+            self.target.check_lease(conn)
+            return locks.take_claim(
+                conn,
+                self.target.company,
+                change.email_key,
+                state,
+                profile=self.target.profile,
+                fencing=self.target.fencing,
+                run=self.target.run,
             )
 
     def _drop_claim(self, change: PlannedChange, found: list[BcContact]) -> None:
@@ -570,9 +604,11 @@ class _Loader:
                 outcome, reason = Outcome.REJECTED, result.error.code or "refused_by_business_central"
             elif isinstance(result.error, ThrottledError):
                 locks.drop_claim(conn, self.target.company, change.email_key)
-                self.loaded.throttled = result.error
+                self.loaded.stopped = result.error
                 outcome, reason = Outcome.FAILED, "throttled"
             else:
+                if _is_away(result.error):
+                    self.loaded.stopped = result.error
                 locks.settle_claim(conn, self.target.company, change.email_key, state="unknown")
                 outcome, reason = Outcome.UNKNOWN, "no_answer"
             self._finish_in(conn, [(change, outcome, reason, result.request_id)])
@@ -712,6 +748,11 @@ def _is_unknown(result: WriteResult | None) -> bool:
     error = result.error if result else None
     definite = isinstance(error, ThrottledError | RejectedError | VersionMismatchError | NotFoundError)
     return error is not None and not definite
+
+
+def _is_away(error: Exception | None) -> TypeGuard[ServiceError]:
+    """Whether the service as a whole does not answer: sending more would only make more unknown outcomes."""
+    return isinstance(error, ServiceError) and error.status in (0, 502, 503, 504)
 
 
 def _is_deleted(sending: _Sending) -> bool:

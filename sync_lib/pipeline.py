@@ -27,12 +27,13 @@ from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.rest import ApiSession
 from sync_lib.errors import ConfigError, ProfileError, SyncError, TransientError
-from sync_lib.extract import to_text
 from sync_lib.logs import phase
 from sync_lib.model import Company, Mode, ProfileResult, Run
+from sync_lib.moments import shift, to_text
 from sync_lib.report import RunReport, Verdict, judge, make_report
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
-from sync_lib.store import locks, profiles, runs, snapshots
+from sync_lib.store import companies, locks, profiles, runs, snapshots
+from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import open_engine, read
 from sync_lib.store.migrate import migrate
 from sync_lib.store.profiles import Profile
@@ -206,11 +207,11 @@ def plan_run(edges: Edges, request: RunRequest) -> RunPlan:
         if other:
             logger.info("%s", other)
             return RunPlan([], [], other)
-        companies = sorted({profile.company for profile in chosen if profile.company})
+        used = sorted({profile.company for profile in chosen if profile.company})
         chunks = _chunks(chosen, edges.settings.profiles_per_task_from)
-        runs.plan_run_rows(conn, request.run_id, companies, chunks)
-    logger.info("%s run over %d profiles of %d companies", mode, len(chosen), len(companies))
-    return RunPlan([str(company) for company in companies], sorted(set(chunks.values()), key=_map_order))
+        runs.plan_run_rows(conn, request.run_id, used, chunks)
+    logger.info("%s run over %d profiles of %d companies", mode, len(chosen), len(used))
+    return RunPlan([str(company) for company in used], sorted(set(chunks.values()), key=_map_order))
 
 
 def _map_order(chunk: str) -> tuple[int, str]:
@@ -240,7 +241,7 @@ def _done_by(conn: Any, request: RunRequest, digest: str) -> str | None:
     if request.run_type != "backfill" or request.requested_at is None:
         return None
     since = to_text(request.requested_at)
-    other = runs.find_full_sync(conn, request.run_id, digest, since, extract.shift(since, -BACKFILL_SPREAD))
+    other = runs.find_full_sync(conn, request.run_id, digest, since, shift(since, -BACKFILL_SPREAD))
     return f"The full sync of this backfill is done by run {other}." if other else None
 
 
@@ -254,7 +255,7 @@ def _resolve_companies(edges: Edges, chosen: list[Profile]) -> list[Profile]:
         for profile in chosen:
             company = _find_company(listed, profile.company_name)
             if profile.company is None and company is not None:
-                row = profiles.upsert_company(conn, bc.tenant_id, bc.environment, company.id, company.name)
+                row = companies.write_company(conn, bc.tenant_id, bc.environment, company)
                 profiles.bind_profile(conn, profile.id, company=row)
         return [profiles.read_profile(conn, profile.id) for profile in chosen]
 
@@ -308,12 +309,12 @@ _DROPPED = (
 )
 
 
-def _run_and_company(edges: Edges, run_id: str, key: int) -> tuple[Run, Any]:
+def _run_and_company(edges: Edges, run_id: str, key: int) -> tuple[Run, CompanyRow]:
     with edges.engine.begin() as conn:
         run = runs.read_run(conn, run_id)
         if run is None:
             raise ConfigError(f"Run {run_id} was never planned: clear its task plan_run.")
-        row = profiles.read_company(conn, key)
+        row = companies.read_company(conn, key)
         runs.write_company_state(conn, run_id, key, state="running", started_at=edges.now())
     return run, row
 
@@ -334,7 +335,7 @@ def _company_lease(edges: Edges, company: int) -> Iterator[locks.Lease]:
             locks.release_lease(edges.engine, lease)
 
 
-def _read_company(edges: Edges, run: Run, row: Any, before: runs.Cursor) -> dict[str, int]:
+def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) -> dict[str, int]:
     with read(edges.engine) as conn:
         cursor = runs.read_cursor(conn, "business_central", row.id)
         known = snapshots.known_bc(conn, row.id, overlay=run.overlay)
@@ -343,15 +344,15 @@ def _read_company(edges: Edges, run: Run, row: Any, before: runs.Cursor) -> dict
         return {"count": len(known)}
     plan = extract.plan_read(run, cursor, len(known), row.accepted_count, edges.settings)
     with phase("Read Business Central", full=plan.full):
-        if plan.full or not row.countries:
+        if plan.full or not row.country_names:
             countries = edges.business_central.fetch_countries(row.company_id)
             with edges.engine.begin() as conn:
-                profiles.write_countries(conn, row.id, countries)
-                row = profiles.read_company(conn, row.id)
+                companies.write_countries(conn, row.id, countries)
+                row = companies.read_company(conn, row.id)
         found = extract.fetch_company(edges.business_central, row.company_id, known, cursor, plan)
     if found.dropped:
         with edges.engine.begin() as conn:
-            profiles.offer_count(conn, row.id, found.count or 0)
+            companies.offer_count(conn, row.id, found.count or 0)
         return {"count": found.count or 0, "held": 1}
     with phase("Stage Business Central"):
         _stage_company(edges, run, row, found)
@@ -365,7 +366,7 @@ def _was_read(before: runs.Cursor, after: runs.Cursor, run: Run) -> bool:
     return after.updated_at != before.updated_at
 
 
-def _stage_company(edges: Edges, run: Run, row: Any, found: extract.CompanyRead) -> None:
+def _stage_company(edges: Edges, run: Run, row: CompanyRow, found: extract.CompanyRead) -> None:
     context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
     staging = extract.Staging(row.id, context, run, edges.now())
     with edges.engine.begin() as conn:
@@ -453,8 +454,9 @@ def run_verdict(edges: Edges, run_id: str, task_states: dict[str, str]) -> Verdi
             return Verdict(False, "plan_run left no plan: clear it.")
         if run.state == "skipped":
             return Verdict(True, run.message)
-        companies, results = runs.read_company_results(conn, run_id), runs.read_profile_results(conn, run_id)
-    return judge(companies, results, task_states)
+        read_companies = runs.read_company_results(conn, run_id)
+        results = runs.read_profile_results(conn, run_id)
+    return judge(read_companies, results, task_states)
 
 
 def _reason(error: SyncError) -> str:

@@ -20,8 +20,8 @@ from sync_lib.errors import (
     NotFoundError,
     ProfileBusyError,
     ProfileError,
+    ServiceError,
     SyncError,
-    ThrottledError,
 )
 from sync_lib.fields.filters import parse_filter
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
@@ -29,7 +29,9 @@ from sync_lib.load import Target, apply_plan
 from sync_lib.logs import phase
 from sync_lib.match import Matching, match
 from sync_lib.model import Action, BcKey, Direction, Folder, Lookups, Mode, Origin, Outcome, Policy, Run, Side
-from sync_lib.store import ledger, locks, profiles, runs, snapshots
+from sync_lib.moments import shift
+from sync_lib.store import companies, ledger, locks, profiles, runs, snapshots
+from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
 from sync_lib.store.profiles import Profile
 from sync_lib.store.runs import Cursor
@@ -45,11 +47,9 @@ DAY = 86_400.0
 OPEN_OUTCOMES = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.HELD, Outcome.SKIPPED})
 
 
-def company_context(row: Any, field_profile: str, *, language: str = "nl") -> DiffContext:
+def company_context(row: CompanyRow, field_profile: str, *, language: str = "nl") -> DiffContext:
     """Return what reading and comparing the contacts of a company depends on, without a profile's policies."""
-    lookups = Lookups(
-        region=row.phone_region, language=language, countries=extract.read_countries(row.countries)
-    )
+    lookups = Lookups(region=row.phone_region, language=language, countries=row.country_names)
     return DiffContext(Policy(field_profile=field_profile), lookups, Normaliser(lookups))
 
 
@@ -75,9 +75,11 @@ def sync_one(edges: Edges, run: Run, key: int, on_mailbox: Callable[[str], None]
         _end(edges, run, key, Result(state="failed", reason=_reason(error), message=str(error)))
         raise
     else:
+        if result.stopped:
+            result.state, result.reason, result.message = "failed", "service_away", str(result.stopped)
         _end(edges, run, key, result)
-        if result.throttled:
-            raise result.throttled
+        if result.stopped:
+            raise result.stopped
 
 
 def _reason(error: SyncError) -> str:
@@ -96,7 +98,7 @@ class Result:
     reason: str = ""
     message: str = ""
     counters: dict[str, Any] = field(default_factory=dict)
-    throttled: ThrottledError | None = None
+    stopped: ServiceError | None = None
 
 
 def _end(edges: Edges, run: Run, key: int, result: Result) -> None:
@@ -257,7 +259,7 @@ class _ProfileSync:
             )
         with read(self.edges.engine) as conn:
             results = {r.company: r for r in runs.read_company_results(conn, self.run.id)}
-            self.company = profiles.read_company(conn, self.profile.company)
+            self.company = companies.read_company(conn, self.profile.company)
         result = results.get(self.profile.company)
         if result is not None and result.state == "held":
             raise _HeldError(result.reason, result.message)
@@ -465,10 +467,10 @@ class _ProfileSync:
         if not rows:
             return settle.Open()
         with phase("Settle what an earlier run left open", changes=len(rows)):
-            return settle.settle(self._target(), rows, self.edges.settings.longest_request)
+            return settle.settle(self._target(), rows)
 
     def _rounds(self, open_creates: settle.Open, cursor: Cursor) -> Result:
-        throttled, plan = None, Plan()
+        stopped, plan = None, Plan()
         for number in range(1, self.edges.settings.max_rounds + 1):
             with phase("Compare", round=number):
                 view, plan = self._diff(open_creates, first=number == 1)
@@ -479,19 +481,19 @@ class _ProfileSync:
                 break
             loaded = self._load(plan_id, plan)
             self.books.add_changes(plan.changes, first=number == 1)
-            throttled = loaded.throttled
-            if throttled or not (loaded.reread_outlook or loaded.reread_bc):
+            stopped = loaded.stopped
+            if stopped or not (loaded.reread_outlook or loaded.reread_bc):
                 break
             with phase("Read edited contacts again"):
                 settle.reread(self._target(), sorted(loaded.reread_outlook), sorted(loaded.reread_bc))
-        return self._finish(throttled, plan)
+        return self._finish(stopped, plan)
 
     def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Plan]:
         scope = Scope(
             self.profile.id, self.company.id, self.filter, self.profile.salesperson_code, self.run.overlay
         )
         with read(self.edges.engine) as conn:
-            self.company = profiles.read_company(conn, self.company.id)
+            self.company = companies.read_company(conn, self.company.id)
             view = read_view(conn, scope)
         self.context = self._context(view.company_names)
         matching = match(view.views, self.company_key)
@@ -516,7 +518,7 @@ class _ProfileSync:
             circumstances = guard.Circumstances(
                 live=view.partition.live,
                 present=view.partition.present,
-                recent_deletes=ledger.count_recent_deletes(conn, key, extract.shift(now, -DAY)),
+                recent_deletes=ledger.count_recent_deletes(conn, key, shift(now, -DAY)),
                 company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
                 first_sync=cursor.last_good_at is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
@@ -624,6 +626,7 @@ class _ProfileSync:
             check_lease=lambda conn: locks.check_lease(conn, self.lease),
             fencing=self.lease.fencing,
             now=self.edges.now,
+            longest_request=self.edges.settings.longest_request,
         )
 
     def _enforces_if_match(self) -> bool:
@@ -632,7 +635,7 @@ class _ProfileSync:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _finish(self, throttled: ThrottledError | None, plan: Plan) -> Result:
+    def _finish(self, stopped: ServiceError | None, plan: Plan) -> Result:
         counters = self.books.counters()
         if counters["unbalanced"]:
             logger.error("the books do not balance: %d contacts without an outcome", counters["unbalanced"])
@@ -642,7 +645,7 @@ class _ProfileSync:
             self._close_cursor(plan, failed, bool(outcomes & OPEN_OUTCOMES), counters["read"])
         held = Outcome.HELD in outcomes
         message = f"{counters['outcomes'].get('held', 0)} changes wait for a person." if held else ""
-        return Result("held" if held else "done", "held" if held else "", message, counters, throttled)
+        return Result("held" if held else "done", "held" if held else "", message, counters, stopped)
 
     def _close_cursor(self, plan: Plan, failed: bool, open_: bool, contacts: int) -> None:
         now = self.edges.now()

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from sync_lib.diff import moved_baseline
-from sync_lib.extract import gone_items, shift
+from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.load import MadeInOutlook, Target, couple_created, stage_business_central, stage_outlook
@@ -43,21 +43,19 @@ class Open:
     outlook_ids: set[str] = field(default_factory=set)
 
 
-def settle(target: Target, rows: list[Row], longest_request: float) -> Open:
+def settle(target: Target, rows: list[Row]) -> Open:
     """Settle the changes of earlier plans that were sent and have no outcome.
 
     Args:
         target: The profile that they belong to.
         rows: ``ledger.read_unsettled``.
-        longest_request: Seconds after which a request that is not carried out never will be.
     """
-    return _Settler(target, longest_request).run(rows)
+    return _Settler(target).run(rows)
 
 
 class _Settler:
-    def __init__(self, target: Target, longest_request: float) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
-        self.too_late = shift(target.now(), -longest_request)
         self.open = Open()
 
     def run(self, rows: list[Row]) -> Open:
@@ -153,7 +151,7 @@ class _Settler:
 
     def _give_up(self, conn: Connection, row: Row) -> bool:
         """Close a create that was looked up after the longest request time: it was never carried out."""
-        if row["sent_at"] >= self.too_late:
+        if row["sent_at"] >= self.target.too_late():
             return False
         self._close(conn, row, Outcome.FAILED, "not_carried_out")
         return True

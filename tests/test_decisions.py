@@ -42,7 +42,13 @@ STATES = {"live": CouplingState.ACTIVE, "released": CouplingState.RELEASED, "awa
 
 def bc(job: str = "", status: BcStatus = BcStatus.IN_SCOPE, **values: str) -> BcSide:
     fields = dict.fromkeys(COLUMN_NAMES, "")
-    fields |= {"type": "Person", "name": "Jan Jansen", "email": "jan@klant.example", "job_title": job, **values}
+    fields |= {
+        "type": "Person",
+        "name": "Jan Jansen",
+        "email": "jan@klant.example",
+        "job_title": job,
+        **values,
+    }
     problem = "email_missing" if status is BcStatus.INVALID else ""
     if status is BcStatus.INVALID:
         fields["email"] = ""
@@ -61,7 +67,9 @@ def item(job: str = "", etag: str = "v1", key: bool = True) -> OutlookSide:
     }
     fingerprint = Normaliser(Lookups()).fingerprint(mapping.from_outlook(record, "standard"))
     own = str(BcKey("t", "prod", "c", "b1", Origin.MADE_BY_SYNC)) if key else ""
-    return OutlookSide("o1", 1, fingerprint, etag, "2026-01-01T00:00:00.000Z", "jan@klant.example", own, record)
+    return OutlookSide(
+        "o1", 1, fingerprint, etag, "2026-01-01T00:00:00.000Z", "jan@klant.example", own, record
+    )
 
 
 def coupled(
@@ -181,7 +189,10 @@ def test_each_field_is_merged_as_rules_7_say(base, ours, theirs, direction, fill
 
 def _expected(base: str | None, ours: str, theirs: str, direction: Direction, fill: str) -> tuple[bool, bool]:
     """The rules once more, in prose turned into ifs: (write to Outlook, write to BC)."""
-    may_outlook, may_bc = direction is not Direction.TO_BUSINESS_CENTRAL, direction is not Direction.TO_OUTLOOK
+    may_outlook, may_bc = (
+        direction is not Direction.TO_BUSINESS_CENTRAL,
+        direction is not Direction.TO_OUTLOOK,
+    )
     if ours == theirs:
         return False, False
     if base is None:
@@ -198,7 +209,9 @@ def _expected(base: str | None, ours: str, theirs: str, direction: Direction, fi
 
 
 def test_a_field_that_was_let_differ_has_no_baseline_when_the_direction_changes():
-    plan = diff(bc("Inkoper"), item("Directeur"), coupled("Inkoper", "Directeur", differs={"job_title": "to_outlook"}))
+    plan = diff(
+        bc("Inkoper"), item("Directeur"), coupled("Inkoper", "Directeur", differs={"job_title": "to_outlook"})
+    )
     assert actions(plan) == [Action.UPDATE_OUTLOOK]
     same = diff(bc("Inkoper"), item("Directeur"), coupled("Inkoper", "Directeur"))
     assert actions(same) == []

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from sync_lib.diff import PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
 from sync_lib.model import Action, Coupling, CouplingState, Origin, Outcome
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import read_frame
 
 T = TypeVar("T")
 
@@ -42,19 +43,14 @@ def read_couplings(conn: Connection, profile: int) -> pd.DataFrame:
         func.coalesce(c.bc_row, 0).label("bc_row"),
         func.coalesce(c.outlook_row, 0).label("outlook_row"),
         c.state,
-        c.bc_fingerprint,
-        c.outlook_fingerprint,
+        func.coalesce(c.bc_fingerprint, 0).label("bc_fingerprint"),
+        func.coalesce(c.outlook_fingerprint, 0).label("outlook_fingerprint"),
         c.outlook_etag,
-        or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None)).label("attention"),
+        case(
+            (or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None)), 1), else_=0
+        ).label("attention"),
     ).where(c.profile == profile)
-    rows = conn.execute(wanted).all()
-    names = [column.name for column in wanted.selected_columns]
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [() for _ in names]
-    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
-    for name in ("bc_fingerprint", "outlook_fingerprint"):
-        frame[name] = pd.array([value or 0 for value in frame[name]], dtype="int64")
-    kinds = {"id": "int64", "bc_row": "int64", "outlook_row": "int64", "attention": "bool"}
-    return frame.astype(kinds)
+    return read_frame(conn, wanted).astype({"attention": "bool"})
 
 
 def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> list[Coupling]:

@@ -92,7 +92,10 @@ class Harness:
         chosen = mailboxes or (self.sim.info()["mailboxes"][0]["user_principal_name"],)
         text = yaml.safe_dump({"profiles": [{"mailbox": m, "company": COMPANY, **fields} for m in chosen]})
         profiles.import_profiles(
-            self.edges.engine, text, now=self.edges.now(), field_profile=self.edges.business_central_settings.field_profile
+            self.edges.engine,
+            text,
+            now=self.edges.now(),
+            field_profile=self.edges.business_central_settings.field_profile,
         )
 
     # -- runs ------------------------------------------------------------------------------------------------------
@@ -130,7 +133,9 @@ class Harness:
         """Items of a folder by display name: their properties, with ``id`` and ``key``."""
         for found in self.mailbox(name)["folders"]:
             if found["name"] == folder:
-                return {item["properties"].get("displayName") or "": _item(item) for item in found["contacts"]}
+                return {
+                    item["properties"].get("displayName") or "": _item(item) for item in found["contacts"]
+                }
         return {}
 
     def contacts(self) -> dict[str, dict[str, Any]]:
@@ -162,7 +167,9 @@ class Harness:
 
     def add_item(self, mailbox: str | None = None, **properties: Any) -> dict[str, Any]:
         folder = self.folder_id(mailbox)
-        made: dict[str, Any] = self.in_outlook("POST", f"contactFolders/{folder}/contacts", properties, mailbox)
+        made: dict[str, Any] = self.in_outlook(
+            "POST", f"contactFolders/{folder}/contacts", properties, mailbox
+        )
         return made
 
     def edit_item(self, name: str, mailbox: str | None = None, **properties: Any) -> None:

@@ -11,7 +11,9 @@ from tests.sync.harness import Harness, person, world
 def synced(make_harness) -> Harness:
     h = make_harness(
         world(
-            person("Jan Jansen", phoneNumber="020 555 0110", city="Zaandam", country="NL", jobTitle="Inkoper"),
+            person(
+                "Jan Jansen", phoneNumber="020 555 0110", city="Zaandam", country="NL", jobTitle="Inkoper"
+            ),
             person("Piet van der Berg", mobilePhoneNumber="+31 6 5550 1234"),
             {"type": "Company", "displayName": "Klant BV", "email": "info@klant.example"},
         )
