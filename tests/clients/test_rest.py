@@ -617,7 +617,7 @@ def test_cookies_are_not_kept() -> None:
             self.end_headers()
             self.wfile.write(b'{"a": 1}')
 
-        def log_message(self, format: str, *args: Any) -> None: ...
+        def log_message(self, *args: Any) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
