@@ -237,7 +237,7 @@ def _stage_part(  # noqa: PLR0913 - one step of the loop above
         if stored and not _replaces(row, stored, stage):
             _keep(key, row, stored, stage, staged)
             continue
-        values = _storable(snapshot.values(row, stored)) + stage.common
+        values: Values = _storable(snapshot.values(row, stored)) + stage.common
         if stored and stored.overlay == stage.overlay:
             changed.append((*values, stored.row_id))
         else:

@@ -79,6 +79,8 @@ sync_profile = Table(
     Column("enabled", Boolean, nullable=False, server_default="1"),
     Column("folder_name", Text, nullable=False, server_default="Business Central"),
     Column("default_folder", Boolean, nullable=False, server_default="0"),
+    # The folder's name in the imported file: it still means this profile when a user has renamed the folder since.
+    _blank("folder_asked"),
     Column("filter", Text, nullable=False, server_default="[]"),  # JSON list of [field, expression]
     Column("direction", String(24), nullable=False, server_default="both"),
     Column("salesperson_code", String(20), nullable=False, server_default=""),

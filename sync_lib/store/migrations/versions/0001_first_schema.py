@@ -178,6 +178,7 @@ def upgrade() -> None:
     sa.Column('enabled', sa.Boolean(), server_default='1', nullable=False),
     sa.Column('folder_name', sa.Text(), server_default='Business Central', nullable=False),
     sa.Column('default_folder', sa.Boolean(), server_default='0', nullable=False),
+    sa.Column('folder_asked', sa.Text(), server_default='', nullable=False),
     sa.Column('filter', sa.Text(), server_default='[]', nullable=False),
     sa.Column('direction', sa.String(length=24), server_default='both', nullable=False),
     sa.Column('salesperson_code', sa.String(length=20), server_default='', nullable=False),

@@ -1,0 +1,198 @@
+"""``contact-sync``: profiles and the staging database from a terminal.
+
+The database is ``--database URL``, else the variable CONTACT_SYNC_STAGING_URL, else Airflow's own variable for the
+Connection, AIRFLOW_CONN_CONTACT_SYNC_STAGING, in either of Airflow's two forms. Exit code 1: something is wrong and
+stands on standard error; 2: the command itself was not understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from sqlalchemy import Engine
+
+from sync_lib.errors import ConfigError, SyncError
+from sync_lib.store import profiles
+from sync_lib.store.engine import open_engine, read
+from sync_lib.store.migrate import head, migrate
+
+URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
+STAGING_VARIABLE = "AIRFLOW_CONN_CONTACT_SYNC_STAGING"
+BC_VARIABLE = "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT"
+
+Options = argparse.Namespace
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        engine = open_engine(options.database or staging_url(environment))
+        try:
+            migrate(engine)
+            options.run(engine, options, environment)
+        finally:
+            engine.dispose()
+    except (SyncError, OSError, UnicodeDecodeError) as error:
+        print(f"contact-sync: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="contact-sync", description="Contact sync: profiles and staging database."
+    )
+    parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
+    areas = parser.add_subparsers(required=True, metavar="profiles | db")
+    commands = areas.add_parser("profiles", help="sync profiles").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    importing = _command(commands, "import", _import, "add and change the profiles that a YAML file names")
+    importing.add_argument("file", metavar="FILE", help="the file, or - for standard input")
+    importing.add_argument(
+        "--field-profile",
+        choices=("standard", "extended"),
+        help="fields that filters may name (default: as in the Connection business_central_default)",
+    )
+    exporting = _command(commands, "export", _export, "write all profiles as YAML")
+    exporting.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
+    )
+    _command(commands, "list", _list, "list all profiles")
+    database = areas.add_parser("db", help="staging database").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _command(database, "migrate", _migrate, "bring the schema up to this program's version")
+    return parser
+
+
+def _command(
+    parsers: Any, name: str, run: Callable[[Engine, Options, Mapping[str, str]], None], does: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = parsers.add_parser(name, help=does, description=f"{does.capitalize()}.")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
+    text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    chosen = options.field_profile or _field_profile(environment)
+    print(profiles.import_profiles(engine, text, now=now, field_profile=chosen))
+
+
+def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    text = profiles.export_profiles(engine)
+    if options.file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(options.file).write_text(text, encoding="utf-8")
+        print(f"Wrote {options.file}.")
+
+
+def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
+    with read(engine) as conn:
+        found = profiles.read_profiles(conn, enabled_only=False)
+    rows = [("id", "mailbox", "company", "folder", "direction", "state")]
+    for profile in found:
+        bound = "synced" if profile.folder_id else "new"
+        state = bound if profile.enabled else "disabled"
+        rows.append(
+            (
+                profile.key,
+                profile.mailbox,
+                profile.company_name,
+                profile.folder_name,
+                profile.direction,
+                state,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _migrate(_engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
+    # Every command has migrated by the time it runs.
+    print(f"The staging database has schema {head()}.")
+
+
+# -- where the database is -------------------------------------------------------------------------------------------
+
+
+def staging_url(environment: Mapping[str, str]) -> str:
+    """Return the URL of the staging database that the environment names.
+
+    Raises:
+        ConfigError: It names none, or one that cannot be read.
+    """
+    if url := environment.get(URL_VARIABLE, "").strip():
+        return url
+    if connection := environment.get(STAGING_VARIABLE, "").strip():
+        return _url(_connection(connection, STAGING_VARIABLE))
+    raise ConfigError(
+        f"Which staging database? Give --database URL, or set {URL_VARIABLE}, for example to "
+        "postgresql://user:password@host/contact_sync or sqlite:////var/lib/contact-sync/staging.db."
+    )
+
+
+def _field_profile(environment: Mapping[str, str]) -> str:
+    text = environment.get(BC_VARIABLE, "").strip()
+    chosen = _connection(text, BC_VARIABLE)["extra"].get("field_profile") if text else None
+    return chosen or "standard"
+
+
+def _connection(text: str, variable: str) -> dict[str, Any]:
+    """Return an Airflow Connection, written as JSON or as a URI, as a dict with ``extra`` as another."""
+    try:
+        connection = json.loads(text) if text.startswith("{") else _from_uri(text)
+        extra = connection.get("extra") or {}
+        return connection | {"extra": json.loads(extra) if isinstance(extra, str) else extra}
+    except (ValueError, TypeError, AttributeError):
+        # Neither the text nor the error's may be shown: they hold the password.
+        raise ConfigError(f"{variable} is neither a URI nor JSON of an Airflow Connection.") from None
+
+
+def _from_uri(text: str) -> dict[str, Any]:
+    parts = urlsplit(text)
+    if not parts.scheme:
+        raise ValueError
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    packed = query.pop("__extra__", "")
+    return {
+        "conn_type": parts.scheme.replace("-", "_"),
+        "host": unquote(parts.hostname or ""),
+        "login": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "port": parts.port,
+        "schema": unquote(parts.path[1:]),
+        "extra": json.loads(packed) if packed else query,
+    }
+
+
+def _url(connection: Mapping[str, Any]) -> str:
+    kind, extra = str(connection.get("conn_type") or ""), connection["extra"]
+    schema = str(connection.get("schema") or "")
+    path = extra.get("sqlite_path") or (schema if kind.startswith("sqlite") else "")
+    if path:
+        return f"sqlite:///{path}"
+    if kind != "contact_sync_staging" and not kind.startswith("postgres"):
+        raise ConfigError(f"{STAGING_VARIABLE} has the type {kind!r}; it takes PostgreSQL or a SQLite file.")
+    login, password = (quote(str(connection.get(name) or ""), safe="") for name in ("login", "password"))
+    user = f"{login}:{password}@" if password else f"{login}@" if login else ""
+    port = f":{connection['port']}" if connection.get("port") else ""
+    options = f"?sslmode={quote(extra['sslmode'])}" if extra.get("sslmode") else ""
+    return f"postgresql://{user}{connection.get('host') or 'localhost'}{port}/{quote(schema)}{options}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""Sync profiles in the staging database: a mailbox, a company, a folder, and how to sync them (rules 1).
+
+The YAML format of import and export is described in ``profile_file``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from sync_lib.errors import ConfigError, ProfileError
+from sync_lib.store import profile_file
+from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql, read, transaction
+from sync_lib.store.profile_file import Pairs, ProfileEntry, ProfileFile
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A row of ``sync_profile``.
+
+    Attributes:
+        company_name: What a person wrote: name or id of the company.
+        company: Key of the company that it was found to be, or None until then.
+        filter: (BC field, expression) pairs, all of which must hold.
+        graph_user_id: The mailbox's user, once it synced.
+        folder_id: The folder that it is bound to.
+        folder_seen: The folder's name when it was last seen.
+        marker_counter: What was last committed for the folder's marker (rules 2.8).
+    """
+
+    id: int
+    mailbox: str
+    company_name: str
+    company: int | None
+    enabled: bool
+    folder_name: str
+    default_folder: bool
+    filter: Pairs
+    direction: str
+    salesperson_code: str
+    language: str
+    deleted_in_outlook: str
+    deleted_in_bc: str
+    left_scope: str
+    blank_in_bc: str
+    graph_user_id: str | None
+    folder_id: str | None
+    folder_seen: str
+    folder_made_by_sync: bool
+    marker_counter: int
+
+    @property
+    def key(self) -> str:
+        """The profile's name in lists of tasks."""
+        return str(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, by ids of profiles; profiles that the file does not name are in none of these."""
+
+    added: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+    unchanged: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = (len(self.added), len(self.changed), len(self.unchanged))
+        return "Profiles: {} added, {} changed, {} as they were.".format(*counts)
+
+
+_COLUMNS = tuple(t.sync_profile.c[each.name] for each in fields(Profile))
+#: What a sync finds out about a profile, and may write to it.
+_BOUND = frozenset(
+    (
+        "company",
+        "graph_user_id",
+        "folder_id",
+        "folder_name",
+        "folder_seen",
+        "folder_made_by_sync",
+        "marker_counter",
+    )
+)
+
+
+def read_profiles(
+    conn: Connection, *, enabled_only: bool = True, keys: Collection[str] | None = None
+) -> list[Profile]:
+    """Return the profiles in the order in which they were added, all or those with these keys."""
+    wanted = _select().order_by(t.sync_profile.c.id)
+    if enabled_only:
+        wanted = wanted.where(t.sync_profile.c.enabled)
+    profiles = [_profile(row) for row in conn.execute(wanted)]
+    return profiles if keys is None else [profile for profile in profiles if profile.key in keys]
+
+
+def read_profile(conn: Connection, profile: int) -> Profile:
+    """Return one profile.
+
+    Raises:
+        ConfigError: It does not exist (any more).
+    """
+    row = conn.execute(_select().where(t.sync_profile.c.id == profile)).first()
+    if row is None:
+        raise ConfigError(f"There is no profile {profile}. List them: contact-sync profiles list.")
+    return _profile(row)
+
+
+def _select() -> Select[Any]:
+    return select(*_COLUMNS)
+
+
+def _profile(row: Row[Any]) -> Profile:
+    values = row._asdict()
+    return Profile(**values | {"filter": tuple((name, each) for name, each in json.loads(values["filter"]))})
+
+
+def bind_profile(conn: Connection, profile: int, **values: Any) -> None:
+    """Store what a sync found out about a profile: its company, user, folder and marker.
+
+    Raises:
+        ProfileError: The folder, or its name, belongs to another profile.
+    """
+    assert values.keys() <= _BOUND, values.keys() - _BOUND
+    try:
+        conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == profile).values(values))
+    except IntegrityError as error:
+        raise ProfileError(
+            "folder_taken",
+            "The folder belongs to another profile, or another profile of this mailbox has its name.",
+            remedy="Choose another folder name in one of the two profiles.",
+        ) from error
+    if values.get("company") is not None:
+        _pass_on_regions(conn)
+
+
+def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
+    """Return the ids of the folders that other profiles are bound to."""
+    c = t.sync_profile.c
+    return frozenset(conn.scalars(select(c.folder_id).where(c.id != profile, c.folder_id.is_not(None))))
+
+
+# -- regions ---------------------------------------------------------------------------------------------------------
+
+
+def write_phone_region(conn: Connection, company_name: str, region: str) -> None:
+    """Set the phone region of a company, by the name that profiles know it by."""
+    names = {name.casefold(): name for name in conn.scalars(select(t.company_setting.c.company_name))}
+    known = names.get(company_name.casefold())
+    if known is None:
+        conn.execute(insert(t.company_setting).values(company_name=company_name, phone_region=region))
+    else:
+        same = t.company_setting.c.company_name == known
+        conn.execute(update(t.company_setting).where(same).values(phone_region=region))
+    _pass_on_regions(conn)
+
+
+def _pass_on_regions(conn: Connection) -> None:
+    """Give each resolved company the region that was set for the name by which a profile found it."""
+    regions = {name.casefold(): region for name, region in _regions(conn).items()}
+    c = t.sync_profile.c
+    for name, company in conn.execute(
+        select(c.company_name, c.company).where(c.company.is_not(None)).distinct()
+    ):
+        if region := regions.get(name.casefold()):
+            stale = (t.company.c.id == company) & (t.company.c.phone_region != region)
+            conn.execute(update(t.company).where(stale).values(phone_region=region))
+
+
+def _regions(conn: Connection) -> dict[str, str]:
+    found = conn.execute(select(t.company_setting.c.company_name, t.company_setting.c.phone_region))
+    return {row[0]: row[1] for row in found}
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+
+
+def export_profiles(engine: Engine) -> str:
+    """Return all profiles as the text of a file; importing it changes nothing."""
+    with read(engine) as conn:
+        profiles = read_profiles(conn, enabled_only=False)
+        regions = _regions(conn)
+    return profile_file.dump(ProfileFile(tuple(_entry(profile) for profile in profiles), regions))
+
+
+def _entry(profile: Profile) -> ProfileEntry:
+    values = {each.name: getattr(profile, each.name) for each in fields(ProfileEntry)}
+    return ProfileEntry(**values | {"filter": profile_file.in_file_order(profile.filter)})
+
+
+def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: str) -> ImportReport:
+    """Take the profiles of a file over: all of them, or none when one is wrong.
+
+    Args:
+        engine: The staging database.
+        yaml_text: The file.
+        now: Time of the import.
+        field_profile: ``standard`` or ``extended``: the fields that filters may name.
+
+    Raises:
+        ConfigError: Something in the file is wrong; the message names all of it.
+    """
+    content = profile_file.parse(yaml_text, field_profile=field_profile)
+    report = ImportReport()
+    with transaction(engine) as conn:
+        if is_postgresql(conn):
+            # Two imports at once would both find a profile missing and add it. SQLite has one writer.
+            conn.execute(text("LOCK TABLE sync_profile IN SHARE ROW EXCLUSIVE MODE"))
+        matched = _matched(conn, content.profiles)
+        for entry in content.profiles:
+            try:
+                _import_entry(conn, entry, matched.get(entry.identity), now, report)
+            except IntegrityError as error:
+                raise ConfigError(_NAME_TAKEN.format(entry.mailbox, entry.folder_name)) from error
+        _import_regions(conn, content)
+    return report
+
+
+_NAME_TAKEN = (
+    "Nothing was changed. {}: another profile of this mailbox and company has a folder of the name {!r}; "
+    "choose another name."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    profile: Profile
+    folder_asked: str
+
+
+def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[str, ...], _Stored]:
+    """Return which stored profile each entry means, by the entry's identity.
+
+    Where a user has renamed the folder, the name that a file last gave it still means this profile, unless the file
+    names it by the new name too.
+    """
+    asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).tuples().all())
+    stored = [_Stored(each, asked[each.id]) for each in read_profiles(conn, enabled_only=False)]
+    by_name = {_entry(one.profile).identity: one for one in stored}
+    named = {entry.identity for entry in entries}
+    found = {}
+    for identity, one in by_name.items():
+        profile = one.profile
+        if one.folder_asked and not profile.default_folder and identity not in named:
+            found[profile_file.identity(profile.mailbox, profile.company_name, one.folder_asked)] = one
+    return found | by_name
+
+
+def _import_entry(
+    conn: Connection, entry: ProfileEntry, stored: _Stored | None, now: str, report: ImportReport
+) -> None:
+    values = {each.name: getattr(entry, each.name) for each in fields(ProfileEntry)}
+    values["filter"] = json.dumps(entry.filter, ensure_ascii=False)
+    values |= {"folder_asked": entry.folder_name, "updated_at": now}
+    if stored is None:
+        added = insert(t.sync_profile).values(values | {"created_at": now})
+        report.added.append(conn.execute(added.returning(t.sync_profile.c.id)).scalar_one())
+        return
+    before, key = _entry(stored.profile), stored.profile.id
+    if entry.default_folder or entry.identity != before.identity:
+        # The file asks for what it asked for before: the name that a user has given the folder since stays.
+        values["folder_name"] = before.folder_name
+    same = all(values[name] == getattr(before, name) for name in _COMPARED)
+    if same and entry.filter == before.filter:
+        report.unchanged.append(key)
+        return
+    conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == key).values(values))
+    report.changed.append(key)
+
+
+_COMPARED = {each.name for each in fields(ProfileEntry)} - {"filter"}
+
+
+def _import_regions(conn: Connection, content: ProfileFile) -> None:
+    used = {name.casefold() for name in conn.scalars(select(t.sync_profile.c.company_name).distinct())}
+    for name, region in content.regions.items():
+        if name.casefold() not in used:
+            raise ConfigError(
+                f"Nothing was changed. No profile has the company {name!r} that 'companies' names: "
+                "write it as the profiles do, or take it out."
+            )
+        write_phone_region(conn, name, region)
