@@ -155,7 +155,7 @@ class Graph:
         """POST contactFolders or childFolders."""
         mailbox = self._mailbox(call, values)
         parent = self._folder(mailbox, values.get("folder"))
-        body = call.json_object()
+        body = self._folder_body(call)
         name = self._folder_name(body, mailbox, parent.number, None)
         extended = graph_contact.merge_extended(None, graph_contact.extended_values(body))
         folder = mailbox.create_folder(name, parent.number, self.world.clock.now())
@@ -168,7 +168,7 @@ class Graph:
         """PATCH contactFolders/{id}: rename, or set extended properties."""
         mailbox = self._mailbox(call, values)
         folder = self._folder(mailbox, values["folder"])
-        body = call.json_object()
+        body = self._folder_body(call)
         extended = graph_contact.merge_extended(folder.extended, graph_contact.extended_values(body))
         if "displayName" in body:
             if folder.number in (CONTACTS, DELETED_ITEMS):
@@ -208,11 +208,16 @@ class Graph:
         token = {"u": mailbox.usn, "e": mailbox.delta_epoch}
         return Reply(200, {"value": value, "@odata.deltaLink": f"{link}?$deltatoken={encode(token)}"})
 
-    def _folder_name(self, body: dict[str, Any], mailbox: Mailbox, parent: int, folder: Folder | None) -> str:
+    @staticmethod
+    def _folder_body(call: Call) -> dict[str, Any]:
+        body = call.json_object()
         for name in body:
             if name not in FOLDER_KEYS and "@odata." not in name and name != graph_contact.EXTENDED:
                 message = f"The property '{name}' does not exist on type 'microsoft.graph.contactFolder'."
                 raise ApiError(400, "RequestBodyRead", message)
+        return body
+
+    def _folder_name(self, body: dict[str, Any], mailbox: Mailbox, parent: int, folder: Folder | None) -> str:
         text = body.get("displayName")
         if not isinstance(text, str) or not text.strip():
             raise ApiError(400, "ErrorInvalidRequest", "A folder needs a displayName.")

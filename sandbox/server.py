@@ -289,6 +289,8 @@ class Server:
         if target.startswith("/__sim/"):
             inner.service, inner.segments = "control", inner.segments[1:]
             return await self.control.handle(inner)
+        if "profile" in action:
+            inner.notes["profile"] = action["profile"]
         if service == "bc" and "root" not in inner.notes:
             inner.notes["root"] = f"/bc/v2.0/{self.world.tenant_id}/{self.world.environment}/api/v2.0"
         reply = self.graph.handle(inner) if service == "graph" else self.bc.handle(inner)
