@@ -18,6 +18,8 @@ from sandbox.world import World
 
 READERS = frozenset(("Contacts.Read", "Contacts.ReadWrite"))
 FOLDER_KEYS = frozenset(("id", "displayName", "parentFolderId"))
+# Functions may be written as OData calls them; Microsoft's own SDK does.
+DELTA_FORMS = frozenset(("delta()", "microsoft.graph.delta", "microsoft.graph.delta()"))
 LIST_OPTIONS = frozenset(("$select", "$top", "$skip", "$filter", "$orderby", "$expand", "$count"))
 
 
@@ -54,6 +56,8 @@ class Graph:
             if call.segments[:1] == ["me"]:
                 message = "/me request is only valid with delegated authentication flow."
                 raise ApiError(400, "BadRequest", message)
+            if call.segments and call.segments[-1] in DELTA_FORMS:
+                call.segments = [*call.segments[:-1], "delta"]
             handler, values = self.router.find(call)
             if len(call.segments) > 2:
                 self._check_role(call)

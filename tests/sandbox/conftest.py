@@ -13,7 +13,9 @@ from sandbox import Sandbox
 MAILBOX = "sanne@voorbeeld.example"
 KEY = "String {5b0c1f0e-7a55-4a6e-9a0b-3f5d1c2e8d41} Name BcContactKey"
 WORLD: dict[str, Any] = {
-    "companies": [{"name": "CRONUS", "salespeople": [{"code": "AB", "displayName": "Anna", "email": "a@x.example"}]}],
+    "companies": [
+        {"name": "CRONUS", "salespeople": [{"code": "AB", "displayName": "Anna", "email": "a@x.example"}]}
+    ],
     "mailboxes": [MAILBOX, "daan@voorbeeld.example"],
 }
 

@@ -22,7 +22,11 @@ def test_blanks_and_enums_have_their_own_form(bc):
     row = add(bc, displayName="Molenzicht BV")
     assert (row["type"], row["contactBusinessRelation"]) == ("Company", "_x0020_")
     assert (row["jobTitle"], row["lastInteractionDate"], row["privacyBlocked"]) == ("", "0001-01-01", False)
-    assert (row["companyNumber"], row["companyName"], row["searchName"]) == (row["number"], "Molenzicht BV", "MOLENZICHT BV")
+    assert (row["companyNumber"], row["companyName"], row["searchName"]) == (
+        row["number"],
+        "Molenzicht BV",
+        "MOLENZICHT BV",
+    )
     assert bc.ok("GET", f"{bc.company}/contacts({row['id']})") == row
 
 
@@ -30,10 +34,15 @@ def test_numbers_come_from_the_series(sim, bc):
     first, second = add(bc, displayName="A"), add(bc, displayName="B")
     assert int(second["number"][2:]) == int(first["number"][2:]) + 1
     url = f"{bc.company}/contacts"
-    assert bc.refused("POST", url, {"number": "X1", "displayName": "C"}) == (400, "Application_DialogException")
+    assert bc.refused("POST", url, {"number": "X1", "displayName": "C"}) == (
+        400,
+        "Application_DialogException",
+    )
     sim.control("POST", "bc/company", {"manual_numbers": True})
     assert add(bc, number="x1", displayName="C")["number"] == "X1"
-    assert bc.refused("POST", url, {"number": "X1", "displayName": "D"})[1] == "Internal_EntityWithSameKeyExists"
+    assert (
+        bc.refused("POST", url, {"number": "X1", "displayName": "D"})[1] == "Internal_EntityWithSameKeyExists"
+    )
     renamed = change(bc, first, number="Y2")
     assert (renamed["id"], renamed["number"]) == (first["id"], "Y2")
 
@@ -88,7 +97,11 @@ def test_switch_bc_null_text(sim, bc, value, status):
 @pytest.mark.parametrize(("value", "status"), [("ignore", 201), ("400", 400)])
 def test_switch_bc_readonly_in_body(sim, bc, value, status):
     sim.set(bc_readonly_in_body=value)
-    body = {"displayName": "A", "id": "9f0d4e0a-1111-4222-8333-444455556666", "lastInteractionDate": "2020-01-01"}
+    body = {
+        "displayName": "A",
+        "id": "9f0d4e0a-1111-4222-8333-444455556666",
+        "lastInteractionDate": "2020-01-01",
+    }
     response = bc.send("POST", f"{bc.company}/contacts", body)
     assert response.status_code == status
     if status == 201:
@@ -109,7 +122,9 @@ def test_the_extended_page_has_name_parts_and_more(bc):
     # Sent again, the same display name destroys the well-kept parts.
     change(bc, row, displayName="Jan van der Bakker")
     assert bc.ok("GET", f"{bc.extended}/contacts({row['id']})")["firstName"] == "Jan van"
-    wrong = bc.refused("PATCH", f"{bc.extended}/contacts({row['id']})", {"salespersonCode": "ZZ"}, If_Match="*")
+    wrong = bc.refused(
+        "PATCH", f"{bc.extended}/contacts({row['id']})", {"salespersonCode": "ZZ"}, If_Match="*"
+    )
     assert wrong == (400, "Internal_InvalidTableRelation")
 
 
@@ -122,7 +137,13 @@ def test_the_type_counts_from_its_place_in_the_body_on(bc):
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("CT000001", "CT000001"), ("alfa bv", "CT000001"), ("Al", "CT000001"), ("Zaandam", "CT000002"), ("", "")],
+    [
+        ("CT000001", "CT000001"),
+        ("alfa bv", "CT000001"),
+        ("Al", "CT000001"),
+        ("Zaandam", "CT000002"),
+        ("", ""),
+    ],
 )
 def test_company_names_are_looked_up_loosely(bc, text, found):
     add(bc, displayName="Alfa BV", city="Delft")
@@ -130,13 +151,24 @@ def test_company_names_are_looked_up_loosely(bc, text, found):
     add(bc, displayName="Alfa Noord", city="Delft")
     person = add(bc, **PERSON, companyNumber="CT000003")
     assert change(bc, person, companyName=text)["companyNumber"] == found
-    assert bc.refused("PATCH", f"{bc.company}/contacts({person['id']})", {"companyName": "Delft"}, If_Match="*")[0] == 400
+    assert (
+        bc.refused("PATCH", f"{bc.company}/contacts({person['id']})", {"companyName": "Delft"}, If_Match="*")[
+            0
+        ]
+        == 400
+    )
 
 
 def test_a_person_inherits_from_its_company_and_follows_it(bc):
-    company = add(bc, bc.extended, displayName="Alfa BV", addressLine1="Kade 1", city="Delft", salespersonCode="AB")
+    company = add(
+        bc, bc.extended, displayName="Alfa BV", addressLine1="Kade 1", city="Delft", salespersonCode="AB"
+    )
     person = add(bc, bc.extended, **PERSON, companyNumber=company["number"])
-    assert (person["companyName"], person["addressLine1"], person["salespersonCode"]) == ("Alfa BV", "Kade 1", "AB")
+    assert (person["companyName"], person["addressLine1"], person["salespersonCode"]) == (
+        "Alfa BV",
+        "Kade 1",
+        "AB",
+    )
     own = add(bc, bc.extended, **{**PERSON, "addressLine1": "Thuis 2"}, companyNumber=company["number"])
     assert own["addressLine1"] == "Thuis 2"
     change(bc, company, displayName="Alfa Groep", addressLine1="Kade 9")
@@ -183,7 +215,10 @@ def test_writes_need_the_current_etag(bc):
     for value in ({}, {"If_Match": "nonsense"}, {"If_Match": row["@odata.etag"][3:-1]}):
         assert bc.refused("PATCH", url, {"jobTitle": "x"}, **value) == (400, "BadRequest_InvalidToken")
     bc.ok("PATCH", url, {"jobTitle": "x"}, If_Match=row["@odata.etag"])
-    assert bc.refused("PATCH", url, {"jobTitle": "y"}, If_Match=row["@odata.etag"]) == (409, "Request_EntityChanged")
+    assert bc.refused("PATCH", url, {"jobTitle": "y"}, If_Match=row["@odata.etag"]) == (
+        409,
+        "Request_EntityChanged",
+    )
     assert bc.refused("DELETE", url, If_Match=row["@odata.etag"]) == (409, "Request_EntityChanged")
     bc.ok("PATCH", url, {"jobTitle": "y"}, If_Match="*")
 
@@ -203,7 +238,12 @@ def test_switch_bc_delete_without_if_match(sim, bc, value, status):
 
 
 def test_stamps_are_rounded_as_sql_server_does_and_lose_trailing_zeros(sim, bc):
-    for moment, text in (("09:14:57.332", "57.333Z"), ("09:14:57.338", "57.337Z"), ("09:14:57.001", "57Z"), ("09:14:57.009", "57.01Z")):
+    for moment, text in (
+        ("09:14:57.332", "57.333Z"),
+        ("09:14:57.338", "57.337Z"),
+        ("09:14:57.001", "57Z"),
+        ("09:14:57.009", "57.01Z"),
+    ):
         sim.clock(freeze=True, set=f"2026-03-02T{moment}Z")
         assert add(bc, **PERSON)["lastModifiedDateTime"] == f"2026-03-02T09:14:{text}"
 
@@ -258,7 +298,13 @@ def test_addresses_of_the_api(sim, bc):
     root = sim.info()["bc_root"]
     assert bc.get(f"{root}/production/api/v2.0/companies").status_code == 200
     assert bc.refused("GET", f"{root}/{sim.info()['tenant_id']}/Sandbox/api/v2.0/companies")[0] == 404
-    assert bc.refused("GET", bc.api.replace("v2.0/companies", "v1.0/companies").replace("api/v2.0", "api/v9.9") + "/companies")[0] == 404
+    assert (
+        bc.refused(
+            "GET",
+            bc.api.replace("v2.0/companies", "v1.0/companies").replace("api/v2.0", "api/v9.9") + "/companies",
+        )[0]
+        == 404
+    )
     assert bc.refused("GET", f"{bc.company}/customers") == (404, "BadRequest_ResourceNotFound")
     assert bc.refused("PUT", f"{bc.company}/contacts", {})[0] == 405
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 ROWS = [
-    {"displayName": "Alfa BV", "type": "Company", "country": "NL", "lastModifiedDateTime": "2024-01-01T08:00:00Z"},
+    {
+        "displayName": "Alfa BV",
+        "type": "Company",
+        "country": "NL",
+        "lastModifiedDateTime": "2024-01-01T08:00:00Z",
+    },
     {"displayName": "Jan d'Arc", "email": "Jan@x.example", "privacyBlocked": True},
     {"displayName": "Piet Bos", "email": "piet@x.example", "country": "BE"},
     {"displayName": "Anna Vos", "email": "anna@y.example", "country": "NL"},
@@ -59,7 +64,9 @@ def test_filters_on_ids_and_row_versions(bc, rows):
     wanted = list(rows)[2]
     assert names(bc.ok("GET", f"{bc.company}/contacts?$filter=id eq {wanted}")) == ["Piet Bos"]
     version = bc.ok("GET", f"{bc.extended}/contacts({wanted})")["systemRowVersion"]
-    assert names(bc.ok("GET", f"{bc.extended}/contacts?$filter=systemRowVersion gt {version}")) == ["Anna Vos"]
+    assert names(bc.ok("GET", f"{bc.extended}/contacts?$filter=systemRowVersion gt {version}")) == [
+        "Anna Vos"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,12 @@ def test_other_filters_are_refused(bc, rows, text):
 
 def test_order_select_count_top_and_skip(bc, rows):
     url = f"{bc.company}/contacts"
-    assert names(bc.ok("GET", f"{url}?$orderby=country desc,displayName")) == ["Alfa BV", "Anna Vos", "Piet Bos", "Jan d'Arc"]
+    assert names(bc.ok("GET", f"{url}?$orderby=country desc,displayName")) == [
+        "Alfa BV",
+        "Anna Vos",
+        "Piet Bos",
+        "Jan d'Arc",
+    ]
     page = bc.ok("GET", f"{url}?$select=id,displayName&$count=true&$top=1&$skip=1")
     assert (page["@odata.count"], names(page), len(page["value"][0])) == (4, ["Jan d'Arc"], 3)
     assert bc.get(f"{url}/$count").text == "4"
@@ -109,13 +121,21 @@ def test_rows_that_come_and_go_during_paging_move_no_others(bc, rows, order):
     first = bc.ok("GET", url, Prefer="odata.maxpagesize=1")
     bc.ok("DELETE", f"{bc.company}/contacts({first['value'][0]['id']})", If_Match="*")
     bc.ok("POST", f"{bc.company}/contacts", {"type": "Person", "displayName": "Late", "country": "AT"})
-    rest = [n for page in bc.pages(first["@odata.nextLink"], Prefer="odata.maxpagesize=1") for n in names(page)]
+    rest = [
+        n for page in bc.pages(first["@odata.nextLink"], Prefer="odata.maxpagesize=1") for n in names(page)
+    ]
     assert sorted(names(first) + [n for n in rest if n != "Late"]) == ["Anna Vos", "Jan d'Arc", "Piet Bos"]
     assert len(rest) == len(set(rest))
 
 
 def part(number, method, url, body=None, **headers):
-    return {"id": number, "method": method, "url": url, "headers": {"Content-Type": "application/json", **headers}, "body": body}
+    return {
+        "id": number,
+        "method": method,
+        "url": url,
+        "headers": {"Content-Type": "application/json", **headers},
+        "body": body,
+    }
 
 
 def run(bc, *parts, **headers):
@@ -148,7 +168,10 @@ def test_the_extended_page_has_batches_of_its_own(bc, rows):
 def test_switch_bc_batch_after_error(sim, bc, value, count):
     sim.set(bc_batch_after_error=value)
     place = bc.company.partition("/api/v2.0/")[2]
-    parts = [part("1", "POST", f"{place}/contacts", {}), part("2", "POST", f"{place}/contacts", {"displayName": "A"})]
+    parts = [
+        part("1", "POST", f"{place}/contacts", {}),
+        part("2", "POST", f"{place}/contacts", {"displayName": "A"}),
+    ]
     assert len(run(bc, *parts)) == count
     assert len(run(bc, *parts, Prefer="odata.continue-on-error")) == 2
 
@@ -156,7 +179,9 @@ def test_switch_bc_batch_after_error(sim, bc, value, count):
 def test_a_batch_with_snapshot_isolation_is_rolled_back_whole(sim, bc, rows):
     place = bc.company.partition("/api/v2.0/")[2]
     good = part("1", "POST", f"{place}/contacts", {"displayName": "New"})
-    answers = run(bc, good, part("2", "POST", f"{place}/contacts", {}), good | {"id": "3"}, Isolation="snapshot")
+    answers = run(
+        bc, good, part("2", "POST", f"{place}/contacts", {}), good | {"id": "3"}, Isolation="snapshot"
+    )
     assert [a["status"] for a in answers] == [201, 400]
     assert bc.get(f"{bc.company}/contacts/$count").text == "4"
     assert sim.counters()["app"]["bc"]["writes"] == 0

@@ -26,7 +26,9 @@ def test_info_is_enough_to_begin(sim):
 
 def test_a_dump_makes_the_same_world_again(sim, graph, bc):
     folder = graph.folder()
-    made = graph.ok("POST", f"{folder}/contacts", {"givenName": "A", "emailAddresses": [{"address": "a@x.example"}]})
+    made = graph.ok(
+        "POST", f"{folder}/contacts", {"givenName": "A", "emailAddresses": [{"address": "a@x.example"}]}
+    )
     graph.ok("POST", f"{graph.user}/contacts", {"givenName": "B"})
     link = graph.ok("GET", f"{folder}/contacts/delta")["@odata.deltaLink"]
     row = bc.ok("POST", f"{bc.company}/contacts", {"type": "Person", "displayName": "Jan"})
@@ -46,7 +48,12 @@ def test_a_small_world_needs_few_words(sim):
         "mailboxes": [
             {
                 "user_principal_name": MAILBOX,
-                "folders": [{"name": "Business Central", "contacts": [{"givenName": "Jan", "extended": {"String 0x3001": "x"}}]}],
+                "folders": [
+                    {
+                        "name": "Business Central",
+                        "contacts": [{"givenName": "Jan", "extended": {"String 0x3001": "x"}}],
+                    }
+                ],
             }
         ],
     }
@@ -130,7 +137,9 @@ def test_the_log_holds_no_values_and_no_tokens(sim, graph, caplog):
     graph.ok("POST", f"{graph.user}/contacts", {"givenName": "Geheim"})
     graph.get(f"{graph.user}/contacts?$filter=emailAddresses/any(a:a/address eq 'geheim@x.example')")
     sent = graph.session.headers["Authorization"].split()[1]
-    text = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("sandbox", "aiohttp")))
+    text = "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith(("sandbox", "aiohttp"))
+    )
     assert "/contacts" in text
     assert "geheim" not in text.lower()
     assert sent not in text
@@ -172,14 +181,18 @@ def test_the_seeded_world_holds_what_real_ones_hold(seeded):
     hand_made = [f for m in dump["mailboxes"] for f in m["folders"] if f["name"] == "Business Central"]
     names = [c["properties"]["displayName"] for c in hand_made[0]["contacts"]]
     assert len(set(names)) < len(names)
-    shared = {e["address"] for c in hand_made[0]["contacts"] for e in c["properties"]["emailAddresses"]} & set(emails)
+    shared = {
+        e["address"] for c in hand_made[0]["contacts"] for e in c["properties"]["emailAddresses"]
+    } & set(emails)
     assert shared
 
 
 def test_all_seeded_domains_are_reserved(seeded):
     text = json.dumps(seeded.dump())
     domains = {part.split('"')[0].split(";")[0].split(" ")[0] for part in text.split("@")[1:]}
-    assert {d for d in domains if d and not d.startswith("odata") and not d.lower().endswith(".example")} == set()
+    assert {
+        d for d in domains if d and not d.startswith("odata") and not d.lower().endswith(".example")
+    } == set()
 
 
 def test_mailboxes_of_big_worlds_are_filled_when_touched():
@@ -211,7 +224,9 @@ def test_the_command_keeps_its_state(tmp_path):
     info = requests.get(f"{base}/__sim/info", timeout=20).json()
     headers = {"Authorization": f"Bearer {info['user_tokens']['graph']}"}
     path = f"users/{info['mailboxes'][0]['user_principal_name']}/contacts"
-    made = requests.post(f"{info['graph_root']}/{path}", json={"givenName": "A"}, headers=headers, timeout=20).json()
+    made = requests.post(
+        f"{info['graph_root']}/{path}", json={"givenName": "A"}, headers=headers, timeout=20
+    ).json()
     assert requests.get(f"{base}/__sim/switches", timeout=20).json()["switches"]["graph_if_match"] == "ignore"
     assert requests.post(f"{base}/__sim/save", timeout=20).ok
     stop(process)

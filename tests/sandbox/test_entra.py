@@ -52,7 +52,12 @@ def test_msal_gets_one_token_per_resource_and_each_opens_its_own_service_only(ap
     client = app()
     tokens = {s: client.acquire_token_for_client([s])["access_token"] for s in (GRAPH, BC)}
     users, companies = f"{graph.graph}/users", f"{bc.api}/companies"
-    for url, scope, status in ((users, GRAPH, 200), (users, BC, 401), (companies, BC, 200), (companies, GRAPH, 401)):
+    for url, scope, status in (
+        (users, GRAPH, 200),
+        (users, BC, 401),
+        (companies, BC, 200),
+        (companies, GRAPH, 401),
+    ):
         headers = {"Authorization": f"Bearer {tokens[scope]}"}
         assert requests.get(url, headers=headers, timeout=20).status_code == status
     assert sim.counters()["entra"]["tokens_graph"] == 1
@@ -66,7 +71,9 @@ def test_a_certificate_assertion_is_taken_too(app, sim, tmp_path):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    result = app(client_credential={"private_key": key.decode(), "thumbprint": "ab" * 20}).acquire_token_for_client([BC])
+    result = app(
+        client_credential={"private_key": key.decode(), "thumbprint": "ab" * 20}
+    ).acquire_token_for_client([BC])
     assert result["token_type"] == "Bearer"
 
 

@@ -71,7 +71,11 @@ def test_f5_resets_the_connection(sim, graph, moment, left):
 
 def test_f5_can_lose_a_whole_batch_of_finished_writes(sim, graph):
     sim.add_fault(name="F5", path=r"/\$batch")
-    part = {"method": "POST", "url": f"/users/{MAILBOX}/contacts", "headers": {"Content-Type": "application/json"}}
+    part = {
+        "method": "POST",
+        "url": f"/users/{MAILBOX}/contacts",
+        "headers": {"Content-Type": "application/json"},
+    }
     parts = [{**part, "id": str(n), "body": SANNE} for n in range(5)]
     with pytest.raises(requests.RequestException):
         graph.send("POST", f"{graph.graph}/$batch", {"requests": parts})
@@ -115,7 +119,9 @@ def test_f8_expires_delta_and_next_links(sim, graph):
     assert fault.fired == 2
 
 
-@pytest.mark.parametrize("variant", ["truncated", "no_value", "next_self", "next_foreign", "empty_page", "short"])
+@pytest.mark.parametrize(
+    "variant", ["truncated", "no_value", "next_self", "next_foreign", "empty_page", "short"]
+)
 def test_f9_and_f17_spoil_pages(sim, bc, variant):
     for name in "ABCD":
         bc.ok("POST", f"{bc.company}/contacts", {"displayName": name})
@@ -129,7 +135,9 @@ def test_f9_and_f17_spoil_pages(sim, bc, variant):
         return
     body = response.json()
     assert len(body.get("value", [])) == {"no_value": 0, "empty_page": 0, "short": 2}.get(variant, 4)
-    link = {"next_self": url, "empty_page": url, "next_foreign": "https://graph.evil.example/v1.0/next"}.get(variant)
+    link = {"next_self": url, "empty_page": url, "next_foreign": "https://graph.evil.example/v1.0/next"}.get(
+        variant
+    )
     assert body.get("@odata.nextLink") == link
     assert len(bc.ok("GET", url)["value"]) == 4
 
@@ -159,7 +167,9 @@ def test_f12_and_f20_act_on_folders_and_clock(sim, graph):
     url = graph.folder()
     before = sim.clock()["offset_seconds"]
     sim.add_fault(name="F12", method="POST", action={"method": "DELETE", "path": url.partition("/v1.0")[2]})
-    sim.add_fault(name="F20", action={"method": "POST", "path": "/__sim/clock", "body": {"advance_seconds": 86400}})
+    sim.add_fault(
+        name="F20", action={"method": "POST", "path": "/__sim/clock", "body": {"advance_seconds": 86400}}
+    )
     assert graph.refused("POST", f"{url}/contacts", SANNE) == (404, "ErrorItemNotFound")
     assert sim.clock()["offset_seconds"] == pytest.approx(before + 86400)
 
@@ -190,7 +200,9 @@ def test_f16_changes_rows_during_paging(sim, bc):
     for name in "ABC":
         bc.ok("POST", f"{bc.company}/contacts", {"displayName": name})
     place = bc.company.partition("/api/v2.0")[2]
-    sim.add_fault(name="F16", action={"method": "POST", "path": f"{place}/contacts", "body": {"displayName": "New"}})
+    sim.add_fault(
+        name="F16", action={"method": "POST", "path": f"{place}/contacts", "body": {"displayName": "New"}}
+    )
     pages = bc.pages(f"{bc.company}/contacts", Prefer="odata.maxpagesize=2")
     assert [row["displayName"] for page in pages for row in page["value"]] == ["A", "B", "C", "New"]
 
@@ -217,7 +229,9 @@ def test_f21_makes_parallel_requests_meet(sim, graph):
 
 def test_faults_are_planned_listed_and_forgotten_over_http(sim, graph):
     url = f"{sim.base_url}/__sim/faults"
-    planned = requests.post(url, json={"faults": [{"name": "F1"}, {"name": "mine", "kind": "delay"}]}, timeout=20)
+    planned = requests.post(
+        url, json={"faults": [{"name": "F1"}, {"name": "mine", "kind": "delay"}]}, timeout=20
+    )
     assert [item["name"] for item in planned.json()["faults"]] == ["F1", "mine"]
     graph.get(f"{graph.user}/contacts")
     assert requests.get(url, timeout=20).json()["fired"] == {"F1": 1, "mine": 1}

@@ -22,18 +22,27 @@ def run(graph, *parts):
 
 
 def test_parts_are_done_and_answered_in_any_order(sim, graph):
-    response = graph.ok("POST", f"{graph.graph}/$batch", {"requests": [part(n) for n in range(20)]})["responses"]
+    response = graph.ok("POST", f"{graph.graph}/$batch", {"requests": [part(n) for n in range(20)]})[
+        "responses"
+    ]
     assert [item["id"] for item in response] != [str(n) for n in range(20)]
     for item in response:
         assert (item["status"], item["body"]["givenName"]) == (201, item["id"])
     spellings = {name for item in response for name in item["headers"]}
     assert {"Content-Type", "content-type"} <= spellings
     mine = sim.counters()["app"]["graph"]["mailboxes"][MAILBOX]
-    assert (mine["requests"], mine["operations"], mine["contacts_created"], mine["most_in_flight"]) == (1, 20, 20, 4)
+    assert (mine["requests"], mine["operations"], mine["contacts_created"], mine["most_in_flight"]) == (
+        1,
+        20,
+        20,
+        4,
+    )
 
 
 def test_headers_of_a_part_are_its_own(graph):
-    made = run(graph, part(1, headers={"Content-Type": "application/json", "Prefer": 'IdType="ImmutableId"'}))["1"]
+    made = run(
+        graph, part(1, headers={"Content-Type": "application/json", "Prefer": 'IdType="ImmutableId"'})
+    )["1"]
     assert made["body"]["id"].startswith("AAkAL")
     url = f"/users/{MAILBOX}/contacts/{made['body']['id']}"
     headers = {"Content-Type": "application/json", "If-Match": 'W/"stale"'}

@@ -56,7 +56,10 @@ def test_the_display_name_is_made_anew_unless_it_is_sent(graph):
         ({"fax": "1"}, "RequestBodyRead"),
         ({"givenName": 5}, "RequestBodyRead"),
         ({"businessAddress": {"country": "NL"}}, "RequestBodyRead"),
-        ({"emailAddresses": [{"address": f"{n}@x.example"} for n in range(4)]}, "ErrorPropertyValidationFailure"),
+        (
+            {"emailAddresses": [{"address": f"{n}@x.example"} for n in range(4)]},
+            "ErrorPropertyValidationFailure",
+        ),
         ({"businessPhones": ["1", "2", "3"]}, "ErrorPropertyValidationFailure"),
         ({"homePhones": ["1", "2", "3"]}, "ErrorPropertyValidationFailure"),
         ({"imAddresses": ["1", "2", "3", "4"]}, "ErrorPropertyValidationFailure"),
@@ -68,11 +71,15 @@ def test_what_a_contact_cannot_hold_is_refused(graph, body, code):
 
 
 def test_an_address_with_a_comma_is_lost(graph):
-    made = graph.ok("POST", f"{graph.user}/contacts", {"emailAddresses": [{"name": "A", "address": "a@x.example,"}]})
+    made = graph.ok(
+        "POST", f"{graph.user}/contacts", {"emailAddresses": [{"name": "A", "address": "a@x.example,"}]}
+    )
     assert made["emailAddresses"] == [{"name": "A"}]
 
 
-@pytest.mark.parametrize(("value", "expected"), [("merge", {"city": "A", "street": "S"}), ("replace", {"city": "A"})])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("merge", {"city": "A", "street": "S"}), ("replace", {"city": "A"})]
+)
 def test_switch_graph_address_patch(sim, graph, value, expected):
     sim.set(graph_address_patch=value)
     made = graph.ok("POST", f"{graph.user}/contacts", {"homeAddress": {"street": "S", "city": "B"}})
@@ -114,7 +121,9 @@ def test_the_default_id_changes_with_a_move_and_the_immutable_one_does_not(sim, 
     fixed = graph.ok("GET", f"{graph.user}/contacts/{made['id']}", **IMMUTABLE)["id"]
     assert fixed != made["id"]
     graph.folder("Elders")
-    moved = sim.control("POST", "graph/move", {"mailbox": "sanne@voorbeeld.example", "contact": fixed, "to": "Elders"})
+    moved = sim.control(
+        "POST", "graph/move", {"mailbox": "sanne@voorbeeld.example", "contact": fixed, "to": "Elders"}
+    )
     assert moved["immutable_id"] == fixed
     assert moved["id"] != made["id"]
     assert graph.refused("GET", f"{graph.user}/contacts/{made['id']}") == (404, "ErrorItemNotFound")
@@ -141,7 +150,9 @@ def test_a_deleted_contact_lies_in_deleted_items_until_it_is_purged(sim, graph):
     deleted = graph.ok("GET", f"{graph.user}/contactFolders/deleteditems")["id"]
     assert graph.ok("GET", url)["parentFolderId"] == deleted
     assert graph.pages(f"{graph.user}/contacts")[0]["value"] == []
-    sim.control("POST", "graph/move", {"mailbox": "sanne@voorbeeld.example", "contact": made["id"], "to": "Contacts"})
+    sim.control(
+        "POST", "graph/move", {"mailbox": "sanne@voorbeeld.example", "contact": made["id"], "to": "Contacts"}
+    )
     assert len(graph.pages(f"{graph.user}/contacts")[0]["value"]) == 1
     graph.ok("DELETE", url)
     sim.control("POST", "graph/purge", {"mailbox": "sanne@voorbeeld.example"})
@@ -159,7 +170,9 @@ def test_extended_properties_show_only_when_expanded_and_others_stay(graph, cont
     expand = f"?$expand=singleValueExtendedProperties($filter=id eq '{contact_key}')"
     assert graph.ok("GET", url + expand)["singleValueExtendedProperties"] == [item]
     both = f"?$expand=singleValueExtendedProperties($filter=id eq '{contact_key}' or id eq '{other}')"
-    assert len(graph.ok("GET", f"{graph.user}/contacts{both}")["value"][0]["singleValueExtendedProperties"]) == 2
+    assert (
+        len(graph.ok("GET", f"{graph.user}/contacts{both}")["value"][0]["singleValueExtendedProperties"]) == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +198,9 @@ def test_contacts_are_found_by_extended_property(graph, contact_key, key, test, 
 def test_contacts_are_found_by_e_mail_address_and_by_nothing_else(graph):
     made = graph.ok("POST", f"{graph.user}/contacts", SANNE)
     url = f"{graph.user}/contacts?$filter="
-    found = graph.ok("GET", f"{url}emailAddresses/any(a:a/address eq 'S.devries@molenzicht.example')")["value"]
+    found = graph.ok("GET", f"{url}emailAddresses/any(a:a/address eq 'S.devries@molenzicht.example')")[
+        "value"
+    ]
     assert [item["id"] for item in found] == [made["id"]]
     for text in ("startswith(displayName,'S')", "displayName eq 'S'", "emailAddresses/any(a:a/name eq 'S')"):
         assert graph.refused("GET", url + text) == (400, "ErrorInvalidUrlQueryFilter")

@@ -70,7 +70,9 @@ def test_a_folder_is_found_by_its_extended_property(graph, contact_key):
 
 def test_a_folder_dragged_to_deleted_items_still_answers(sim, graph):
     url = graph.folder()
-    sim.control("POST", "graph/move-folder", {"mailbox": MAILBOX, "folder": "Business Central", "to": "deleteditems"})
+    sim.control(
+        "POST", "graph/move-folder", {"mailbox": MAILBOX, "folder": "Business Central", "to": "deleteditems"}
+    )
     deleted = graph.ok("GET", f"{graph.user}/contactFolders/deleteditems")["id"]
     assert graph.ok("GET", url)["parentFolderId"] == deleted
     assert graph.ok("GET", f"{graph.user}/contactFolders")["value"] == []
