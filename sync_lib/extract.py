@@ -6,7 +6,7 @@ A snapshot and its cursor change in one transaction, and only after a complete r
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -185,11 +185,11 @@ class FolderRead:
 
 @dataclass(frozen=True, slots=True)
 class KnownFolder:
-    """The folder as it is staged, and how to read it."""
+    """The folder to read; ``known`` looks up what is staged of some items, or of all where it gets None."""
 
     user: str
     folder: str
-    known: dict[str, snapshots.KnownItem]
+    known: Callable[[list[str] | None], dict[str, snapshots.KnownItem]]
     new: bool = False
 
 
@@ -205,10 +205,13 @@ def fetch_folder(client: Any, folder: KnownFolder, delta_link: str, *, full: boo
 
 def _fetch_changes(client: Any, folder: KnownFolder, delta_link: str) -> FolderRead:
     page = client.fetch_delta(folder.user, folder.folder, delta_link)
-    unknown = [c.id for c in page.contacts if c.id not in folder.known or folder.known[c.id].bc_key is None]
-    returned = [c.id for c in page.contacts if c.id in folder.known and folder.known[c.id].gone]
-    removed = [key for key in page.removed if key in folder.known and not folder.known[key].gone]
-    contacts = {c.id: c for c in page.contacts if c.id in folder.known}
+    if not page.contacts and not page.removed:
+        return FolderRead(False, [], {}, page.delta_link)
+    known = folder.known([*(contact.id for contact in page.contacts), *page.removed])
+    unknown = [c.id for c in page.contacts if c.id not in known or known[c.id].bc_key is None]
+    returned = [c.id for c in page.contacts if c.id in known and known[c.id].gone]
+    removed = [key for key in page.removed if key in known and not known[key].gone]
+    contacts = {c.id: c for c in page.contacts if c.id in known}
     present, gone = _look_up(client, folder, dict.fromkeys([*unknown, *returned, *removed]))
     for key in gone:
         contacts.pop(key, None)
@@ -223,7 +226,7 @@ def _fetch_all(client: Any, folder: KnownFolder) -> FolderRead:
     else:
         listed = {contact.id: contact for contact in client.iter_contacts(folder.user, folder.folder)}
     seen = [contact.id for contact in page.contacts if contact.id not in listed]
-    absent = [key for key, item in folder.known.items() if key not in listed and not item.gone]
+    absent = [key for key, item in folder.known(None).items() if key not in listed and not item.gone]
     present, gone = _look_up(client, folder, dict.fromkeys([*seen, *absent]))
     return FolderRead(True, list((listed | present).values()), gone, page.delta_link)
 

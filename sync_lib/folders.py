@@ -114,7 +114,7 @@ def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: frozenset
     stored = _by_id(client, user, profile.folder_id)
     if stored is not None:
         return stored
-    folders = [folder for folder in client.iter_folders(user) if folder.id not in taken]
+    folders: list[Folder] = [folder for folder in client.iter_folders(user) if folder.id not in taken]
     ours = Marker.of(key, 0).company
     for folder in folders:
         marker = Marker.parse(folder.marker)

@@ -16,8 +16,12 @@ from sqlalchemy import Connection, Engine
 
 from sync_lib.diff import DiffContext, PlannedChange, left_coupling, moved_baseline, refusal_digest
 from sync_lib.errors import (
+    AccessDeniedError,
     ApiError,
+    AuthError,
+    ConflictError,
     NotFoundError,
+    RecordError,
     RejectedError,
     ServiceError,
     ThrottledError,
@@ -292,7 +296,9 @@ class _Loader:
         if isinstance(error, VersionMismatchError | NotFoundError):
             self.loaded.reread_outlook.add(write.contact_id)
             return Outcome.SKIPPED, "version_mismatch"
-        if isinstance(error, RejectedError):
+        if isinstance(error, AuthError | AccessDeniedError):
+            return Outcome.FAILED, "access_denied"
+        if isinstance(error, RecordError):
             return Outcome.REJECTED, error.code or "refused_by_outlook"
         if write.method == "POST":
             return Outcome.UNKNOWN, "no_answer"
@@ -469,7 +475,7 @@ class _Loader:
         if isinstance(error, ThrottledError):
             self.loaded.stopped = error
             return Outcome.FAILED, "throttled"
-        if isinstance(error, RejectedError):
+        if isinstance(error, RejectedError | ConflictError):
             return Outcome.REJECTED, error.code or "refused_by_business_central"
         if _is_away(error):
             self.loaded.stopped = error
@@ -599,7 +605,7 @@ class _Loader:
                 self.unkeyed.append((coupling, item))
                 outcome = Outcome.CREATED
                 reason = "" if coupling.state is CouplingState.ACTIVE else "created_outside_filter"
-            elif isinstance(result.error, RejectedError):
+            elif isinstance(result.error, RecordError):
                 locks.drop_claim(conn, self.target.company, change.email_key)
                 outcome, reason = Outcome.REJECTED, result.error.code or "refused_by_business_central"
             elif isinstance(result.error, ThrottledError):
@@ -744,10 +750,9 @@ def settle_keyed(conn: Connection, target: Target, contacts: Sequence[OutlookCon
 
 
 def _is_unknown(result: WriteResult | None) -> bool:
-    """Whether a create may have been carried out although no answer says so."""
+    """Whether a write may have been carried out although no answer says so."""
     error = result.error if result else None
-    definite = isinstance(error, ThrottledError | RejectedError | VersionMismatchError | NotFoundError)
-    return error is not None and not definite
+    return isinstance(error, ServiceError) and not isinstance(error, ThrottledError)
 
 
 def _is_away(error: Exception | None) -> TypeGuard[ServiceError]:

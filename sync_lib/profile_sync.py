@@ -384,11 +384,9 @@ class _ProfileSync:
 
     def _extract_from(self, found: folders.Found | None) -> int:
         assert found is not None
-        overlay = self.run.overlay
         with read(self.edges.engine) as conn:
-            known = snapshots.known_outlook(conn, self.profile.id, overlay=overlay)
             cursor = runs.read_cursor(conn, "outlook", self.profile.id)
-        target = extract.KnownFolder(found.user, found.folder.id, known, found.new)
+        target = extract.KnownFolder(found.user, found.folder.id, self._known_items, found.new)
         got = extract.fetch_folder(
             self.edges.outlook,
             target,
@@ -401,6 +399,10 @@ class _ProfileSync:
         if stored:
             self._judge(found, stored)
         return changed + len(stored)
+
+    def _known_items(self, ids: list[str] | None) -> dict[str, snapshots.KnownItem]:
+        with read(self.edges.engine) as conn:
+            return snapshots.known_outlook(conn, self.profile.id, overlay=self.run.overlay, ids=ids)
 
     def _staging(self) -> extract.Staging:
         return extract.Staging(self.profile.id, self.context, self.run, self.edges.now())

@@ -345,10 +345,3 @@ def _reject_row(
     outcome, reason = value
     row = {"profile": profile, "side": side, "contact": contact, "field": field, "run": run, "since": now}
     return row | {"outcome": outcome, "reason": reason}
-
-
-def count_rejects(conn: Connection, profile: int) -> dict[str, int]:
-    """Return the number of standing rejects of a profile by reason."""
-    c = t.reject.c
-    rows = conn.execute(select(c.reason, func.count()).where(c.profile == profile).group_by(c.reason))
-    return dict(rows.tuples())

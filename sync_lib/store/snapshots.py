@@ -669,11 +669,16 @@ def read_company_numbers(
     return {name: numbers[folded] for name, folded in asked.items() if folded in numbers}
 
 
-def known_outlook(conn: Connection, profile: int, overlay: str = "") -> dict[str, KnownItem]:
-    """Return what the snapshot knows of each item of a folder by its id, also of those that are gone."""
+def known_outlook(
+    conn: Connection, profile: int, overlay: str = "", ids: Collection[str] | None = None
+) -> dict[str, KnownItem]:
+    """Return what the snapshot knows of some items of a folder (or of all) by id, also of those that are gone."""
     rows, picked = _rows(t.outlook_contact, profile, overlay)
     columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since)
-    found = read_tuples(conn, select(rows.c.id, *columns).where(picked))
+    wanted = select(rows.c.id, *columns).where(picked)
+    if ids is not None:
+        wanted = wanted.where(among(conn, rows.c.id, ids))
+    found = read_tuples(conn, wanted)
     return {
         key: KnownItem(row, etag, stamp, mark, gone is not None)
         for key, row, etag, stamp, mark, gone in found
