@@ -47,6 +47,7 @@ class BusinessCentral:
                 raise ApiError(400, "BadRequest", "Data-Access-Intent ReadOnly is not allowed with a write.")
             call.segments = _plain(original, call)
             handler, values = self.router.find(call)
+            call.notes["pattern"] = _written(call.notes["pattern"])
             reply = handler(call, values)
         except ApiError as error:
             return problem(call, error)
@@ -256,6 +257,12 @@ def _plain(segments: list[str], call: Call) -> list[str]:
     if company and result[:1] not in (["company"], ["companies"]):
         result = ["company", company, *result]
     return result
+
+
+def _written(pattern: str) -> str:
+    """Return a route in the form that the API's documentation gives it."""
+    pattern = pattern.replace("/company/{company}", "/companies({company})")
+    return pattern.replace("/contact/{contact}", "/contacts({contact})")
 
 
 def _root(call: Call) -> str:

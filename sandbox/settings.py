@@ -101,10 +101,12 @@ class Settings:
                 raise SettingsError(f"{name} must be one of {', '.join(SWITCHES[name])}")
             return str(value)
         default = LIMITS.get(name, OPTIONS.get(name))
+        if isinstance(value, str) and value.lower() in ("none", "off"):
+            value = None
         if isinstance(default, bool):
-            return bool(value)
+            return str(value).lower() in ("true", "1", "yes")
         if isinstance(default, str):
-            return str(value)
+            return "none" if value is None else str(value)
         if value is None:
             if name in LIMITS:
                 return None

@@ -309,6 +309,13 @@ def test_addresses_of_the_api(sim, bc):
     assert bc.refused("PUT", f"{bc.company}/contacts", {})[0] == 405
 
 
+def test_the_company_may_stand_in_the_query_or_in_a_header(bc):
+    company = bc.info["companies"][0]["id"]
+    row = add(bc, displayName="A")
+    assert bc.ok("GET", f"{bc.api}/contacts({row['id']})?company={company}")["number"] == row["number"]
+    assert len(bc.ok("GET", f"{bc.api}/contacts", Company=company)["value"]) == 1
+
+
 def test_small_tables(bc):
     countries = bc.ok("GET", f"{bc.company}/countriesRegions")["value"]
     assert {"NL", "BE"} <= {row["code"] for row in countries}

@@ -81,6 +81,7 @@ def test_counters_tell_apps_users_and_writes_apart(sim, graph, graph_user, bc):
     company = sim.info()["companies"][0]["id"]
     assert counted["app"]["bc"]["companies"][company]["requests"] == 1
     assert counted["app"]["bc"]["writes"] == 0
+    assert counted["app"]["bc"]["paths"] == {"GET /companies({company})/contacts": 1}
     log = sim.control("GET", "requests?path=contacts")["requests"]
     assert [(item["identity"], item["method"]) for item in log] == [
         ("app", "POST"),
@@ -125,6 +126,23 @@ def test_a_wrong_setting_changes_nothing(sim):
     with pytest.raises(ValueError, match="SettingsError"):
         sim.control("POST", "switches", {"graph_if_match": "ignore", "no_such": 1})
     assert sim.control("GET", "switches") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("graph_concurrency", "off", None),
+        ("graph_concurrency", "2", 2),
+        ("delta_shuffle", "false", False),
+        ("delta_shuffle", "true", True),
+        ("retry_after", "none", "none"),
+        ("bc_stale_status", "412", "412"),
+    ],
+)
+def test_settings_can_be_given_as_text(sim, name, text, value):
+    sim.set(**{name: text})
+    groups = sim.control("GET", "switches").values()
+    assert [group[name] for group in groups if name in group] == [value]
 
 
 def test_a_mailbox_can_be_added(sim, graph):
