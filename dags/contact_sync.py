@@ -85,11 +85,11 @@ def contact_sync() -> None:
         return tasks
 
     @task(map_index_template="{{ company }}")
-    def extract_business_central(company: str) -> None:
+    def extract_business_central(key: str) -> None:
         from sync_lib import pipeline
 
         with hooks.edges() as edges:
-            pipeline.extract_business_central(edges, hooks.this_run(), company)
+            pipeline.extract_business_central(edges, hooks.this_run(), key, hooks.show_company)
 
     # A company that could not be read fails its own profiles, inside; it must not keep the others from running.
     @task(map_index_template="{{ mailbox }}", trigger_rule="all_done")
@@ -97,7 +97,7 @@ def contact_sync() -> None:
         from sync_lib import pipeline
 
         with hooks.edges() as edges:
-            pipeline.sync_profile(edges, hooks.this_run(), key, hooks.show_mailbox)
+            hooks.tell(pipeline.sync_profile(edges, hooks.this_run(), key, hooks.show_mailbox))
 
     # The only outlets: an outlet on a mapped task would make one event for each profile.
     @task(trigger_rule="all_done", retries=0, outlets=[BUSINESS_CENTRAL, OUTLOOK])
@@ -116,7 +116,7 @@ def contact_sync() -> None:
             hooks.raise_unless_good(pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states()))
 
     plan = plan_run()
-    extracted = extract_business_central.expand(company=plan)
+    extracted = extract_business_central.expand(key=plan)
     synced = sync_profile.expand(key=list_profiles(plan["tasks"]))
     extracted >> synced >> report() >> verdict()
 

@@ -26,6 +26,7 @@ from airflow.sdk import (
 
 if TYPE_CHECKING:
     from sync_lib.checks import Check
+    from sync_lib.model import ProfileResult
     from sync_lib.pipeline import Edges, RunRequest
     from sync_lib.report import RunReport, Verdict
     from sync_lib.settings import BusinessCentralSettings, Certificate, GraphSettings, StagingSettings
@@ -36,11 +37,27 @@ BUSINESS_CENTRAL = "business_central_default"
 MICROSOFT_GRAPH = "microsoft_graph_default"
 STAGING = "contact_sync_staging"
 
+SETTINGS_FILE_VARIABLE = "CONTACT_SYNC_SETTINGS_FILE"
 SCHEDULE_VARIABLE = "CONTACT_SYNC_SCHEDULE"
 FULL_SCHEDULE_VARIABLE = "CONTACT_SYNC_FULL_SCHEDULE"
 TIMEZONE_VARIABLE = "CONTACT_SYNC_TIMEZONE"
 RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
 TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, on top of the settings file where one is named.
+
+    The file has lines ``CONTACT_SYNC_NAME=value``. It is read again whenever a DAG file is parsed and whenever a task
+    starts, so a new schedule or limit in it needs no restart.
+    """
+    path = os.environ.get(SETTINGS_FILE_VARIABLE)
+    if not path:
+        return dict(os.environ)
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would be one more import per parse.
+        lines = [line.strip() for line in file]
+    given = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {**given, **os.environ}
 
 
 def schedule() -> MultipleCronTriggerTimetable | None:
@@ -61,21 +78,21 @@ def full_schedule() -> str:
 
 def timezone() -> str:
     """Return the time zone that both schedules are read in."""
-    return os.environ.get(TIMEZONE_VARIABLE) or "UTC"
+    return environment().get(TIMEZONE_VARIABLE) or "UTC"
 
 
 def retry_delay() -> timedelta:
     """Return the pause before a task's next try, where the service named none."""
-    return timedelta(seconds=float(os.environ.get(RETRY_DELAY_VARIABLE) or 15))
+    return timedelta(seconds=float(environment().get(RETRY_DELAY_VARIABLE) or 15))
 
 
 def task_timeout() -> timedelta:
     """Return how long one task may take; leases are shorter than this, and renewed."""
-    return timedelta(seconds=float(os.environ.get(TIMEOUT_VARIABLE) or 3600))
+    return timedelta(seconds=float(environment().get(TIMEOUT_VARIABLE) or 3600))
 
 
 def _cron(variable: str, default: str) -> str:
-    cron = os.environ.get(variable, default).strip()
+    cron = environment().get(variable, default).strip()
     return "" if cron.lower() == "none" else cron
 
 
@@ -89,7 +106,7 @@ def edges() -> Iterator[Edges]:
     from sync_lib import pipeline
     from sync_lib.settings import SyncSettings
 
-    settings = SyncSettings.from_environment()
+    settings = SyncSettings.from_environment(environment())
     opened = pipeline.open_edges(business_central_settings(), graph_settings(), staging_settings(), settings)
     with opened as ready:
         yield ready
@@ -323,6 +340,20 @@ def task_states() -> dict[str, str]:
     ti = get_current_context()["ti"]
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])
     return {task: str(state or "") for task, state in states.get(ti.run_id, {}).items()}
+
+
+def tell(results: Iterable[ProfileResult]) -> None:
+    """Log what became of each profile of a mapped task, with counts and reasons, below the folded phases."""
+    for result in results:
+        counters = result.counters
+        log.info("%s of %s: %s %s", result.mailbox, result.company, result.state, result.message)
+        log.info("  contacts read: %d; %s", counters.get("read", 0), _counts(counters.get("outcomes")))
+        log.info("  written: %s", _counts(counters.get("writes")))
+        log.info("  not synced, by reason: %s", _counts(counters.get("reasons")))
+
+
+def _counts(counts: dict[str, int] | None) -> str:
+    return ", ".join(f"{count} {name}" for name, count in (counts or {}).items()) or "none"
 
 
 def publish(report: RunReport, outlet_events: Any) -> None:

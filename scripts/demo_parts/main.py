@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import os
 import shutil
 import signal
@@ -62,7 +61,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the demo and return its exit code."""
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A shell that starts us in the background has us ignore Ctrl-C's signal; it is still how one stops the demo.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         with ExitStack() as running:
             demo = Demo(options, running)
@@ -103,7 +104,7 @@ class Demo:
         with timed("Sandbox: Entra ID, Microsoft Graph and Business Central"):
             self.sandbox = SandboxInstance(self.home, options.sandbox_port)
             self.running.callback(self.sandbox.stop)
-        environment = self._databases() | self.sandbox.connections() | self._schedule()
+        environment = self._databases() | self.sandbox.connections() | self._schedule("none")
         with timed("Airflow"):
             self.airflow = AirflowInstance(self.home / "airflow", options.port, environment)
             self.running.callback(self.airflow.stop)
@@ -119,11 +120,12 @@ class Demo:
 
     def stay(self) -> None:
         """Leave everything running until Ctrl-C."""
+        self._schedule("*/15 * * * *")
         name, password = self.airflow.login
         say()
         say(f"Airflow:  {self.airflow.url}/dags/{DAG}   user {name}, password {password}")
         say(f"Sandbox:  {self.sandbox.url}/__sim/info")
-        say(f"All of it is kept in {self.home}. The next scheduled run is at {self.next_run:%H:%M} UTC.")
+        say(f"All of it is kept in {self.home}. From now on {DAG} runs every 15 minutes.")
         say("Ctrl-C stops everything.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -146,14 +148,11 @@ class Demo:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.url("airflow"),
         }
 
-    def _schedule(self) -> dict[str, str]:
-        """Keep the schedule off during the two runs: its first slot is a quarter of an hour away."""
-        now = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
-        self.next_run = now + datetime.timedelta(minutes=15)
-        minutes = ",".join(str(minute) for minute in range(now.minute % 15, 60, 15))
-        # The present minute has begun, so its slot has passed.
-        incremental = "none" if self.options.once else f"{minutes} * * * *"
-        return {"CONTACT_SYNC_SCHEDULE": incremental, "CONTACT_SYNC_FULL_SCHEDULE": "none"}
+    def _schedule(self, cron: str) -> dict[str, str]:
+        """Write the schedule where Airflow reads it again and again; return the setting that names the file."""
+        settings = self.home / "contact_sync.env"
+        settings.write_text(f"CONTACT_SYNC_SCHEDULE={cron}\nCONTACT_SYNC_FULL_SCHEDULE=none\n")
+        return {"CONTACT_SYNC_SETTINGS_FILE": str(settings)}
 
     def _import_profiles(self) -> None:
         environment = airflow_environment(self.home / "airflow", self.options.port)

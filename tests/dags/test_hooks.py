@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -222,6 +223,20 @@ def test_schedules_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(hooks.FULL_SCHEDULE_VARIABLE, "")
     assert hooks.schedule() is None
     assert not hooks.is_full_slot(datetime(2026, 1, 1, 2, tzinfo=UTC))
+
+
+def test_settings_may_stand_in_a_file_that_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "contact_sync.env"
+    path.write_text("# when\nCONTACT_SYNC_SCHEDULE=0 * * * *\n\nCONTACT_SYNC_RETRY_DELAY=3\n")
+    monkeypatch.setenv(hooks.SETTINGS_FILE_VARIABLE, str(path))
+    assert hooks.incremental_schedule() == "0 * * * *"
+    assert hooks.retry_delay() == timedelta(seconds=3)
+    path.write_text("CONTACT_SYNC_SCHEDULE=none\n")
+    assert hooks.incremental_schedule() == ""
+    monkeypatch.setenv(hooks.SCHEDULE_VARIABLE, "5 * * * *")
+    assert hooks.incremental_schedule() == "5 * * * *"
 
 
 def test_the_full_slot_is_read_in_the_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def page(stage: Any) -> Iterator[Any]:
 def test_a_mapped_task_is_found_by_its_mailbox_and_its_log_is_readable(
     page: Any, stage: Any, first_sync: str
 ) -> None:
-    page.goto(f"{stage.airflow.url}/dags/contact_sync/runs/{quote(first_sync, safe='')}/tasks/sync_profile")
+    page.goto(f"{stage.airflow.url}/dags/contact_sync/runs/{quote(first_sync, safe='')}/tasks/sync_profile/mapped")
     page.get_by_role("link", name=ANNA).first.click()
     page.wait_for_url(re.compile(r"/mapped/\d+"))
     page.get_by_text("Compare").first.wait_for()
