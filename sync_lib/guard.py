@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from sync_lib.diff import PlannedChange
 from sync_lib.model import Action, Outcome
@@ -24,7 +24,7 @@ class Circumstances:
         first_sync: No full sync of this profile has finished yet.
         folder_made_by_sync: The sync made the folder; a folder made by a user may hold the user's own contacts.
         restored: The staging database is older than the mailbox (rules 2.8): everything is held.
-        waiting: Digests of actions that an open hold holds.
+        waiting: Actions that an open hold holds: digest -> reason.
         rejected: Digests of actions that a person rejected.
         approved: Digests of actions that a person approved, bound to the hash that was approved.
     """
@@ -36,7 +36,7 @@ class Circumstances:
     first_sync: bool = False
     folder_made_by_sync: bool = True
     restored: bool = False
-    waiting: frozenset[str] = frozenset()
+    waiting: Mapping[str, str] = field(default_factory=dict)
     rejected: frozenset[str] = frozenset()
     approved: frozenset[str] = frozenset()
 
@@ -85,7 +85,7 @@ def _reason(change: PlannedChange, circumstances: Circumstances, reasons: dict[s
         return reasons[change.guard_class]
     if _writes_bc(change) and "company_writes" in reasons:
         return reasons["company_writes"]
-    return "held_before" if change.digest in circumstances.waiting else ""
+    return circumstances.waiting.get(change.digest, "")
 
 
 def _writes_bc(change: PlannedChange) -> bool:

@@ -270,7 +270,7 @@ class _Loader:
             for sending in sendings:
                 outcome, reason = self._outcome(sending)
                 request = sending.result.request_id if sending.result else ""
-                finished += [(change, outcome, reason, request) for change in sending.changes]
+                finished += [(change, _own(change, outcome), reason, request) for change in sending.changes]
                 couplings += self._coupled(sending, outcome, rows)
                 ended += self._uncoupled(sending, outcome)
             ledger.end_couplings(conn, ended)
@@ -282,8 +282,7 @@ class _Loader:
         error, method = sending.result.error, sending.write.method
         if error is None or _is_deleted(sending):
             done = {"POST": Outcome.CREATED, "PATCH": Outcome.UPDATED, "DELETE": Outcome.DELETED}[method]
-            only_couples = all(change.action is Action.COUPLE for change in sending.changes)
-            return (Outcome.COUPLED if only_couples else done), sending.changes[0].reason
+            return done, sending.changes[0].reason
         self.failed.add(sending.changes[0].bc_id or "")
         return self._failure(error, sending.write)
 
@@ -321,7 +320,7 @@ class _Loader:
         self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
     ) -> list[Coupling]:
         """The coupling as it stands after a successful create or update of an item."""
-        if outcome not in (Outcome.CREATED, Outcome.UPDATED, Outcome.COUPLED) or sending.result is None:
+        if outcome not in (Outcome.CREATED, Outcome.UPDATED) or sending.result is None:
             return []
         contact, first = sending.result.contact, sending.changes[0]
         assert isinstance(contact, OutlookContact)
@@ -747,6 +746,12 @@ def couple_created(conn: Connection, target: Target, contact: BcContact, made: M
 def settle_keyed(conn: Connection, target: Target, contacts: Sequence[OutlookContact]) -> None:
     """Take over the versions that our own key writes gave to items, so that they do not look edited."""
     ledger.set_outlook_etags(conn, target.profile, {contact.id: contact.etag for contact in contacts})
+
+
+def _own(change: PlannedChange, outcome: Outcome) -> Outcome:
+    """The outcome of one of the changes that a write carried out: a key counts as coupling, not as update (2.2)."""
+    couples = change.action is Action.COUPLE and outcome is Outcome.UPDATED
+    return Outcome.COUPLED if couples else outcome
 
 
 def _is_unknown(result: WriteResult | None) -> bool:

@@ -525,8 +525,8 @@ class _ProfileSync:
                 first_sync=cursor.last_good_at is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
                 restored=bool(self.restored),
-                waiting=ledger.read_held_digests(conn, key, "open"),
-                rejected=ledger.read_held_digests(conn, key, "rejected"),
+                waiting=ledger.read_held(conn, key, "open"),
+                rejected=frozenset(ledger.read_held(conn, key, "rejected")),
             )
         undecided = [change for change in plan.changes if change.outcome is None]
         verdict = guard.hold(undecided, circumstances, self.edges.settings)
@@ -645,9 +645,11 @@ class _ProfileSync:
         failed = bool(outcomes & {Outcome.FAILED, Outcome.UNKNOWN})
         if not self.run.dry_run:
             self._close_cursor(plan, failed, bool(outcomes & OPEN_OUTCOMES), counters["read"])
-        held = Outcome.HELD in outcomes
-        message = f"{counters['outcomes'].get('held', 0)} changes wait for a person." if held else ""
-        return Result("held" if held else "done", "held" if held else "", message, counters, stopped)
+        held = [change for change in self.books.changed.values() if change.outcome is Outcome.HELD]
+        if not held:
+            return Result(counters=counters, stopped=stopped)
+        message = f"{len(held)} changes wait for a person."
+        return Result("held", held[0].reason, message, counters, stopped)
 
     def _close_cursor(self, plan: Plan, failed: bool, open_: bool, contacts: int) -> None:
         now = self.edges.now()

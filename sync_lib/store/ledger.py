@@ -273,17 +273,17 @@ def count_company_writes(conn: Connection, company: int, run: str) -> int:
     return int(conn.scalar(wanted) or 0)
 
 
-def read_held_digests(conn: Connection, profile: int, hold_state: str) -> frozenset[str]:
-    """Return the digests of the actions that this profile's holds in ``hold_state`` hold."""
+def read_held(conn: Connection, profile: int, hold_state: str) -> dict[str, str]:
+    """Return the actions that this profile's holds in ``hold_state`` hold: digest -> reason."""
     joined = t.change.join(t.plan, t.plan.c.id == t.change.c.plan)
     wanted = (
-        select(t.change.c.digest)
+        select(t.change.c.digest, t.change.c.reason)
         .select_from(joined)
         .where(
             t.plan.c.profile == profile, t.plan.c.hold_state == hold_state, t.change.c.outcome == Outcome.HELD
         )
     )
-    return frozenset(conn.scalars(wanted))
+    return {row.digest: row.reason for row in conn.execute(wanted)}
 
 
 def read_open_hold(conn: Connection, profile: int) -> tuple[int, str] | None:

@@ -111,6 +111,8 @@ class Harness:
         for key in plan.tasks:
             self._try(errors, lambda k=key: pipeline.sync_profile(self.edges, run_id, k))
         report = pipeline.finish_run(self.edges, run_id)
+        # The books balance in every run of every test (rules 8.8).
+        assert [p.counters.get("unbalanced", 0) for p in report.profiles] == [0] * len(report.profiles)
         return Ran(report, pipeline.run_verdict(self.edges, run_id, states), errors)
 
     def full(self, **request: Any) -> Ran:
