@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from sqlalchemy import Engine
-
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.store import profiles
 from sync_lib.store.engine import open_engine, read
@@ -29,6 +27,7 @@ STAGING_VARIABLE = "AIRFLOW_CONN_CONTACT_SYNC_STAGING"
 BC_VARIABLE = "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT"
 
 Options = argparse.Namespace
+Engine = Any  # SQLAlchemy stays within ``store``.
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:

@@ -35,10 +35,10 @@ Row = tuple[Any, ...]
 PART = 10_000
 
 
-def parts(rows: Iterable[T], size: int = PART) -> Iterator[list[T]]:
-    """Yield ``rows`` in lists of at most ``size``."""
+def parts(rows: Iterable[T]) -> Iterator[list[T]]:
+    """Yield ``rows`` in lists of at most ``PART``."""
     iterator = iter(rows)
-    while part := list(itertools.islice(iterator, size)):
+    while part := list(itertools.islice(iterator, PART)):
         yield part
 
 

@@ -127,7 +127,8 @@ def bind_profile(conn: Connection, profile: int, **values: Any) -> None:
     Raises:
         ProfileError: The folder, or its name, belongs to another profile.
     """
-    assert values.keys() <= _BOUND, values.keys() - _BOUND
+    if not values.keys() <= _BOUND:
+        raise ValueError(f"a sync may not change {sorted(values.keys() - _BOUND)} of a profile")
     try:
         conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == profile).values(values))
     except IntegrityError as error:
@@ -240,7 +241,7 @@ def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[
     Where a user has renamed the folder, the name that a file last gave it still means this profile, unless the file
     names it by the new name too.
     """
-    asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).tuples().all())
+    asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).all())
     stored = [_Stored(each, asked[each.id]) for each in read_profiles(conn, enabled_only=False)]
     by_name = {_entry(one.profile).identity: one for one in stored}
     named = {entry.identity for entry in entries}

@@ -710,24 +710,30 @@ def read_outlook_records(
     wanted = select(rows).where(picked)
     if ids is not None:
         wanted = wanted.where(among(conn, rows.c.id, ids))
-    return {row["id"]: row | {"record": _from_json(row["record"])} for row in _dicts(conn, wanted)}
+    return _records(conn, wanted)
 
 
 def bc_rows_with_other_normaliser(conn: Connection, company: int, normaliser: int) -> list[dict[str, Any]]:
-    """Return the rows whose fingerprint an older (or newer) version of the normal forms made (rules 6)."""
-    rows, picked = _rows(t.bc_contact, company, "")
-    return _dicts(conn, select(rows).where(picked, rows.c.normaliser != normaliser))
+    """Return the present rows whose fingerprint another version of the normal forms made (rules 6).
+
+    Staged again as they are, they get new ones. Those that are gone get theirs when they return.
+    """
+    rows, present = _present(t.bc_contact, company, "")
+    return _dicts(conn, select(rows).where(present, rows.c.normaliser != normaliser))
 
 
 def outlook_rows_with_other_normaliser(
     conn: Connection, profile: int, normaliser: int
 ) -> dict[str, dict[str, Any]]:
-    """Return the rows whose fingerprint another version of the normal forms made, by id; ``record`` is parsed."""
-    rows, picked = _rows(t.outlook_contact, profile, "")
-    found = _dicts(conn, select(rows).where(picked, rows.c.normaliser != normaliser))
-    return {row["id"]: row | {"record": _from_json(row["record"])} for row in found}
+    """Return such rows of a folder by id; ``record`` is parsed."""
+    rows, present = _present(t.outlook_contact, profile, "")
+    return _records(conn, select(rows).where(present, rows.c.normaliser != normaliser))
 
 
 def _dicts(conn: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
     names = [column.name for column in statement.selected_columns]
     return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement)]
+
+
+def _records(conn: Connection, statement: Select[Any]) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row | {"record": _from_json(row["record"])} for row in _dicts(conn, statement)}

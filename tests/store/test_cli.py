@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sync_lib import cli
+from sync_lib.errors import ConfigError
+from sync_lib.store import profiles
+from sync_lib.store.engine import open_engine, read
+
+FILE = """
+profiles:
+  - {mailbox: anna@example.com, company: Cronus, folder: Klanten}
+  - {mailbox: bram@example.com, company: Cronus, enabled: false}
+"""
+
+
+@pytest.fixture
+def run(empty_url, capsys):
+    def call(*arguments, environment=None, code=0):
+        given = {"CONTACT_SYNC_STAGING_URL": empty_url} if environment is None else environment
+        assert cli.main(arguments, given) == code
+        return capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "profiles.yaml"
+    path.write_text(FILE)
+    return path
+
+
+def test_profiles_go_in_and_out(run, file, tmp_path):
+    assert run("profiles", "import", str(file)).out == "Profiles: 2 added, 0 changed, 0 as they were.\n"
+    exported = run("profiles", "export").out
+    assert run("profiles", "export", str(tmp_path / "out.yaml")).out == f"Wrote {tmp_path / 'out.yaml'}.\n"
+    assert (tmp_path / "out.yaml").read_text() == exported
+    again = run("profiles", "import", str(tmp_path / "out.yaml")).out
+    assert again == "Profiles: 0 added, 0 changed, 2 as they were.\n"
+
+
+def test_standard_input_is_a_file_too(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(FILE))
+    assert "2 added" in run("profiles", "import", "-").out
+
+
+def test_the_list_shows_every_profile(run, file):
+    run("profiles", "import", str(file))
+    assert run("profiles", "list").out.splitlines() == [
+        "id  mailbox           company  folder            direction  state",
+        "1   anna@example.com  Cronus   Klanten           both       new",
+        "2   bram@example.com  Cronus   Business Central  both       disabled",
+    ]
+
+
+def test_db_migrate_makes_the_schema(run, empty_url):
+    assert "schema 0001" in run("db", "migrate").out
+    engine = open_engine(empty_url)
+    with read(engine) as conn:
+        assert profiles.read_profiles(conn) == []
+    engine.dispose()
+
+
+def test_what_is_wrong_stands_on_standard_error(run, tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("profiles: [{mailbox: anna}]")
+    answer = run("profiles", "import", str(wrong), code=1)
+    assert answer.out == ""
+    assert answer.err.startswith("contact-sync: Nothing was changed.\nProfile 1 (anna)")
+    assert "No such file" in run("profiles", "import", str(tmp_path / "none.yaml"), code=1).err
+    assert "Which staging database?" in run("profiles", "list", environment={}, code=1).err
+    wrong.write_bytes(b"\xff\xfe\x00")
+    assert "contact-sync: " in run("profiles", "import", str(wrong), code=1).err
+
+
+def test_the_option_goes_before_the_environment(run, empty_url):
+    answer = run(
+        "--database", empty_url, "profiles", "list", environment={"CONTACT_SYNC_STAGING_URL": "nonsense"}
+    )
+    assert answer.out.startswith("id")
+
+
+def test_the_field_profile_is_that_of_the_connection(run, tmp_path, empty_url):
+    path = tmp_path / "extended.yaml"
+    path.write_text('profiles: [{mailbox: a@b.nl, company: C, filter: {Salesperson Code: "%me"}}]')
+    assert "needs 'extended'" in run("profiles", "import", str(path), code=1).err
+    connection = json.dumps({"conn_type": "business_central", "extra": {"field_profile": "extended"}})
+    environment = {
+        "CONTACT_SYNC_STAGING_URL": empty_url,
+        "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT": connection,
+    }
+    assert "1 added" in run("profiles", "import", str(path), environment=environment).out
+    again = run("profiles", "import", str(path), "--field-profile", "extended").out
+    assert "1 as they were" in again
+    environment["AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT"] = (
+        "business-central://id:secret@host/?field_profile=extended"
+    )
+    assert "1 as they were" in run("profiles", "import", str(path), environment=environment).out
+
+
+@pytest.mark.parametrize("arguments", [[], ["profiles"], ["db", "drop"], ["profiles", "import"]])
+def test_a_command_that_is_none_explains_itself(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments, {})
+    assert caught.value.code == 2
+    assert "usage: contact-sync" in capsys.readouterr().err
+
+
+JSON = {"conn_type": "contact_sync_staging", "host": "db", "login": "u", "password": "p@/:%", "schema": "s"}
+
+
+@pytest.mark.parametrize(
+    ("connection", "url"),
+    [
+        ("postgres://u:p%40%2F@db:5433/s", "postgresql://u:p%40%2F@db:5433/s"),
+        ("postgresql+psycopg://u:p@db/s?sslmode=require", "postgresql://u:p@db/s?sslmode=require"),
+        ("postgresql://u@db/s?__extra__=%7B%22sslmode%22%3A%22require%22%7D", "postgresql://u@db/s?sslmode=require"),
+        ("sqlite:////var/lib/x.db", "sqlite:////var/lib/x.db"),
+        ("contact-sync-staging://?sqlite_path=%2Fvar%2Fx.db", "sqlite:////var/x.db"),
+        (json.dumps(JSON), "postgresql://u:p%40%2F%3A%25@db/s"),
+        (json.dumps(JSON | {"port": 5433, "extra": {"sslmode": "require"}}), "postgresql://u:p%40%2F%3A%25@db:5433/s?sslmode=require"),
+        (json.dumps({"conn_type": "sqlite", "schema": "/x.db"}), "sqlite:////x.db"),
+        (json.dumps({"conn_type": "contact_sync_staging", "extra": '{"sqlite_path": "/x.db"}'}), "sqlite:////x.db"),
+    ],
+)  # fmt: skip
+def test_both_forms_of_airflows_variable_are_read(connection, url):
+    assert cli.staging_url({"AIRFLOW_CONN_CONTACT_SYNC_STAGING": connection}) == url
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "nonsense",
+        "{broken",
+        '{"extra": "{hunter2"}',
+        "mysql://u:hunter2@h/x",
+        "postgres://u:hunter2@h:port/x",
+    ],
+)
+def test_a_wrong_connection_is_refused_without_its_password(connection):
+    with pytest.raises(ConfigError) as caught:
+        cli.staging_url({"AIRFLOW_CONN_CONTACT_SYNC_STAGING": connection})
+    assert "AIRFLOW_CONN_CONTACT_SYNC_STAGING" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_it_runs_as_a_program(new_database):
+    url = new_database("sqlite", empty=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "sync_lib.cli", "--database", url, "db", "migrate"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "The staging database has schema 0001.\n"

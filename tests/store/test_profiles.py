@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, insert, select, update
+
+from sync_lib.errors import ConfigError, ProfileError
+from sync_lib.store import profile_file, profiles
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read, transaction
+
+NOW = "2026-03-02T09:00:00.000Z"
+LATER = "2026-03-02T10:00:00.000Z"
+MINIMAL = """
+profiles:
+  - mailbox: anna@example.com
+    company: Cronus
+"""
+COMPLETE = """
+companies:
+  - name: Cronus
+    phone_region: be
+profiles:
+  - mailbox: anna@example.com
+    company: Cronus
+    enabled: false
+    folder: Klanten
+    filter:
+      Name: "A*"
+      City: [Delft|Utrecht, "<>Delft"]
+      Post Code: 0123
+    direction: to_outlook
+    salesperson: ab
+    language: en
+    policies:
+      deleted_in_outlook: stay_away
+      deleted_in_business_central: keep
+      left_scope: keep
+      blank_in_business_central: overwrite
+"""
+
+
+def load(engine, text, now=NOW, field_profile="standard"):
+    return profiles.import_profiles(engine, text, now=now, field_profile=field_profile)
+
+
+def stored(engine, **options):
+    with read(engine) as conn:
+        return profiles.read_profiles(conn, **{"enabled_only": False} | options)
+
+
+def one(**fields) -> str:
+    return yaml.safe_dump({"profiles": [{"mailbox": "anna@example.com", "company": "Cronus", **fields}]})
+
+
+def test_what_the_file_leaves_out_has_its_default(engine):
+    report = load(engine, MINIMAL)
+    [profile] = stored(engine)
+    assert report.added == [profile.id]
+    assert str(report) == "Profiles: 1 added, 0 changed, 0 as they were."
+    chosen = (
+        profile.mailbox,
+        profile.company_name,
+        profile.enabled,
+        profile.folder_name,
+        profile.default_folder,
+    )
+    assert chosen == ("anna@example.com", "Cronus", True, "Business Central", False)
+    rules = (profile.filter, profile.direction, profile.salesperson_code, profile.language)
+    assert rules == ((), "both", "", "nl")
+    policies = (profile.deleted_in_outlook, profile.deleted_in_bc, profile.left_scope, profile.blank_in_bc)
+    assert policies == ("recreate", "delete", "delete", "fill")
+    bound = (profile.company, profile.graph_user_id, profile.folder_id, profile.folder_made_by_sync)
+    assert bound == (None, None, None, False)
+    assert (profile.folder_seen, profile.marker_counter, profile.key) == ("", 0, str(profile.id))
+
+
+def test_every_setting_arrives(engine):
+    load(engine, COMPLETE)
+    [profile] = stored(engine)
+    assert profile.filter == (
+        ("Name", "A*"),
+        ("City", "Delft|Utrecht"),
+        ("City", "<>Delft"),
+        ("Post Code", "0123"),
+    )
+    chosen = (
+        profile.enabled,
+        profile.folder_name,
+        profile.direction,
+        profile.salesperson_code,
+        profile.language,
+    )
+    assert chosen == (False, "Klanten", "to_outlook", "AB", "en")
+    policies = (profile.deleted_in_outlook, profile.deleted_in_bc, profile.left_scope, profile.blank_in_bc)
+    assert policies == ("stay_away", "keep", "keep", "overwrite")
+
+
+def test_importing_again_changes_nothing_not_even_the_time(engine):
+    for text in (MINIMAL, COMPLETE):
+        load(engine, text)
+        before = stored(engine)
+        report = load(engine, text, now=LATER)
+        assert (report.added, report.changed) == ([], [])
+        assert stored(engine) == before
+    with read(engine) as conn:
+        assert set(conn.execute(select(t.sync_profile.c.updated_at)).scalars()) == {NOW}
+
+
+def test_a_changed_line_changes_that_profile_only(engine):
+    load(engine, MINIMAL + "  - mailbox: bram@example.com\n    company: Cronus\n")
+    report = load(engine, one(language="en"), now=LATER)
+    assert (len(report.added), len(report.changed), len(report.unchanged)) == (0, 1, 0)
+    assert [(each.mailbox, each.language) for each in stored(engine)] == [
+        ("anna@example.com", "en"),
+        ("bram@example.com", "nl"),
+    ]
+    assert len(load(engine, MINIMAL).changed) == 1, "what is left out goes back to its default"
+    assert stored(engine)[0].language == "nl"
+
+
+@pytest.mark.parametrize(
+    "change", [{"mailbox": "b@example.com"}, {"company": "Other"}, {"folder": "Klanten"}]
+)
+def test_another_mailbox_company_or_folder_is_another_profile(engine, change):
+    load(engine, MINIMAL)
+    assert len(load(engine, one(**change)).added) == 1
+    assert len(stored(engine)) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"mailbox": "ANNA@Example.com"}, {"company": "CRONUS "}, {"folder": "business central"}]
+)
+def test_upper_case_makes_no_other_profile(engine, change):
+    load(engine, MINIMAL)
+    assert load(engine, one(**change)).added == []
+    assert len(stored(engine)) == 1
+
+
+def test_a_folder_that_a_user_renamed_is_still_the_one_that_the_file_means(engine):
+    load(engine, MINIMAL)
+    [profile] = stored(engine)
+    with transaction(engine) as conn:
+        profiles.bind_profile(conn, profile.id, folder_name="Mijn klanten", folder_seen="Mijn klanten")
+    assert load(engine, MINIMAL).unchanged == [profile.id]
+    assert load(engine, one(language="en")).changed == [profile.id]
+    [after] = stored(engine)
+    assert (after.folder_name, after.language) == ("Mijn klanten", "en")
+    # The file may name both: then the old name is a new profile.
+    both = [{"mailbox": "anna@example.com", "company": "Cronus", "folder": each} for each in ("Mijn klanten", "Business Central")]  # fmt: skip
+    report = load(engine, yaml.safe_dump({"profiles": both}))
+    assert (len(report.added), report.changed) == (1, [profile.id])
+
+
+def test_the_mailboxes_own_contacts_must_be_chosen(engine):
+    load(engine, one(default_folder=True))
+    [profile] = stored(engine)
+    assert (profile.default_folder, profile.folder_name) == (True, "Contacts")
+    with transaction(engine) as conn:
+        profiles.bind_profile(conn, profile.id, folder_name="Contactpersonen")
+    assert load(engine, one(default_folder=True)).unchanged == [profile.id]
+    assert load(engine, profiles.export_profiles(engine)).unchanged == [profile.id]
+    with pytest.raises(ConfigError, match="leave out 'folder' or 'default_folder'"):
+        load(engine, one(default_folder=True, folder="x"))
+    with pytest.raises(ConfigError, match="has a folder of the name 'Contacts'"):
+        load(engine, one(folder="Contacts") + one(default_folder=True).removeprefix("profiles:\n"))
+
+
+WRONG = [
+    ("", "must be a list of 'name: value' lines"),
+    ("[1, 2]", "must be a list of 'name: value' lines"),
+    ("profiles: [", "not YAML"),
+    ("companies: []", "no list 'profiles:'"),
+    ("profiles: anna", "must be a list"),
+    ("profiles: [anna]", "Profile 1 (line 1): this must be a list of 'name: value' lines"),
+    ("profiles: []\nusers: []", "'users' is not known here"),
+    (one(folders="x"), "'folders' is not known here; there is mailbox, company"),
+    (one(mailbox=""), "Profile 1 (without a mailbox), mailbox (line 3): the mailbox is missing"),
+    (one(mailbox="anna"), "'anna' is not a user principal name"),
+    (one(mailbox="Anna <anna@example.com>"), "is not a user principal name"),
+    ("profiles:\n- company: Cronus\n", "Profile 1 (without a mailbox), mailbox (line 2): the mailbox is missing"),
+    ("profiles:\n- mailbox: a@b.nl\n", "Profile 1 (a@b.nl), company (line 2): the company is missing"),
+    (one(enabled="maybe"), "'maybe' is not true or false"),
+    (one(folder=""), "the folder needs a name"),
+    (one(folder="x" * 256), "longer than 255"),
+    (one(folder="a\u202eb"), "a character that cannot be seen"),
+    (one(direction="outlook"), "'outlook' is not one of these: both, to_outlook, to_business_central"),
+    (one(salesperson="x" * 21), "at most 20"),
+    (one(language="Nederlands"), "is not a language code"),
+    (one(language=["nl"]), "must be a single value"),
+    (one(policies={"left_scope": "remove"}), "policies, left_scope (line 5): 'remove' is not one of these: delete, keep"),
+    (one(policies={"deleted": "keep"}), "'deleted' is not known here; there is deleted_in_outlook"),
+    (one(policies="keep"), "policies (line 4): this must be a list of 'name: value' lines"),
+    (one(filter={"City": "A|"}), "filter (line 4)"),
+    (one(filter={"Shoe Size": "44"}), "The filter on 'Shoe Size' is not understood"),
+    (one(filter={"Salesperson Code": "AB"}), "needs 'extended'"),
+    (one(filter=["City"]), "must be a list of 'name: value' lines"),
+    ("profiles:\n- {mailbox: a@b.nl, company: C, company: D}", "'company' stands here twice"),
+    (MINIMAL + "  - mailbox: ANNA@example.com\n    company: cronus\n", "stands in the file twice"),
+    ("companies: [{name: Cronus, phone_region: NLD}]" + MINIMAL, "'NLD' is not a country code"),
+    ("companies: [{name: Cronus}]" + MINIMAL, "Company 1, phone_region (line 1)"),
+    ("companies: [{phone_region: NL}]" + MINIMAL, "Company 1, name (line 1): the company is missing"),
+    ("companies: [{name: Cronus, phone_region: NL}, {name: CRONUS, phone_region: BE}]" + MINIMAL, "twice"),
+    ("companies: [{name: Contoso, phone_region: NL}]" + MINIMAL, "No profile has the company 'Contoso'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
+def test_a_wrong_file_is_refused_with_place_and_remedy(engine, text, message):
+    load(engine, one(mailbox="before@example.com"))
+    before = stored(engine)
+    with pytest.raises(ConfigError) as caught:
+        load(engine, text, now=LATER)
+    assert message in str(caught.value)
+    assert stored(engine) == before
+
+
+def test_all_that_is_wrong_is_named_at_once(engine):
+    text = """
+profiles:
+  - mailbox: good@example.com
+    company: Cronus
+  - mailbox: bad
+    company: Cronus
+    direction: sideways
+    filter: {City: "(", Name: "A*"}
+  - mailbox: ugly@example.com
+    company: Cronus
+    policies: {left_scope: ignore}
+"""
+    with pytest.raises(ConfigError) as caught:
+        load(engine, text)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "Nothing was changed."
+    places = [line.split(": ")[0] for line in lines[1:]]
+    assert places == [
+        "Profile 2 (bad), mailbox (line 5)",
+        "Profile 2 (bad), filter (line 8)",
+        "Profile 2 (bad), direction (line 7)",
+        "Profile 3 (ugly@example.com), policies, left_scope (line 11)",
+    ]
+    assert stored(engine) == []
+
+
+def test_no_is_norway_and_zeros_stay(engine):
+    load(
+        engine,
+        "companies: [{name: Cronus, phone_region: NO}]\n"
+        + one(filter={"Post Code": "x"}).replace("x", "0123"),
+    )
+    with read(engine) as conn:
+        assert conn.execute(select(t.company_setting.c.phone_region)).scalars().all() == ["NO"]
+    assert stored(engine)[0].filter == (("Post Code", "0123"),)
+
+
+def test_extended_fields_need_the_extended_profile(engine):
+    load(engine, one(filter={"Salesperson Code": "%me"}), field_profile="extended")
+    assert stored(engine)[0].filter == (("Salesperson Code", "%me"),)
+
+
+def test_a_company_gets_the_region_that_its_profiles_name(engine):
+    load(engine, COMPLETE)
+    [profile] = stored(engine)
+    with transaction(engine) as conn:
+        company = conn.execute(
+            insert(t.company)
+            .values(tenant_id="t", environment="e", company_id="c", name="CRONUS International")
+            .returning(t.company.c.id)
+        ).scalar_one()
+        profiles.bind_profile(conn, profile.id, company=company)
+    region = select(t.company.c.phone_region)
+    with read(engine) as conn:
+        assert conn.execute(region).scalar_one() == "BE"
+    load(engine, COMPLETE.replace("be", "DE").replace("name: Cronus", "name: CRONUS"))
+    with read(engine) as conn:
+        assert conn.execute(region).scalar_one() == "DE"
+        assert conn.execute(select(func.count()).select_from(t.company_setting)).scalar_one() == 1
+
+
+def test_the_export_of_everything_can_be_imported_anywhere(engine):
+    load(engine, COMPLETE + "  - {mailbox: bram@example.com, company: Cronus, default_folder: yes}\n")
+    text = profiles.export_profiles(engine)
+    before = stored(engine)
+    with transaction(engine) as conn:
+        conn.execute(delete(t.sync_profile))
+        conn.execute(delete(t.company_setting))
+    load(engine, text)
+    settings_of = [[getattr(each, name) for name in profile_file.ProfileEntry.__slots__] for each in before]
+    assert [
+        [getattr(each, name) for name in profile_file.ProfileEntry.__slots__] for each in stored(engine)
+    ] == settings_of
+    assert profiles.export_profiles(engine) == text
+
+
+visible = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
+entries = st.builds(
+    profile_file.ProfileEntry,
+    mailbox=st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.nl", fullmatch=True),
+    company_name=visible,
+    enabled=st.booleans(),
+    folder_name=visible
+    | st.sampled_from(["yes", "null", "~", "1", "no", "[x]", "- a", "# b", "a: b", "'", '"']),
+    filter=st.lists(
+        st.tuples(
+            st.sampled_from(["City", "Name", "No."]),
+            st.sampled_from(["A*", "<>''", "1..2", "@x", "true", "0"]),
+        ),
+        max_size=4,
+    ).map(profile_file.in_file_order),
+    direction=st.sampled_from(["both", "to_outlook", "to_business_central"]),
+    salesperson_code=st.sampled_from(["", "AB", "NO", "1E3"]),
+    language=st.sampled_from(["nl", "en", "no"]),
+    deleted_in_outlook=st.sampled_from(["recreate", "stay_away"]),
+    deleted_in_bc=st.sampled_from(["delete", "keep"]),
+    left_scope=st.sampled_from(["delete", "keep"]),
+    blank_in_bc=st.sampled_from(["fill", "overwrite"]),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(entries, max_size=4, unique_by=lambda entry: entry.identity))
+def test_what_is_exported_reads_back_as_it_was(chosen):
+    content = profile_file.ProfileFile(tuple(chosen), {"NO": "NO", "Ærø & co: 1": "DK"})
+    assert profile_file.parse(profile_file.dump(content), field_profile="standard") == content
+
+
+def test_profiles_are_chosen_by_key_and_state(engine):
+    load(engine, MINIMAL + "  - {mailbox: b@example.com, company: Cronus, enabled: no}\n")
+    first, second = stored(engine)
+    assert stored(engine, enabled_only=True) == [first]
+    assert stored(engine, keys=[second.key]) == [second]
+    assert stored(engine, keys=[]) == []
+    with read(engine) as conn:
+        assert profiles.read_profile(conn, second.id) == second
+        with pytest.raises(ConfigError, match="no profile 4711"):
+            profiles.read_profile(conn, 4711)
+
+
+def test_a_folder_belongs_to_one_profile(engine):
+    load(engine, MINIMAL + "  - {mailbox: anna@example.com, company: Other}\n")
+    first, second = stored(engine)
+    bound = {"graph_user_id": "u", "folder_id": "f", "folder_made_by_sync": True, "marker_counter": 3}
+    with transaction(engine) as conn:
+        profiles.bind_profile(conn, first.id, **bound)
+    with read(engine) as conn:
+        after = profiles.read_profile(conn, first.id)
+        assert {name: getattr(after, name) for name in bound} == bound
+        assert profiles.read_taken_folders(conn, second.id) == {"f"}
+        assert profiles.read_taken_folders(conn, first.id) == frozenset()
+    with pytest.raises(ProfileError) as caught, transaction(engine) as conn:
+        profiles.bind_profile(conn, second.id, **bound)
+    assert caught.value.reason == "folder_taken"
+
+
+def test_a_sync_may_not_change_what_people_set(engine):
+    load(engine, MINIMAL)
+    with pytest.raises(ValueError, match="enabled"), transaction(engine) as conn:
+        profiles.bind_profile(conn, stored(engine)[0].id, enabled=False)
+
+
+def test_two_imports_at_once_add_a_profile_once(engine):
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: load(engine, MINIMAL), range(4)))
+    assert sorted(len(report.added) for report in reports) == [0, 0, 0, 1]
+    assert len(stored(engine)) == 1
+
+
+def test_a_stored_filter_in_any_order_is_the_same_filter(engine):
+    """The web page keeps the order in which a person added the lines."""
+    load(engine, one(filter={"City": ["A*", "<>Aa"], "Name": "B*"}))
+    with transaction(engine) as conn:
+        mixed = '[["City", "A*"], ["Name", "B*"], ["City", "<>Aa"]]'
+        conn.execute(update(t.sync_profile).values(filter=mixed))
+    assert len(load(engine, profiles.export_profiles(engine)).unchanged) == 1
