@@ -30,7 +30,10 @@ def test_a_dump_makes_the_same_world_again(sim, graph, bc):
         "POST", f"{folder}/contacts", {"givenName": "A", "emailAddresses": [{"address": "a@x.example"}]}
     )
     graph.ok("POST", f"{graph.user}/contacts", {"givenName": "B"})
-    link = graph.ok("GET", f"{folder}/contacts/delta")["@odata.deltaLink"]
+    doomed = graph.ok("POST", f"{folder}/contacts", {"givenName": "X"})
+    earlier = graph.ok("GET", f"{folder}/contacts/delta")["@odata.deltaLink"]
+    graph.ok("DELETE", f"{folder}/contacts/{doomed['id']}")
+    link = graph.ok("GET", earlier)["@odata.deltaLink"]
     row = bc.ok("POST", f"{bc.company}/contacts", {"type": "Person", "displayName": "Jan"})
     dump = sim.dump()
     sim.reset(world=dump)
@@ -38,6 +41,7 @@ def test_a_dump_makes_the_same_world_again(sim, graph, bc):
     assert graph.ok("GET", f"{folder}/contacts/{made['id']}")["changeKey"] == made["changeKey"]
     assert bc.ok("GET", f"{bc.company}/contacts({row['id']})") == row
     assert graph.ok("GET", link)["value"] == []
+    assert [item["id"] for item in graph.ok("GET", earlier)["value"]] == [doomed["id"]]
     graph.ok("POST", f"{folder}/contacts", {"givenName": "C"})
     assert [item["givenName"] for item in graph.ok("GET", link)["value"]] == ["C"]
 

@@ -202,6 +202,8 @@ def test_contacts_are_found_by_e_mail_address_and_by_nothing_else(graph):
         "value"
     ]
     assert [item["id"] for item in found] == [made["id"]]
+    graph.ok("POST", f"{graph.user}/contacts", {"emailAddresses": [{"address": "JAN@X.example"}]})
+    assert len(graph.ok("GET", f"{url}emailAddresses/any(a:a/address eq 'jan@x.example')")["value"]) == 1
     for text in ("startswith(displayName,'S')", "displayName eq 'S'", "emailAddresses/any(a:a/name eq 'S')"):
         assert graph.refused("GET", url + text) == (400, "ErrorInvalidUrlQueryFilter")
     assert graph.refused("GET", f"{graph.user}/contacts?$search=x") == (400, "ErrorInvalidUrlQuery")

@@ -68,6 +68,13 @@ def test_a_folder_is_found_by_its_extended_property(graph, contact_key):
     assert [f["id"] for f in found] == [marked["id"]]
 
 
+def test_a_contact_is_found_below_its_own_folder_only(graph):
+    url, other = graph.folder(), graph.folder("Other")
+    made = graph.ok("POST", f"{url}/contacts", {"givenName": "A"})
+    assert graph.ok("GET", f"{url}/contacts/{made['id']}")["id"] == made["id"]
+    assert graph.refused("GET", f"{other}/contacts/{made['id']}") == (404, "ErrorItemNotFound")
+
+
 def test_a_folder_dragged_to_deleted_items_still_answers(sim, graph):
     url = graph.folder()
     sim.control(

@@ -44,6 +44,16 @@ def test_the_window_refuses_what_is_too_much_and_opens_again(sim, graph):
     assert sim.counters()["app"]["graph"]["mailboxes"][MAILBOX]["refusals"] == 2
 
 
+def test_refused_requests_count_too(sim, graph):
+    sim.clock(freeze=True)
+    sim.set(graph_window_operations=1, graph_window_seconds=60)
+    statuses = []
+    for _ in range(3):
+        statuses.append(graph.get(f"{graph.user}/contacts").status_code)
+        sim.clock(advance_seconds=31)
+    assert statuses == [200, 429, 429]
+
+
 def test_parts_of_a_batch_count_singly(sim, graph):
     sim.set(graph_window_operations=5)
     parts = [{"id": str(n), "method": "GET", "url": f"/users/{MAILBOX}/contacts"} for n in range(8)]
