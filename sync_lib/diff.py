@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 
 from sync_lib.fields import mapping
-from sync_lib.fields.normal_forms import Normaliser
+from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
 from sync_lib.fields.required import to_business_central_problem, to_outlook_problem
 from sync_lib.match import Matching, Pair, Views, edited_since
 from sync_lib.model import (
@@ -203,6 +203,11 @@ class DiffContext:
     normaliser: Normaliser
     #: The folder's copies of our marker say that the staging database is older than the mailbox (rules 2.8).
     restored: bool = False
+
+    @property
+    def version(self) -> int:
+        """Version of what fingerprints are made of: the normal forms, and the fields of the field profile."""
+        return NORMALISER_VERSION * 2 + (self.policy.field_profile == "extended")
 
 
 def plan_changes(matching: Matching, views: Views, context: DiffContext) -> Plan:

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from sync_lib.diff import DiffContext
 from sync_lib.errors import CursorExpiredError
-from sync_lib.fields.normal_forms import NORMALISER_VERSION
 from sync_lib.load import bc_row, outlook_row
 from sync_lib.model import BcContact, OutlookContact, Run
 from sync_lib.moments import shift
@@ -135,7 +134,7 @@ def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict
         (bc_row(contact, staging.context) for contact in read.contacts),
         overlay=run.overlay,
         generation=generation,
-        normaliser=NORMALISER_VERSION,
+        normaliser=staging.context.version,
     )
     snapshots.mark_gone_business_central(
         conn, company, read.gone, at=staging.at, overlay=run.overlay, generation=generation
@@ -148,16 +147,17 @@ def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict
         len(read.gone),
     )
     if not run.dry_run:
-        _move_watermark(conn, company, read, staging.at)
+        _move_watermark(conn, read, staging)
     return staged.stored
 
 
-def _move_watermark(conn: Connection, company: int, read: CompanyRead, at: str) -> None:
+def _move_watermark(conn: Connection, read: CompanyRead, staging: Staging) -> None:
+    company, at = staging.scope, staging.at
     cursor = runs.read_cursor(conn, "business_central", company)
     newest = max((contact.last_modified for contact in read.contacts), default="")
     values: dict[str, Any] = {"position": max(cursor.position, newest)}
     if read.full:
-        values["last_full_at"] = at
+        values |= {"last_full_at": at, "version": staging.context.version}
     if read.full or read.scanned:
         values["last_scan_at"] = at
     runs.write_cursor(conn, "business_central", company, updated_at=at, **values)
@@ -260,7 +260,9 @@ def stage_folder(
     rows = (
         outlook_row(_complete(contact, known.get(contact.id)), staging.context) for contact in read.contacts
     )
-    staged = snapshots.stage_outlook(conn, profile, rows, overlay=run.overlay, normaliser=NORMALISER_VERSION)
+    staged = snapshots.stage_outlook(
+        conn, profile, rows, overlay=run.overlay, normaliser=staging.context.version
+    )
     for reason in ("deleted", "moved"):
         ids = [key for key, why in read.gone.items() if why == reason]
         snapshots.mark_gone_outlook(conn, profile, ids, at=staging.at, reason=reason, overlay=run.overlay)
@@ -272,7 +274,8 @@ def stage_folder(
         len(read.gone),
     )
     if not run.dry_run:
-        values = {"position": read.delta_link} | ({"last_full_at": staging.at} if read.full else {})
+        full = {"last_full_at": staging.at, "version": staging.context.version} if read.full else {}
+        values: dict[str, Any] = {"position": read.delta_link} | full
         runs.write_cursor(conn, "outlook", profile, updated_at=staging.at, **values)
     return staged.changed + len(read.gone), staged.stored
 
@@ -306,7 +309,7 @@ def stage_judged(
         [bc_row(contact, staging.context) for contact in contacts.values() if contact],
         overlay=overlay,
         generation=generation,
-        normaliser=NORMALISER_VERSION,
+        normaliser=staging.context.version,
         force=stored,
     )
     gone = [key for key, contact in contacts.items() if contact is None]
@@ -329,7 +332,9 @@ def stage_judged_items(
         for item in items.values()
         if item and item.parent_folder_id == folder
     ]
-    snapshots.stage_outlook(conn, profile, here, overlay=overlay, normaliser=NORMALISER_VERSION, force=stored)
+    snapshots.stage_outlook(
+        conn, profile, here, overlay=overlay, normaliser=staging.context.version, force=stored
+    )
     for reason, gone in gone_items(items, folder):
         snapshots.mark_gone_outlook(conn, profile, gone, at=staging.at, reason=reason, overlay=overlay)
 

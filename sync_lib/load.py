@@ -28,7 +28,7 @@ from sync_lib.errors import (
     VersionMismatchError,
 )
 from sync_lib.fields import mapping
-from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
+from sync_lib.fields.normal_forms import Normaliser, email_key
 from sync_lib.fields.required import to_outlook_problem
 from sync_lib.model import (
     Action,
@@ -676,7 +676,7 @@ def stage_outlook(
 ) -> dict[str, tuple[int, int]]:
     """Stage items that were read or returned just now; return row and fingerprint by id."""
     rows = [outlook_row(contact, target.context) for contact in contacts]
-    snapshots.stage_outlook(conn, target.profile, rows, normaliser=NORMALISER_VERSION, force=True)
+    snapshots.stage_outlook(conn, target.profile, rows, normaliser=target.context.version, force=True)
     numbers = snapshots.outlook_row_ids(conn, target.profile, [row.contact.id for row in rows])
     return {row.contact.id: (numbers[row.contact.id], row.fingerprint) for row in rows}
 
@@ -706,7 +706,7 @@ def stage_business_central(
     if rows:
         generation = snapshots.next_generation(conn, target.company)
         snapshots.stage_business_central(
-            conn, target.company, rows, generation=generation, normaliser=NORMALISER_VERSION, force=force
+            conn, target.company, rows, generation=generation, normaliser=target.context.version, force=force
         )
 
 

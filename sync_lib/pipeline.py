@@ -342,6 +342,8 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     if not run.dry_run and _was_read(before, cursor, run):
         logger.info("another run read this company while this one waited: using its snapshot")
         return {"count": len(known)}
+    context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
+    cursor = cursor if cursor.version == context.version else runs.Cursor()
     plan = extract.plan_read(run, cursor, len(known), row.accepted_count, edges.settings)
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:

@@ -387,12 +387,9 @@ class _ProfileSync:
         with read(self.edges.engine) as conn:
             cursor = runs.read_cursor(conn, "outlook", self.profile.id)
         target = extract.KnownFolder(found.user, found.folder.id, self._known_items, found.new)
-        got = extract.fetch_folder(
-            self.edges.outlook,
-            target,
-            cursor.position,
-            full=self.run.mode == Mode.FULL or bool(self.restored),
-        )
+        # Fingerprints that are made of something else now are renewed by a full read, and never taken for edits.
+        full = self.run.mode == Mode.FULL or bool(self.restored) or cursor.version != self.context.version
+        got = extract.fetch_folder(self.edges.outlook, target, cursor.position, full=full)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             changed, stored = extract.stage_folder(conn, got, self._staging())

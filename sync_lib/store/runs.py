@@ -21,6 +21,7 @@ class Cursor:
     position: str = ""
     last_full_at: str | None = None
     last_scan_at: str | None = None
+    version: int = 0
     diffed_generation: int | None = None
     diffed_settings: str = ""
     pending: bool = True

@@ -200,6 +200,8 @@ cursor = Table(
     Column("position", Text, nullable=False, server_default=""),  # watermark, or delta link
     Column("last_full_at", Time),
     Column("last_scan_at", Time),
+    # Version of what the fingerprints of this snapshot are made of; another one asks for a full read.
+    Column("version", Integer, nullable=False, server_default="0"),
     # What the last complete diff of a profile saw; equal inputs and nothing pending: no diff is needed.
     Column("diffed_generation", BigInteger),
     Column("diffed_settings", Text, nullable=False, server_default=""),

@@ -54,6 +54,7 @@ def upgrade() -> None:
     sa.Column('position', sa.Text(), server_default='', nullable=False),
     sa.Column('last_full_at', sa.String(length=24), nullable=True),
     sa.Column('last_scan_at', sa.String(length=24), nullable=True),
+    sa.Column('version', sa.Integer(), server_default='0', nullable=False),
     sa.Column('diffed_generation', sa.BigInteger(), nullable=True),
     sa.Column('diffed_settings', sa.Text(), server_default='', nullable=False),
     sa.Column('pending', sa.Boolean(), server_default='1', nullable=False),
