@@ -158,6 +158,7 @@ def test_one_bad_profile_stops_no_other(stage: Any, first_sync: str) -> None:
 
 def test_a_backfill_is_one_full_sync(stage: Any, first_sync: str) -> None:
     """Three intervals, three at once: one run works, the others see that and end green."""
+    stage.schedule_daily()
     for most in (1, 3):
         day = 1 if most == 1 else 11
         body = {
