@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -19,7 +19,9 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    cast,
     func,
+    literal_column,
     select,
 )
 
@@ -126,18 +128,43 @@ def _list(conn: Connection, names: Sequence[str]) -> str:
 def read_tuples(conn: Connection, statement: Select[Any]) -> list[Row]:
     """Return the rows of a query as the driver gives them, without SQLAlchemy's row objects."""
     with conn.execute(statement) as result:
-        return cast("list[Row]", result.cursor.fetchall())
+        rows: list[Row] = list(result.cursor.fetchall())
+        return rows
+
+
+# Unit separator: no value should hold it, and one that does is noticed.
+_SEPARATOR = "\x1f"
 
 
 def read_frame(conn: Connection, statement: Select[Any]) -> pd.DataFrame:
-    """Return a query as a frame: text as ``str``, whole numbers as ``int64``. The query must not yield NULL."""
+    """Return a query as a frame: text as ``str``, whole numbers as ``int64``. The query must not yield NULL.
+
+    The database joins each column to one text, which Python splits at once: several times faster than a row at a
+    time, and PyArrow is not needed for it.
+    """
+    import numpy as np
     import pandas as pd
 
-    rows = read_tuples(conn, statement)
-    selected = list(statement.selected_columns)
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(selected)
-    series = {
-        column.name: pd.array(values, dtype="int64" if isinstance(column.type, Integer) else "str")
-        for column, values in zip(selected, columns, strict=True)
+    texts, size = _read_joined(conn, statement)
+    columns = [text.split(_SEPARATOR) if size else [] for text in texts]
+    if any(len(values) != size for values in columns):
+        # Some text holds the separator.
+        columns = [list(values) for values in zip(*read_tuples(conn, statement), strict=True)]
+    frame = {
+        column.name: np.array(values, dtype="int64")
+        if isinstance(column.type, Integer)
+        else pd.array(values, dtype="str")
+        for column, values in zip(statement.selected_columns, columns, strict=True)
     }
-    return pd.DataFrame(series, copy=False)
+    return pd.DataFrame(frame, copy=False)
+
+
+def _read_joined(conn: Connection, statement: Select[Any]) -> tuple[Sequence[str], int]:
+    """Return each column as one text, all in the same order of rows, and the number of rows."""
+    rows = statement.subquery("frame")
+    join = func.string_agg if is_postgresql(conn) else func.group_concat
+    # Part of the statement, since SQLite is slower with a parameter here.
+    separator: ColumnElement[str] = literal_column(f"'{_SEPARATOR}'")
+    joined = (join(cast(each, Text), separator) for each in rows.c)
+    [(size, *texts)] = read_tuples(conn, select(func.count(), *joined).select_from(rows))
+    return texts, size

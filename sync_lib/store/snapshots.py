@@ -53,7 +53,7 @@ Values = tuple[Any, ...]
 Version = tuple[str, str]
 
 # From so many changed rows on, the planner's statistics are worth their time.
-_MANY = 5000
+_MANY = 20_000
 # What reads of a profile's scope need beside the fields of the contact.
 _SCOPE_COLUMNS = ("row_id", "id", "fingerprint", "etag", "last_modified", "email_key", "problem")
 _LIGHT_OUTLOOK = ("row_id", "id", "etag", "created", "bc_key", "email_key", "fingerprint")
@@ -211,7 +211,8 @@ def _stage(conn: Connection, snapshot: _Snapshot[R], stage: _Stage, rows: Iterab
             seen |= newest.keys()
     if staged.changed >= _MANY and is_postgresql(conn):
         # Its planner knows nothing of so many new rows until it looks by itself, about a minute later.
-        conn.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {snapshot.table.name}")
+        columns = {each.name for keys in snapshot.table.indexes for each in keys.columns} | {"id"}
+        conn.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {snapshot.table.name} ({', '.join(sorted(columns))})")
     return staged
 
 
@@ -234,10 +235,15 @@ def _stage_part(  # noqa: PLR0913 - one step of the loop above
     changed: list[Values] = []
     for key, row in newest.items():
         stored = known.get(key)
-        if stored and not _replaces(row, stored, stage):
-            _keep(key, row, stored, stage, staged)
+        verdict = _judge(row, stored, stage) if stored else _WRITE
+        if verdict is _SAME:
+            staged.unchanged += 1
             continue
-        values: Values = _storable(snapshot.values(row, stored)) + stage.common
+        if stored and verdict is _CONFLICT:
+            staged.conflicting.append(key)
+            staged.stored[key] = (stored.last_modified, stored.etag)
+            continue
+        values: Values = snapshot.values(row, stored) + stage.common
         if stored and stored.overlay == stage.overlay:
             changed.append((*values, stored.row_id))
         else:
@@ -256,7 +262,10 @@ def _note_ambiguous(newest: dict[str, R], ambiguous: list[str], staged: Staged) 
 
 def _newest(rows: list[R]) -> tuple[dict[str, R], list[str]]:
     """Return the newest row of each id, and the ids of which two newest ones differ."""
-    newest: dict[str, R] = {}
+    newest = {row.contact.id: row for row in rows}
+    if len(newest) == len(rows):
+        return newest, []
+    newest = {}
     ambiguous: dict[str, str] = {}
     for row in rows:
         contact = row.contact
@@ -299,51 +308,48 @@ def _stored(
     # "" comes first, so that the overlay's own row replaces it below.
     layers = [""] if not stage.overlay else ["", stage.overlay]
     return {
-        row[0]: _Stored(*row)
+        row[0]: _Stored._make(row)
         for layer in layers
         for row in read_tuples(conn, wanted.where(columns.overlay == layer))
     }
 
 
-def _replaces(row: BcRow | OutlookRow, stored: _Stored, stage: _Stage) -> bool:
-    """Whether a row that was read must be written over the stored one."""
-    same = _same_version(row.contact, stored)
-    if same and not _outdated(row, stored, stage):
-        return False
-    if isinstance(stage.force, bool):
-        forced = stage.force
-    else:
-        forced = stage.force.get(stored.id) == (stored.last_modified, stored.etag)
-    return same or forced or row.contact.last_modified > stored.last_modified
+_WRITE, _SAME, _CONFLICT = "write", "same", "conflict"
+
+
+def _judge(row: BcRow | OutlookRow, stored: _Stored, stage: _Stage) -> str:
+    """Say what to do with a row that was read while another is stored (rules 5)."""
+    contact = row.contact
+    if _same_version(contact, stored):
+        return _WRITE if _outdated(contact, stored, stage) else _SAME
+    force = stage.force
+    forced = force if isinstance(force, bool) else force.get(stored.id) == (stored.last_modified, stored.etag)
+    return _WRITE if forced or contact.last_modified > stored.last_modified else _CONFLICT
 
 
 def _same_version(contact: BcContact | OutlookContact, stored: _Stored) -> bool:
     """Whether stamp and version are the stored ones; either may be left out by Outlook's delta, not both."""
     stamp, etag = contact.last_modified, contact.etag
-    return bool(stamp or etag) and stamp in ("", stored.last_modified) and etag in ("", stored.etag)
+    return (
+        (stamp == stored.last_modified or not stamp)
+        and (etag == stored.etag or not etag)
+        and bool(stamp or etag)
+    )
 
 
-def _outdated(row: BcRow | OutlookRow, stored: _Stored, stage: _Stage) -> bool:
+def _outdated(contact: BcContact | OutlookContact, stored: _Stored, stage: _Stage) -> bool:
     """Whether the stored row of the same version has to be written all the same."""
-    contact = row.contact
-    new_key = isinstance(contact, OutlookContact) and contact.bc_key not in (None, stored.bc_key)
-    return new_key or stored.gone_since is not None or stored.normaliser != stage.normaliser
+    if stored.gone_since is not None or stored.normaliser != stage.normaliser:
+        return True
+    return isinstance(contact, OutlookContact) and contact.bc_key not in (None, stored.bc_key)
 
 
-def _keep(key: str, row: BcRow | OutlookRow, stored: _Stored, stage: _Stage, staged: Staged) -> None:
-    if _same_version(row.contact, stored) and not _outdated(row, stored, stage):
-        staged.unchanged += 1
-    else:
-        staged.conflicting.append(key)
-        staged.stored[key] = (stored.last_modified, stored.etag)
-
-
-def _storable(values: Values) -> Values:
-    """Return the values without NUL and halves of surrogate pairs, which no database takes (PostgreSQL) or keeps."""
-    text = "".join([value for value in values if type(value) is str])
+def _storable(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts without NUL and halves of surrogate pairs, which no database takes (PostgreSQL) or keeps."""
+    text = "".join(texts)
     if "\x00" not in text and (text.isascii() or _is_unicode(text)):
-        return values
-    return tuple(_clean(value) if isinstance(value, str) else value for value in values)
+        return texts
+    return tuple(text.replace("\x00", "").encode(errors="ignore").decode() for text in texts)
 
 
 def _is_unicode(text: str) -> bool:
@@ -352,10 +358,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _clean(text: str) -> str:
-    return text.replace("\x00", "").encode(errors="ignore").decode()
 
 
 _bc_values = itemgetter(*COLUMN_NAMES)
@@ -367,16 +369,15 @@ def _values_of_bc(row: BcRow, _: _Stored | None) -> Values:
         values = _bc_values(contact.values)
     except KeyError:
         values = tuple(contact.values.get(name, "") for name in COLUMN_NAMES)
-    return (
+    texts = (
         contact.etag,
         contact.last_modified,
         *values,
         row.email_key,
         _company_key(contact.values),
         row.problem,
-        row.fingerprint,
-        None,
     )
+    return (*_storable(texts), row.fingerprint, None)
 
 
 def _company_key(values: Mapping[str, str]) -> str:
@@ -387,18 +388,10 @@ def _company_key(values: Mapping[str, str]) -> str:
 def _values_of_outlook(row: OutlookRow, stored: _Stored | None) -> Values:
     contact = row.contact
     kept = stored or _Stored("", 0, "", "", "", 0, None, None)
-    return (
-        contact.etag,
-        contact.last_modified or kept.last_modified,
-        contact.created,
-        contact.bc_key if contact.bc_key is not None else kept.bc_key,
-        _to_json(contact.record),
-        row.email_key,
-        row.name,
-        row.fingerprint,
-        None,
-        "",
-    )
+    key = contact.bc_key if contact.bc_key is not None else kept.bc_key
+    stamp = contact.last_modified or kept.last_modified
+    texts = _storable((_to_json(contact.record), row.email_key, row.name))
+    return (contact.etag, stamp, contact.created, key, *texts, row.fingerprint, None, "")
 
 
 def _to_json(record: dict[str, Any]) -> str:
