@@ -172,3 +172,14 @@ def test_sqlite_waits_as_long_as_it_says(new_database):
     holder.close()
     assert _companies(engine) == 1
     engine.dispose()
+
+
+@pytest.mark.postgres
+def test_postgresql_plans_each_statement_with_its_values(new_database):
+    """A prepared plan goes through a list of 10,000 ids once per row: minutes in place of milliseconds."""
+    engine = open_engine(new_database("postgresql"))
+    with read(engine) as conn:
+        for _ in range(10):
+            conn.execute(text("SELECT :value"), {"value": 1})
+        assert conn.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0
+    engine.dispose()
