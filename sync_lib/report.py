@@ -162,7 +162,7 @@ def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
     return (
         profile.mailbox,
         profile.company,
-        profile.state if not profile.reason else f"{profile.state}: {profile.reason}",
+        profile.state,
         str(counters.get("read", "-")),
         told("outlook", "created", "updated", "deleted"),
         told("business_central", "created", "updated"),
