@@ -202,7 +202,7 @@ def _look_at_filter(edges: Edges, profile: Profile) -> str:
 
 def _look_at_folder(edges: Edges, profile: Profile, key: BcKey) -> str:
     with read(edges.engine) as conn:
-        taken = profiles.read_taken_folders(conn, profile.id)
+        taken = folders.read_taken(conn, profile)
     found = folders.find_folder(edges.outlook, profile, key, taken=taken)
     if found is None:
         return "opens; the first sync makes its folder."

@@ -257,10 +257,12 @@ class _Planner:
 
     def _recreate(self, pair: Pair) -> None:
         assert pair.bc is not None
-        if (
-            self.policy.direction is Direction.TO_BUSINESS_CENTRAL
-            or self.policy.deleted_in_outlook == "stay_away"
-        ):
+        with_folder = pair.coupling.outlook_id in self.views.lost_items
+        if self.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+            self.count(
+                Outcome.SKIPPED
+            )  # 7.9: nothing is written; it is made again when the direction changes.
+        elif self.policy.deleted_in_outlook == "stay_away" and not with_folder:
             self._stay_away(pair)
         else:
             self._create_in_outlook(pair.bc, pair.coupling, "deleted_in_outlook")

@@ -11,8 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from sync_lib.errors import AccessDeniedError, NotFoundError, ProfileError
+from sqlalchemy import Connection
+
+from sync_lib.errors import AccessDeniedError, ConflictError, NotFoundError, ProfileError
 from sync_lib.model import BcKey, Folder
+from sync_lib.store import profiles
 from sync_lib.store.profiles import Profile
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,14 @@ class Marker:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What belongs to other profiles: folders by id, and the names of those in the same mailbox."""
+
+    ids: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The folder of a profile; ``new`` says that it was made just now, ``user`` is the mailbox's Graph user id."""
 
@@ -82,14 +93,21 @@ def is_mailbox_missing(error: NotFoundError) -> bool:
     return error.code.lower() in _NO_MAILBOX
 
 
-def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: frozenset[str]) -> Found | None:
+def read_taken(conn: Connection, profile: Profile) -> Taken:
+    """Return what belongs to other profiles than this one."""
+    neighbours = profiles.read_neighbours(conn, profile)
+    names = frozenset(each.folder_name.casefold() for each in neighbours if not each.default_folder)
+    return Taken(profiles.read_taken_folders(conn, profile.id), names)
+
+
+def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: Taken) -> Found | None:
     """Return the profile's folder, or None where it must be made; follow or carry out a change of its name.
 
     Args:
         client: ``OutlookClient``.
         profile: The profile.
         key: Any BC key of the profile's company.
-        taken: Ids of folders that are bound to other profiles.
+        taken: What belongs to other profiles.
 
     Raises:
         ProfileError: The mailbox is missing or closed to the app, or the folder belongs to somebody else.
@@ -107,20 +125,25 @@ def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: frozenset[s
     return Found(user, folder)
 
 
-def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: frozenset[str]) -> Folder | None:
+def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: Taken) -> Folder | None:
     if profile.default_folder:
         default: Folder = client.fetch_default_folder(user)
         return default
     stored = _by_id(client, user, profile.folder_id)
     if stored is not None:
         return stored
-    folders: list[Folder] = [folder for folder in client.iter_folders(user) if folder.id not in taken]
+    wanted = profile.folder_name.casefold()
+    # Of several folders with the company's marker, the one of the profile's name comes first.
+    folders: list[Folder] = sorted(
+        (folder for folder in client.iter_folders(user) if folder.id not in taken.ids),
+        key=lambda folder: folder.name.casefold() != wanted,
+    )
     ours = Marker.of(key, 0).company
     for folder in folders:
         marker = Marker.parse(folder.marker)
-        if marker and marker.company == ours and not client.is_deleted_folder(user, folder):
+        others = folder.name.casefold() in taken.names
+        if marker and marker.company == ours and not others and not client.is_deleted_folder(user, folder):
             return folder
-    wanted = profile.folder_name.casefold()
     named: Folder | None = next((folder for folder in folders if folder.name.casefold() == wanted), None)
     return named
 
@@ -137,10 +160,10 @@ def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:
     return None if client.is_deleted_folder(user, folder) else folder
 
 
-def _refuse_taken(folder: Folder, profile: Profile, key: BcKey, taken: frozenset[str]) -> None:
+def _refuse_taken(folder: Folder, profile: Profile, key: BcKey, taken: Taken) -> None:
     marker = Marker.parse(folder.marker)
     foreign = marker is not None and marker.company != Marker.of(key, 0).company
-    if foreign or folder.id in taken:
+    if foreign or folder.id in taken.ids:
         owner = "another company" if foreign else "another profile"
         raise ProfileError(
             "folder_taken",
@@ -149,7 +172,7 @@ def _refuse_taken(folder: Folder, profile: Profile, key: BcKey, taken: frozenset
         )
 
 
-def make_folder(client: Any, profile: Profile, key: BcKey, user: str, *, taken: frozenset[str]) -> Found:
+def make_folder(client: Any, profile: Profile, key: BcKey, user: str, *, taken: Taken) -> Found:
     """Make the profile's folder, or adopt the one that has its name already (rules 1)."""
     marker = Marker.of(key, profile.marker_counter)
     folder: Folder = client.create_folder(user, profile.folder_name, str(marker))
@@ -163,11 +186,21 @@ def follow_name(client: Any, profile: Profile, found: Found) -> str:
 
     The profile's name is carried to Outlook when somebody changed it there since the last sync; else a user renamed
     the folder, and the profile follows.
+
+    Raises:
+        ProfileError: Another folder of the mailbox has the profile's new name.
     """
     actual = found.folder.name
     if profile.default_folder or actual == profile.folder_name:
         return actual
     if profile.folder_seen and profile.folder_seen != profile.folder_name:
-        client.rename_folder(found.user, found.folder.id, profile.folder_name)
+        try:
+            client.rename_folder(found.user, found.folder.id, profile.folder_name)
+        except ConflictError as error:
+            raise ProfileError(
+                "folder_taken",
+                f"The mailbox {profile.mailbox} has another folder {profile.folder_name!r}.",
+                remedy="Choose another name in the profile, or rename that folder.",
+            ) from error
         return profile.folder_name
     return actual

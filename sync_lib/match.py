@@ -111,6 +111,7 @@ class Views:
         by_email: Present contacts of the company, of any type, by the addresses of uncoupled items.
         in_filter: Ids of the contacts of ``bc`` that pass the profile's filter.
         known: Per BC id, all names and addresses (normal forms) that it has or had: present, baseline, logged.
+        lost_items: Ids of coupled items that went with their folder: nobody deleted them one by one (rules 1).
     """
 
     couplings: list[Coupling]
@@ -123,6 +124,7 @@ class Views:
     by_email: Mapping[str, list[BcSide]]
     in_filter: frozenset[str]
     known: Mapping[str, tuple[frozenset[str], frozenset[str]]]
+    lost_items: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,15 @@ class Matching:
     returned: list[tuple[OutlookSide, Pair]] = field(default_factory=list)
     superseded: list[Coupling] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """Number of live couplings that were found on another item: a mailbox that was moved is not an empty one."""
+        return sum(
+            bool(pair.found_by and pair.coupling.id and pair.item)
+            and pair.coupling.state in (CouplingState.ACTIVE, CouplingState.PINNED)
+            for pair in self.pairs
+        )
 
 
 def match(views: Views, company: BcKey) -> Matching:

@@ -406,18 +406,18 @@ def sync_profile(
         keys = runs.read_chunk(conn, run_id, task_key)
     if run is None or not keys:
         raise ConfigError(f"Run {run_id} has no profiles for the key {task_key}: clear its task plan_run.")
-    errors: list[SyncError] = []
+    errors: list[Exception] = []
     for key in keys:
         try:
             profile_sync.sync_one(edges, run, key, on_mailbox or (lambda _mailbox: None))
-        except SyncError as error:
+        except Exception as error:  # noqa: BLE001 - recovered by skipping: the task's other profiles go on
             errors.append(error)
     _raise(errors)
     with read(edges.engine) as conn:
         return [result for result in runs.read_profile_results(conn, run_id) if result.profile in keys]
 
 
-def _raise(errors: list[SyncError]) -> None:
+def _raise(errors: list[Exception]) -> None:
     """Raise what decides between failing and trying again: one profile that may work later is worth another try."""
     if errors:
         raise next((error for error in errors if isinstance(error, TransientError)), errors[0])

@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
 from sync_lib.store.profiles import Profile
 from sync_lib.store.runs import Cursor
-from sync_lib.views import ProfileView, Scope, passes, read_view
+from sync_lib.views import FOLDER_DELETED, ProfileView, Scope, passes, read_view
 
 if TYPE_CHECKING:
     from sync_lib.pipeline import Edges
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DAY = 86_400.0
+MAILBOX_WAIT = 2.0
 #: Outcomes that the next round of the same run, or the next run, tries again.
 OPEN_OUTCOMES = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.HELD, Outcome.SKIPPED})
 
@@ -73,6 +75,11 @@ def sync_one(edges: Edges, run: Run, key: int, on_mailbox: Callable[[str], None]
         logger.warning("%s", error)
     except SyncError as error:
         _end(edges, run, key, Result(state="failed", reason=_reason(error), message=str(error)))
+        raise
+    except Exception as error:
+        # A bug: named by its type only, since its text may hold a value of a contact.
+        what = f"Unexpected {type(error).__name__}: see the log of this task."
+        _end(edges, run, key, Result(state="failed", reason="unexpected_error", message=what))
         raise
     else:
         if result.stopped:
@@ -119,11 +126,34 @@ def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
     lease = locks.acquire_lease(edges.engine, f"profile:{profile.id}", edges.worker, edges.settings.lease)
     if lease is None:
         raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
+    with _kept(edges, lease), _mailbox_turn(edges, profile):
+        return _ProfileSync(edges, run, profile, lease).run_()
+
+
+@contextmanager
+def _kept(edges: Edges, lease: locks.Lease) -> Iterator[None]:
+    """Renew a lease while the block runs, and give it back behind it."""
     with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease):
         try:
-            return _ProfileSync(edges, run, profile, lease).run_()
+            yield
         finally:
             locks.release_lease(edges.engine, lease)
+
+
+@contextmanager
+def _mailbox_turn(edges: Edges, profile: Profile) -> Iterator[None]:
+    """Wait until no other profile of the same mailbox works: Outlook takes four operations at a time for both."""
+    with read(edges.engine) as conn:
+        neighbours = profiles.read_neighbours(conn, profile)
+    if not neighbours:
+        yield
+        return
+    key = f"mailbox:{min(each.id for each in [profile, *neighbours])}"
+    while (lease := locks.acquire_lease(edges.engine, key, edges.worker, edges.settings.lease)) is None:
+        logger.info("another profile of this mailbox is at work: waiting")
+        edges.sleep(MAILBOX_WAIT)
+    with _kept(edges, lease):
+        yield
 
 
 @dataclass(slots=True)
@@ -148,9 +178,9 @@ class _Books:
     def add_changes(self, changes: list[PlannedChange], *, first: bool) -> None:
         """Take over the outcomes of a round's changes."""
         for change in changes:
-            key = change.outlook_id or change.bc_id or ""
-            if change.bc_id and change.action is not Action.CREATE_BC:
-                key = change.bc_id
+            # A pair counts once, by its BC contact; an item outside any pair (a copy, a new one) by its own id.
+            paired = change.coupling is not None or change.action is Action.CREATE_OUTLOOK
+            key = (change.bc_id if paired else change.outlook_id) or ""
             if not first and key not in self.changed and self.plain[Outcome.UNCHANGED]:
                 self.plain[Outcome.UNCHANGED] -= 1
             before = self.changed.get(key)
@@ -310,7 +340,7 @@ class _ProfileSync:
     def _find_folder(self) -> folders.Found | None:
         outlook, profile = self.edges.outlook, self.profile
         with read(self.edges.engine) as conn:
-            taken = profiles.read_taken_folders(conn, profile.id)
+            taken = folders.read_taken(conn, profile)
         found = folders.find_folder(outlook, profile, self.company_key, taken=taken)
         if found is None and self.run.dry_run:
             return None
@@ -352,15 +382,16 @@ class _ProfileSync:
             profiles.bind_profile(conn, self.profile.id, **values)
             if replaced:
                 # A new folder is an emptied one: the guard's "suddenly empty" decides about what was in the old one.
-                snapshots.mark_all_gone_outlook(conn, self.profile.id, at=self.edges.now(), reason="deleted")
-                runs.write_cursor(conn, "outlook", self.profile.id, updated_at=self.edges.now(), position="")
+                now, key = self.edges.now(), self.profile.id
+                snapshots.mark_all_gone_outlook(conn, key, at=now, reason=FOLDER_DELETED)
+                runs.write_cursor(conn, "outlook", key, updated_at=now, position="", diffed_generation=None)
             self.profile = profiles.read_profile(conn, self.profile.id)
 
     def _plan_for_missing_folder(self) -> Result:
         """A dry run makes no folder: it plans as for an empty one."""
         with self.edges.engine.begin() as conn:
             snapshots.mark_all_gone_outlook(
-                conn, self.profile.id, at=self.edges.now(), reason="deleted", overlay=self.run.overlay
+                conn, self.profile.id, at=self.edges.now(), reason=FOLDER_DELETED, overlay=self.run.overlay
             )
             cursor = runs.read_cursor(conn, "outlook", self.profile.id)
         self.found = folders.Found(self.profile.graph_user_id or "", Folder("", "", "", ""), new=True)
@@ -472,8 +503,8 @@ class _ProfileSync:
         stopped, plan = None, Plan()
         for number in range(1, self.edges.settings.max_rounds + 1):
             with phase("Compare", round=number):
-                view, plan = self._diff(open_creates, first=number == 1)
-                verdict = self._guard(view, plan, cursor)
+                view, matching, plan = self._diff(open_creates, first=number == 1)
+                verdict = self._guard(view, matching, plan, cursor)
                 plan_id = self._write_plan(plan, verdict, number)
             if self.run.dry_run:
                 self.books.add_changes(plan.changes, first=number == 1)
@@ -487,7 +518,7 @@ class _ProfileSync:
                 settle.reread(self._target(), sorted(loaded.reread_outlook), sorted(loaded.reread_bc))
         return self._finish(stopped, plan)
 
-    def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Plan]:
+    def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Matching, Plan]:
         scope = Scope(
             self.profile.id, self.company.id, self.filter, self.profile.salesperson_code, self.run.overlay
         )
@@ -509,17 +540,17 @@ class _ProfileSync:
             len(view.partition.couplings) + len(view.partition.bc_ids) + len(view.partition.outlook_ids),
             _told(Counter(str(change.action) for change in plan.changes)) or "nothing to write",
         )
-        return view, plan
+        return view, matching, plan
 
-    def _guard(self, view: ProfileView, plan: Plan, cursor: Cursor) -> guard.Verdict:
+    def _guard(self, view: ProfileView, matching: Matching, plan: Plan, cursor: Cursor) -> guard.Verdict:
         with read(self.edges.engine) as conn:
             key, now = self.profile.id, self.edges.now()
             circumstances = guard.Circumstances(
                 live=view.partition.live,
-                present=view.partition.present,
+                present=view.partition.present + matching.found,
                 recent_deletes=ledger.count_recent_deletes(conn, key, shift(now, -DAY)),
                 company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
-                first_sync=cursor.last_good_at is None,
+                first_sync=cursor.diffed_generation is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
                 restored=bool(self.restored),
                 waiting=ledger.read_held(conn, key, "open"),

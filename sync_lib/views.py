@@ -17,6 +17,9 @@ from sync_lib.match import Partition, Views, partition
 from sync_lib.model import BcKey, BcSide, BcStatus, Coupling, CouplingState, OutlookSide
 from sync_lib.store import ledger, snapshots
 
+#: Why items are gone whose whole folder was deleted, in the snapshot.
+FOLDER_DELETED = "folder_deleted"
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
@@ -85,7 +88,8 @@ class _Reader:
         named = {key.contact_id for item in outlook.values() if (key := BcKey.parse(item.bc_key))}
         extra = self._named_couplings(named, set(split.couplings))
         couplings = ledger.read_coupling_rows(self.conn, self.scope.profile, [*split.couplings, *extra])
-        outlook |= self._outlook([c.outlook_id for c in couplings if c.outlook_id])
+        coupled = self._rows([c.outlook_id for c in couplings if c.outlook_id])
+        outlook |= _present(coupled)
         bc = self._bc(couplings, [*split.bc_ids, *named])
         by_email = self._by_email(item.email_key for item in outlook.values() if not item.bc_key)
         by_email = {key: [bc.get(other.id, other) for other in others] for key, others in by_email.items()}
@@ -101,6 +105,7 @@ class _Reader:
             by_email=by_email,
             in_filter=frozenset(self.people["id"]) & bc.keys(),
             known=self._known(couplings, bc, named),
+            lost_items=frozenset(k for k, row in coupled.items() if row["gone_reason"] == FOLDER_DELETED),
         )
         names = frozenset(company_key(str(item.record.get("companyName") or "")) for item in outlook.values())
         return ProfileView(split, views, len(extra), names - {""})
@@ -108,10 +113,12 @@ class _Reader:
     # -- Outlook ---------------------------------------------------------------------------------------------------
 
     def _outlook(self, ids: Collection[str]) -> dict[str, OutlookSide]:
-        rows = snapshots.read_outlook_records(
+        return _present(self._rows(ids))
+
+    def _rows(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        return snapshots.read_outlook_records(
             self.conn, self.scope.profile, list(ids), overlay=self.scope.overlay
         )
-        return {key: _outlook_side(row) for key, row in rows.items() if row["gone_since"] is None}
 
     def _named_couplings(self, named: set[str], known: set[int]) -> list[int]:
         """Couplings in agreement whose BC contact the key of an uncoupled item names: a copy, or one that returns."""
@@ -196,6 +203,10 @@ def _status(row: Mapping[str, Any], in_filter: bool) -> BcStatus:
     if row["type"] != "Person" or not in_filter:
         return BcStatus.OUT
     return BcStatus.INVALID if row["problem"] else BcStatus.IN_SCOPE
+
+
+def _present(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, OutlookSide]:
+    return {key: _outlook_side(row) for key, row in rows.items() if row["gone_since"] is None}
 
 
 def _outlook_side(row: Mapping[str, Any]) -> OutlookSide:

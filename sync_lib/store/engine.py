@@ -39,6 +39,7 @@ def open_engine(url: str) -> Engine:
         ConfigError: The URL cannot be read, names another kind of database, or nobody answers there.
     """
     target = _parse(url)
+    # Both hide parameters: an error's text ends up in a task log, and the parameters are values of contacts.
     engine = _open_sqlite(target) if target.get_backend_name() == "sqlite" else _open_postgresql(target)
     try:
         with read(engine):
@@ -94,7 +95,7 @@ def _open_postgresql(target: URL) -> Engine:
     if "application_name" not in target.query:
         arguments["application_name"] = "contact_sync"
     # A server that restarted, or a firewall that forgot the connection, costs a look before use, not a task.
-    return create_engine(target, connect_args=arguments, pool_pre_ping=True)
+    return create_engine(target, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
 
 
 def _open_sqlite(target: URL) -> Engine:
@@ -103,7 +104,7 @@ def _open_sqlite(target: URL) -> Engine:
         raise ConfigError(_SHAPES.format("names no file"))
     if not Path(path).absolute().parent.is_dir():
         raise ConfigError(f"The directory of the staging database {path} does not exist; create it first.")
-    engine = create_engine(target, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(target, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -147,6 +147,20 @@ def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
     return frozenset(conn.scalars(select(c.folder_id).where(c.id != profile, c.folder_id.is_not(None))))
 
 
+def read_neighbours(conn: Connection, profile: Profile) -> list[Profile]:
+    """Return the other profiles of the same mailbox, whatever it is called."""
+    return [
+        each
+        for each in read_profiles(conn, enabled_only=False)
+        if each.id != profile.id and _same_mailbox(each, profile)
+    ]
+
+
+def _same_mailbox(one: Profile, other: Profile) -> bool:
+    same_user = one.graph_user_id is not None and one.graph_user_id == other.graph_user_id
+    return same_user or one.mailbox.casefold() == other.mailbox.casefold()
+
+
 # -- regions ---------------------------------------------------------------------------------------------------------
 
 

@@ -183,3 +183,9 @@ def test_postgresql_plans_each_statement_with_its_values(new_database):
             conn.execute(text("SELECT :value"), {"value": 1})
         assert conn.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0
     engine.dispose()
+
+
+def test_an_error_holds_no_parameter(engine: Engine) -> None:
+    with pytest.raises(DBAPIError) as caught, transaction(engine) as conn:
+        conn.execute(text("INSERT INTO no_such_table VALUES (:value)"), {"value": "geheim@klant.example"})
+    assert "geheim" not in str(caught.value)
