@@ -65,9 +65,10 @@ def check_graph(settings: GraphSettings) -> str:
     if granted is None:
         return "Entra ID gave a token; it does not say which permissions it carries."
     missing = _missing(frozenset(granted))
-    if missing:
+    if missing and missing != _CONTACTS:
         raise ProfileError("permission_missing", f"The app lacks {missing}.", remedy=_GRANT)
-    return f"Entra ID gave a token with {', '.join(sorted(granted))}."
+    note = f" {_SCOPED}" if missing else ""
+    return f"Entra ID gave a token with {', '.join(sorted(granted))}.{note}"
 
 
 def check_staging(settings: StagingSettings) -> str:
@@ -88,19 +89,23 @@ def check_staging(settings: StagingSettings) -> str:
 _GRANT = (
     "Grant it under App registrations > API permissions as an application permission, with admin consent."
 )
+_CONTACTS = "Contacts.ReadWrite"
+_SCOPED = f"{_CONTACTS} is not in the token: right only where RBAC for Applications grants it for named mailboxes."
 _REDUCE = "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
 
 
 def check_connections(edges: Edges) -> list[Check]:
     """Check every connection and every enabled profile (rules S6)."""
     checks = [*_check_staging(edges), *_check_tokens(edges)]
-    if not all(check.ok for check in checks):
+    if not all(check.ok or check.detail == _SCOPED for check in checks):
         return checks
     checks += _check_companies(edges)
     with read(edges.engine) as conn:
         chosen = profiles.read_profiles(conn)
     for profile in chosen:
         checks += _check_profile(edges, profile)
+    opened = any(check.ok and check.name.endswith(": mailbox") for check in checks)
+    checks = [replace(check, ok=opened) if check.detail == _SCOPED else check for check in checks]
     return [*checks, _check_if_match(edges, chosen)]
 
 
@@ -144,7 +149,8 @@ def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> It
     missing = _missing(frozenset(granted)) if service == "Microsoft Graph" else _lacking(granted, known)
     surplus = sorted(set(granted) - known)
     if missing:
-        yield Check(name, False, f"the app lacks {missing}.", _GRANT)
+        detail = _SCOPED if missing == _CONTACTS else f"the app lacks {missing}."
+        yield Check(name, False, detail, _GRANT)
     elif surplus:
         yield Check(name, False, f"the app has more than it needs: {', '.join(surplus)}.", _REDUCE)
     else:
