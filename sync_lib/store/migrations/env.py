@@ -9,8 +9,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    # SQLite can do it too, once BEGIN is sent by us; Alembic takes the driver's habits for the database's limits.
-    transactional_ddl=True,
     # SQLite cannot alter most of a table; Alembic then copies it.
     render_as_batch=True,
 )
