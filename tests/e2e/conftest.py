@@ -40,6 +40,8 @@ class Stage:
             "AIRFLOW_CONN_CONTACT_SYNC_STAGING": self.staging_url,
             "CONTACT_SYNC_SETTINGS_FILE": str(self.settings),
             "CONTACT_SYNC_RETRY_DELAY": "1",
+            # How long a request waits for a service that is away, before Airflow's own retries.
+            "CONTACT_SYNC_RETRY_CAP": "2",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
         }
         self.airflow = AirflowInstance(home / "airflow", free_port(), settings)
@@ -62,6 +64,17 @@ class Stage:
         wait_until(lambda: bool(started()), 120, "the missed slot started", every=1)
         for run in started():
             self.airflow.wait_for_run(DAG, run)
+
+    def wait_for_backfills(self) -> None:
+        """Airflow takes a second backfill of a DAG only when it has seen the end of the first."""
+
+        def all_ended() -> bool:
+            return all(
+                backfill["completed_at"]
+                for backfill in self.airflow.get("backfills", dag_id=DAG)["backfills"]
+            )
+
+        wait_until(all_ended, 180, "backfill ended", every=1)
 
     def command(self, *arguments: str) -> str:
         """Return what ``contact-sync`` prints."""
@@ -130,11 +143,12 @@ class Stage:
             wrong = json.dumps([["City", "=(("]])
             conn.execute(update(profile).where(profile.c.folder_name == folder).values(filter=wrong))
 
-    def disable(self, mailbox: str, folder: str) -> None:
+    def retire(self, mailbox: str, folder: str) -> None:
+        """Take a profile out of all further runs, and mend its filter."""
         profile = tables.sync_profile.c
         with self.staged() as conn:
             which = (profile.mailbox == mailbox) & (profile.folder_name == folder)
-            conn.execute(update(tables.sync_profile).where(which).values(enabled=False))
+            conn.execute(update(tables.sync_profile).where(which).values(enabled=False, filter="[]"))
 
     def forget_everything(self) -> None:
         """Lose what the staging database holds."""
