@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
     )
     _command(commands, "list", _list, "list all profiles")
+    renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
+    renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    renaming.add_argument("name", metavar="NAME", help="the folder's new name")
     database = areas.add_parser("db", help="staging database").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -82,11 +85,14 @@ def _command(
     return parser
 
 
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     chosen = options.field_profile or _field_profile(environment)
-    print(profiles.import_profiles(engine, text, now=now, field_profile=chosen))
+    print(profiles.import_profiles(engine, text, now=_now(), field_profile=chosen))
 
 
 def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
@@ -118,6 +124,11 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    profiles.rename_folder(engine, options.id, options.name.strip(), now=_now())
+    print(f"Renamed. The next sync renames the folder in Outlook; write {options.name!r} into your file too.")
 
 
 def _migrate(_engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:

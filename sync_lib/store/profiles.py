@@ -249,6 +249,26 @@ class _Stored:
     folder_asked: str
 
 
+def rename_folder(engine: Engine, profile: int, name: str, *, now: str) -> None:
+    """Give a profile's folder another name; the next sync renames it in Outlook (rules 1).
+
+    Raises:
+        ConfigError: There is no such profile, it uses the default folder, or another profile of this mailbox and
+            company has a folder of that name.
+    """
+    with transaction(engine) as conn:
+        before = read_profile(conn, profile)
+        if before.default_folder:
+            raise ConfigError(f"{before.mailbox}: the default folder Contacts cannot be renamed.")
+        if not name:
+            raise ConfigError("A folder needs a name that is not blank.")
+        statement = update(t.sync_profile).where(t.sync_profile.c.id == profile)
+        try:
+            conn.execute(statement.values(folder_name=name, folder_asked=name, updated_at=now))
+        except IntegrityError as error:
+            raise ConfigError(_NAME_TAKEN.format(before.mailbox, name)) from error
+
+
 def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[str, ...], _Stored]:
     """Return which stored profile each entry means, by the entry's identity.
 

@@ -59,6 +59,17 @@ def test_the_list_shows_every_profile(run, file):
     ]
 
 
+def test_a_folder_gets_another_name(run, file):
+    run("profiles", "import", str(file))
+    assert run("profiles", "rename", "1", "Relaties").out.startswith("Renamed. The next sync")
+    assert "Relaties" in run("profiles", "list").out
+    assert "1 added" in run("profiles", "import", str(file)).out, "the file still asks for the old name"
+    taken = run("profiles", "rename", "1", "Klanten", code=1).err
+    assert "another profile of this mailbox and company has a folder of the name 'Klanten'" in taken
+    assert "not blank" in run("profiles", "rename", "1", " ", code=1).err
+    assert "There is no profile 9" in run("profiles", "rename", "9", "X", code=1).err
+
+
 def test_db_migrate_makes_the_schema(run, empty_url):
     assert "schema 0001" in run("db", "migrate").out
     engine = open_engine(empty_url)

@@ -45,8 +45,7 @@ def stored(h: Harness, key: int = 1) -> Profile:
 
 
 def rename_in_profile(h: Harness, name: str) -> None:
-    with h.edges.engine.begin() as conn:
-        conn.execute(update(t.sync_profile).values(folder_name=name))
+    profiles.rename_folder(h.edges.engine, 1, name, now=h.edges.now())
 
 
 def lose_staging(h: Harness, new_database) -> None:
