@@ -274,7 +274,8 @@ class _Loader:
                 couplings += self._coupled(sending, outcome, rows)
                 ended += self._uncoupled(sending, outcome)
             ledger.end_couplings(conn, ended)
-            ledger.write_couplings(conn, self.target.profile, couplings, self.target.now())
+            stored = ledger.write_couplings(conn, self.target.profile, couplings, self.target.now())
+            self.couplings |= {coupling.bc_id: coupling for coupling in stored}
             self._finish_in(conn, finished)
 
     def _outcome(self, sending: _Sending) -> tuple[Outcome, str]:
@@ -339,7 +340,6 @@ class _Loader:
             outlook_fingerprint=fingerprint if agreed else None,
             attention=not agreed,
         )
-        self.couplings[coupling.bc_id] = coupling
         return [coupling]
 
     def _base_coupling(self, change: PlannedChange, contact: OutlookContact, row: int) -> Coupling:

@@ -29,7 +29,20 @@ from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
 from sync_lib.load import Target, apply_plan
 from sync_lib.logs import phase
 from sync_lib.match import Matching, match
-from sync_lib.model import Action, BcKey, Direction, Folder, Lookups, Mode, Origin, Outcome, Policy, Run, Side
+from sync_lib.model import (
+    Action,
+    BcKey,
+    Coupling,
+    Direction,
+    Folder,
+    Lookups,
+    Mode,
+    Origin,
+    Outcome,
+    Policy,
+    Run,
+    Side,
+)
 from sync_lib.moments import shift
 from sync_lib.store import companies, ledger, locks, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
@@ -445,6 +458,8 @@ class _ProfileSync:
     def _inputs_unchanged(self, cursor: Cursor) -> bool:
         return (
             self.run.mode != Mode.FULL
+            # What a dry run read of BC is in its overlay, which moves no generation.
+            and not self.run.dry_run
             and not cursor.pending
             and cursor.diffed_generation == self.company.generation
             and cursor.diffed_settings == self._settings_digest()
@@ -582,7 +597,7 @@ class _ProfileSync:
             if not self.run.dry_run:
                 values |= self._hold_values(conn, verdict, now)
                 ledger.end_couplings(conn, [coupling.id for coupling in plan.ended])
-                ledger.write_couplings(conn, key, plan.couplings, now)
+                _stored(plan, ledger.write_couplings(conn, key, plan.couplings, now))
                 self._save_inputs(conn)
             return ledger.write_plan(conn, values, plan.changes) if self._is_new(plan, values) else 0
 
@@ -702,6 +717,14 @@ class _RestoredError(SyncError):
     def __init__(self, counter: int) -> None:
         super().__init__(f"The folder's marker is at {counter}, ahead of the staging database.")
         self.counter = counter
+
+
+def _stored(plan: Plan, couplings: list[Coupling]) -> None:
+    """Let the changes know the couplings that the plan has stored for them, so that the load updates those."""
+    ids = {coupling.bc_id: coupling.id for coupling in couplings}
+    for change in plan.changes:
+        if change.coupling is not None and not change.coupling.id and change.bc_id in ids:
+            change.coupling = replace(change.coupling, id=ids[change.bc_id])
 
 
 def _rejects(change: PlannedChange) -> list[Reject]:

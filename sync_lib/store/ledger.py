@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -90,8 +91,11 @@ def _coupling(row: Any) -> Coupling:
     )
 
 
-def write_couplings(conn: Connection, profile: int, couplings: Iterable[Coupling], now: str) -> None:
-    """Insert the couplings that have no id yet, and update the others."""
+def write_couplings(
+    conn: Connection, profile: int, couplings: Iterable[Coupling], now: str
+) -> list[Coupling]:
+    """Insert the couplings that have no id yet, and update the others; return them all with their ids."""
+    couplings = list(couplings)
     new: list[dict[str, Any]] = []
     known: list[dict[str, Any]] = []
     for coupling in couplings:
@@ -120,6 +124,17 @@ def write_couplings(conn: Connection, profile: int, couplings: Iterable[Coupling
             {name: value for name, value in row.items() if name != "key"} | {"created_at": now} for row in new
         ]
         conn.execute(insert(t.coupling), rows)
+    ids = _coupling_ids(conn, profile, [coupling.bc_id for coupling in couplings if not coupling.id])
+    return [c if c.id else replace(c, id=ids[c.bc_id]) for c in couplings]
+
+
+def _coupling_ids(conn: Connection, profile: int, bc_ids: Sequence[str]) -> dict[str, int]:
+    c = t.coupling.c
+    found: dict[str, int] = {}
+    for part in chunks(bc_ids):
+        wanted = select(c.bc_id, c.id).where(c.profile == profile, c.bc_id.in_(part))
+        found |= {row.bc_id: row.id for row in conn.execute(wanted)}
+    return found
 
 
 def end_couplings(conn: Connection, ids: Sequence[int]) -> None:

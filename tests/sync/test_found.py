@@ -1,0 +1,84 @@
+"""What random histories found: each bug once, by the shortest history that showed it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
+from tests.sync.harness import Harness, person, world
+
+
+def email(address: str) -> dict[str, str]:
+    return {"address": address, "name": "x"}
+
+
+@pytest.fixture
+def one(make_harness) -> Harness:
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles()
+    assert h.full().writes == {"created_outlook": 1}
+    return h
+
+
+def lose_database(h: Harness, url: str) -> None:
+    h.close()
+    h.database = url
+    h.__init__(h.sim, url)
+    h.add_profiles()
+
+
+def plans(h: Harness) -> list[tuple[str, set[str]]]:
+    """Run and actions of all plans, in order."""
+    with read(h.edges.engine) as conn:
+        joined = select(t.plan.c.id, t.plan.c.run, t.change.c.digest).join(
+            t.change, t.change.c.plan == t.plan.c.id
+        )
+        found: dict[tuple[int, str], set[str]] = {}
+        for plan, run, digest in conn.execute(joined):
+            found.setdefault((plan, run), set()).add(digest)
+    return [(run, digests) for (_, run), digests in sorted(found.items())]
+
+
+def test_a_pair_found_by_key_that_differs_is_stored_once(one, new_database, database_kind):
+    one.edit_item("Jan Jansen", jobTitle="Inkoper")
+    lose_database(one, new_database(database_kind))
+    ran = one.full()
+    assert ran.errors == []
+    assert one.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"
+    assert one.run().writes == {}
+
+
+def test_a_pair_found_by_key_where_bc_differs_is_stored_once(one, new_database, database_kind):
+    one.edit_contact("Jan Jansen", jobTitle="Inkoper")
+    lose_database(one, new_database(database_kind))
+    ran = one.full()
+    assert ran.errors == []
+    assert one.items()["Jan Jansen"]["jobTitle"] == "Inkoper"
+    assert one.run().writes == {}
+
+
+def test_a_filled_field_has_a_baseline_at_once(make_harness):
+    item = {
+        "displayName": "Jan Jansen", "jobTitle": "Inkoper", "emailAddresses": [email("jan.jansen@klant.example")],
+    }  # fmt: skip
+    box = {
+        "user_principal_name": "anna@voorbeeld.example",
+        "folders": [{"name": "Business Central", "contacts": [item]}],
+    }
+    h = make_harness(world(person("Jan Jansen"), mailboxes=[box]))
+    h.add_profiles()
+    h.full()
+    assert h.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"
+    h.edit_item("Jan Jansen", jobTitle="Directeur")
+    h.run()
+    assert h.contacts()["Jan Jansen"]["jobTitle"] == "Directeur", "an edit of one side is no conflict"
+
+
+def test_a_dry_run_plans_what_only_bc_changed(one):
+    one.edit_contact("Jan Jansen", jobTitle="Inkoper")
+    one.run(dry_run=True, run_id="dry")
+    one.run(run_id="real")
+    made = dict(plans(one))
+    assert made["dry"] == made["real"]
