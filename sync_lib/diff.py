@@ -230,7 +230,7 @@ class _Planner:
         for item, bc in matching.blocked_items:
             self._delete(None, bc, item, "privacy_blocked")
         for item, pair in matching.returned:
-            self._delete(None, pair.bc, item, "returned")
+            self._returned(item, pair)
         self._new_in_bc(matching.new_bc)
         self._invalid_in_bc({pair.coupling.bc_id for pair in matching.pairs})
         self._new_in_outlook(matching.new_items)
@@ -337,6 +337,12 @@ class _Planner:
                 guard_class="" if cause in ("privacy_blocked", "returned") else "deletes",
             )
         )
+
+    def _returned(self, ours: OutlookSide, pair: Pair) -> None:
+        if self.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+            self.reject(Reject(Side.OUTLOOK, ours.id, Outcome.SKIPPED, "copy_of_coupled"))
+        else:
+            self._delete(None, pair.bc, ours, "returned")
 
     # -- new contacts ----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from sync_lib.diff import PlannedChange
 from sync_lib.model import Action, Outcome
 from sync_lib.settings import SyncSettings
 
+#: Why everything is held while the staging database is older than the mailbox (rules 2.8).
+RESTORED = "staging_database_restored"
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -73,12 +76,12 @@ def hash_of(digests: Iterable[str]) -> str:
 
 
 def _reason(change: PlannedChange, circumstances: Circumstances, reasons: dict[str, str]) -> str:
-    if change.cause == "privacy_blocked" or change.action is Action.COUPLE:
-        return ""
-    if change.digest in circumstances.approved:
+    if change.cause == "privacy_blocked" or change.digest in circumstances.approved:
         return ""
     if circumstances.restored:
-        return "staging_database_restored"
+        return RESTORED
+    if change.action is Action.COUPLE:
+        return ""
     if change.digest in circumstances.rejected:
         return "rejected_by_person"
     if change.guard_class in reasons:

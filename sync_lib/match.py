@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from sync_lib.fields.texts import clean_line, fold_case
 from sync_lib.model import (
     BcKey,
     BcSide,
@@ -204,12 +205,14 @@ class _Matcher:
             if pair.item and (pair.bc is None or pair.bc.status is BcStatus.GONE)
         }
         self.gone_keys: set[str] = set()
+        # Copies that became persons of their own.
+        self.own: list[str] = []
 
     def run(self) -> Matching:
         pool = self._by_key(sorted(self.views.uncoupled_items, key=self._age))
         pool += sorted(self.orphans, key=self._age)
         left = self._by_email(pool)
-        self._explain(left)
+        self._explain([*left, *self.own])
         self.result.pairs.extend(self.pairs.values())
         return self.result
 
@@ -245,9 +248,9 @@ class _Matcher:
                 bc = replace(bc, status=BcStatus.INVALID if bc.problem else BcStatus.IN_SCOPE)
             self.pairs[bc.id] = Pair(coupling, bc, item, "key")
         elif pair is not None and pair.item is None:
-            self.pairs[bc.id] = Pair(_recoupled(pair.coupling, item), bc, item, "key")
+            self.pairs[bc.id] = Pair(_recoupled(pair.coupling, item, key.origin), bc, item, "key")
         elif pair is not None and self._returns(pair, item):
-            self._swap(pair, item)
+            self._swap(pair, item, key.origin)
         else:
             self._copy(item, bc)
 
@@ -257,18 +260,18 @@ class _Matcher:
         made_by_us = ours is not None and coupling.origin is Origin.MADE_BY_SYNC
         return was_ours and made_by_us and ours is not None and not edited_since(coupling, ours)
 
-    def _swap(self, pair: Pair, item: OutlookSide) -> None:
+    def _swap(self, pair: Pair, item: OutlookSide, origin: Origin) -> None:
         assert pair.item is not None
-        coupled = Pair(_recoupled(pair.coupling, item), pair.bc, item, "returned")
+        coupled = Pair(_recoupled(pair.coupling, item, origin), pair.bc, item, "returned")
         self.result.returned.append((pair.item, coupled))
         self.pairs[pair.coupling.bc_id] = coupled
 
     def _copy(self, item: OutlookSide, bc: BcSide) -> None:
         """A second item with the key may be a person of its own only if neither name nor address was ever BC's."""
         names, emails = self.views.known.get(bc.id, (frozenset(), frozenset()))
-        name = str(item.record.get("displayName") or "").strip().casefold()
+        name = name_key(item.record.get("displayName"))
         if name and item.email_key and name not in names and item.email_key not in emails:
-            self.result.new_items.append(item)
+            self.own.append(item.id)
         else:
             self._skip(item, "copy_of_coupled")
 
@@ -317,8 +320,8 @@ class _Matcher:
             )
             self.pairs[bc.id] = Pair(moved, bc, item, "email")
         elif lost is not None:
-            fresh = _recoupled(lost.coupling, item)
-            adopted = replace(fresh, origin=Origin.ADOPTED, baseline_bc={}, baseline_outlook={})
+            fresh = _recoupled(lost.coupling, item, Origin.ADOPTED)
+            adopted = replace(fresh, baseline_bc={}, baseline_outlook={})
             self.pairs[bc.id] = Pair(adopted, bc, item, "email")
         else:
             self.pairs[bc.id] = Pair(_new_coupling(bc, item, Origin.ADOPTED), bc, item, "email")
@@ -380,19 +383,25 @@ class _Matcher:
         self.result.skipped.append(Skip(Side.OUTLOOK, item.id, reason))
 
 
+def name_key(name: object) -> str:
+    """Return the form in which the names of copies are compared (rules 2.6)."""
+    return fold_case(clean_line(str(name or "")))
+
+
 def _by_number(bc: BcSide) -> tuple[str, str]:
     return (bc.number, bc.id)
 
 
 def _new_coupling(bc: BcSide, item: OutlookSide, origin: Origin) -> Coupling:
     state = CouplingState.ACTIVE
-    if bc.status is BcStatus.OUT:
-        outside_filter = origin is Origin.MADE_BY_USER and bc.values.get("type") == "Person"
-        state = CouplingState.PINNED if outside_filter else CouplingState.RELEASED
+    if bc.status is not BcStatus.IN_SCOPE:
+        person = bc.status is BcStatus.OUT and bc.values.get("type") == "Person"
+        pinned = person and origin is Origin.MADE_BY_USER
+        state = CouplingState.PINNED if pinned else CouplingState.RELEASED
     return Coupling(0, bc.id, bc.row_id, item.id, item.row_id, origin, state, attention=True)
 
 
-def _recoupled(coupling: Coupling, item: OutlookSide) -> Coupling:
+def _recoupled(coupling: Coupling, item: OutlookSide, origin: Origin) -> Coupling:
     """The coupling on another item: a former item brings the baseline back that it had when it left (2.6)."""
     baselines: dict[str, Fields] = {}
     for former in coupling.former:
@@ -403,6 +412,7 @@ def _recoupled(coupling: Coupling, item: OutlookSide) -> Coupling:
         coupling,
         outlook_id=item.id,
         outlook_row=item.row_id,
+        origin=origin,
         state=state,
         former=[former for former in coupling.former if former["id"] != item.id],
         attention=True,

@@ -184,7 +184,7 @@ class _Books:
         if first:
             split = view.partition
             contacts = split.same + len(split.couplings) + len(split.bc_ids) + len(split.outlook_ids)
-            self.read = contacts - sum(pair.found_by in ("key", "email") for pair in matching.pairs)
+            self.read = contacts - _joined(matching, set(split.bc_ids))
             self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})
             self.reasons.update(reject.reason for reject in plan.rejects)
 
@@ -215,6 +215,12 @@ class _Books:
             "writes": dict(sorted(self.writes.items())),
             "reasons": dict(sorted(self.reasons.items())),
         }
+
+
+def _joined(matching: Matching, uncoupled: set[str]) -> int:
+    """Number of pairs that matching made of two contacts which were counted one by one."""
+    found = [pair.coupling for pair in matching.pairs if pair.found_by in ("key", "email")]
+    return sum(bool(coupling.id) or coupling.bc_id in uncoupled for coupling in found)
 
 
 _WEIGHTS = (
@@ -330,8 +336,16 @@ class _ProfileSync:
             base,
             policy=policy,
             lookups=replace(base.lookups, companies=companies),
-            restored=bool(self.restored),
+            restored=self.is_restored,
         )
+
+    @property
+    def is_restored(self) -> bool:
+        """The staging database is older than the mailbox, and nobody has decided about what that holds yet."""
+        if self.restored:
+            return True
+        with read(self.edges.engine) as conn:
+            return guard.RESTORED in ledger.read_held(conn, self.profile.id, "open").values()
 
     @property
     def company_key(self) -> BcKey:
@@ -567,7 +581,7 @@ class _ProfileSync:
                 company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
                 first_sync=cursor.diffed_generation is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
-                restored=bool(self.restored),
+                restored=self.context.restored,
                 waiting=ledger.read_held(conn, key, "open"),
                 rejected=frozenset(ledger.read_held(conn, key, "rejected")),
             )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sync_lib.fields.columns import COLUMN_NAMES
 from sync_lib.fields.filters import Filter
 from sync_lib.fields.normal_forms import company_key, email_key
-from sync_lib.match import Partition, Views, partition
+from sync_lib.match import Partition, Views, name_key, partition
 from sync_lib.model import BcKey, BcSide, BcStatus, Coupling, CouplingState, OutlookSide
 from sync_lib.store import ledger, snapshots
 
@@ -88,11 +88,14 @@ class _Reader:
         named = {key.contact_id for item in outlook.values() if (key := BcKey.parse(item.bc_key))}
         extra = self._named_couplings(named, set(split.couplings))
         couplings = ledger.read_coupling_rows(self.conn, self.scope.profile, [*split.couplings, *extra])
+        addresses = {item.email_key for item in outlook.values()}
         coupled = self._rows([c.outlook_id for c in couplings if c.outlook_id])
         outlook |= _present(coupled)
         bc = self._bc(couplings, [*split.bc_ids, *named])
-        by_email = self._by_email(item.email_key for item in outlook.values() if not item.bc_key)
-        by_email = {key: [bc.get(other.id, other) for other in others] for key, others in by_email.items()}
+        by_email = {
+            key: [bc.get(other.id, other) for other in others]
+            for key, others in self._by_email(addresses).items()
+        }
         coupled_items = dict(zip(self.frame["bc_id"], self.frame["outlook_row"], strict=True))
         views = Views(
             couplings=couplings,
@@ -169,7 +172,7 @@ class _Reader:
         known: dict[str, tuple[set[str], set[str]]] = {}
         for key, fields in values:
             names, emails = known.setdefault(key, (set(), set()))
-            names.add(str(fields.get("name", "")).strip().casefold())
+            names.add(name_key(fields.get("name")))
             emails.add(email_key(str(fields.get("email", ""))))
         return {key: (frozenset(names), frozenset(emails)) for key, (names, emails) in known.items()}
 
