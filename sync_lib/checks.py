@@ -90,7 +90,9 @@ _GRANT = (
     "Grant it under App registrations > API permissions as an application permission, with admin consent."
 )
 _CONTACTS = "Contacts.ReadWrite"
-_SCOPED = f"{_CONTACTS} is not in the token: right only where RBAC for Applications grants it for named mailboxes."
+_SCOPED = (
+    f"{_CONTACTS} is not in the token: right only where RBAC for Applications grants it for named mailboxes."
+)
 _REDUCE = "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
 
 

@@ -281,8 +281,10 @@ class _Planner:
     def _wake(self, pair: Pair) -> None:
         assert pair.bc is not None
         changed = pair.bc.fingerprint != pair.coupling.bc_fingerprint
-        if changed and self.policy.direction is not Direction.TO_BUSINESS_CENTRAL:
-            self._create_in_outlook(pair.bc, pair.coupling, "changed_in_bc_while_away")
+        waits = self.policy.deleted_in_outlook == "stay_away" and not changed
+        if not waits and self.policy.direction is not Direction.TO_BUSINESS_CENTRAL:
+            cause = "changed_in_bc_while_away" if changed else "no_longer_away"
+            self._create_in_outlook(pair.bc, pair.coupling, cause)
         else:
             self.reject(Reject(Side.BUSINESS_CENTRAL, pair.bc.id, Outcome.SKIPPED, "stay_away"))
 

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine
 
-from sync_lib.diff import DiffContext, PlannedChange, left_coupling, moved_baseline, refusal_digest
+from sync_lib.diff import MENDING, DiffContext, PlannedChange, left_coupling, moved_baseline, refusal_digest
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,
@@ -37,6 +37,7 @@ from sync_lib.model import (
     BcKey,
     Coupling,
     CouplingState,
+    Direction,
     Fields,
     Origin,
     Outcome,
@@ -168,8 +169,7 @@ class _Loader:
         for change in group:
             change.refused += [refusal for refusal in refused if refusal.field in change.after]
         if first.action is Action.COUPLE and record is not None:
-            categories = mapping.ensure_category(record)
-            body |= {"categories": categories} if categories else {}
+            body |= self._category(record)
         if not body and first.action is Action.UPDATE_OUTLOOK:
             self._finish_refused(group)
             return None
@@ -303,7 +303,7 @@ class _Loader:
         if write.method == "POST":
             return Outcome.UNKNOWN, "no_answer"
         self.loaded.reread_outlook.add(write.contact_id)
-        return Outcome.SKIPPED, "no_answer"
+        return Outcome.UNKNOWN, "no_answer"
 
     def _mismatch(self, sending: _Sending, request_id: str) -> None:
         self.loaded.reread_outlook.add(sending.write.contact_id)
@@ -371,6 +371,7 @@ class _Loader:
         fields = old | {name: returned.get(name, "") for name in sent}
         return replace(
             coupling,
+            differs=_without(coupling.differs, sent),
             baseline_bc=coupling.baseline_bc | sent,
             baseline_outlook=moved_baseline(
                 coupling.baseline_outlook, contact.record, fields, self.target.context
@@ -460,7 +461,7 @@ class _Loader:
                 refused = dict.fromkeys(change.after, reason)
         else:
             outcome = Outcome.UPDATED if sent else Outcome.REJECTED
-            reason = change.reason if sent else next(iter(refused.values()), "")
+            reason = self._changed_by_bc(sent, result.contact) if sent else next(iter(refused.values()), "")
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
             if isinstance(result.contact, BcContact):
@@ -469,6 +470,14 @@ class _Loader:
             if coupling is not None:
                 ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
             self._finish_in(conn, [(change, outcome, reason, result.request_id)])
+
+    def _changed_by_bc(self, sent: Fields, contact: object) -> str:
+        """Say so where BC made something else of a value that it was sent (rules 8.6)."""
+        if not isinstance(contact, BcContact):
+            return ""
+        returned = mapping.from_business_central(contact.values, self.field_profile)
+        same = all(self._equal(name, returned.get(name, ""), value) for name, value in sent.items())
+        return "" if same else "changed_by_bc"
 
     def _bc_failure(self, change: PlannedChange, error: Exception) -> tuple[Outcome, str]:
         if isinstance(error, ThrottledError):
@@ -479,8 +488,9 @@ class _Loader:
         if _is_away(error):
             self.loaded.stopped = error
         self.loaded.reread_bc.add(change.bc_id or "")
-        known = isinstance(error, VersionMismatchError | NotFoundError)
-        return Outcome.SKIPPED, "version_mismatch" if known else "no_answer"
+        if isinstance(error, VersionMismatchError | NotFoundError):
+            return Outcome.SKIPPED, "version_mismatch"
+        return Outcome.UNKNOWN, "no_answer"
 
     def _after_update(
         self, change: PlannedChange, contact: object, sent: Fields, refused: dict[str, str]
@@ -511,6 +521,7 @@ class _Loader:
             base,
             baseline_bc=baseline_bc,
             baseline_outlook=baseline,
+            differs=_without(base.differs, sent),
             refused=base.refused | digests,
             attention=True,
         )
@@ -576,13 +587,28 @@ class _Loader:
             change.after, None, lookups=self.target.context.lookups, field_profile=self.field_profile
         )
         self._begin([change])
-        result = self.target.business_central.create_contact(self.target.company_key.company_id, body)
+        result = self._create_in_bc(body)
+        if isinstance(result.error, RejectedError) and len(change.after) > len(MENDING):
+            # BC refuses something: what a contact must have first; the next round sends each other field by itself.
+            change.after = {name: change.after[name] for name in MENDING}
+            change.source = dict(change.after)
+            body, _ = mapping.to_business_central(
+                change.after, None, lookups=self.target.context.lookups, field_profile=self.field_profile
+            )
+            result = self._create_in_bc(body)
+            if isinstance(result.contact, BcContact):
+                self.loaded.reread_bc.add(result.contact.id)
         if _is_unknown(result):
             name = self.normaliser.normal("name", change.after.get("name", ""))
             for contact in self._in_bc(change.email_key):
                 if self.normaliser.normal("name", contact.values["name"]) == name:
                     result = WriteResult(contact=contact, request_id=result.request_id)
         self._record_create(change, result)
+
+    def _create_in_bc(self, body: dict[str, str]) -> WriteResult:
+        company = self.target.company_key.company_id
+        result: WriteResult = self.target.business_central.create_contact(company, body)
+        return result
 
     def _record_create(self, change: PlannedChange, result: WriteResult) -> None:
         with self.target.engine.begin() as conn:
@@ -603,7 +629,9 @@ class _Loader:
                 coupling = couple_created(conn, self.target, result.contact, made)
                 self.unkeyed.append((coupling, item))
                 outcome = Outcome.CREATED
-                reason = "" if coupling.state is CouplingState.ACTIVE else "created_outside_filter"
+                reason = self._changed_by_bc(source, result.contact)
+                if coupling.state is not CouplingState.ACTIVE:
+                    reason = "created_outside_filter"
             elif isinstance(result.error, RecordError):
                 locks.drop_claim(conn, self.target.company, change.email_key)
                 outcome, reason = Outcome.REJECTED, result.error.code or "refused_by_business_central"
@@ -629,7 +657,7 @@ class _Loader:
                     "PATCH",
                     contact_id=item.id,
                     etag=item.etag,
-                    body=self._category(item),
+                    body=self._category(item.record),
                     bc_key=self._key(coupling.bc_id, coupling.origin),
                 )
                 for coupling, item in part
@@ -646,8 +674,11 @@ class _Loader:
                 settle_keyed(conn, self.target, keyed)
         self.unkeyed.clear()
 
-    def _category(self, item: OutlookContact) -> dict[str, Any]:
-        categories = mapping.ensure_category(item.record)
+    def _category(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Our category for an item that gets its key, where anything but keys may be written to Outlook (7.9)."""
+        if self.target.context.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+            return {}
+        categories = mapping.ensure_category(record)
         return {"categories": categories} if categories else {}
 
     # -- outcomes --------------------------------------------------------------------------------------------------
@@ -746,6 +777,11 @@ def couple_created(conn: Connection, target: Target, contact: BcContact, made: M
 def settle_keyed(conn: Connection, target: Target, contacts: Sequence[OutlookContact]) -> None:
     """Take over the versions that our own key writes gave to items, so that they do not look edited."""
     ledger.set_outlook_etags(conn, target.profile, {contact.id: contact.etag for contact in contacts})
+
+
+def _without(differs: dict[str, str], sent: Iterable[str]) -> dict[str, str]:
+    """What is still let differ when these fields were written."""
+    return {name: direction for name, direction in differs.items() if name not in set(sent)}
 
 
 def _own(change: PlannedChange, outcome: Outcome) -> Outcome:

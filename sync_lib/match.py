@@ -339,8 +339,13 @@ class _Matcher:
 
     def _create_or_skip(self, people: Mapping[str, list[BcSide]]) -> None:
         """Persons that no item stands for: the first of an address is new, the others are duplicates (2.3)."""
+        held = self.views.held_emails | {
+            pair.bc.email_key
+            for pair in self.pairs.values()
+            if pair.item and pair.bc and pair.bc.status is BcStatus.IN_SCOPE
+        }
         for email, candidates in people.items():
-            taken = email in self.views.held_emails or any(bc.id in self.pairs for bc in candidates)
+            taken = email in held or any(bc.id in self.pairs for bc in candidates)
             for bc in candidates:
                 if bc.id in self.pairs:
                     continue

@@ -26,7 +26,7 @@ from sync_lib.errors import (
 )
 from sync_lib.fields.filters import parse_filter
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
-from sync_lib.load import Target, apply_plan
+from sync_lib.load import Loaded, Target, apply_plan
 from sync_lib.logs import phase
 from sync_lib.match import Matching, match
 from sync_lib.model import (
@@ -177,6 +177,7 @@ class _Books:
     plain: Counter[Outcome] = field(default_factory=Counter)
     changed: dict[str, PlannedChange] = field(default_factory=dict)
     writes: Counter[str] = field(default_factory=Counter)
+    planned: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, view: ProfileView, matching: Matching, plan: Plan, *, first: bool) -> None:
@@ -201,6 +202,9 @@ class _Books:
                 self.changed[key] = change
             if change.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED):
                 self.writes[f"{change.outcome}_{_side(change)}"] += 1
+            elif change.outcome is None and change.action in _DONE:
+                # Only a dry run leaves changes without an outcome.
+                self.planned[f"{_DONE[change.action]}_{_side(change)}"] += 1
             if change.reason and change.outcome in OPEN_OUTCOMES:
                 self.reasons[change.reason] += 1
 
@@ -213,6 +217,7 @@ class _Books:
             "unbalanced": self.read - total,
             "outcomes": {str(outcome): count for outcome, count in sorted(outcomes.items())},
             "writes": dict(sorted(self.writes.items())),
+            "planned": dict(sorted(self.planned.items())),
             "reasons": dict(sorted(self.reasons.items())),
         }
 
@@ -222,6 +227,14 @@ def _joined(matching: Matching, uncoupled: set[str]) -> int:
     found = [pair.coupling for pair in matching.pairs if pair.found_by in ("key", "email")]
     return sum(bool(coupling.id) or coupling.bc_id in uncoupled for coupling in found)
 
+
+_DONE = {
+    Action.CREATE_OUTLOOK: Outcome.CREATED,
+    Action.UPDATE_OUTLOOK: Outcome.UPDATED,
+    Action.DELETE_OUTLOOK: Outcome.DELETED,
+    Action.CREATE_BC: Outcome.CREATED,
+    Action.UPDATE_BC: Outcome.UPDATED,
+}
 
 _WEIGHTS = (
     Outcome.SKIPPED,
@@ -539,17 +552,47 @@ class _ProfileSync:
                 self.books.add_changes(plan.changes, first=number == 1)
                 break
             loaded = self._load(plan_id, plan)
-            self.books.add_changes(plan.changes, first=number == 1)
             stopped = loaded.stopped
-            if stopped or not (loaded.reread_outlook or loaded.reread_bc):
+            again = not stopped and bool(loaded.reread_outlook or loaded.reread_bc)
+            if again:
+                self._read_again(loaded, plan_id, plan, last=number == self.edges.settings.max_rounds)
+            self.books.add_changes(plan.changes, first=number == 1)
+            if not again:
                 break
-            with phase("Read edited contacts again"):
-                settle.reread(self._target(), sorted(loaded.reread_outlook), sorted(loaded.reread_bc))
         return self._finish(stopped, plan)
+
+    def _read_again(self, loaded: Loaded, plan_id: int, plan: Plan, *, last: bool) -> None:
+        """Read what was edited meanwhile, and what nobody knows the outcome of, for the next round (rules 8.5)."""
+        target = self._target()
+        with phase("Read edited contacts again"):
+            with read(self.edges.engine) as conn:
+                rows = ledger.read_unsettled(conn, self.profile.id)
+            settled = settle.settle_updates(target, rows)
+            settle.reread(target, sorted(loaded.reread_outlook), sorted(loaded.reread_bc))
+        for change in plan.changes:
+            change.outcome = settled.get((plan_id, change.n), change.outcome)
+        if last:
+            self._give_up(plan_id, plan)
+
+    def _give_up(self, plan_id: int, plan: Plan) -> None:
+        """After the last round a contact that is edited all the time has failed, until the next run."""
+        left = [change for change in plan.changes if change.outcome is Outcome.SKIPPED]
+        left = [change for change in left if change.reason in ("version_mismatch", "depends_on_outlook")]
+        for change in left:
+            change.outcome = Outcome.FAILED
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            results = [(change.n, Outcome.FAILED, change.reason, "") for change in left]
+            ledger.finish_changes(conn, plan_id, results, self.edges.now())
 
     def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Matching, Plan]:
         scope = Scope(
-            self.profile.id, self.company.id, self.filter, self.profile.salesperson_code, self.run.overlay
+            self.profile.id,
+            self.company.id,
+            self.filter,
+            self.profile.salesperson_code,
+            self.run.overlay,
+            self.profile.direction,
         )
         with read(self.edges.engine) as conn:
             self.company = companies.read_company(conn, self.company.id)
@@ -642,7 +685,7 @@ class _ProfileSync:
         if self.restored:
             profiles.bind_profile(conn, self.profile.id, marker_counter=self.restored)
 
-    def _load(self, plan_id: int, plan: Plan) -> Any:
+    def _load(self, plan_id: int, plan: Plan) -> Loaded:
         open_changes = [change for change in plan.changes if change.outcome is None]
         if open_changes and plan_id:
             self._mark_folder()

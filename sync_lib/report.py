@@ -96,7 +96,7 @@ class RunReport:
         """Return the report as lines for a log: a table of profiles, then reasons and messages."""
         if self.skip_reason:
             return [self.skip_reason]
-        what = "Plan of a dry run" if self.dry_run else "Run"
+        what = "Dry run, nothing was written; the table says what would be" if self.dry_run else "Run"
         head = [f"{what}: {self.mode}, {len(self.profiles)} profiles, {self.failures} failed"]
         rows = [_row(profile, self.at) for profile in self.profiles]
         return [*head, *_table([_COLUMNS, *rows]), *self._company_lines(), *self._profile_lines()]
@@ -154,7 +154,9 @@ def judge(
 
 def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
     counters = profile.counters
-    outcomes, writes = counters.get("outcomes", {}), counters.get("writes", {})
+    outcomes, planned = counters.get("outcomes", {}), counters.get("planned", {})
+    writes = planned or counters.get("writes", {})
+    left_out = outcomes.get("rejected", 0) + outcomes.get("skipped", 0) - sum(planned.values())
 
     def told(side: str, *names: str) -> str:
         return "/".join(str(writes.get(f"{name}_{side}", 0)) for name in names)
@@ -167,7 +169,7 @@ def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
         told("outlook", "created", "updated", "deleted"),
         told("business_central", "created", "updated"),
         str(outcomes.get("held", 0)),
-        str(outcomes.get("rejected", 0) + outcomes.get("skipped", 0)),
+        str(max(0, left_out)),
         age(profile.last_good_at, at),
     )
 

@@ -53,6 +53,15 @@ def settle(target: Target, rows: list[Row]) -> Open:
     return _Settler(target).run(rows)
 
 
+def settle_updates(target: Target, rows: list[Row]) -> dict[tuple[int, int], Outcome]:
+    """Settle updates and deletes whose outcome is unknown; return each one's outcome by plan and number.
+
+    Creates are left to a later run (rules 8.4).
+    """
+    creates = (Action.CREATE_OUTLOOK, Action.CREATE_BC)
+    return _Settler(target).settle_updates([row for row in rows if row["action"] not in creates])
+
+
 class _Settler:
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -63,7 +72,9 @@ class _Settler:
         for row in rows:
             if row["action"] == Action.CREATE_BC:
                 self._create_in_bc(row)
-        self._updates([row for row in rows if row["action"] not in (Action.CREATE_OUTLOOK, Action.CREATE_BC)])
+        self.settle_updates(
+            [row for row in rows if row["action"] not in (Action.CREATE_OUTLOOK, Action.CREATE_BC)]
+        )
         if rows:
             logger.info("settled %d changes of an earlier run", len(rows))
         return self.open
@@ -147,7 +158,14 @@ class _Settler:
             known["bc_key"],
             known["record"],
         )
-        couple_created(conn, self.target, contact, MadeInOutlook(item, known["row_id"], row["source"]))
+        present = mapping.from_business_central(contact.values, self.target.context.policy.field_profile)
+        normal = self.target.context.normaliser.normal
+        written = {
+            name: row["source"].get(name, sent)
+            for name, sent in row["after"].items()
+            if normal(name, present.get(name, "")) == normal(name, sent)
+        }
+        couple_created(conn, self.target, contact, MadeInOutlook(item, known["row_id"], written))
 
     def _give_up(self, conn: Connection, row: Row) -> bool:
         """Close a create that was looked up after the longest request time: it was never carried out."""
@@ -158,13 +176,24 @@ class _Settler:
 
     # -- updates and deletes ---------------------------------------------------------------------------------------
 
-    def _updates(self, rows: list[Row]) -> None:
+    def settle_updates(self, rows: list[Row]) -> dict[tuple[int, int], Outcome]:
+        """Read the targets again, and go by what they hold."""
         self._read_again(rows)
+        outcomes = {}
         for row in rows:
             with self.target.engine.begin() as conn:
                 self.target.check_lease(conn)
-                held = self._take_over(conn, row)
-                self._close(conn, row, Outcome.UPDATED if held else Outcome.SKIPPED, "settled")
+                outcome = self._outcome_of(conn, row)
+                self._close(conn, row, outcome, "settled")
+            outcomes[row["plan"], row["n"]] = outcome
+        return outcomes
+
+    def _outcome_of(self, conn: Connection, row: Row) -> Outcome:
+        if row["action"] == Action.DELETE_OUTLOOK:
+            key = row["outlook_id"]
+            known = snapshots.read_outlook_records(conn, self.target.profile, [key]).get(key)
+            return Outcome.SKIPPED if known and known["gone_since"] is None else Outcome.DELETED
+        return Outcome.UPDATED if self._take_over(conn, row) else Outcome.SKIPPED
 
     def _read_again(self, rows: list[Row]) -> None:
         items = sorted({row["outlook_id"] for row in rows if row["outlook_id"]})

@@ -40,20 +40,21 @@ class ProfileView:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose contacts to read: the profile's company, folder and filter, and the overlay of a dry run."""
+    """Whose contacts to read: the profile's company, folder, filter and direction, and the overlay of a dry run."""
 
     profile: int
     company: int
     filter: Filter
     me: str
     overlay: str = ""
+    direction: str = ""
 
 
 def read_view(conn: Connection, scope: Scope) -> ProfileView:
     """Return what the diff of a profile needs; time grows with its scope and folder, not with the company."""
     people = read_scope(conn, scope)
     items = snapshots.read_outlook(conn, scope.profile, overlay=scope.overlay)
-    couplings = ledger.read_couplings(conn, scope.profile)
+    couplings = ledger.read_couplings(conn, scope.profile, scope.direction)
     split = partition(people, items, couplings)
     return _Reader(conn, scope, _Frames(people, items, couplings)).view(split)
 

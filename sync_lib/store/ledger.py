@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pandas as pd
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, false, func, insert, or_, select, update
 
 from sync_lib.diff import PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
-from sync_lib.model import Action, Coupling, CouplingState, Origin, Outcome
+from sync_lib.model import Action, Coupling, CouplingState, Direction, Origin, Outcome
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import read_frame
 
@@ -35,9 +35,14 @@ def chunks(values: Sequence[T], size: int = CHUNK) -> Iterable[Sequence[T]]:
 # -- couplings -------------------------------------------------------------------------------------------------------
 
 
-def read_couplings(conn: Connection, profile: int) -> pd.DataFrame:
-    """Return what the diff needs of all couplings of a profile: integers, state, version. No row is 0."""
+def read_couplings(conn: Connection, profile: int, direction: str = "") -> pd.DataFrame:
+    """Return what the diff needs of all couplings of a profile: integers, state, version. No row is 0.
+
+    With a direction, a coupling asks for attention that lets a field differ because of another one (rules 7.9).
+    """
     c = t.coupling.c
+    others = [c.differs.contains(f':"{each}"', autoescape=True) for each in Direction if each != direction]
+    decided_anew = or_(*others) if direction else false()
     wanted = select(
         c.id,
         c.bc_id,
@@ -48,7 +53,8 @@ def read_couplings(conn: Connection, profile: int) -> pd.DataFrame:
         func.coalesce(c.outlook_fingerprint, 0).label("outlook_fingerprint"),
         c.outlook_etag,
         case(
-            (or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None)), 1), else_=0
+            (or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None), decided_anew), 1),
+            else_=0,
         ).label("attention"),
     ).where(c.profile == profile)
     return read_frame(conn, wanted).astype({"attention": "bool"})

@@ -75,7 +75,8 @@ def test_a_company_that_lists_nothing_is_held(thirty):
 
 
 def test_lost_staging_database_couples_everything_again(make_harness, new_database, database_kind):
-    h = make_harness(world(*people(8), person("Els Nieuw")))
+    twin = person("Tweeling", "p1@klant.example")
+    h = make_harness(world(*people(8), person("Els Nieuw"), twin))
     h.add_profiles()
     h.full()
     h.add_item(displayName="Van Outlook", emailAddresses=[{"address": "vo@klant.example", "name": "x"}])
@@ -89,7 +90,7 @@ def test_lost_staging_database_couples_everything_again(make_harness, new_databa
     assert ran.errors == []
     assert ran.writes == {}
     assert h.app_writes() == 0
-    assert ran.report.outcomes == {"coupled": 10}
+    assert ran.report.outcomes == {"coupled": 10, "skipped": 1}
     assert h.run().writes == {}
 
 
@@ -152,6 +153,8 @@ def test_a_dry_run_plans_the_same_and_changes_nothing(make_harness):
     assert h.app_writes() == 0
     assert h.items() == {}
     assert dry.report.outcomes == {"skipped": 5}
+    assert dry.report.profiles[0].counters["planned"] == {"created_outlook": 5}
+    assert "5/0/0" in str(dry.report.lines())
     real = h.full()
     assert real.writes == {"created_outlook": 5}
     with read(h.edges.engine) as conn:
