@@ -33,7 +33,7 @@ class CompanyRead:
 
     Attributes:
         full: Every contact was read.
-        contacts: New and changed ones, or all.
+        contacts: New and changed ones.
         gone: Ids that no longer exist, each confirmed by the service.
         count: Number of contacts in the company, where the read tells; else None.
         scanned: The ids of all contacts were read.
@@ -61,13 +61,17 @@ def fetch_company(
         plan: What to read.
     """
     if plan.full:
-        contacts = list(client.iter_contacts(company_id))
-        found = {contact.id for contact in contacts}
-        return _with_gone(
-            client, company_id, CompanyRead(True, contacts, count=len(found)), set(known) - found, plan
-        )
+        found: set[str] = set()
+        contacts = []
+        for contact in client.iter_contacts(company_id):
+            found.add(contact.id)
+            if plan.renew or _is_news(contact, known):
+                contacts.append(contact)
+        read = CompanyRead(True, contacts, count=len(found))
+        return _with_gone(client, company_id, read, set(known) - found, plan)
     since = since_watermark(cursor.position, plan.overlap)
-    changed = {contact.id: contact for contact in client.iter_contacts(company_id, since=since)}
+    recent = client.iter_contacts(company_id, since=since)
+    changed = {contact.id: contact for contact in recent if _is_news(contact, known)}
     if not plan.scan:
         return CompanyRead(False, list(changed.values()))
     stamps = dict(client.iter_ids(company_id))
@@ -79,12 +83,26 @@ def fetch_company(
     return _with_gone(client, company_id, read, set(known) - set(stamps) - set(changed), plan)
 
 
+def _is_news(contact: BcContact, known: dict[str, tuple[str, str]]) -> bool:
+    """Whether a contact is not staged in this version: the overlap brings most of them once more."""
+    return known.get(contact.id) != (contact.last_modified, contact.etag)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """How much of a company to read, and the count that was accepted last (None: never counted)."""
+    """How much of a company to read.
+
+    Attributes:
+        full: Every contact.
+        scan: Id and stamp of every contact beside the changed ones.
+        renew: Stage also what is staged in the same version: its fingerprints are made of something else.
+        overlap: Seconds that an incremental read goes back behind the watermark.
+        accepted: The count that was accepted last; None: never counted.
+    """
 
     full: bool
     scan: bool
+    renew: bool
     overlap: float
     accepted: int | None
 
@@ -94,7 +112,8 @@ def plan_read(run: Run, cursor: Cursor, known: int, accepted: int | None, settin
     full = run.mode == "full" or not cursor.position
     cheap = known <= BC_PAGE * settings.id_scan_requests
     due = not cursor.last_scan_at or cursor.last_scan_at <= shift(run.started_at, -settings.id_scan_every)
-    return ReadPlan(full, scan=not full and (cheap or due), overlap=settings.overlap, accepted=accepted)
+    scan = not full and (cheap or due)
+    return ReadPlan(full, scan, renew=not cursor.position, overlap=settings.overlap, accepted=accepted)
 
 
 def _with_gone(
