@@ -619,7 +619,7 @@ class _Merge:
             plan.changes.append(
                 self._change(Action.COUPLE, self.pair.found_by or "key_missing", coupling, {})
             )
-        elif coupling != self.pair.coupling:
+        elif self.pair.found_by or coupling != self.pair.coupling:
             plan.couplings.append(coupling)
         if to_outlook:
             plan.changes.append(self._update_outlook(coupling, to_outlook))

@@ -229,7 +229,8 @@ def _fetch_changes(client: Any, folder: KnownFolder, delta_link: str) -> FolderR
     known = folder.known([*(contact.id for contact in page.contacts), *page.removed])
     unknown = [c.id for c in page.contacts if c.id not in known or known[c.id].bc_key is None]
     returned = [c.id for c in page.contacts if c.id in known and known[c.id].gone]
-    removed = [key for key in page.removed if key in known and not known[key].gone]
+    # Also what is staged as gone: an item that we deleted and a user put back shows up as removed only.
+    removed = [key for key in page.removed if key in known]
     contacts = {c.id: c for c in page.contacts if c.id in known}
     present, gone = _look_up(client, folder, dict.fromkeys([*unknown, *returned, *removed]))
     for key in gone:

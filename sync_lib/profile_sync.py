@@ -429,13 +429,17 @@ class _ProfileSync:
 
     def _plan_for_missing_folder(self) -> Result:
         """A dry run makes no folder: it plans as for an empty one."""
+        self._stage_missing_folder()
+        with read(self.edges.engine) as conn:
+            cursor = runs.read_cursor(conn, "outlook", self.profile.id)
+        return self._rounds(settle.Open(), cursor)
+
+    def _stage_missing_folder(self) -> None:
         with self.edges.engine.begin() as conn:
             snapshots.mark_all_gone_outlook(
                 conn, self.profile.id, at=self.edges.now(), reason=FOLDER_DELETED, overlay=self.run.overlay
             )
-            cursor = runs.read_cursor(conn, "outlook", self.profile.id)
         self.found = folders.Found(self.profile.graph_user_id or "", Folder("", "", "", ""), new=True)
-        return self._rounds(settle.Open(), cursor)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -448,6 +452,7 @@ class _ProfileSync:
             logger.info("the folder is gone: looking for it again")
             self.found = self._find_folder()
             if self.found is None:
+                self._stage_missing_folder()
                 return 1
             return self._extract_from(self.found)
         except AccessDeniedError as error:

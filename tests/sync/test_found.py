@@ -82,3 +82,31 @@ def test_a_dry_run_plans_what_only_bc_changed(one):
     one.run(run_id="real")
     made = dict(plans(one))
     assert made["dry"] == made["real"]
+
+
+def test_an_item_of_a_blocked_contact_that_a_user_puts_back_goes_again(one):
+    jan = one.items()["Jan Jansen"]["id"]
+    one.edit_contact("Jan Jansen", privacyBlocked=True)
+    assert one.run().writes == {"deleted_outlook": 1}
+    box = one.mailbox()["user_principal_name"]
+    one.sim.control("POST", "graph/move", {"mailbox": box, "contact": jan, "to": one.folder_id()})
+    assert one.run().writes == {"deleted_outlook": 1}, "delta says only that it was removed"
+    assert one.items() == {}
+
+
+def test_a_dry_run_notices_that_the_folder_was_deleted(one):
+    one.in_outlook("DELETE", f"contactFolders/{one.folder_id()}")
+    one.run(dry_run=True, run_id="dry")
+    assert one.run(run_id="real").writes == {"created_outlook": 1}
+    made = dict(plans(one))
+    assert made["dry"] == made["real"]
+
+
+def test_a_pair_that_waits_is_found_again_after_a_migration(one):
+    one.edit_item("Jan Jansen", emailAddresses=[])
+    one.run()
+    box = one.mailbox()["user_principal_name"]
+    one.sim.control("POST", "graph/mailbox", {"mailbox": box, "migrate": True})
+    one.run()
+    with read(one.edges.engine) as conn:
+        assert list(conn.scalars(select(t.coupling.c.outlook_id))) == [one.items()["Jan Jansen"]["id"]]
