@@ -85,3 +85,15 @@ def test_made_in_outlook_arrives_in_bc_as_a_person(synced):
     assert synced.run().writes == {}
     assert synced.items()["Els Nieuw"]["key"].endswith(f"{els['id']}|made_by_user")
     assert len(synced.items()) == 3
+
+
+def test_requests_grow_with_batches_and_never_four_at_a_time_are_exceeded(make_harness):
+    h = make_harness(world(*[person(f"Persoon {n:03}", f"p{n}@klant.example") for n in range(200)]))
+    h.add_profiles()
+    h.full()
+    graph = h.counters()["app"]["graph"]
+    # 10 batches; finding, making and marking the folder, the delta's link, and the user's id.
+    assert graph["requests"] <= 10 + 7
+    assert graph["most_in_flight"] <= 4
+    assert graph["most_requests_in_flight"] == 1
+    assert graph["refusals"] == 0
