@@ -89,17 +89,19 @@ def check_staging(settings: StagingSettings) -> str:
 _GRANT = (
     "Grant it under App registrations > API permissions as an application permission, with admin consent."
 )
+_PERMISSIONS = "permissions in"
 _CONTACTS = "Contacts.ReadWrite"
 _SCOPED = (
     f"{_CONTACTS} is not in the token: right only where RBAC for Applications grants it for named mailboxes."
 )
+_MAILBOX = "Look at the message; where Microsoft Graph is away, run this check again later."
 _REDUCE = "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
 
 
 def check_connections(edges: Edges) -> list[Check]:
     """Check every connection and every enabled profile (rules S6)."""
     checks = [*_check_staging(edges), *_check_tokens(edges)]
-    if not all(check.ok or check.detail == _SCOPED for check in checks):
+    if not all(check.ok or check.name.startswith(_PERMISSIONS) for check in checks):
         return checks
     checks += _check_companies(edges)
     with read(edges.engine) as conn:
@@ -114,6 +116,8 @@ def check_connections(edges: Edges) -> list[Check]:
 def _attempt(name: str, remedy: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name, True, look())
+    except ProfileError as error:
+        return Check(name, False, str(error).removesuffix(error.remedy).strip(), error.remedy or remedy)
     except SyncError as error:
         return Check(name, False, str(error), remedy)
 
@@ -136,7 +140,7 @@ def _check_tokens(edges: Edges) -> Iterator[Check]:
 
 def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> Iterator[Check]:
     """Too few permissions and too many, from the token's own claim."""
-    name = f"permissions in {service}"
+    name = f"{_PERMISSIONS} {service}"
     try:
         granted = roles(tokens.token())
     except SyncError as error:
@@ -153,9 +157,9 @@ def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> It
     if missing:
         detail = _SCOPED if missing == _CONTACTS else f"the app lacks {missing}."
         yield Check(name, False, detail, _GRANT)
-    elif surplus:
+    if surplus:
         yield Check(name, False, f"the app has more than it needs: {', '.join(surplus)}.", _REDUCE)
-    else:
+    if not (missing or surplus):
         yield Check(name, True, ", ".join(sorted(granted)))
 
 
@@ -200,7 +204,7 @@ def _check_profile(edges: Edges, profile: Profile) -> Iterator[Check]:
     )
     if found:
         key = BcKey(bc.tenant_id, bc.environment, found[0], "", Origin.MADE_BY_SYNC)
-        yield _attempt(f"{name}: mailbox", "", lambda: _look_at_folder(edges, profile, key))
+        yield _attempt(f"{name}: mailbox", _MAILBOX, lambda: _look_at_folder(edges, profile, key))
 
 
 def _look_at_filter(edges: Edges, profile: Profile) -> str:

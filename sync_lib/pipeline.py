@@ -191,7 +191,8 @@ def plan_run(edges: Edges, request: RunRequest) -> RunPlan:
     with edges.engine.begin() as conn:
         runs.lock_runs(conn)
         known = runs.read_run(conn, request.run_id)
-        mode = Mode.FULL if known and known.mode == Mode.FULL else Mode(request.mode)
+        is_full = request.run_type == "backfill" or bool(known and known.mode == Mode.FULL)
+        mode = Mode.FULL if is_full else Mode(request.mode)
         other = _done_by(conn, request, digest)
         values = {
             "mode": mode,

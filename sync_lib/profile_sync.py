@@ -178,7 +178,7 @@ class _Books:
     changed: dict[str, PlannedChange] = field(default_factory=dict)
     writes: Counter[str] = field(default_factory=Counter)
     planned: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
+    rejects: set[Reject] = field(default_factory=set)
 
     def add(self, view: ProfileView, matching: Matching, plan: Plan, *, first: bool) -> None:
         """Take over what a round decided; later rounds decide again about a few contacts of the first."""
@@ -187,26 +187,35 @@ class _Books:
             contacts = split.same + len(split.couplings) + len(split.bc_ids) + len(split.outlook_ids)
             self.read = contacts - _joined(matching, set(split.bc_ids))
             self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})
-            self.reasons.update(reject.reason for reject in plan.rejects)
+        self.rejects.update(plan.rejects)
 
     def add_changes(self, changes: list[PlannedChange], *, first: bool) -> None:
-        """Take over the outcomes of a round's changes."""
+        """Take over the outcomes of a round's changes; the weightiest one of a contact is what became of it."""
+        decided: dict[str, PlannedChange] = {}
         for change in changes:
             # A pair counts once, by its BC contact; an item outside any pair (a copy, a new one) by its own id.
             paired = change.coupling is not None or change.action is Action.CREATE_OUTLOOK
             key = (change.bc_id if paired else change.outlook_id) or ""
-            if not first and key not in self.changed and self.plain[Outcome.UNCHANGED]:
+            known = key in self.changed or key in decided
+            if not first and not known and self.plain[Outcome.UNCHANGED]:
                 self.plain[Outcome.UNCHANGED] -= 1
-            before = self.changed.get(key)
-            if before is None or _weight(change) >= _weight(before) or not first:
-                self.changed[key] = change
+            before = decided.get(key)
+            if before is None or _weight(change) >= _weight(before):
+                decided[key] = change
             if change.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED):
                 self.writes[f"{change.outcome}_{_side(change)}"] += 1
             elif change.outcome is None and change.action in _DONE:
                 # Only a dry run leaves changes without an outcome.
                 self.planned[f"{_DONE[change.action]}_{_side(change)}"] += 1
-            if change.reason and change.outcome in OPEN_OUTCOMES:
-                self.reasons[change.reason] += 1
+        self.changed |= decided
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why contacts, or fields of them, were left as they are."""
+        left = (change.reason for change in self.changed.values() if change.outcome in OPEN_OUTCOMES)
+        return Counter(reject.reason for reject in self.rejects) + Counter(
+            reason for reason in left if reason
+        )
 
     def counters(self) -> dict[str, Any]:
         """Return the counters that the report shows."""

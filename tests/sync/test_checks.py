@@ -1,0 +1,203 @@
+"""Rules S6: the self-test names each thing that is wrong, and how to mend it; what it finds out is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from sync_lib.checks import Check, check_connections
+from sync_lib.store import runs
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
+from tests.sync.harness import Harness, person, world
+
+ANNA = "anna@voorbeeld.example"
+
+
+@pytest.fixture
+def database_kind() -> str:
+    """One database is enough here: the self-test asks the services."""
+    return "sqlite"
+
+
+@pytest.fixture
+def synced(make_harness) -> Harness:
+    h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA, "bram@voorbeeld.example"]))
+    h.add_profiles()
+    assert h.full().writes == {"created_outlook": 1}
+    return h
+
+
+def check(h: Harness) -> list[Check]:
+    edges = h.open()
+    try:
+        return check_connections(edges)
+    finally:
+        edges.close()
+
+
+def wrong(h: Harness) -> dict[str, Check]:
+    return {each.name: each for each in check(h) if not each.ok}
+
+
+def grant(h: Harness, **roles: list[str]) -> None:
+    h.sim.control("POST", "entra/app", roles)
+
+
+def fact(h: Harness) -> str | None:
+    with read(h.edges.engine) as conn:
+        return runs.read_fact(conn, h.edges.graph_settings.tenant_id, "graph_if_match")
+
+
+def test_all_is_well(synced):
+    synced.sim.reset_counters()
+    found = check(synced)
+    assert [each for each in found if not each.ok] == []
+    told = "\n".join(f"{each.name}: {each.detail}" for each in found)
+    for part in (
+        "staging database",
+        "token for Microsoft Graph",
+        "Business Central",
+        "1: Molenzicht BV",
+        "filter",
+        "mailbox",
+    ):
+        assert part in told
+    assert all(each.detail.endswith((".", "All")) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "service"),
+    [("graph_settings", "Microsoft Graph"), ("business_central_settings", "Business Central")],
+)
+def test_a_wrong_secret_is_named_by_its_service(synced, settings, service):
+    setattr(synced.edges, settings, replace(getattr(synced.edges, settings), client_secret="wrong"))
+    found = {each.name: each for each in check_connections(synced.edges) if not each.ok}
+    assert set(found) == {f"token for {service}"}
+    one = found[f"token for {service}"]
+    assert "secret" in one.remedy
+    assert "wrong" not in one.detail
+
+
+@pytest.mark.parametrize(
+    ("roles", "name", "lacks"),
+    [
+        ({"graph_roles": ["Contacts.ReadWrite"]}, "permissions in Microsoft Graph", "User.ReadBasic.All"),
+        ({"bc_roles": []}, "permissions in Business Central", "API.ReadWrite.All"),
+    ],
+)
+def test_a_missing_permission_is_named_with_its_remedy(synced, roles, name, lacks):
+    grant(synced, **roles)
+    found = wrong(synced)
+    assert lacks in found[name].detail
+    assert "Grant" in found[name].remedy
+
+
+def test_no_permission_on_contacts_is_wrong_where_no_mailbox_opens(synced):
+    grant(synced, graph_roles=["User.Read.All"])
+    found = wrong(synced)
+    assert "Contacts.ReadWrite" in found["permissions in Microsoft Graph"].detail
+
+
+def test_a_surplus_permission_is_named_and_hides_nothing_else(synced):
+    grant(synced, graph_roles=["Contacts.ReadWrite", "User.Read.All", "Mail.ReadWrite"])
+    synced.add_profiles("niemand@voorbeeld.example")
+    found = wrong(synced)
+    surplus = found["permissions in Microsoft Graph"]
+    assert "Mail.ReadWrite" in surplus.detail
+    assert "Contacts" not in surplus.detail
+    assert "Remove" in surplus.remedy
+    assert any("niemand@" in name for name in found)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "remedy"),
+    [("no_mailbox", "no mailbox", "licence"), ("policy_denied", "may not open", "policy")],
+)
+def test_a_mailbox_that_does_not_open_is_named_with_its_remedy(synced, state, reason, remedy):
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "state": state})
+    (one,) = (each for name, each in wrong(synced).items() if name.endswith("mailbox"))
+    assert ANNA in one.name
+    assert reason in one.detail
+    assert remedy in one.remedy
+
+
+def test_an_unknown_mailbox_is_named(synced):
+    synced.add_profiles("niemand@voorbeeld.example")
+    (one,) = wrong(synced).values()
+    assert "niemand@voorbeeld.example" in one.detail
+    assert "mailbox" in one.remedy
+
+
+def test_a_wrong_filter_and_an_unknown_company_are_named(synced):
+    synced.add_profiles("bram@voorbeeld.example", company="Bestaat niet")
+    with synced.edges.engine.begin() as conn:
+        conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == 1).values(filter='[["City", "(a"]]'))
+    found = wrong(synced)
+    assert {name.rpartition(": ")[2] for name in found} == {"filter", "company"}
+    told = {name.rpartition(": ")[2]: each for name, each in found.items()}
+    assert "City" in told["filter"].detail
+    assert "filter" in told["filter"].remedy
+    assert "Bestaat niet" in told["company"].detail
+    assert "company" in told["company"].remedy
+
+
+def test_a_company_that_is_closed_to_the_app_is_named(synced):
+    synced.sim.control("POST", "bc/company", {"state": "forbidden"})
+    found = wrong(synced)
+    assert found
+    assert all(each.remedy for each in found.values())
+
+
+def test_a_folder_of_somebody_else_is_named(synced):
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": "cato@voorbeeld.example", "create": True})
+    synced.add_profiles(folder="Anders")
+    folder = synced.folder_id()
+    with synced.edges.engine.begin() as conn:
+        conn.execute(
+            update(t.sync_profile).where(t.sync_profile.c.id == 2).values(folder_name="Business central")
+        )
+    with synced.edges.engine.begin() as conn:
+        conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == 1).values(folder_id=folder + "x"))
+    found = wrong(synced)
+    assert all(each.remedy for each in found.values())
+
+
+# -- If-Match --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("switch", "answer"), [("enforce", "enforced"), ("ignore", "ignored")])
+def test_whether_graph_enforces_if_match_is_found_out_and_used(synced, switch, answer):
+    h = synced
+    h.sim.set(graph_if_match=switch)
+    before = h.items()["Jan Jansen"]
+    found = {each.name: each for each in check(h)}
+    assert found["Graph enforces If-Match for contacts"].ok
+    assert fact(h) == answer
+    moved = {"lastModifiedDateTime", "changeKey", "@odata.etag"}
+    after = h.items()["Jan Jansen"]
+    assert {name: after[name] for name in after.keys() - moved} == {
+        name: before[name] for name in before.keys() - moved
+    }
+    h.run()
+    h.edit_contact("Jan Jansen", jobTitle="Inkoper")
+    h.sim.reset_counters()
+    assert h.run().writes == {"updated_outlook": 1}
+    reads = h.sim.counters()["app"]["graph"]["requests"]
+    # One delta, one batch for the folder's marker, one for the write; and the read before it.
+    assert reads == (3 if answer == "enforced" else 4)
+    assert h.run().writes == {}
+
+
+def test_without_a_synced_contact_it_is_not_known_yet(make_harness):
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles()
+    (one,) = (each for each in check(h) if "If-Match" in each.name)
+    assert one.ok
+    assert "not known yet" in one.detail
+    assert fact(h) is None
+    sent: dict[str, Any] = h.sim.counters()["app"]["graph"]
+    assert sent["writes"] == 0
