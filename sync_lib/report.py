@@ -96,7 +96,7 @@ class RunReport:
         """Return the report as lines for a log: a table of profiles, then reasons and messages."""
         if self.skip_reason:
             return [self.skip_reason]
-        what = "Dry run, nothing was written; the table says what would be" if self.dry_run else "Run"
+        what = "Plan of a dry run (nothing was written)" if self.dry_run else "Run"
         head = [f"{what}: {self.mode}, {len(self.profiles)} profiles, {self.failures} failed"]
         rows = [_row(profile, self.at) for profile in self.profiles]
         return [*head, *_table([_COLUMNS, *rows]), *self._company_lines(), *self._profile_lines()]

@@ -43,7 +43,11 @@ BC_COLUMNS: tuple[BcColumn, ...] = (
     BcColumn("company_number", "companyNumber", "Company No.", "code", 20, captions=("Bedrijfsnr.",)),
     BcColumn("company_name", "companyName", "Company Name", "text", 100, captions=("Bedrijfsnaam",)),
     BcColumn(
-        "business_relation", "contactBusinessRelation", "Contact Business Relation", "option", captions=("Relatie",)
+        "business_relation",
+        "contactBusinessRelation",
+        "Contact Business Relation",
+        "option",
+        captions=("Relatie",),
     ),
     BcColumn("address", "addressLine1", "Address", "text", 100, captions=("Adres",)),
     BcColumn("address2", "addressLine2", "Address 2", "text", 50, captions=("Adres 2",)),
@@ -58,7 +62,9 @@ BC_COLUMNS: tuple[BcColumn, ...] = (
     BcColumn("email", "email", "E-Mail", "text", 80, captions=("Email", "E-mail")),
     BcColumn("home_page", "website", "Home Page", "text", 255, captions=("Website", "Startpagina")),
     BcColumn("search_name", "searchName", "Search Name", "code", 100, captions=("Zoeknaam",)),
-    BcColumn("privacy_blocked", "privacyBlocked", "Privacy Blocked", "boolean", captions=("Privacy geblokkeerd",)),
+    BcColumn(
+        "privacy_blocked", "privacyBlocked", "Privacy Blocked", "boolean", captions=("Privacy geblokkeerd",)
+    ),
     BcColumn(
         "tax_number",
         "taxRegistrationNumber",
@@ -75,14 +81,24 @@ BC_COLUMNS: tuple[BcColumn, ...] = (
         captions=("Datum laatste interactie",),
     ),
     BcColumn("first_name", "firstName", "First Name", "text", 30, extended=True, captions=("Voornaam",)),
-    BcColumn("middle_name", "middleName", "Middle Name", "text", 30, extended=True, captions=("Tussenvoegsel",)),
+    BcColumn(
+        "middle_name", "middleName", "Middle Name", "text", 30, extended=True, captions=("Tussenvoegsel",)
+    ),
     BcColumn("surname", "surname", "Surname", "text", 30, extended=True, captions=("Achternaam",)),
     BcColumn("initials", "initials", "Initials", "text", 30, extended=True, captions=("Initialen",)),
     BcColumn("email2", "email2", "E-Mail 2", "text", 80, extended=True, captions=("Email 2", "E-mail 2")),
     BcColumn(
-        "salesperson", "salespersonCode", "Salesperson Code", "code", 20, extended=True, captions=("Verkoperscode",)
+        "salesperson",
+        "salespersonCode",
+        "Salesperson Code",
+        "code",
+        20,
+        extended=True,
+        captions=("Verkoperscode",),
     ),
-    BcColumn("territory", "territoryCode", "Territory Code", "code", 10, extended=True, captions=("Gebiedscode",)),
+    BcColumn(
+        "territory", "territoryCode", "Territory Code", "code", 10, extended=True, captions=("Gebiedscode",)
+    ),
 )
 
 COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in BC_COLUMNS)

@@ -181,8 +181,12 @@ coupling = Table(
     Column("outlook_fingerprint", BigInteger),
     Column("outlook_etag", Text, nullable=False, server_default=""),
     Column("refused", Text, nullable=False, server_default="{}"),  # JSON: "side:field" -> {digest, reason}
-    Column("former", Text, nullable=False, server_default="[]"),  # JSON: [{id, baseline_bc, baseline_outlook}]
-    Column("differs", Text, nullable=False, server_default="{}"),  # JSON: field -> direction that lets it differ (7.9)
+    Column(
+        "former", Text, nullable=False, server_default="[]"
+    ),  # JSON: [{id, baseline_bc, baseline_outlook}]
+    Column(
+        "differs", Text, nullable=False, server_default="{}"
+    ),  # JSON: field -> direction that lets it differ (7.9)
     # True: look at the single fields at the next diff, whatever the fingerprints say.
     Column("attention", Boolean, nullable=False, server_default="0"),
     Column("created_at", Time, nullable=False),
@@ -269,7 +273,9 @@ plan = Table(
     Column("fencing", BigInteger, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("hold_hash", String(64), nullable=False, server_default=""),
-    Column("hold_state", String(16), nullable=False, server_default=""),  # open / approved / rejected / superseded
+    Column(
+        "hold_state", String(16), nullable=False, server_default=""
+    ),  # open / approved / rejected / superseded
     Column("hold_reasons", Text, nullable=False, server_default="[]"),
     Column("decided_by", Text),
     Column("decided_at", Time),
@@ -288,9 +294,13 @@ change = Table(
     Column("bc_id", String(36)),
     Column("outlook_id", Text),
     Column("email_key", Text, nullable=False, server_default=""),
-    Column("before", Text, nullable=False, server_default="{}"),  # JSON: field -> value of the side written to
+    Column(
+        "before", Text, nullable=False, server_default="{}"
+    ),  # JSON: field -> value of the side written to
     Column("after", Text, nullable=False, server_default="{}"),  # JSON: field -> value that is sent
-    Column("source", Text, nullable=False, server_default="{}"),  # JSON: field -> value of the other side, as read
+    Column(
+        "source", Text, nullable=False, server_default="{}"
+    ),  # JSON: field -> value of the other side, as read
     Column("losing", Text, nullable=False, server_default="{}"),  # JSON: field -> value that lost a conflict
     Column("etag", Text, nullable=False, server_default=""),
     Column("cause", String(64), nullable=False, server_default=""),
