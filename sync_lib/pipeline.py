@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -346,6 +346,8 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
     cursor = cursor if cursor.version == context.version else runs.Cursor()
     plan = extract.plan_read(run, cursor, len(known), row.accepted_count, edges.settings)
+    # A count that waits for a person holds incremental runs too: only a complete read can show that it was a fault.
+    plan = replace(plan, full=plan.full or row.offered_count is not None)
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:
             countries = edges.business_central.fetch_countries(row.company_id)

@@ -110,3 +110,19 @@ def test_a_pair_that_waits_is_found_again_after_a_migration(one):
     one.run()
     with read(one.edges.engine) as conn:
         assert list(conn.scalars(select(t.coupling.c.outlook_id))) == [one.items()["Jan Jansen"]["id"]]
+
+
+def test_a_dropped_count_holds_incremental_runs_too(make_harness):
+    h = make_harness(world(*(person(f"Persoon {n}") for n in range(4))), id_scan_requests=0)
+    h.add_profiles()
+    h.full()
+    for n in range(3):
+        h.delete_contact(f"Persoon {n}")
+    h.edit_contact("Persoon 3", jobTitle="Inkoper")
+    assert h.full().report.companies[0].state == "held"
+    ran = h.run()
+    assert (ran.report.companies[0].state, ran.writes) == ("held", {})
+    for n in range(3):
+        h.add_contact(f"Persoon {n}")
+    assert h.run().report.companies[0].state == "done"
+    assert h.items()["Persoon 3"]["jobTitle"] == "Inkoper"
