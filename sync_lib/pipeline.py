@@ -253,6 +253,7 @@ def _resolve_companies(edges: Edges, chosen: list[Profile]) -> list[Profile]:
     listed = edges.business_central.fetch_companies()
     bc = edges.business_central_settings
     with edges.engine.begin() as conn:
+        runs.lock_runs(conn)
         for profile in chosen:
             company = _find_company(listed, profile.company_name)
             if profile.company is None and company is not None:

@@ -34,7 +34,7 @@ class Cursor:
 
 
 def lock_runs(conn: Connection) -> None:
-    """Let one transaction at a time decide which run does a backfill's full sync."""
+    """Let one run at a time be planned: which does a backfill's full sync, and which companies there are."""
     if is_postgresql(conn):
         conn.execute(text("LOCK TABLE sync_run IN SHARE ROW EXCLUSIVE MODE"))
 
