@@ -329,9 +329,10 @@ class _Parser:
             self.fail("a date such as 2026-12-31 or 31-12-2026", operand.position)
         year, month, day = (int(parts[name]) for name in ("year", "month", "day"))
         try:
-            return datetime.date(year + (2000 if len(parts["year"]) == 2 else 0), month, day).isoformat()
+            day_ = datetime.date(year + (2000 if len(parts["year"]) == 2 else 0), month, day).isoformat()
         except ValueError:
             self.fail("a day that exists", operand.position)
+        return "" if day_ in BLANK_DATES else day_
 
     def pattern(self, operand: _Operand) -> tuple[tuple[str | None, ...], ...]:
         parts: list[list[str | None]] = [[]]

@@ -329,6 +329,7 @@ def test_pandas_agrees_with_a_plain_evaluation(case):
 
 
 @settings(max_examples=300)
+@example(("last_interaction", "''&<>'0001-01-01'", ["0001-01-01", ""]), False)
 @given(CASES, st.booleans())
 def test_sql_never_loses_a_contact(case, ignore_case):
     column, expression, values = case
