@@ -644,6 +644,8 @@ class _Merge:
         for name in verdicts:
             change.after[name] = change.source[name] = self.bc_fields.get(name, "")
             change.before[name] = self.outlook_fields.get(name, "")
+            if name in self.differs:
+                change.losing[name] = change.before[name]  # The other side never had it.
         return change
 
     def _update_bc(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
@@ -651,6 +653,8 @@ class _Merge:
         for name in verdicts:
             change.after[name] = change.source[name] = self.outlook_fields.get(name, "")
             change.before[name] = self.bc_fields.get(name, "")
+            if name in self.differs:
+                change.losing[name] = change.before[name]
         return change
 
     def _change(

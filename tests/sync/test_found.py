@@ -126,3 +126,32 @@ def test_a_dropped_count_holds_incremental_runs_too(make_harness):
         h.add_contact(f"Persoon {n}")
     assert h.run().report.companies[0].state == "done"
     assert h.items()["Persoon 3"]["jobTitle"] == "Inkoper"
+
+
+def losers(h: Harness) -> list[str]:
+    with read(h.edges.engine) as conn:
+        return list(conn.scalars(select(t.change.c.losing).where(t.change.c.losing != "{}")))
+
+
+def test_a_value_that_was_let_differ_is_kept_when_it_is_replaced(make_harness):
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles(direction="to_outlook")
+    h.full()
+    h.edit_item("Jan Jansen", jobTitle="van Outlook")
+    h.run()
+    assert h.items()["Jan Jansen"]["jobTitle"] == "van Outlook"
+    h.edit_contact("Jan Jansen", jobTitle="van BC")
+    h.run()
+    assert h.items()["Jan Jansen"]["jobTitle"] == "van BC"
+    assert losers(h) == ['{"job_title":"van Outlook"}']
+
+
+def test_a_value_of_bc_that_was_let_differ_is_kept_when_it_is_replaced(one):
+    one.add_profiles(direction="to_business_central")
+    one.run()
+    one.edit_contact("Jan Jansen", jobTitle="van BC")
+    one.run()
+    one.edit_item("Jan Jansen", jobTitle="van Outlook")
+    one.run()
+    assert one.contacts()["Jan Jansen"]["jobTitle"] == "van Outlook"
+    assert losers(one) == ['{"job_title":"van BC"}']
