@@ -129,24 +129,25 @@ def test_the_marker_comes_before_the_name(synced, new_database):
     assert stored(synced).folder_id == synced.folder_id(folder="Klanten")
 
 
-def test_two_profiles_of_a_mailbox_find_their_own_folders_when_staging_is_lost(make_harness, new_database):
+@pytest.mark.parametrize("first", ["renamed", "other"])
+def test_two_profiles_find_their_own_folders_when_staging_is_lost(make_harness, new_database, first):
     h = make_harness(world(person("Jan Jansen", city="Zaandam"), person("Piet de Vries", city="Haarlem")))
 
     klanten = {"folder": "Klanten", "filter": {"City": "Haarlem"}}
     central = {"filter": {"City": "Zaandam"}}
-    h.add_profiles(**klanten)
-    h.add_profiles(**central)
+    added = [central, klanten] if first == "renamed" else [klanten, central]
+    for profile in added:
+        h.add_profiles(**profile)
     assert h.full().errors == []
     assert (set(h.items()), set(h.items(folder="Klanten"))) == ({"Jan Jansen"}, {"Piet de Vries"})
     h.in_outlook("PATCH", f"contactFolders/{h.folder_id(folder='Klanten')}", {"displayName": "Relaties"})
     lose_staging(h, new_database)
-    h.add_profiles(**central)
-    h.add_profiles(**klanten)
+    for profile in reversed(added):
+        h.add_profiles(**profile)
     ran = h.full()
     assert (ran.errors, ran.writes) == ([], {})
     assert (set(h.items()), set(h.items(folder="Relaties"))) == ({"Jan Jansen"}, {"Piet de Vries"})
-    assert stored(h, 1).folder_name == FOLDER
-    assert stored(h, 2).folder_name == "Relaties"
+    assert {stored(h, key).folder_name for key in (1, 2)} == {FOLDER, "Relaties"}
 
 
 def test_a_folder_of_that_name_is_taken_over_and_its_contacts_wait(make_harness):
