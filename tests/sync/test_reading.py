@@ -110,7 +110,7 @@ def test_a_cheap_id_scan_is_made_in_every_run(make):
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_a_contact_left_out_of_a_read_is_deleted_only_after_a_404(make, mode):
     h = make()
-    fault = h.sim.add_fault(name="F17", keep=3, count=None)
+    fault = h.sim.add_fault(name="F17", keep=0.75, count=None)
     assert h.run(mode).writes == {}
     assert fault.fired
     h.sim.clear_faults()
