@@ -24,7 +24,6 @@ from sync_lib.store.runs import Cursor
 logger = logging.getLogger(__name__)
 
 BC_PAGE = 20_000
-BC_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class CouplingState(StrEnum):
 
 
 class Action(StrEnum):
-    """What a change does. ``couple``, ``release`` and ``uncouple`` touch the staging database (and the BC key) only."""
+    """What a change does. ``couple`` writes the BC key to an item, and nothing else of it."""
 
     CREATE_OUTLOOK = "create_outlook"
     UPDATE_OUTLOOK = "update_outlook"
@@ -52,9 +52,6 @@ class Action(StrEnum):
     CREATE_BC = "create_business_central"
     UPDATE_BC = "update_business_central"
     COUPLE = "couple"
-    RELEASE = "release"
-    UNCOUPLE = "uncouple"
-    NONE = "none"
 
 
 class BcStatus(StrEnum):

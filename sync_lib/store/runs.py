@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,10 +185,3 @@ def write_fact(conn: Connection, scope: str, name: str, value: str, found_at: st
     changed = conn.execute(update(t.fact).where(c.scope == scope, c.name == name).values(**values))
     if not changed.rowcount:
         conn.execute(insert(t.fact).values(scope=scope, name=name, **values))
-
-
-def read_last_runs(conn: Connection, limit: int) -> Sequence[Run]:
-    """Return the newest runs first."""
-    c = t.sync_run.c
-    wanted = select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.message, c.started_at)
-    return [Run(*row) for row in conn.execute(wanted.order_by(c.started_at.desc()).limit(limit))]

@@ -706,23 +706,6 @@ def read_outlook_records(
     return _records(conn, wanted)
 
 
-def bc_rows_with_other_normaliser(conn: Connection, company: int, normaliser: int) -> list[dict[str, Any]]:
-    """Return the present rows whose fingerprint another version of the normal forms made (rules 6).
-
-    Staged again as they are, they get new ones. Those that are gone get theirs when they return.
-    """
-    rows, present = _present(t.bc_contact, company, "")
-    return _dicts(conn, select(rows).where(present, rows.c.normaliser != normaliser))
-
-
-def outlook_rows_with_other_normaliser(
-    conn: Connection, profile: int, normaliser: int
-) -> dict[str, dict[str, Any]]:
-    """Return such rows of a folder by id; ``record`` is parsed."""
-    rows, present = _present(t.outlook_contact, profile, "")
-    return _records(conn, select(rows).where(present, rows.c.normaliser != normaliser))
-
-
 def _dicts(conn: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
     names = [column.name for column in statement.selected_columns]
     return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement)]

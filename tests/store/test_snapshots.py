@@ -145,24 +145,9 @@ def test_a_row_that_reappears_is_present_again_and_changed(engine, company):
 
 def test_another_normaliser_writes_the_same_version_again(engine, company):
     stage(engine, company, [bc("k", fingerprint=1)], normaliser=1)
-    with read(engine) as conn:
-        assert [row["id"] for row in snapshots.bc_rows_with_other_normaliser(conn, company, 2)] == ["k"]
     assert stage(engine, company, [bc("k", fingerprint=2)], normaliser=2).changed == 1
     row = bc_rows(engine, company)["k"]
     assert (row["fingerprint"], row["normaliser"]) == (2, 2)
-    with read(engine) as conn:
-        assert snapshots.bc_rows_with_other_normaliser(conn, company, 2) == []
-
-
-def test_a_gone_row_needs_no_new_fingerprint(engine, company, profile):
-    """Staging it for that would make it present."""
-    stage(engine, company, [bc("k")])
-    stage_items(engine, profile, [item("k")])
-    call(engine, snapshots.mark_gone_business_central, company, ["k"], at=AT, generation=2)
-    call(engine, snapshots.mark_gone_outlook, profile, ["k"], at=AT, reason="deleted")
-    with read(engine) as conn:
-        assert snapshots.bc_rows_with_other_normaliser(conn, company, 2) == []
-        assert snapshots.outlook_rows_with_other_normaliser(conn, profile, 2) == {}
 
 
 def test_companies_and_overlays_do_not_mix(engine, new_company):
@@ -545,14 +530,6 @@ def test_a_folder_as_a_frame_has_no_missing_values(engine, profile):
     assert (frame.loc["a", "bc_key"], frame.loc["b", "bc_key"]) == ("", "key")
     assert frame.loc["a", "fingerprint"] == 2**62
     assert not frame.isna().any().any()
-
-
-def test_items_with_other_normal_forms_are_found(engine, profile):
-    stage_items(engine, profile, [item("a")], normaliser=1)
-    stage_items(engine, profile, [item("b")], normaliser=2)
-    with read(engine) as conn:
-        found = snapshots.outlook_rows_with_other_normaliser(conn, profile, 2)
-    assert {key: row["record"]["id"] for key, row in found.items()} == {"a": "a"}
 
 
 # -- overlays --------------------------------------------------------------------------------------------------------
