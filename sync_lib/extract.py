@@ -143,7 +143,10 @@ class Staging:
 
 
 def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict[str, snapshots.Version]:
-    """Stage a read and move the cursor; return the versions of staged rows that only a GET can judge (rules 5)."""
+    """Stage a read and move the cursor; return the versions of staged rows that only a GET can judge (rules 5).
+
+    Where there are such rows the cursor moves with what the GET says: else a failure in between would lose them.
+    """
     company, run = staging.scope, staging.run
     generation = snapshots.next_generation(conn, company) if not run.overlay else 0
     staged = snapshots.stage_business_central(
@@ -164,12 +167,15 @@ def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict
         staged.unchanged,
         len(read.gone),
     )
-    if not run.dry_run:
-        _move_watermark(conn, read, staging)
+    if not staged.stored:
+        move_watermark(conn, read, staging)
     return staged.stored
 
 
-def _move_watermark(conn: Connection, read: CompanyRead, staging: Staging) -> None:
+def move_watermark(conn: Connection, read: CompanyRead, staging: Staging) -> None:
+    """Move a company's cursor behind a complete read; a dry run moves none."""
+    if staging.run.dry_run:
+        return
     company, at = staging.scope, staging.at
     cursor = runs.read_cursor(conn, "business_central", company)
     newest = max((contact.last_modified for contact in read.contacts), default="")
@@ -273,7 +279,10 @@ def _look_up(
 def stage_folder(
     conn: Connection, read: FolderRead, staging: Staging
 ) -> tuple[int, dict[str, snapshots.Version]]:
-    """Stage a read and move the cursor; return how many rows changed, and what only a GET can judge (rules 5)."""
+    """Stage a read and move the cursor; return how many rows changed, and what only a GET can judge (rules 5).
+
+    Where a GET must judge, the cursor moves with what it says: else a failure in between would lose those items.
+    """
     profile, run = staging.scope, staging.run
     known = snapshots.read_outlook_records(conn, profile, [c.id for c in read.contacts], overlay=run.overlay)
     rows = (
@@ -292,11 +301,21 @@ def stage_folder(
         staged.unchanged,
         len(read.gone),
     )
-    if not run.dry_run:
+    changed = staged.changed + len(read.gone)
+    if changed and not run.dry_run:
+        # Whoever comes next has to compare, also if this worker gets no further.
+        runs.write_cursor(conn, "outlook", profile, updated_at=staging.at, pending=True)
+    if not staged.stored:
+        move_folder_cursor(conn, read, staging)
+    return changed, staged.stored
+
+
+def move_folder_cursor(conn: Connection, read: FolderRead, staging: Staging) -> None:
+    """Move a profile's cursor behind a complete read; a dry run moves none."""
+    if not staging.run.dry_run:
         full = {"last_full_at": staging.at, "version": staging.context.version} if read.full else {}
         values: dict[str, Any] = {"position": read.delta_link} | full
-        runs.write_cursor(conn, "outlook", profile, updated_at=staging.at, **values)
-    return staged.changed + len(read.gone), staged.stored
+        runs.write_cursor(conn, "outlook", staging.scope, updated_at=staging.at, **values)
 
 
 def _complete(contact: OutlookContact, known: dict[str, Any] | None) -> OutlookContact:

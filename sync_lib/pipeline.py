@@ -381,6 +381,7 @@ def _stage_company(edges: Edges, run: Run, row: CompanyRow, found: extract.Compa
         contacts = edges.business_central.fetch_contacts(row.company_id, sorted(stored))
         with edges.engine.begin() as conn:
             extract.stage_judged(conn, contacts, stored, staging)
+            extract.move_watermark(conn, found, staging)
 
 
 def _end_company(edges: Edges, run_id: str, company: int, state: str, **values: Any) -> None:

@@ -479,7 +479,7 @@ class _ProfileSync:
             locks.check_lease(conn, self.lease)
             changed, stored = extract.stage_folder(conn, got, self._staging())
         if stored:
-            self._judge(found, stored)
+            self._judge(found, got, stored)
         return changed + len(stored)
 
     def _known_items(self, ids: list[str] | None) -> dict[str, snapshots.KnownItem]:
@@ -489,12 +489,15 @@ class _ProfileSync:
     def _staging(self) -> extract.Staging:
         return extract.Staging(self.profile.id, self.context, self.run, self.edges.now())
 
-    def _judge(self, found: folders.Found, stored: dict[str, snapshots.Version]) -> None:
+    def _judge(
+        self, found: folders.Found, got: extract.FolderRead, stored: dict[str, snapshots.Version]
+    ) -> None:
         """Ask for the items whose order in time two stamps do not tell (rules 5)."""
         items = self.edges.outlook.fetch_contacts(found.user, sorted(stored))
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             extract.stage_judged_items(conn, found.folder.id, items, stored, self._staging())
+            extract.move_folder_cursor(conn, got, self._staging())
 
     def _inputs_unchanged(self, cursor: Cursor) -> bool:
         return (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from sqlalchemy import select
 
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from tests.sync.harness import Harness, person, world
+from tests.sync.histories import Killed, Killer, expire_leases
 
 
 def email(address: str) -> dict[str, str]:
@@ -155,3 +158,32 @@ def test_a_value_of_bc_that_was_let_differ_is_kept_when_it_is_replaced(one):
     one.run()
     assert one.contacts()["Jan Jansen"]["jobTitle"] == "van Outlook"
     assert losers(one) == ['{"job_title":"van BC"}']
+
+
+def test_an_edit_that_only_a_look_up_can_judge_survives_its_failure(make_harness):
+    h = make_harness(world(person("Jan Jansen")), retry_cap=0.0)
+    h.sim.clock(freeze=True)
+    h.add_profiles()
+    h.full()
+    h.run()
+    h.edit_item("Jan Jansen", jobTitle="Inkoper")  # in the same second as our write: stamps tell nothing
+    h.sim.add_fault(name="F1", service="graph", part=False, path="batch", count=1)
+    assert h.run().errors
+    assert h.run().writes == {"updated_business_central": 1}
+    assert h.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"
+
+
+@pytest.mark.parametrize("at", [6, 8, 10, 12])
+def test_an_edit_is_not_lost_with_a_worker_that_is_killed_at_a_commit(one, at):
+    one.run()
+    one.run()
+    one.edit_item("Jan Jansen", jobTitle="Inkoper")
+    killer = Killer("commit", at, after=False)
+    killer.watch(one.edges)
+    with contextlib.suppress(Killed):
+        one.run(run_id="killed")
+    one.edges.close()
+    one.edges = one.open()
+    expire_leases(one.edges)
+    one.run()
+    assert one.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"

@@ -1,0 +1,508 @@
+"""Judges a history of edits and runs by what the sandbox and the staging tables hold, not by what the sync says.
+
+It shares no code with the sync: normal forms, scope and matching are spelled out here again, on purpose. Every edit
+carries a unique token, so that a lost value is found by looking for the token in both services and in the change log.
+The invariants I1 to I20 are those of the project's quality plan; a violation names its invariant first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+KEY = "bccontactkey"
+CATEGORY = "Business Central"
+#: Mapped field -> property in Business Central, for fields that are one plain property there.
+BC_PROPERTIES = {
+    "name": "displayName",
+    "email": "email",
+    "phone": "phoneNumber",
+    "mobile": "mobilePhoneNumber",
+    "job": "jobTitle",
+    "city": "city",
+    "county": "state",
+    "post": "postalCode",
+    "country": "country",
+    "home": "website",
+}
+_ADDRESS = {"city": "city", "county": "state", "post": "postalCode", "country": "countryOrRegion"}
+_SCALARS = {"name": "displayName", "mobile": "mobilePhone", "job": "jobTitle", "home": "businessHomePage"}
+FIELDS = (*BC_PROPERTIES, "street")
+_COUNTRIES = {"nederland": "nl", "belgië": "be", "duitsland": "de", "frankrijk": "fr"}
+_EMAIL = re.compile(r"[^\s@;,<>\"]+@[^\s@;,<>\".]+(\.[^\s@;,<>\".]+)+")
+#: Properties of an item that the sync neither reads nor writes: they stay as they were (I8).
+UNMAPPED = ("personalNotes", "nickName", "homePhones", "birthday", "department", "homeAddress")
+
+
+class Violation(AssertionError):  # noqa: N818 - the word of the quality plan
+    """An invariant does not hold."""
+
+
+def check(condition: object, invariant: str, message: str) -> None:
+    """Raise with the invariant's number unless the condition holds."""
+    if not condition:
+        raise Violation(f"{invariant}: {message}")
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+def compact(value: object) -> str:
+    """Return a value as tokens are looked for: without white space, case and escapes."""
+    raw = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return re.sub(r"\s+|\\[rn]", "", raw).casefold()
+
+
+def normal(name: str, value: str) -> str:
+    """Return what two values of a field have in common when they mean the same."""
+    value = "".join(c for c in unicodedata.normalize("NFC", value) if c.isprintable() or c in "\r\n\t")
+    if name in ("phone", "mobile"):
+        digits = re.sub(r"[^\d+]", "", value)
+        digits = "+" + digits[2:] if digits.startswith("00") else digits
+        return "+31" + digits[1:] if digits.startswith("0") else digits
+    if name == "post":
+        return re.sub(r"\s", "", value).upper()
+    if name == "country":
+        return _COUNTRIES.get(value.strip().casefold(), value.strip().casefold())
+    if name == "email":
+        return value.partition(";")[0].strip().casefold()
+    if name == "street":
+        return "\n".join(line.strip() for line in value.splitlines() if line.strip())
+    return re.sub(r"\s+", " ", value).strip()
+
+
+def valid_email(value: str) -> bool:
+    """Whether an address may be synced, the first one of several."""
+    return _EMAIL.fullmatch(value.partition(";")[0].strip()) is not None
+
+
+def bc_values(contact: dict[str, Any]) -> dict[str, str]:
+    """Mapped fields of a contact of Business Central, as the sandbox dumps it."""
+    values = {name: contact.get(key) or "" for name, key in BC_PROPERTIES.items()}
+    values["street"] = f"{contact.get('addressLine1') or ''}\n{contact.get('addressLine2') or ''}"
+    return values
+
+
+def item_values(item: dict[str, Any]) -> dict[str, str]:
+    """Mapped fields of an Outlook item's properties; arrays by their first entry."""
+    values = {name: item.get(key) or "" for name, key in _SCALARS.items()}
+    address = item.get("businessAddress") or {}
+    values |= {name: address.get(key) or "" for name, key in _ADDRESS.items()}
+    values["street"] = address.get("street") or ""
+    emails, phones = item.get("emailAddresses") or [], item.get("businessPhones") or []
+    values["email"] = (emails[0].get("address") or "") if emails else ""
+    values["phone"] = phones[0] if phones else ""
+    return values
+
+
+# -- what the sandbox holds ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Item:
+    """One Outlook item with the folder that it lies in."""
+
+    id: str
+    folder: str
+    folder_id: str
+    bc_id: str
+    origin: str
+    properties: dict[str, Any]
+    created: str
+    version: int
+
+    @property
+    def values(self) -> dict[str, str]:
+        return item_values(self.properties)
+
+
+@dataclass
+class Scene:
+    """The sandbox at one moment: contacts by id, and per mailbox all items by id, and folder names by id."""
+
+    contacts: dict[str, dict[str, Any]]
+    items: dict[str, dict[str, Item]]
+    folders: dict[str, dict[str, str]]
+    text: str
+
+    @classmethod
+    def of(cls, dump: dict[str, Any]) -> Scene:
+        """Read a dump. Held rows of Business Central count: a user typed them."""
+        company = dump["companies"][0]
+        contacts = {contact["id"]: contact for contact in company["contacts"]}
+        for key, row in (company["held"] or {}).items():
+            contacts.pop(key, None)
+            contacts |= {key: row} if row else {}
+        boxes = {box["user_principal_name"]: box for box in dump["mailboxes"]}
+        return cls(
+            contacts,
+            {name: {item.id: item for item in _items(box)} for name, box in boxes.items()},
+            {name: {f["id"]: f["name"] for f in box["folders"]} for name, box in boxes.items()},
+            compact([company["contacts"], company["held"], dump["mailboxes"]]),
+        )
+
+    def folder(self, mailbox: str, folder_id: str) -> list[Item]:
+        """Items of one folder, oldest first."""
+        found = [item for item in self.items[mailbox].values() if item.folder_id == folder_id]
+        return sorted(found, key=lambda item: (item.created, item.version, item.id))
+
+
+def _items(box: dict[str, Any]) -> list[Item]:
+    found = []
+    for folder in box["folders"]:
+        for item in folder["contacts"]:
+            keys = [value for name, value in item["extended"].items() if KEY in name.lower()]
+            path, _, origin = (keys[0] if keys else "").partition("|")
+            found.append(
+                Item(
+                    item["immutable_id"],
+                    folder["well_known"] or folder["name"],
+                    folder["id"],
+                    path.rpartition("/")[2],
+                    origin,
+                    item["properties"],
+                    item["created"],
+                    item["usn"],
+                )
+            )
+    return found
+
+
+# -- what the staging database holds ---------------------------------------------------------------------------------
+
+#: Tables that a dry run leaves as they are (I18).
+DRY = (
+    "bc_contact", "outlook_contact", "coupling", "cursor", "claim", "reject", "sync_profile",
+)  # fmt: skip
+
+
+def rows(engine: Engine, statement: str, **values: Any) -> list[dict[str, Any]]:
+    """Read the staging database by plain SQL."""
+    with engine.connect() as conn:
+        return [dict(row) for row in conn.execute(text(statement), values).mappings()]
+
+
+def tables(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything that a dry run must leave alone."""
+    found = {}
+    for name in DRY:
+        where = " WHERE overlay = ''" if name in ("bc_contact", "outlook_contact") else ""
+        table = rows(engine, f"SELECT * FROM {name}{where}")
+        # To find a company is no effect of a dry run that anything could tell.
+        kept = ({k: v for k, v in row.items() if (name, k) != ("sync_profile", "company")} for row in table)
+        found[name] = sorted((tuple(row.values()) for row in kept), key=str)
+    return found
+
+
+# -- the oracle ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Setup:
+    """A profile as a person set it up; the oracle's own copy."""
+
+    mailbox: str
+    folder: str = "Business Central"
+    city: str = ""
+    direction: str = "both"
+    deleted_in_outlook: str = "recreate"
+    deleted_in_bc: str = "delete"
+    left_scope: str = "delete"
+    blank_in_bc: str = "fill"
+
+    def to_yaml(self) -> dict[str, Any]:
+        """Return it as an import takes it, without the mailbox."""
+        policies = ("deleted_in_outlook", "deleted_in_bc", "left_scope", "blank_in_bc")
+        values: dict[str, Any] = {"direction": self.direction}
+        values["policies"] = {
+            name.replace("in_bc", "in_business_central"): getattr(self, name) for name in policies
+        }
+        values["filter"] = {"City": self.city} if self.city else {}
+        return values
+
+    def wants(self, contact: dict[str, Any]) -> bool:
+        """Whether a contact of Business Central is in this profile's scope (pins aside)."""
+        return (
+            contact["type"] == "Person"
+            and not contact["privacyBlocked"]
+            and bool((contact["displayName"] or "").strip())
+            and valid_email(contact["email"] or "")
+            and (not self.city or contact["city"] in self.city.split("|"))
+        )
+
+
+@dataclass
+class Token:
+    """A value that a user typed: it must be found on a side, or in the change log as the loser (I1)."""
+
+    text: str
+    step: int
+    what: str
+
+
+@dataclass
+class Oracle:
+    """Follows a history step by step."""
+
+    profiles: list[Setup]
+    tokens: dict[str, Token] = field(default_factory=dict)
+    #: All values that somebody typed, in normal form: what the sync may write (I2).
+    typed: set[str] = field(default_factory=set)
+    #: Item ids that users made, copied or moved about: twins of their own making (I3).
+    users_items: set[str] = field(default_factory=set)
+    users_contacts: set[str] = field(default_factory=set)
+    #: Items that users deleted, and (mailbox, BC id) pairs with a cause for a delete (I4).
+    users_deletes: set[str] = field(default_factory=set)
+    causes: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    moved_about: bool = False
+
+    # -- edits -----------------------------------------------------------------------------------------------------
+
+    def saw(self, scene: Scene) -> None:
+        """Note causes for deletes: whatever is not in scope at a moment between two steps (I4)."""
+        ids = {item.bc_id for box in scene.items.values() for item in box.values() if item.bc_id}
+        for profile in self.profiles:
+            for bc_id in ids | scene.contacts.keys():
+                contact = scene.contacts.get(bc_id)
+                if contact is None or not profile.wants(contact):
+                    self.causes.setdefault((profile.mailbox, bc_id), set()).add("left")
+        for contact in scene.contacts.values():
+            self.typed |= {normal(name, value) for name, value in bc_values(contact).items()}
+
+    def typed_value(self, step: int, what: str, name: str, value: str) -> None:
+        """A user typed a value with a unique token."""
+        self.typed.add(normal(name, value))
+        first = value.splitlines()[0] if value else ""
+        if compact(first):
+            self.tokens[compact(first)] = Token(first, step, what)
+
+    def typed_over(self, values: object) -> None:
+        """A user replaced or deleted these values, seeing them: their tokens need not survive."""
+        seen = compact(values)
+        for key in [key for key in self.tokens if key in seen]:
+            del self.tokens[key]
+
+    # -- after each run --------------------------------------------------------------------------------------------
+
+    def judge_run(self, before: Scene, after: Scene, *, users_acted: bool) -> None:
+        """What holds for every run, whatever went wrong in it (I4, I8, I9, I15)."""
+        if not users_acted:
+            gone = before.contacts.keys() - after.contacts.keys()
+            check(not gone, "I15", f"contacts deleted in Business Central: {sorted(gone)}")
+        for mailbox, items in before.items.items():
+            for item in items.values():
+                now = after.items[mailbox].get(item.id)
+                if not users_acted:
+                    self._hands_off(mailbox, item, now)
+        self._judge_deletes(before, after)
+
+    def _hands_off(self, mailbox: str, item: Item, now: Item | None) -> None:
+        if now is None or now.folder_id != item.folder_id:
+            check(item.folder not in ("contacts", "Prive"), "I8", f"a private item of {mailbox} is gone")
+            return
+        if item.folder in ("contacts", "Prive", "deleteditems"):
+            check(now.version == item.version, "I8", f"an item outside the folder was written: {item.id}")
+        for name in UNMAPPED:
+            check(
+                now.properties.get(name) == item.properties.get(name),
+                "I8",
+                f"{name} of {item.properties.get('displayName')!r} was changed",
+            )
+        kept = set(item.properties.get("categories") or []) - {CATEGORY}
+        check(kept <= set(now.properties.get("categories") or []), "I8", "a category of the user is gone")
+        for own in (own for own in _own_entries(item.properties) if own not in _own_entries(now.properties)):
+            check(False, "I8", f"the user's own {own!r} is gone from {item.id}")
+
+    def _judge_deletes(self, before: Scene, after: Scene) -> None:
+        for mailbox, items in before.items.items():
+            for item in items.values():
+                now = after.items[mailbox].get(item.id)
+                left = item.folder != "deleteditems" and (now is None or now.folder == "deleteditems")
+                if not left or item.id in self.users_deletes:
+                    continue
+                check(item.bc_id, "I4", f"an item without key was deleted in {mailbox}: {_told(item)}")
+                causes = self.causes.get((mailbox, item.bc_id), set())
+                twin = any(
+                    other.bc_id == item.bc_id and other.folder_id == item.folder_id and other.id != item.id
+                    for other in after.items[mailbox].values()
+                )
+                returned = self.moved_about and twin
+                check(causes or returned, "I4", f"{_told(item)} of {mailbox} was deleted without a cause")
+
+    # -- at the end ------------------------------------------------------------------------------------------------
+
+    def judge_end(self, scene: Scene, engine: Engine) -> None:
+        """What holds once edits have stopped and runs had their time (I1, I2, I3, I5, I14, I16)."""
+        self.judge_tokens(scene, engine)
+        self._judge_invented(scene)
+        self._judge_twins(scene)
+        self._judge_blocked(scene)
+        self._judge_pairs(scene, engine)
+        self._judge_books(engine)
+
+    def judge_tokens(self, scene: Scene, engine: Engine) -> None:
+        """I1: the last value typed on each side is on a side, or lost a conflict that the change log shows."""
+        lost = [token for key, token in self.tokens.items() if key not in scene.text]
+        if not lost:
+            return
+        log = compact(
+            [
+                [row["losing"], row["before"] if row["action"] == "delete_outlook" else ""]
+                for row in rows(engine, "SELECT action, losing, before, outcome FROM change")
+                if row["outcome"] in ("updated", "conflict", "deleted", "created", "coupled")
+            ]
+        )
+        for token in lost:
+            check(
+                compact(token.text) in log,
+                "I1",
+                f"{token.text!r} is lost: typed in step {token.step} ({token.what})",
+            )
+
+    def _judge_invented(self, scene: Scene) -> None:
+        for mailbox, items in scene.items.items():
+            for item in items.values():
+                if item.folder in ("contacts", "Prive"):
+                    continue
+                for name, value in item.values.items():
+                    known = normal(name, value) in self.typed or not normal(name, value)
+                    check(known, "I2", f"{name} = {value!r} in {mailbox} was typed by nobody")
+        for contact in scene.contacts.values():
+            for name, value in bc_values(contact).items():
+                known = normal(name, value) in self.typed or not normal(name, value)
+                check(known, "I2", f"{name} = {value!r} in Business Central was typed by nobody")
+
+    def _judge_twins(self, scene: Scene) -> None:
+        for profile in self.profiles:
+            seen: dict[str, str] = {}
+            for item in scene.items[profile.mailbox].values():
+                if item.folder in ("deleteditems", "contacts", "Prive") or not item.bc_id:
+                    continue
+                if item.id in self.users_items or item.origin == "made_by_user":
+                    continue
+                twin = item.bc_id in seen
+                check(not twin, "I3", f"two items of {profile.mailbox} for one contact: {_told(item)}")
+                seen[item.bc_id] = item.id
+        made: dict[tuple[str, str], str] = {}
+        for key, contact in scene.contacts.items():
+            if key in self.users_contacts:
+                continue
+            who = (normal("name", contact["displayName"]), normal("email", contact["email"]))
+            check(who not in made, "I3", f"the sync made {who} twice in Business Central")
+            made[who] = key
+
+    def _judge_blocked(self, scene: Scene) -> None:
+        for profile in self.profiles:
+            for item in scene.items[profile.mailbox].values():
+                contact = scene.contacts.get(item.bc_id)
+                if contact and contact["privacyBlocked"]:
+                    there = item.folder not in ("deleteditems", "contacts", "Prive")
+                    check(not there, "I14", f"{_told(item)} is blocked and still in {profile.mailbox}")
+
+    def _judge_pairs(self, scene: Scene, engine: Engine) -> None:
+        staged = rows(
+            engine,
+            "SELECT p.mailbox, p.folder_id, p.id AS profile, c.bc_id, c.outlook_id, c.state, c.differs, c.refused"
+            " FROM sync_profile p LEFT JOIN coupling c ON c.profile = p.id",
+        )
+        waits = _waiting(engine)
+        for profile in self.profiles:
+            own = [row for row in staged if row["mailbox"] == profile.mailbox]
+            coupled = {row["bc_id"]: row for row in own if row["bc_id"]}
+            _judge_couplings(scene, profile, [row for row in own if row["bc_id"] not in waits])
+            for bc_id, contact in scene.contacts.items():
+                self._judge_contact(scene, profile, contact, coupled.get(bc_id), waits)
+
+    def _judge_contact(
+        self,
+        scene: Scene,
+        profile: Setup,
+        contact: dict[str, Any],
+        coupling: dict[str, Any] | None,
+        waits: set[str],
+    ) -> None:
+        key = contact["id"]
+        item = scene.items[profile.mailbox].get(coupling["outlook_id"] or "") if coupling else None
+        named = f"{contact['displayName']!r} ({key[:8]}) of {profile.mailbox}"
+        if item is None:
+            expected = profile.wants(contact) and profile.direction != "to_business_central"
+            excused = key in waits or (coupling is not None and coupling["state"] == "away")
+            check(excused or not expected, "I5", f"{named} is in scope and not in Outlook")
+            return
+        assert coupling is not None
+        if key in waits or item.id in waits:
+            return
+        if coupling["state"] == "released":
+            check(not profile.wants(contact), "I5", f"{named} stays released")
+            return
+        if not profile.wants(contact):
+            check(
+                coupling["state"] == "pinned" or not _mendable(contact), "I5", f"{named} stays, out of scope"
+            )
+        open_fields = {**json.loads(coupling["differs"]), **json.loads(coupling["refused"])}
+        if not (valid_email(item.values["email"]) and valid_email(contact["email"] or "")):
+            return
+        if not (normal("name", item.values["name"]) and normal("name", contact["displayName"] or "")):
+            return
+        theirs = bc_values(contact)
+        for name in FIELDS:
+            same = normal(name, theirs[name]) == normal(name, item.values[name])
+            if not same and not open_fields:
+                check(False, "I5", f"{named}: {name} is {theirs[name]!r} / {item.values[name]!r}")
+
+    @staticmethod
+    def _judge_books(engine: Engine) -> None:
+        silent = rows(
+            engine,
+            "SELECT action, outcome FROM change WHERE reason = '' AND outcome IN"
+            " ('skipped', 'rejected', 'held', 'unknown', 'failed')",
+        )
+        check(not silent, "I16", f"changes without a reason: {silent[:3]}")
+        open_rows = rows(engine, "SELECT action, state, outcome FROM change WHERE state <> 'done'")
+        check(not open_rows, "I16", f"changes without an end: {open_rows[:3]}")
+
+
+def _judge_couplings(scene: Scene, profile: Setup, own: list[dict[str, Any]]) -> None:
+    for row in own:
+        item = scene.items[profile.mailbox].get(row["outlook_id"] or "")
+        # 7.9: nothing is written to Outlook, and the coupling waits for another direction.
+        waits = item is None and profile.direction == "to_business_central"
+        if row["outlook_id"] and not waits:
+            check(
+                item and item.folder_id == row["folder_id"],
+                "I3",
+                "a coupling names an item that is not there",
+            )
+            check(item.bc_id == row["bc_id"], "I3", f"key and coupling of {_told(item)} name two contacts")
+
+
+def _waiting(engine: Engine) -> set[str]:
+    """Contacts that may stand apart: held, or rejected with a reason that stands."""
+    found = rows(
+        engine,
+        "SELECT c.bc_id, c.outlook_id FROM change c JOIN plan p ON p.id = c.plan"
+        " WHERE c.outcome = 'held' AND p.hold_state IN ('open', 'rejected')",
+    )
+    rejects = rows(engine, "SELECT contact FROM reject")
+    ids = {value for row in found for value in row.values() if value}
+    return ids | {row["contact"] for row in rejects}
+
+
+def _mendable(contact: dict[str, Any]) -> bool:
+    named = bool((contact["displayName"] or "").strip())
+    return named and valid_email(contact["email"] or "")
+
+
+def _own_entries(properties: dict[str, Any]) -> list[str]:
+    emails = [entry.get("address") or "" for entry in properties.get("emailAddresses") or []]
+    phones = list(properties.get("businessPhones") or [])
+    return [entry for entry in (*emails, *phones) if "eigen" in entry or entry.startswith("+49")]
+
+
+def _told(item: Item) -> str:
+    return f"{item.properties.get('displayName')!r} ({item.bc_id[:8]})"
