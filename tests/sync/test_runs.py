@@ -282,7 +282,8 @@ def test_logs_of_whole_runs_hold_no_value_of_a_contact_and_no_token(make_harness
     for planted in (
         "geheim",
         "zonnebloem",
-        "777",
+        "777 1234",
+        "777 5678",
         h.sim.info()["client_secret"],
         h.sim.token("graph")[-20:],
         "Bearer ey",
