@@ -1,0 +1,77 @@
+"""Random histories over the real pipeline, the real clients and the real sandbox, judged by an oracle of its own.
+
+A seed decides a history whole: its profiles, settings and switches, the database, what users do, what fails, and when
+the sync runs. A failure prints its seed and the history that is left when all that does not matter is taken out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+
+from tests.sync import histories, oracle
+from tests.sync.histories import History
+
+SHORT, LONG = 5, 40
+#: Seconds that the short run of all groups together may take; at least 50 histories are played in any case.
+BUDGET = 150.0
+
+
+def play(seeds: range, new_database, *, steps: int, seconds: float = 1e9) -> Counter[str]:
+    fired: Counter[str] = Counter()
+    ends = time.monotonic() + seconds
+    for number, seed in enumerate(seeds):
+        if number >= SHORT and time.monotonic() > ends:
+            break
+        history = histories.draw(seed, steps=steps)
+        error = histories.attempt(history, new_database, fired)
+        if error is not None:
+            shrunk, found = histories.shrink(history, error, lambda h: histories.attempt(h, new_database), 60)
+            pytest.fail(f"{found}\n\n{shrunk}\n\nfirst seen: {error}\n{history}")
+        fired["histories"] += 1
+    return fired
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("group", range(10))
+def test_short_histories(group, new_database, record_property):
+    first = 1000 * group + 1
+    fired = play(range(first, first + 3 * SHORT), new_database, steps=40, seconds=BUDGET / 10)
+    record_property("fired", dict(fired))
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("group", range(LONG))
+def test_long_histories(group, new_database, record_property):
+    first = 100_000 + 1000 * group
+    fired = play(range(first, first + 2000 // LONG), new_database, steps=40)
+    record_property("fired", dict(fired))
+
+
+def test_a_seed_is_a_history():
+    assert histories.draw(7) == histories.draw(7)
+    assert str(histories.draw(7)) != str(histories.draw(8))
+
+
+def test_every_fault_is_drawn():
+    steps = [step for seed in range(300) for step in histories.draw(seed).steps]
+    drawn = {histories.FAULTS[step[1]]["name"] for step in steps if step[0] == "fault"}
+    assert drawn == {fault["name"] for fault in histories.FAULTS}
+    assert {step[0] for step in steps} == set(histories.WEIGHTS)
+
+
+def test_shrinking_leaves_what_matters():
+    def again(history: History) -> Exception | None:
+        names = [step[0] for step in history.steps]
+        return oracle.Violation("I5: broken") if "bc_add" in names and "ol_delete" in names else None
+
+    history = next(h for h in map(histories.draw, range(100)) if again(h))
+    shrunk, error = histories.shrink(history, oracle.Violation("I5: broken"), again)
+    assert sorted(step[0] for step in shrunk.steps) == ["bc_add", "ol_delete"]
+    assert str(error) == "I5: broken"
+    assert len(shrunk.profiles) == 1
