@@ -471,7 +471,8 @@ def _judge_couplings(scene: Scene, profile: Setup, own: list[dict[str, Any]]) ->
     for row in own:
         item = scene.items[profile.mailbox].get(row["outlook_id"] or "")
         # 7.9: nothing is written to Outlook, and the coupling waits for another direction.
-        waits = item is None and profile.direction == "to_business_central"
+        here = item is not None and item.folder_id == row["folder_id"]
+        waits = not here and profile.direction == "to_business_central"
         if row["outlook_id"] and not waits:
             check(
                 item and item.folder_id == row["folder_id"],
