@@ -428,6 +428,8 @@ class Oracle:
     ) -> None:
         key = contact["id"]
         item = scene.items[profile.mailbox].get(coupling["outlook_id"] or "") if coupling else None
+        if item is not None and coupling and item.folder_id != coupling["folder_id"]:
+            item = None  # Moved out: no longer the coupling's.
         named = f"{contact['displayName']!r} ({key[:8]}) of {profile.mailbox}"
         if item is None:
             expected = profile.wants(contact) and profile.direction != "to_business_central"
