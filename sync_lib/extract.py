@@ -148,6 +148,11 @@ def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict
     Where there are such rows the cursor moves with what the GET says: else a failure in between would lose them.
     """
     company, run = staging.scope, staging.run
+    if not read.contacts and not read.gone:
+        # The generation stays, so that profiles in which nothing changed either are done without a diff.
+        logger.info("no contact changed")
+        move_watermark(conn, read, staging)
+        return {}
     generation = snapshots.next_generation(conn, company) if not run.overlay else 0
     staged = snapshots.stage_business_central(
         conn,

@@ -776,7 +776,10 @@ class _ProfileSync:
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             ledger.replace_rejects(conn, self.profile.id, rejects, self.run.id, now)
-            pending = open_ or ledger.count_attention(conn, self.profile.id) > 0
+            # What a diff or a load moves decides about other contacts too (a copy whose pair agrees now): only a
+            # diff that moves nothing is the last one.
+            moved = bool(plan.couplings or plan.ended or plan.changes)
+            pending = open_ or moved or ledger.count_attention(conn, self.profile.id) > 0
             values = {"pending": pending, "contacts": contacts} | ({} if failed else {"last_good_at": now})
             runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, **values)
 

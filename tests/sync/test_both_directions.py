@@ -36,10 +36,13 @@ def test_first_sync_creates_persons_in_outlook(synced):
     assert synced.items()["Piet van der Berg"]["surname"] == "van der Berg"
 
 
-def test_nothing_changed_costs_one_request(synced):
+def test_nothing_changed_costs_one_request_and_no_diff(synced, caplog):
     synced.run()
     synced.sim.reset_counters()
+    caplog.set_level("INFO", "sync_lib")
+    caplog.clear()
     ran = synced.run()
+    assert "nothing changed on either side" in caplog.text
     app = synced.counters()["app"]
     assert app["graph"]["requests"] == 1
     assert synced.app_writes() == 0
