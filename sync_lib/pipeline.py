@@ -60,8 +60,9 @@ logger = logging.getLogger(__name__)
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
 BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
 
-#: A backfill makes its runs one after the other; the first may have started when the last one is made.
-BACKFILL_SPREAD = 30.0
+#: Seconds. A backfill makes its runs one after the other, some 14 ms each; the first may have started when the last
+#: one is made. A second backfill is not made that soon after the first one's full sync began.
+BACKFILL_SPREAD = 5.0
 COMPANY_WAIT = 5.0
 
 

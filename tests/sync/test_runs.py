@@ -54,6 +54,12 @@ def test_a_backfill_over_three_intervals_is_one_full_sync(three):
         assert other.report.lines() == [other.verdict.message]
 
 
+def test_a_backfill_that_is_made_soon_after_another_is_a_full_sync_of_its_own(three):
+    at = datetime.now(UTC)
+    assert backfill(three, "backfill__0", at).report.skip_reason == ""
+    assert backfill(three, "backfill__1", at + timedelta(seconds=12)).report.skip_reason == ""
+
+
 def test_runs_of_a_backfill_that_are_planned_at_once_are_one_full_sync(three):
     at = datetime.now(UTC)
     plans: list[pipeline.RunPlan] = []
