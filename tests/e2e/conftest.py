@@ -15,7 +15,7 @@ import pytest
 import yaml
 from demo_parts import staging
 from demo_parts.airflow import AirflowInstance
-from demo_parts.processes import ROOT, free_port, wait_until
+from demo_parts.processes import ROOT, DemoError, free_port, wait_until
 from demo_parts.sandbox import SandboxInstance
 from sqlalchemy import Connection, delete, select, update
 
@@ -64,6 +64,20 @@ class Stage:
         wait_until(lambda: bool(started()), 120, "the missed slot started", every=1)
         for run in started():
             self.airflow.wait_for_run(DAG, run)
+
+    def make_backfill(self, body: dict[str, Any]) -> None:
+        """Make a backfill; the API server may know the DAG's new schedule a little later than the scheduler."""
+
+        def made() -> bool:
+            try:
+                self.airflow.call("POST", "backfills", json=body)
+            except DemoError as error:
+                if "non-periodic" not in str(error):
+                    raise
+                return False
+            return True
+
+        wait_until(made, 120, "the API server knew the schedule", every=2)
 
     def wait_for_backfills(self) -> None:
         """Airflow takes a second backfill of a DAG only when it has seen the end of the first."""

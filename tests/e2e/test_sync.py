@@ -175,7 +175,7 @@ def test_a_backfill_is_one_full_sync(stage: Any, first_sync: str) -> None:
             "dag_run_conf": {},
             "run_backwards": False,
         }
-        stage.airflow.call("POST", "backfills", json=body)
+        stage.make_backfill(body)
         path = "dags/contact_sync/dagRuns"
         prefix = f"2026-03-{day // 10}"
 
