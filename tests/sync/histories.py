@@ -8,11 +8,14 @@ numbers that are taken modulo what is there, so that every part of a history is 
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 from sqlalchemy import event, text
@@ -21,6 +24,7 @@ from sandbox import Sandbox
 from sync_lib import pipeline
 from sync_lib.errors import SyncError
 from sync_lib.moments import shift
+from sync_lib.store import runs, tables
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
 from tests.sync.oracle import Oracle, Scene, Setup, check
@@ -35,30 +39,60 @@ WEIGHTS = {
     "own": 3, "drop_first": 0.7, "block": 1, "unblock": 0.7, "type": 1, "profile": 1.5,
     "run": 16, "dry": 1.5, "fault": 7,
     "clear_faults": 2, "kill": 2.5, "two_runs": 0.5, "lose_database": 0.3, "migrate_mailbox": 0.4,
-    "hold": 0.7, "release": 0.7, "hours": 1, "expire_delta": 0.7,
+    "hold": 0.7, "release": 0.7, "hours": 1, "expire_delta": 0.7, "expire_tokens": 0.4, "during": 4,
+    "clock": 0.7, "worker_clock": 0.7, "backup": 0.7, "restore": 0.4, "purge": 0.7, "move_folder": 0.4,
+    "empty_folder": 0.3, "lag": 0.6, "unlag": 0.6,
 }  # fmt: skip
+#: Steps that are no fault by themselves, and the faults that they stand for.
+STANDS_FOR = {
+    "rename_folder": "F12", "delete_folder": "F12", "move_folder": "F12", "empty_folder": "F12",
+    "move_out": "F13", "move_back": "F13", "copy": "F13", "own": "F13", "drop_first": "F13",
+    "release": "F15", "lag": "F18", "kill": "F19", "clock": "F20", "worker_clock": "F20", "two_runs": "F22",
+}  # fmt: skip
+#: What users do between two calls of a run.
+MEANWHILE = (
+    "bc_edit", "bc_edit", "ol_edit", "ol_edit", "bc_clear", "ol_clear", "bc_add", "bc_delete", "ol_add",
+    "ol_delete", "move_out", "move_back", "copy", "own", "drop_first", "block", "block", "unblock", "type",
+    "rename_folder", "delete_folder", "purge",
+)  # fmt: skip
+#: Seconds: a service that is slow beyond a worker's patience (F6), and one that takes its time (F21).
+SLOW, PATIENCE, DELAY = 0.9, 0.5, 0.01
 
 #: Faults that a history draws: what Sandbox.add_fault takes. "nth" is drawn beside it.
 FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "F1", "service": "graph"},
     {"name": "F1", "service": "bc"},
+    {"name": "F1", "service": "graph", "retry_after": "0.3"},
+    {"name": "F1", "service": "bc", "retry_after": "date+1"},
+    {"name": "F1", "service": "graph", "retry_after": "none"},
     {"name": "F2", "service": "graph", "count": 2},
     {"name": "F3", "service": "graph"},
     {"name": "F3", "service": "bc"},
     {"name": "F3", "service": "graph", "count": 12},
+    {"name": "F3", "service": "bc", "body": "html"},
     {"name": "F4", "service": "graph", "part": True},
     {"name": "F4", "service": "graph", "part": False},
     {"name": "F4", "service": "bc"},
     {"name": "F4", "service": "bc", "method": "POST"},
+    {"name": "F4", "service": "bc", "status": 502},
     {"name": "F4", "service": "graph", "moment": "before"},
     {"name": "F4", "service": "bc", "moment": "before"},
     {"name": "F5", "service": "graph"},
     {"name": "F5", "service": "bc"},
     {"name": "F5", "service": "graph", "moment": "before"},
     {"name": "F5", "service": "bc", "moment": "mid_body"},
+    {"name": "F5", "service": "bc", "moment": "before"},
+    {"name": "F6", "service": "graph", "part": False, "seconds": SLOW},
+    {"name": "F6", "service": "bc", "seconds": SLOW},
+    {"name": "F6", "service": "graph", "part": False, "seconds": SLOW, "moment": "after"},
+    {"name": "F6", "service": "bc", "seconds": SLOW, "moment": "after"},
     {"name": "F7", "service": "graph"},
     {"name": "F7", "service": "bc"},
+    {"name": "F7", "service": "entra", "status": 401},
+    {"name": "F7", "service": "entra", "status": 429, "count": 2},
+    {"name": "F7", "service": "entra", "status": 500, "count": 3},
     {"name": "F8"},
+    {"name": "F8", "path": r"/delta\?.*\$skiptoken="},
     {"name": "F9", "service": "graph", "path": "/delta"},
     {"name": "F9", "service": "bc"},
     {"name": "F9", "service": "bc", "variant": "no_value"},
@@ -72,6 +106,8 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "F17", "keep": 0.7},
     {"name": "F17", "keep": 0.3},
     {"name": "F18"},
+    {"name": "F21", "seconds": DELAY},
+    {"name": "F21", "service": "bc", "seconds": DELAY},
 )
 
 
@@ -84,6 +120,7 @@ class History:
     settings: dict[str, Any]
     sandbox: dict[str, Any]
     field_profile: str
+    checked: bool
     people: int
     profiles: tuple[Setup, ...]
     steps: tuple[Step, ...]
@@ -92,6 +129,7 @@ class History:
         """Return it as a failure prints it."""
         lines = [
             f"seed {self.seed} on {self.database}, {self.people} contacts, fields {self.field_profile}",
+            f"  self-test {self.checked}",
             f"  sandbox  {self.sandbox}",
             f"  settings {self.settings}",
             *(f"  {profile}" for profile in self.profiles),
@@ -106,7 +144,7 @@ class History:
 def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
     """Return the history of a seed; the same one always."""
     rng = random.Random(seed)
-    names = [n for n in WEIGHTS if faults or n not in ("fault", "clear_faults", "kill")]
+    names = [n for n in WEIGHTS if faults or n not in ("fault", "clear_faults", "kill", "during")]
     chosen = rng.choices(names, [WEIGHTS[name] for name in names], k=rng.randint(steps // 3, steps))
     drawn = [("run", "full"), *(_step(rng, name) for name in chosen)]
     return History(
@@ -115,6 +153,7 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
         _settings(rng),
         _switches(rng),
         rng.choice(("standard",) * 4 + ("extended",)),
+        rng.random() < 0.5,
         rng.randint(0, 12),
         tuple(_profile(rng, box) for box in BOXES[: rng.choice((1, 1, 2, 3))]),
         tuple(drawn),
@@ -124,7 +163,7 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
 def _step(rng: random.Random, name: str) -> Step:
     a, b = rng.randrange(1000), rng.randrange(1000)
     if name in ("bc_edit", "ol_edit", "bc_clear", "ol_clear"):
-        return (name, a, b, rng.choice(EDITED), rng.randrange(4))
+        return (name, a, b, rng.choice(EDITED), rng.randrange(5))
     if name == "run":
         return (name, rng.choice(("incremental",) * 3 + ("full",)))
     if name == "kill":
@@ -135,6 +174,10 @@ def _step(rng: random.Random, name: str) -> Step:
             a % 40,
             rng.choice((0, 1)),
         )
+    if name == "during":
+        mode, where = rng.choice(("incremental", "full")), rng.choice(("call", "call", "page", "write"))
+        inner = tuple(_step(rng, rng.choice(MEANWHILE)) for _ in range(rng.choice((1, 1, 2, 4))))
+        return (name, mode, where, a % 15, inner)
     if name == "fault":
         return (name, rng.randrange(len(FAULTS)), rng.choice((1, 1, 2, 3, 5, 8)))
     if name == "profile":
@@ -174,6 +217,8 @@ def _switches(rng: random.Random) -> dict[str, Any]:
     for name, values in (
         ("graph_if_match", ("enforce", "ignore")),
         ("graph_address_patch", ("merge", "replace")),
+        ("graph_readonly_in_patch", ("ignore", "400")),
+        ("graph_concurrency_scope", ("mailbox", "app")),
         ("graph_noop_patch", ("bump", "keep")),
         ("graph_delta_body", ("full", "partial")),
         ("graph_delta_expired", ("410", "400")),
@@ -181,6 +226,10 @@ def _switches(rng: random.Random) -> dict[str, Any]:
         ("graph_folder_alias", ("serve", "404")),
         ("batch_outer_on_429", ("200", "424")),
         ("graph_batch_over_4", ("queue", "429")),
+        ("bc_delete_without_if_match", ("400", "allow")),
+        ("bc_readonly_in_body", ("ignore", "400")),
+        ("bc_null_text", ("400", "blank")),
+        ("bc_retry_after_on_429", ("yes", "no")),
         ("bc_country_change", ("clear", "keep")),
         ("bc_batch_after_error", ("continue", "stop")),
         ("bc_stale_status", ("409", "412")),
@@ -253,6 +302,55 @@ class Killer:
             raise Killed
 
 
+@dataclass
+class Interrupter:
+    """Lets users act once between two calls of a run: before the n-th, before a further page, or before a write.
+
+    ``act`` gets the request that waits meanwhile, and says whether anything was done.
+    """
+
+    where: str
+    at: int
+    act: Callable[[requests.PreparedRequest], bool]
+    #: Nothing may happen right before a write to Outlook: its versions are not checked (the exception of rules 8.5).
+    spares_writes: bool = False
+    seen: int = 0
+    done: bool = False
+
+    def watch(self, edges: pipeline.Edges) -> None:
+        for client in (edges.outlook, edges.business_central):
+            http = client._session.http
+            http.send = self._sender(http.send)
+
+    def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(request: requests.PreparedRequest, **kwargs: Any) -> Any:
+            self.seen += 1
+            if not self.done and self._is_now(request):
+                self.done = self.act(request)
+            return send(request, **kwargs)
+
+        return watched
+
+    def _is_now(self, request: requests.PreparedRequest) -> bool:
+        if self.spares_writes and "/graph/" in str(request.url) and _writes(request):
+            return False
+        if self.where == "page":
+            return "/bc/" in str(request.url) and "skiptoken" in str(request.url)
+        if self.where == "write":
+            return bool(_writes(request))
+        return self.seen > self.at
+
+
+def _writes(request: requests.PreparedRequest) -> list[str]:
+    """Addresses of the contacts that a request changes or deletes."""
+    if not str(request.url).endswith("$batch"):
+        parts = [{"method": request.method, "url": request.url}]
+    else:
+        parts = json.loads(request.body or b"{}").get("requests", [])
+    writes = [str(part["url"]) for part in parts if part["method"] in ("PATCH", "DELETE")]
+    return [url for url in writes if "/contacts" in url]
+
+
 def expire_leases(edges: pipeline.Edges) -> None:
     """Time passes for the leases and slots of a worker that is gone."""
     with edges.engine.begin() as conn:
@@ -289,10 +387,15 @@ class Player:
         ]
         world = {"companies": [{"name": COMPANY, "contacts": people}], "mailboxes": boxes}
         self.sim = Sandbox(world=world, settings=self.history.sandbox).start()
-        self.hours = 0.0
+        self.hours = self.latest = 0.0
+        self.skew = 0
         self.number = 1000
         self.oracle = Oracle([replace(profile) for profile in self.history.profiles])
         self.planned: list[Any] = []
+        self.typed_by_service: list[str] = []
+        self.patience: dict[str, Any] = {}
+        self.kept: list[tuple[Any, list[dict[str, Any]]]] = []
+        self.full_needed = self.history.settings["id_scan_requests"] == 0
         try:
             self._open()
             self._play()
@@ -305,6 +408,14 @@ class Player:
         self._reopen()
         for profile in self.oracle.profiles:
             self._import(profile)
+        if self.history.checked:
+            self._note_check()
+
+    def _note_check(self) -> None:
+        """What the self-test finds out about Graph (rules 8.5)."""
+        answer = "ignored" if self.history.sandbox.get("graph_if_match") == "ignore" else "enforced"
+        with self.h.edges.engine.begin() as conn:
+            runs.write_fact(conn, self.sim.info()["tenant_id"], "graph_if_match", answer, self.h.edges.now())
 
     def _reopen(self) -> None:
         """A new worker: other edges on the same database."""
@@ -315,6 +426,7 @@ class Player:
         made = self.h.open()
         settings = replace(made.business_central_settings, field_profile=self.history.field_profile)
         made.business_central_settings = settings
+        made.settings = replace(made.settings, **self.patience)
         now = made.now
         made.now = lambda: shift(now(), self.hours * 3600)  # type: ignore[method-assign]
         return made
@@ -335,25 +447,33 @@ class Player:
         self.oracle.saw(self.before)
         for number, step in enumerate(self.history.steps):
             self.step = number
-            name, *arguments = step
-            getattr(self, f"do_{name}")(*arguments)
+            self._do(step)
             self.before = self.scene()
             self.oracle.saw(self.before)
         self.step = len(self.history.steps)
         self.finish()
 
+    def _do(self, step: Step) -> None:
+        name, *arguments = step
+        if getattr(self, f"do_{name}")(*arguments) is not False and name in STANDS_FOR:
+            self._fired(STANDS_FOR[name])
+
+    def _fired(self, fault: str, times: int = 1) -> None:
+        self.fired[fault] = self.fired.get(fault, 0) + times
+
     def finish(self) -> None:
         """Edits stop, faults go, and after two runs everything agrees (I5); then nothing is written any more."""
-        self.do_release(0, 0)
+        self._do(("release", 0, 0))
+        self.do_unlag(0, 0)
         self.do_clear_faults(0, 0)
-        self.hours += 1
-        mode = "full" if self.history.settings["id_scan_requests"] == 0 else "incremental"
+        self.hours = self.latest + 1
+        mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
             self.do_run(mode)
             if self.accept_count():
                 self.do_run(mode)
         scene = self.scene()
-        for mode in ("incremental", "full", "incremental"):
+        for mode in ("incremental", "full"):
             self.sim.reset_counters()
             ran = self.run(mode)
             writes = self._writes()
@@ -394,12 +514,26 @@ class Player:
         self.run(mode)
         self._judge(before)
 
-    def _judge(self, before: Scene) -> None:
+    def _judge(self, before: Scene, *, users_acted: bool = False) -> None:
+        if any(fault.name == "F6" and fault.fired for fault in self.planned):
+            # What the slow service still carries out belongs to this run.
+            time.sleep(SLOW)
+        self._note_edits()
         after = self.scene()
-        acted = any(fault.name in ("F10", "F16") and fault.fired for fault in self.planned)
         # What was created is judged by its key, so that a cause that arises and goes within a run counts too.
         self.oracle.saw(after)
-        self.oracle.judge_run(before, after, users_acted=acted)
+        self.oracle.judge_run(before, after, users_acted=users_acted)
+        oracle.judge_counters(self.sim.counters())
+
+    def _note_edits(self) -> None:
+        """Edits that the service made during a run (F10): from now on their values must survive."""
+        for fault in self.planned:
+            if fault.name == "F10" and fault.fired and fault.typed:
+                for value in self.typed_by_service:
+                    self.oracle.tokens.pop(oracle.compact(value), None)
+                self.typed_by_service.append(fault.typed)
+                self.oracle.typed_value(self.step, "during a run", "home", fault.typed)
+                fault.typed = ""
 
     def do_dry(self, a: int, _b: int) -> None:
         """A dry run changes nothing, and the run after it plans the same (I18)."""
@@ -407,42 +541,88 @@ class Player:
         before, scene = oracle.tables(self.h.edges.engine), self.scene()
         self.sim.reset_counters()
         mode = ("incremental", "full")[a % 2]
-        dry = self.run(mode, dry_run=True)
+        runs_ = [f"{kind}__{self._next()}" for kind in ("dry", "real")]
+        dry = self.run(mode, dry_run=True, run_id=runs_[0])
         check(not self._writes(), "I18", "a dry run wrote")
         after = oracle.tables(self.h.edges.engine)
         for name in before:
             check(before[name] == after[name], "I18", f"a dry run changed {name}")
         check(self.scene().text == scene.text, "I18", "a dry run changed a service")
-        real = self.run(mode)
+        real = self.run(mode, run_id=runs_[1])
         self._judge(scene)
         if dry and real:
-            self._judge_dry()
+            self._judge_dry(runs_)
 
-    def _judge_dry(self) -> None:
+    def _judge_dry(self, run_ids: list[str]) -> None:
         plans: list[set[str]] = []
-        for dry in (True, False):
+        for run_id in run_ids:
             found = oracle.rows(
                 self.h.edges.engine,
                 "SELECT p.profile, c.action, c.bc_id, c.outlook_id, c.digest"
                 " FROM change c JOIN plan p ON p.id = c.plan WHERE p.run = :run AND p.round = 1",
-                run=self._last_run(dry=dry),
+                run=run_id,
             )
             plans.append({str(sorted(row.items(), key=str)) for row in found})
         # What an earlier profile of the real run writes is new to the later ones, so only one profile compares.
         if len(self.oracle.profiles) == 1 and plans[1]:
             check(plans[0] == plans[1], "I18", f"dry {plans[0] - plans[1]}, real {plans[1] - plans[0]}")
 
-    def _last_run(self, *, dry: bool) -> str:
-        found = oracle.rows(
-            self.h.edges.engine,
-            f"SELECT id FROM sync_run WHERE {'' if dry else 'NOT '}dry_run ORDER BY started_at DESC, id DESC LIMIT 1",
-        )
-        return str(found[0]["id"])
-
-    def do_kill(self, mode: str, what: str, at: int, after: int) -> None:
+    def do_kill(self, mode: str, what: str, at: int, after: int) -> bool:
         before = self.scene()
-        self.killed_run(mode, Killer(what, at, bool(after)))
+        killed = self.killed_run(mode, Killer(what, at, bool(after)))
         self._judge(before)
+        return killed
+
+    def do_during(self, mode: str, where: str, at: int, steps: tuple[Step, ...]) -> None:
+        """A run, and what users do between two of its calls (I11)."""
+        ignores = self.history.sandbox.get("graph_if_match") == "ignore"
+        interrupter = Interrupter(where, at, lambda request: self._act(where, request, steps), ignores)
+        interrupter.watch(self.h.edges)
+        if where == "page":
+            self.sim.set(bc_max_page=3)
+        before = self.scene()
+        self.run(mode)
+        self.sim.set(bc_max_page=self.history.sandbox.get("bc_max_page", 20000))
+        self._reopen()
+        self._judge(before, users_acted=interrupter.done)
+
+    def _act(self, where: str, request: requests.PreparedRequest, steps: tuple[Step, ...]) -> bool:
+        acted = False
+        for step in steps:
+            self.oracle.saw(self.scene())
+            version = self.scene().text
+            if where != "write":
+                self._do(step)
+            elif step[0] in ("bc_edit", "ol_edit", "bc_clear", "ol_clear"):
+                self._edit_written(request, step)
+            acted = acted or self.scene().text != version
+            self.oracle.saw(self.scene())
+        if acted:
+            faults = [where == "page" and any(step[0] in ("bc_add", "bc_delete") for step in steps) and "F16"]
+            faults += [where == "write" and "F10"]
+            for fault in filter(None, faults):
+                self._fired(str(fault))
+        return acted
+
+    def _edit_written(self, request: requests.PreparedRequest, step: Step) -> None:
+        """Edit the very contact that the waiting request is about to write, on its side (F10)."""
+        _, a, _, name, variant = step
+        writes = _writes(request)
+        address = unquote(writes[a % len(writes)])
+        clears = step[0].endswith("clear")
+        if "/bc/" in str(request.url):
+            found = [c for c in self.scene().contacts.values() if c["id"] in address]
+            for contact in found:
+                self._edit_contact(
+                    contact, name, "" if clears and name != "name" else self._value(name, variant)
+                )
+            return
+        for profile in self.oracle.profiles:
+            for item in self.scene().items[profile.mailbox].values():
+                if address.endswith(f"/contacts/{item.id}"):
+                    self._edit_item(
+                        profile, item, name, "" if clears else self._value(name, variant, long=True)
+                    )
 
     def killed_run(self, mode: str, killer: Killer) -> bool:
         """A run whose worker is killed; the next run comes from another worker, when the leases have run out."""
@@ -480,12 +660,14 @@ class Player:
 
     def do_fault(self, which: int, nth: int) -> None:
         spec = {**FAULTS[which % len(FAULTS)], "nth": nth}
+        if spec["name"] == "F6":
+            self._lose_patience(spec)
+        if spec["name"] == "F21":
+            spec["nth"] = None
         if spec.get("count", 1) != 1:
             spec["nth"] = list(range(nth, nth + int(spec["count"])))
         name = spec.pop("field", None)
         if name:
-            if any(fault.name == "F10" for fault in self.planned):
-                return
             value = f"https://f{self._next()}q.example"
             self.oracle.typed.add(oracle.normal("home", value))
             spec["action"] = {"method": "PATCH", "path": "{path}", "body": {name: value}}
@@ -494,19 +676,50 @@ class Player:
             return
         self.planned.append(self.sim.add_fault(**spec))
 
+    def _lose_patience(self, spec: dict[str, Any]) -> None:
+        """A worker that waits for an answer less long than the service takes.
+
+        Where the engine is told that no request takes any time at all, the slow one acts before it answers.
+        """
+        if self.history.settings["longest_request"] == 0.0:
+            spec["moment"] = "after"
+        self.patience = {"request_timeout": PATIENCE}
+        self._reopen()
+
     def do_clear_faults(self, _a: int, _b: int) -> None:
         for fault in self.planned:
-            self.fired[fault.name] = self.fired.get(fault.name, 0) + fault.fired
-            if fault.name == "F10" and fault.fired:
-                self.oracle.typed_value(self.step, "during a run", "home", fault.typed)
-        f10 = [fault for fault in self.planned if fault.name == "F10" and fault.fired]
-        for fault in f10:
-            fault.name = "F10 done"
-        self.planned = [fault for fault in self.planned if fault.name == "F10 done"]
+            self._fired(fault.name, fault.fired)
+        self.planned = []
         self.sim.clear_faults()
+        if self.patience:
+            self.patience = {}
+            self._reopen()
 
     def do_hours(self, _a: int, _b: int) -> None:
         self.hours += 1
+        self.latest = max(self.hours, self.latest)
+
+    def do_worker_clock(self, a: int, _b: int) -> None:
+        """The workers' clock is off by up to a day (F20)."""
+        self.hours = float(a % 49 - 24)
+        self.latest = max(self.hours, self.latest)
+
+    def do_clock(self, a: int, _b: int) -> None:
+        """The services' clocks are off by up to a day (F20)."""
+        skew = (a % 49 - 24) * 3600
+        self.sim.clock(advance_seconds=skew - self.skew)
+        self.skew = skew
+
+    def do_expire_tokens(self, _a: int, _b: int) -> None:
+        self.sim.control("POST", "entra/expire-tokens", {})
+
+    def do_lag(self, a: int, _b: int) -> None:
+        """Delta queries of a mailbox show nothing new for a while (F18)."""
+        self.sim.control("POST", "graph/hold-delta", {"mailbox": self._profile(a).mailbox})
+
+    def do_unlag(self, _a: int, _b: int) -> None:
+        for profile in self.oracle.profiles:
+            self.sim.control("POST", "graph/hold-delta", {"mailbox": profile.mailbox, "hold": False})
 
     def do_expire_delta(self, a: int, _b: int) -> None:
         self.sim.control("POST", "graph/expire-delta", {"mailbox": self._profile(a).mailbox})
@@ -515,20 +728,54 @@ class Player:
         self.do_release(0, 0)
         self.sim.control("POST", "bc/hold", {"identity": "user"})
 
-    def do_release(self, _a: int, _b: int) -> None:
-        if self.sim.dump()["companies"][0]["held"] is not None:
-            self.sim.control("POST", "bc/release", {})
-            self.oracle.saw(self.scene())
+    def do_release(self, _a: int, _b: int) -> bool:
+        """What a user wrote in a transaction becomes visible, with the stamps of then (F15)."""
+        if self.sim.dump()["companies"][0]["held"] is None:
+            return False
+        written = self.sim.control("POST", "bc/release", {})["rows"]
+        self.oracle.saw(self.scene())
+        return bool(written)
 
     def do_lose_database(self, _a: int, _b: int) -> None:
-        self.h.close()
-        # What was planned and not written is forgotten with the database, and so are its losers.
-        self.oracle.tokens = {k: v for k, v in self.oracle.tokens.items() if k in self.scene().text}
-        self.lost = True
+        self._forget_losers()
         self._open()
         before = self.scene()
         self.run("full")
         self._judge(before)
+
+    def _forget_losers(self) -> None:
+        """What was planned and not written is forgotten with the database, and so are its losers."""
+        self.h.close()
+        text = self.scene().text
+        self.oracle.tokens = {k: v for k, v in self.oracle.tokens.items() if k in text}
+
+    def do_backup(self, _a: int, _b: int) -> None:
+        with self.h.edges.engine.connect() as conn:
+            self.kept = [
+                (table, [dict(row) for row in conn.execute(table.select()).mappings()])
+                for table in tables.metadata.sorted_tables
+            ]
+
+    def do_restore(self, _a: int, _b: int) -> None:
+        """The staging database of an earlier moment takes the place of the present one (rules 2.8)."""
+        if not self.kept:
+            return
+        self._forget_losers()
+        self.h.database = self.new_database(self.history.database)
+        self.h.edges = self.edges()
+        with self.h.edges.engine.begin() as conn:
+            for table, rows in self.kept:
+                if rows:
+                    conn.execute(table.insert(), rows)
+                if rows and self.history.database == "postgresql" and table.autoincrement_column is not None:
+                    column = table.autoincrement_column.name
+                    conn.execute(
+                        text(f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column}'), :n)"),
+                        {"n": max(row[column] for row in rows)},
+                    )
+        expire_leases(self.h.edges)
+        for profile in self.oracle.profiles:
+            self._import(profile)
 
     def do_migrate_mailbox(self, a: int, _b: int) -> None:
         box = self._profile(a).mailbox
@@ -549,8 +796,12 @@ class Player:
         self.number += 1
         return self.number
 
-    def _value(self, name: str, variant: int) -> str:
+    def _value(self, name: str, variant: int, *, long: bool = False) -> str:
+        """A value that nobody typed before; with ``long`` perhaps one that Business Central cannot hold (F14)."""
         n = self._next()
+        if long and variant == 4 and name in ("job", "country"):
+            self._fired("F14")
+            return {"job": f"Functie q{n}q van de afdeling Inkoop", "country": "Verweggistan"}[name]
         return {
             "name": f"{'AB'[variant % 2]}naam q{n}q",
             "email": f"q{n}q@klant.example",
@@ -577,8 +828,10 @@ class Player:
 
     def _edit_bc(self, a: int, name: str, value: str) -> None:
         contact = self._contact(a)
-        if contact is None:
-            return
+        if contact is not None:
+            self._edit_contact(contact, name, value)
+
+    def _edit_contact(self, contact: dict[str, Any], name: str, value: str) -> None:
         old = oracle.bc_values(contact)
         body: dict[str, Any]
         if name == "street":
@@ -642,8 +895,11 @@ class Player:
         bound = oracle.rows(
             self.h.edges.engine, "SELECT folder_id FROM sync_profile WHERE mailbox = :m", m=profile.mailbox
         )
-        known = [row["folder_id"] for row in bound if row["folder_id"] in folders]
-        return next(iter([*known, *(key for key, name in folders.items() if name == profile.folder)]), None)
+        known = [row["folder_id"] for row in bound if row["folder_id"]]
+        named = [key for key, name in folders.items() if name == profile.folder]
+        return next(
+            (key for key in [*known, *named] if not folders.get(key, "deleted/").startswith("deleted/")), None
+        )
 
     def _items(self, profile: Setup) -> list[oracle.Item]:
         folder = self._folder(profile)
@@ -658,26 +914,29 @@ class Player:
         self.h.in_outlook("PATCH", f"contacts/{item.id}", body, profile.mailbox)
 
     def do_ol_edit(self, a: int, b: int, name: str, variant: int) -> None:
-        self._edit_item(a, b, name, self._value(name, variant))
+        profile, item = self._item(a, b)
+        if item is not None:
+            self._edit_item(profile, item, name, self._value(name, variant, long=True))
 
     def do_ol_clear(self, a: int, b: int, name: str, _variant: int) -> None:
-        self._edit_item(a, b, name, "")
-
-    def _edit_item(self, a: int, b: int, name: str, value: str) -> None:
         profile, item = self._item(a, b)
-        if item is None:
-            return
+        if item is not None:
+            self._edit_item(profile, item, name, "")
+
+    def _edit_item(self, profile: Setup, item: oracle.Item, name: str, value: str) -> None:
         if name == "country" and value:
-            value = {"NL": "Nederland", "BE": "België", "DE": "Duitsland", "FR": "Frankrijk"}[value]
+            value = {"NL": "Nederland", "BE": "België", "DE": "Duitsland", "FR": "Frankrijk"}.get(
+                value, value
+            )
         self._patch_item(profile, item, _item_body(item, name, value))
         self.oracle.typed_over([item.values[name]])
         self._typed(f"{profile.mailbox} {item.properties.get('displayName')}", name, value)
 
-    def do_own(self, a: int, b: int) -> None:
+    def do_own(self, a: int, b: int) -> bool:
         """A user adds what is none of the sync's business (I8)."""
         profile, item = self._item(a, b)
         if item is None:
-            return
+            return False
         n = self._next()
         own = item.properties
         emails, phones = list(own.get("emailAddresses") or []), list(own.get("businessPhones") or [])
@@ -692,13 +951,16 @@ class Player:
             body["businessPhones"] = [*phones, f"+49 30 5{n:06}"]
             self.oracle.typed.add(oracle.normal("phone", f"+49 30 5{n:06}"))
         self._patch_item(profile, item, body)
+        return True
 
-    def do_drop_first(self, a: int, b: int) -> None:
+    def do_drop_first(self, a: int, b: int) -> bool:
         """A user removes the first address; an own one moves up."""
         profile, item = self._item(a, b)
-        if item and (emails := item.properties.get("emailAddresses")):
+        emails = item.properties.get("emailAddresses") if item else None
+        if item and emails:
             self.oracle.typed_over([emails[0]])
             self._patch_item(profile, item, {"emailAddresses": emails[1:]})
+        return bool(emails)
 
     def do_ol_add(self, a: int, b: int) -> None:
         profile = self._profile(a)
@@ -725,13 +987,21 @@ class Player:
             self.h.in_outlook("DELETE", f"contacts/{item.id}", None, profile.mailbox)
             self.oracle.typed_over(list(item.values.values()))
 
-    def do_move_out(self, a: int, b: int) -> None:
+    def do_purge(self, a: int, _b: int) -> None:
+        """A user empties Deleted Items."""
+        mailbox = self._profile(a).mailbox
+        gone = [i for i in self.scene().items[mailbox].values() if i.folder == "deleteditems"]
+        self.oracle.typed_over([item.properties for item in gone])
+        self.sim.control("POST", "graph/purge", {"mailbox": mailbox})
+
+    def do_move_out(self, a: int, b: int) -> bool:
         profile, item = self._item(a, b)
         if item:
             self._move(profile, item, "Prive")
             self.oracle.typed_over(list(item.values.values()))
+        return item is not None
 
-    def do_move_back(self, a: int, b: int) -> None:
+    def do_move_back(self, a: int, b: int) -> bool:
         profile = self._profile(a)
         folder = self._folder(profile)
         out = [
@@ -742,6 +1012,7 @@ class Player:
         out.sort(key=lambda i: (i.created, i.version))
         if folder and out:
             self._move(profile, out[b % len(out)], folder)
+        return bool(folder and out)
 
     def _move(self, profile: Setup, item: oracle.Item, to: str) -> None:
         self.oracle.moved_about = True
@@ -749,25 +1020,52 @@ class Player:
         self.oracle.users_deletes.discard(item.id)
         self.sim.control("POST", "graph/move", {"mailbox": profile.mailbox, "contact": item.id, "to": to})
 
-    def do_copy(self, a: int, b: int) -> None:
+    def do_copy(self, a: int, b: int) -> bool:
         profile, item = self._item(a, b)
         if item:
             made = self.sim.control("POST", "graph/copy", {"mailbox": profile.mailbox, "contact": item.id})
             self.oracle.users_items.add(made["immutable_id"])
+        return item is not None
 
-    def do_rename_folder(self, a: int, b: int) -> None:
+    def do_rename_folder(self, a: int, b: int) -> bool:
         profile = self._profile(a)
         if folder := self._folder(profile):
             name = f"Zakelijk {self._next()}"
             self.h.in_outlook("PATCH", f"contactFolders/{folder}", {"displayName": name}, profile.mailbox)
+        return folder is not None
 
-    def do_delete_folder(self, a: int, _b: int) -> None:
+    def do_delete_folder(self, a: int, _b: int) -> bool:
         profile = self._profile(a)
         if folder := self._folder(profile):
-            for item in self.scene().folder(profile.mailbox, folder):
-                self.oracle.users_deletes.add(item.id)
-                self.oracle.typed_over(list(item.values.values()))
+            self._discard(profile, folder)
             self.h.in_outlook("DELETE", f"contactFolders/{folder}", None, profile.mailbox)
+        return folder is not None
+
+    def _discard(self, profile: Setup, folder: str) -> None:
+        for item in self.scene().folder(profile.mailbox, folder):
+            self.oracle.users_deletes.add(item.id)
+            self.oracle.typed_over(list(item.values.values()))
+
+    def do_move_folder(self, a: int, b: int) -> bool:
+        """A user drags the folder into another one, or to Deleted Items; only a full sync looks where it is."""
+        profile = self._profile(a)
+        if folder := self._folder(profile):
+            to = ("deleteditems", "Prive", "contacts")[b % 3]
+            if to == "deleteditems":
+                self._discard(profile, folder)
+            body = {"mailbox": profile.mailbox, "folder": folder, "to": to}
+            self.sim.control("POST", "graph/move-folder", body)
+            self.full_needed = True
+        return folder is not None
+
+    def do_empty_folder(self, a: int, _b: int) -> bool:
+        profile = self._profile(a)
+        items = self._items(profile)
+        if folder := self._folder(profile):
+            self._discard(profile, folder)
+            for item in items:
+                self.h.in_outlook("DELETE", f"contacts/{item.id}", None, profile.mailbox)
+        return bool(items)
 
     def do_profile(self, a: int, setting: str, n: int) -> None:
         profile = self._profile(a)

@@ -11,6 +11,7 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -36,6 +37,7 @@ FIELDS = (*BC_PROPERTIES, "street")
 _COUNTRIES = {"nederland": "nl", "belgië": "be", "duitsland": "de", "frankrijk": "fr"}
 _EMAIL = re.compile(r"[^\s@;,<>\"]+@[^\s@;,<>\".]+(\.[^\s@;,<>\".]+)+")
 #: Properties of an item that the sync neither reads nor writes: they stay as they were (I8).
+ELSEWHERE = ("deleteditems", "contacts", "Prive")
 UNMAPPED = ("personalNotes", "nickName", "homePhones", "birthday", "department", "homeAddress")
 
 
@@ -128,7 +130,13 @@ class Scene:
     contacts: dict[str, dict[str, Any]]
     items: dict[str, dict[str, Item]]
     folders: dict[str, dict[str, str]]
-    text: str
+    dump: dict[str, Any]
+
+    @cached_property
+    def text(self) -> str:
+        """Everything that stands anywhere in the services, as tokens are looked for."""
+        company = self.dump["companies"][0]
+        return compact([company["contacts"], company["held"], self.dump["mailboxes"]])
 
     @classmethod
     def of(cls, dump: dict[str, Any]) -> Scene:
@@ -142,8 +150,11 @@ class Scene:
         return cls(
             contacts,
             {name: {item.id: item for item in _items(box)} for name, box in boxes.items()},
-            {name: {f["id"]: f["name"] for f in box["folders"]} for name, box in boxes.items()},
-            compact([company["contacts"], company["held"], dump["mailboxes"]]),
+            {
+                name: {f["id"]: _label(f, box["folders"]) for f in box["folders"]}
+                for name, box in boxes.items()
+            },
+            dump,
         )
 
     def folder(self, mailbox: str, folder_id: str) -> list[Item]:
@@ -152,16 +163,28 @@ class Scene:
         return sorted(found, key=lambda item: (item.created, item.version, item.id))
 
 
+def _label(folder: dict[str, Any], folders: list[dict[str, Any]]) -> str:
+    """Return how a folder is known here; one that lies in Deleted Items is no folder any more."""
+    by_id = {each["id"]: each for each in folders}
+    above = by_id.get(folder["parent_id"])
+    while above is not None:
+        if above["well_known"] == "deleteditems":
+            return f"deleted/{folder['name']}"
+        above = by_id.get(above["parent_id"])
+    return str(folder["well_known"] or folder["name"])
+
+
 def _items(box: dict[str, Any]) -> list[Item]:
     found = []
     for folder in box["folders"]:
+        label = _label(folder, box["folders"])
         for item in folder["contacts"]:
             keys = [value for name, value in item["extended"].items() if KEY in name.lower()]
             path, _, origin = (keys[0] if keys else "").partition("|")
             found.append(
                 Item(
                     item["immutable_id"],
-                    folder["well_known"] or folder["name"],
+                    label,
                     folder["id"],
                     path.rpartition("/")[2],
                     origin,
@@ -197,6 +220,17 @@ def tables(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
         kept = ({k: v for k, v in row.items() if (name, k) != ("sync_profile", "company")} for row in table)
         found[name] = sorted((tuple(row.values()) for row in kept), key=str)
     return found
+
+
+def judge_counters(counters: dict[str, Any]) -> None:
+    """F21: never more than four operations in flight for a mailbox, and five to Business Central."""
+    app = counters.get("app", {})
+    for mailbox, tally in app.get("graph", {}).get("mailboxes", {}).items():
+        most = max(tally["most_in_flight"], tally["most_requests_in_flight"])
+        check(most <= 4, "F21", f"{most} operations at a time for {mailbox}")
+    bc = app.get("bc", {})
+    most = max(bc.get("most_in_flight", 0), bc.get("most_requests_in_flight", 0))
+    check(most <= 5, "F21", f"{most} operations at a time for Business Central")
 
 
 # -- the oracle ------------------------------------------------------------------------------------------------------
@@ -381,7 +415,7 @@ class Oracle:
         for profile in self.profiles:
             seen: dict[str, str] = {}
             for item in scene.items[profile.mailbox].values():
-                if item.folder in ("deleteditems", "contacts", "Prive") or not item.bc_id:
+                if item.folder in ELSEWHERE or item.folder.startswith("deleted/") or not item.bc_id:
                     continue
                 if item.id in self.users_items or item.origin == "made_by_user":
                     continue
@@ -401,7 +435,7 @@ class Oracle:
             for item in scene.items[profile.mailbox].values():
                 contact = scene.contacts.get(item.bc_id)
                 if contact and contact["privacyBlocked"]:
-                    there = item.folder not in ("deleteditems", "contacts", "Prive")
+                    there = item.folder not in ELSEWHERE and not item.folder.startswith("deleted/")
                     check(not there, "I14", f"{_told(item)} is blocked and still in {profile.mailbox}")
 
     def _judge_pairs(self, scene: Scene, engine: Engine) -> None:

