@@ -695,13 +695,16 @@ def moved_baseline(
     """Return the Outlook baseline with new fields and, where the field in it is agreed, the new array.
 
     An array whose mapped value is still open keeps its old baseline: with the new one, an edit would look like an
-    entry of the user's own that moved up (rules 6).
+    entry of the user's own that moved up (rules 6). For the same reason one whose field never had a baseline has none
+    either: its first entry is the mapped value that the first match decides about.
     """
     moved = mapping.outlook_baseline(record, fields)
     present = mapping.from_outlook(record, context.policy.field_profile, baseline=before or None)
     for array, name in (("emailAddresses", "email"), ("businessPhones", "phone")):
         normal = context.normaliser.normal
-        if array in before and normal(name, present.get(name, "")) != normal(name, fields.get(name, "")):
+        if name not in fields:
+            del moved[array]
+        elif array in before and normal(name, present.get(name, "")) != normal(name, fields.get(name, "")):
             moved[array] = before[array]
     return moved
 

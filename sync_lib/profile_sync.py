@@ -397,6 +397,8 @@ class _ProfileSync:
             user = profile.graph_user_id or outlook.fetch_user_id(profile.mailbox)
             found = folders.make_folder(outlook, profile, self.company_key, user, taken=taken)
         if self.run.dry_run:
+            if profile.folder_id not in (None, found.folder.id):
+                self._stage_emptied_folder()
             return found
         self._check_marker(found)
         self._bind(found)
@@ -443,11 +445,15 @@ class _ProfileSync:
             cursor = runs.read_cursor(conn, "outlook", self.profile.id)
         return self._rounds(settle.Open(), cursor)
 
-    def _stage_missing_folder(self) -> None:
+    def _stage_emptied_folder(self) -> None:
+        """A folder that is gone, or that another one stands in for, is an emptied one (rules 1)."""
         with self.edges.engine.begin() as conn:
             snapshots.mark_all_gone_outlook(
                 conn, self.profile.id, at=self.edges.now(), reason=FOLDER_DELETED, overlay=self.run.overlay
             )
+
+    def _stage_missing_folder(self) -> None:
+        self._stage_emptied_folder()
         self.found = folders.Found(self.profile.graph_user_id or "", Folder("", "", "", ""), new=True)
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -474,6 +480,8 @@ class _ProfileSync:
         target = extract.KnownFolder(found.user, found.folder.id, self._known_items, found.new)
         # Fingerprints that are made of something else now are renewed by a full read, and never taken for edits.
         full = self.run.mode == Mode.FULL or bool(self.restored) or cursor.version != self.context.version
+        # A dry run binds no folder: the cursor is still that of the one before.
+        full = full or found.folder.id != self.profile.folder_id
         got = extract.fetch_folder(self.edges.outlook, target, cursor.position, full=full)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)

@@ -187,3 +187,32 @@ def test_an_edit_is_not_lost_with_a_worker_that_is_killed_at_a_commit(one, at):
     expire_leases(one.edges)
     one.run()
     assert one.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"
+
+
+@pytest.mark.parametrize("phone", ["", "+31 20 5550199"])
+def test_the_first_match_decides_about_the_first_phone_too(make_harness, phone):
+    item = {
+        "displayName": "Jan Jansen",
+        "emailAddresses": [email("jan.jansen@klant.example")],
+        "businessPhones": ["+31 20 5550100", "+49 30 5550100"],
+    }
+    box = {
+        "user_principal_name": "anna@voorbeeld.example",
+        "folders": [{"name": "Business Central", "contacts": [item]}],
+    }
+    h = make_harness(world(person("Jan Jansen", phoneNumber=phone), mailboxes=[box]))
+    h.add_profiles(policies={"blank_in_business_central": "overwrite"})
+    h.full()
+    own = ["+49 30 5550100"]
+    assert h.items()["Jan Jansen"]["businessPhones"] == ([phone] if phone else []) + own
+    assert h.run().writes == {}
+
+
+def test_a_dry_run_reads_the_folder_of_a_migrated_mailbox(one):
+    box = one.mailbox()["user_principal_name"]
+    one.sim.control("POST", "graph/mailbox", {"mailbox": box, "migrate": True})
+    one.edit_contact("Jan Jansen", jobTitle="Inkoper")
+    assert one.run(dry_run=True, run_id="dry").errors == []
+    one.run(run_id="real")
+    made = dict(plans(one))
+    assert made["dry"] == made["real"]
