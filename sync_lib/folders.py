@@ -8,6 +8,7 @@ database restored from an older backup is noticed.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,20 +133,31 @@ def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: Taken) ->
     stored = _by_id(client, user, profile.folder_id)
     if stored is not None:
         return stored
-    wanted = profile.folder_name.casefold()
+    wanted, every = profile.folder_name.casefold(), list(client.iter_folders(user))
     # Of several folders with the company's marker, the one of the profile's name comes first.
-    folders: list[Folder] = sorted(
-        (folder for folder in client.iter_folders(user) if folder.id not in taken.ids),
+    free = sorted(
+        (folder for folder in every if folder.id not in taken.ids),
         key=lambda folder: folder.name.casefold() != wanted,
     )
+    named = next((folder for folder in free if folder.name.casefold() == wanted), None)
+    # A user may have dragged it into another folder; there its name alone proves nothing.
+    return (
+        _marked(client, user, free, key, taken)
+        or named
+        or _marked(client, user, client.iter_nested_folders(user, every), key, taken)
+    )
+
+
+def _marked(client: Any, user: str, among: Iterable[Folder], key: BcKey, taken: Taken) -> Folder | None:
+    """Return the first folder with the company's marker that is no other profile's, and is not deleted."""
     ours = Marker.of(key, 0).company
-    for folder in folders:
+    for folder in among:
         marker = Marker.parse(folder.marker)
-        others = folder.name.casefold() in taken.names
-        if marker and marker.company == ours and not others and not client.is_deleted_folder(user, folder):
+        if marker is None or marker.company != ours or folder.id in taken.ids:
+            continue
+        if folder.name.casefold() not in taken.names and not client.is_deleted_folder(user, folder):
             return folder
-    named: Folder | None = next((folder for folder in folders if folder.name.casefold() == wanted), None)
-    return named
+    return None
 
 
 def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:

@@ -117,6 +117,15 @@ class _Sending:
     result: WriteResult | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """An item as a write of this load left it."""
+
+    record: dict[str, Any]
+    etag: str
+    fingerprint: int
+
+
 class _Loader:
     def __init__(self, target: Target, plan: int) -> None:
         self.target = target
@@ -126,6 +135,8 @@ class _Loader:
         self.field_profile = target.context.policy.field_profile
         # The coupling of a BC contact as this load left it: an update of BC builds on the update of Outlook.
         self.couplings: dict[str, Coupling] = {}
+        # The item of a BC contact as this load wrote it.
+        self.written: dict[str, _Written] = {}
         # Contacts whose Outlook side failed: what depends on it is left to the next round.
         self.failed: set[str] = set()
         self.unkeyed: list[tuple[Coupling, OutlookContact]] = []
@@ -332,7 +343,8 @@ class _Loader:
         for refusal in (refusal for change in sending.changes for refusal in change.refused):
             sent.pop(refusal.field, None)
         coupling = self._with_baselines(coupling, sent, contact)
-        agreed = self._agreed(coupling, first.bc.values, contact)
+        agreed = self._agreed(coupling, first.bc.values, contact.record)
+        self.written[first.bc.id] = _Written(contact.record, contact.etag, fingerprint)
         coupling = replace(
             coupling,
             outlook_etag=contact.etag,
@@ -378,10 +390,10 @@ class _Loader:
             ),
         )
 
-    def _agreed(self, coupling: Coupling, values: dict[str, str], contact: OutlookContact) -> bool:
+    def _agreed(self, coupling: Coupling, values: dict[str, str], record: dict[str, Any]) -> bool:
         """Whether every field of both sides is what its baseline says: then fingerprints stand for the pair."""
         bc = mapping.from_business_central(values, self.field_profile)
-        outlook = mapping.from_outlook(contact.record, self.field_profile, baseline=coupling.baseline_outlook)
+        outlook = mapping.from_outlook(record, self.field_profile, baseline=coupling.baseline_outlook)
         baseline = coupling.baseline_outlook["fields"]
         return all(
             name in coupling.baseline_bc
@@ -468,6 +480,7 @@ class _Loader:
                 stage_business_central(conn, self.target, [result.contact], force=True)
             coupling = self._after_update(change, result.contact, sent, refused)
             if coupling is not None:
+                coupling = self._settled(coupling, change, result.contact)
                 ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
             self._finish_in(conn, [(change, outcome, reason, result.request_id)])
 
@@ -524,6 +537,25 @@ class _Loader:
             differs=_without(base.differs, sent),
             refused=base.refused | digests,
             attention=True,
+        )
+
+    def _settled(self, coupling: Coupling, change: PlannedChange, contact: object) -> Coupling:
+        """The coupling in agreement, where this update was all that stood between its sides.
+
+        So the item counts as edited no longer: one that returns meanwhile takes its place in the next run (2.6).
+        """
+        item = self.written.get(coupling.bc_id) or change.item
+        assert item is not None
+        if not isinstance(contact, BcContact) or coupling.refused:
+            return coupling
+        if not self._agreed(coupling, contact.values, item.record):
+            return coupling
+        return replace(
+            coupling,
+            bc_fingerprint=bc_row(contact, self.target.context).fingerprint,
+            outlook_fingerprint=item.fingerprint,
+            outlook_etag=item.etag,
+            attention=False,
         )
 
     def _create_bc(self, change: PlannedChange) -> None:

@@ -104,6 +104,17 @@ class OutlookClient:
         for page in pages:
             yield from (_to_folder(record) for record in page["value"])
 
+    def iter_nested_folders(self, user: str, folders: Sequence[Folder]) -> Iterator[Folder]:
+        """Yield the folders within these ones, level by level; a batch of requests for each level."""
+        query, level = to_query({"$expand": _expand(MARKER_ID)}), list(folders)
+        for _ in range(_DEEPEST_FOLDER):
+            if not level:
+                return
+            paths = [f"{_folder_path(user, folder.id)}/childFolders?{query}" for folder in level]
+            answers = self._send(user, [Part("GET", path, _PREFER) for path in paths])
+            level = [_to_folder(record) for answer in answers for record in self._records(user, answer)]
+            yield from level
+
     def fetch_default_folder(self, user: str) -> Folder:
         """Return the default Contacts folder.
 
@@ -324,13 +335,16 @@ class OutlookClient:
             return self._pacers[user.lower()]
 
     def _matches(self, user: str, answer: Answer | ApiError) -> Iterator[OutlookContact]:
+        return (to_contact(record, key_read=True) for record in self._records(user, answer))
+
+    def _records(self, user: str, answer: Answer | ApiError) -> Iterator[Any]:
         body = _body_or_raise(answer)
         if not isinstance(body.get("value"), list):
             raise _malformed("list", user)
-        yield from (to_contact(record, key_read=True) for record in body["value"])
+        yield from body["value"]
         if link := body.get("@odata.nextLink"):
             for page in self._pages(user, self._session.own_link(link), None, _LIST_PAGE):
-                yield from (to_contact(record, key_read=True) for record in page["value"])
+                yield from page["value"]
 
     def _parent_of_anything(self, user: str) -> str:
         for folder in self.iter_folders(user):

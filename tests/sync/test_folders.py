@@ -283,3 +283,19 @@ def test_a_chosen_default_folder_is_synced_and_keeps_its_name(make_harness):
     assert ran.reasons() == {"first_sync_of_users_folder": 1}
     assert set(h.items(folder="Contacts")) == {"Tante Riet", "Persoon 000"}
     assert folders(h).keys() == {"Contacts", "Deleted Items"}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_folder_that_was_dragged_into_another_one_is_found_by_its_marker(make_harness, new_database, lost):
+    h = make_harness(world(*people(3), mailboxes=[mailbox({"name": "Prive"}, {"name": "Oud"})]))
+    h.add_profiles()
+    h.full()
+    h.sim.control("POST", "graph/move-folder", {"mailbox": ANNA, "folder": "Prive", "to": "Oud"})
+    h.sim.control("POST", "graph/move-folder", {"mailbox": ANNA, "folder": FOLDER, "to": "Prive"})
+    if lost:
+        lose_staging(h, new_database)
+        h.add_profiles()
+    else:
+        h.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "migrate": True})
+    assert h.full().writes == {}
+    assert folders(h)[FOLDER] == 3

@@ -216,3 +216,15 @@ def test_a_dry_run_reads_the_folder_of_a_migrated_mailbox(one):
     one.run(run_id="real")
     made = dict(plans(one))
     assert made["dry"] == made["real"]
+
+
+def test_an_item_that_returns_beside_an_edited_one_waits_for_one_run(one):
+    box, jan = one.mailbox()["user_principal_name"], one.items()["Jan Jansen"]["id"]
+    one.delete_item("Jan Jansen")
+    assert one.run().writes == {"created_outlook": 1}
+    one.edit_item("Jan Jansen", jobTitle="Inkoper")
+    one.sim.control("POST", "graph/move", {"mailbox": box, "contact": jan, "to": one.folder_id()})
+    assert one.run().writes == {"updated_business_central": 1}
+    assert one.run().writes == {"deleted_outlook": 1, "updated_outlook": 1}
+    assert one.run().writes == {}
+    assert (one.items()["Jan Jansen"]["id"], one.items()["Jan Jansen"]["jobTitle"]) == (jan, "Inkoper")
