@@ -742,6 +742,7 @@ def left_coupling(coupling: Coupling) -> Coupling:
         "id": coupling.outlook_id,
         "baseline_bc": coupling.baseline_bc,
         "baseline_outlook": coupling.baseline_outlook,
+        "differs": coupling.differs,
     }
     return replace(
         coupling,

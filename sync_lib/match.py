@@ -411,7 +411,10 @@ def _recoupled(coupling: Coupling, item: OutlookSide, origin: Origin) -> Couplin
     baselines: dict[str, Fields] = {}
     for former in coupling.former:
         if former["id"] == item.id:
-            baselines = {side: former[side] for side in ("baseline_bc", "baseline_outlook")}
+            # Formers that an earlier version stored do not say what was let differ.
+            baselines = {
+                name: former.get(name, {}) for name in ("baseline_bc", "baseline_outlook", "differs")
+            }
     state = CouplingState.ACTIVE if coupling.state is CouplingState.AWAY else coupling.state
     return replace(
         coupling,

@@ -237,7 +237,7 @@ class Coupling:
         outlook_fingerprint: The same for Outlook.
         outlook_etag: The item's version last seen in agreement, or returned by our write.
         refused: Field -> ``{"digest", "reason"}`` of a value that the other side could not hold.
-        former: Former items of this coupling: ``[{"id", "baseline_bc", "baseline_outlook"}]``.
+        former: Former items of this coupling: ``[{"id", "baseline_bc", "baseline_outlook", "differs"}]``.
         differs: Field -> direction that lets it differ (rules 7.8 and 7.9).
         attention: Look at the single fields at the next diff, whatever the fingerprints say.
     """

@@ -22,7 +22,7 @@ from sqlalchemy import event, text
 
 from sandbox import Sandbox
 from sync_lib import pipeline
-from sync_lib.errors import SyncError
+from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
 from sync_lib.store import runs, tables
 from tests.sync import oracle
@@ -550,7 +550,10 @@ class Player:
         check(self.scene().text == scene.text, "I18", "a dry run changed a service")
         real = self.run(mode, run_id=runs_[1])
         self._judge(scene)
-        if dry and real:
+        if dry and real and dry.errors:
+            away = all(isinstance(error, TransientError) for error in dry.errors)
+            check(away or real.errors, "I18", f"a dry run failed: {dry.errors}")
+        elif dry and real:
             self._judge_dry(runs_)
 
     def _judge_dry(self, run_ids: list[str]) -> None:

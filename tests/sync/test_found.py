@@ -228,3 +228,19 @@ def test_an_item_that_returns_beside_an_edited_one_waits_for_one_run(one):
     assert one.run().writes == {"deleted_outlook": 1, "updated_outlook": 1}
     assert one.run().writes == {}
     assert (one.items()["Jan Jansen"]["id"], one.items()["Jan Jansen"]["jobTitle"]) == (jan, "Inkoper")
+
+
+def test_an_item_that_returns_brings_back_what_was_let_differ(make_harness):
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles(direction="to_outlook")
+    h.full()
+    box, jan = h.mailbox()["user_principal_name"], h.items()["Jan Jansen"]["id"]
+    h.edit_item("Jan Jansen", jobTitle="van Outlook")
+    h.run()
+    h.delete_item("Jan Jansen")
+    h.run()
+    h.sim.control("POST", "graph/move", {"mailbox": box, "contact": jan, "to": h.folder_id()})
+    assert h.run().writes == {"deleted_outlook": 1}
+    h.add_profiles(direction="both")
+    assert h.run().writes == {"updated_business_central": 1}
+    assert h.contacts()["Jan Jansen"]["jobTitle"] == "van Outlook"
