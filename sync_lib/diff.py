@@ -289,9 +289,31 @@ class _Planner:
             self.reject(Reject(Side.BUSINESS_CENTRAL, pair.bc.id, Outcome.SKIPPED, "stay_away"))
 
     def _keep(self, pair: Pair) -> None:
+        if self._add_key(pair, pair.coupling):
+            return
         if pair.coupling.id == 0 or pair.found_by:
             self.plan_.couplings.append(replace(pair.coupling, attention=False))
         self.count(Outcome.UNCHANGED)
+
+    def _add_key(self, pair: Pair, coupling: Coupling) -> bool:
+        """Give a kept item the key that could not be written when it was coupled; say whether it lacks one.
+
+        Without it a lost staging database would let the item make the contact once more (rules 2.7).
+        """
+        if pair.item is None or pair.item.bc_key:
+            return False
+        self.plan_.changes.append(
+            PlannedChange(
+                Action.COUPLE,
+                "key_missing",
+                bc_id=coupling.bc_id,
+                outlook_id=pair.item.id,
+                coupling=replace(coupling, attention=False),
+                item=pair.item,
+                email_key=pair.item.email_key,
+            )
+        )
+        return True
 
     def _end(self, pair: Pair) -> None:
         self.plan_.ended.append(pair.coupling)
@@ -317,8 +339,13 @@ class _Planner:
 
     def _release(self, pair: Pair, reason: str) -> None:
         assert pair.item is not None
-        self.plan_.couplings.append(replace(pair.coupling, state=CouplingState.RELEASED, attention=False))
-        self.reject(Reject(Side.OUTLOOK, pair.item.id, Outcome.SKIPPED, reason))
+        released = replace(pair.coupling, state=CouplingState.RELEASED, attention=False)
+        reject = Reject(Side.OUTLOOK, pair.item.id, Outcome.SKIPPED, reason)
+        self.plan_.couplings.append(released)
+        if self._add_key(pair, released):
+            self.plan_.rejects.append(reject)
+        else:
+            self.reject(reject)
 
     def _delete_blocked(self, pair: Pair) -> None:
         assert pair.item is not None

@@ -336,8 +336,10 @@ class _Loader:
             return []
         contact, first = sending.result.contact, sending.changes[0]
         assert isinstance(contact, OutlookContact)
-        assert first.bc is not None
         row, fingerprint = rows[contact.id]
+        if first.bc is None:
+            # The key of a kept item: nothing is agreed between the sides.
+            return [self._base_coupling(first, contact, row)]
         coupling = self._base_coupling(first, contact, row)
         sent = {name: value for change in sending.changes for name, value in change.source.items()}
         for refusal in (refusal for change in sending.changes for refusal in change.refused):

@@ -244,3 +244,24 @@ def test_an_item_that_returns_brings_back_what_was_let_differ(make_harness):
     h.add_profiles(direction="both")
     assert h.run().writes == {"updated_business_central": 1}
     assert h.contacts()["Jan Jansen"]["jobTitle"] == "van Outlook"
+
+
+def test_a_key_that_could_not_be_written_is_written_to_a_kept_item(make_harness, new_database, database_kind):
+    h = make_harness(world())
+    h.add_profiles()
+    h.full()
+    h.add_item(displayName="Jan Jansen", emailAddresses=[email("jan@klant.example")])
+    action = {"method": "PATCH", "path": "{path}", "body": {"businessHomePage": "https://jan.example"}}
+    h.sim.add_fault(name="F10", service="graph", part=True, path="/contacts/", action=action)
+    assert h.run().writes == {"created_business_central": 1}
+    assert h.items()["Jan Jansen"]["key"] == "", "edited right before its key"
+    h.delete_contact("Jan Jansen")
+    ran = h.run()
+    assert (ran.writes, ran.reasons()) == ({}, {"deleted_in_bc_edited_in_outlook": 1})
+    assert h.items()["Jan Jansen"]["key"]
+    h.sim.reset_counters()
+    h.run()
+    assert h.app_writes() == 0
+    lose_database(h, new_database(database_kind))
+    assert h.full().writes == {}
+    assert h.contacts() == {}
