@@ -56,9 +56,12 @@ ONLY_IN = {
     "sqlite3": ("store",),
     "alembic": ("store",),
     "fastapi": ("web",),
+    "jinja2": ("web",),
     "pandas": ("fields", "match", "diff", "guard", "report", "store", "views", "pipeline"),
 }
-HEAVY = {"alembic", "fastapi", "msal", "numpy", "pandas", "requests", "sqlalchemy", "sync_lib", "sandbox"}
+HEAVY = {
+    "alembic", "babel", "fastapi", "jinja2", "msal", "numpy", "pandas", "requests", "sqlalchemy", "sync_lib", "sandbox",
+}  # fmt: skip
 FUNCTION_LINES = 40
 TASK_STATEMENTS = 5
 #: Words that the glossary replaces: profile, snapshot, fingerprint, cursor, run, record.

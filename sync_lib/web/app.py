@@ -1,0 +1,80 @@
+"""Puts the pages together. ``PAGES`` is the navigation; a page that is added there has all of the protection here."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from sync_lib.errors import SyncError
+from sync_lib.web import assets, overview
+from sync_lib.web.language import msg
+from sync_lib.web.seams import Seams, User
+from sync_lib.web.security import SafeAnswers, refuse_cross_site
+from sync_lib.web.visit import current_visit
+
+logger = logging.getLogger(__name__)
+
+#: In the order of the navigation.
+PAGES = (overview.PAGE,)
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def make_app(seams: Seams) -> FastAPI:
+    """Return the app. No answer comes from it, not even to an unknown path, before ``authorize`` agreed."""
+
+    def remember(request: Request, user: User = Depends(seams.authorize)) -> None:  # noqa: B008 - seams come late.
+        request.state.visitor = user
+
+    app = FastAPI(
+        dependencies=[Depends(remember), Depends(refuse_cross_site)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.seams = seams
+    app.state.navigation = PAGES
+    app.add_middleware(SafeAnswers)
+    app.include_router(assets.router)
+    for page in PAGES:
+        app.include_router(page.router)
+    # Dependencies belong to routes, so that a path which leads nowhere needs a route too.
+    app.add_api_route("/{path:path}", _not_found, methods=_METHODS)
+    for error in (AnyHTTPException, RequestValidationError, SyncError):
+        app.add_exception_handler(error, _show_error)
+    return app
+
+
+def _not_found() -> Response:
+    raise HTTPException(404)
+
+
+def _show_error(request: Request, error: Exception) -> Response:
+    status, message = _explain(error)
+    if not hasattr(request.state, "visitor"):
+        return PlainTextResponse(message, status_code=status, headers=getattr(error, "headers", None))
+    visit = current_visit(request)
+    told = visit.text(message)
+    if "hx-request" in request.headers:
+        return PlainTextResponse(told, status_code=status)
+    return visit.page("error.html", page="", status=status, message=told)
+
+
+def _explain(error: Any) -> tuple[int, str]:
+    if isinstance(error, SyncError):
+        logger.warning("a page could not be made: %s", type(error).__name__)
+        return 503, str(error)
+    if isinstance(error, RequestValidationError):
+        return 400, msg("This address or form holds something that cannot be understood.")
+    return error.status_code, _STATUS.get(error.status_code, str(error.detail))
+
+
+_STATUS = {
+    401: msg("Log in to Airflow first, then open this page again."),
+    404: msg("There is no such page."),
+}

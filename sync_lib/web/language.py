@@ -1,0 +1,88 @@
+"""English and Dutch: which one a request gets, its texts, and its way of writing times and numbers.
+
+The texts in the code are English. ``locale/nl/LC_MESSAGES`` holds one catalogue per page, and ``base`` for what the
+pages share; ``python -m sync_lib.web.messages`` collects new texts into them. They are compiled when they are first
+used, so that no compiled copy can be out of date.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from functools import cache
+from gettext import NullTranslations
+from pathlib import Path
+
+from babel import Locale, dates, numbers
+from babel.core import negotiate_locale
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import Translations
+from fastapi import Request
+
+CATALOGUES = Path(__file__).parent / "locale"
+LANGUAGES = {"en": "English", "nl": "Nederlands"}
+COOKIE = "contact_sync_language"
+
+
+def msg(text: str) -> str:
+    """Return the text as it is; marks it for the catalogues, for a text that is translated later."""
+    return text
+
+
+def language_of(request: Request) -> str:
+    """Return the language that the user chose, else the one that the browser asks for, else English."""
+    chosen = request.cookies.get(COOKIE, "")
+    if chosen in LANGUAGES:
+        return chosen
+    asked = _by_preference(request.headers.get("accept-language", ""))
+    found = negotiate_locale(asked, LANGUAGES, sep="-")
+    return found or "en"
+
+
+def _by_preference(header: str) -> list[str]:
+    weighed = []
+    for part in header[:1000].split(","):
+        tag, _, weight = part.partition(";q=")
+        try:
+            weighed.append((-float(weight or 1), tag.strip()))
+        except ValueError:
+            continue
+    return [tag for _, tag in sorted(weighed, key=lambda each: each[0]) if tag]
+
+
+@cache
+def translations(language: str) -> NullTranslations:
+    """Return all texts of a language; English is what stands in the code."""
+    merged = Catalog(locale=language)
+    for path in sorted((CATALOGUES / language / "LC_MESSAGES").glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale=language):
+                if message.id and message.string:
+                    merged[message.id] = message
+    if not len(merged):
+        return NullTranslations()
+    compiled = io.BytesIO()
+    write_mo(compiled, merged)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def age(stamp: str, language: str, now: datetime | None = None) -> str:
+    """Return how long ago a time of the staging database was, in words."""
+    passed = datetime.fromisoformat(stamp) - (now or datetime.now(UTC))
+    return dates.format_timedelta(passed, add_direction=True, threshold=1.2, locale=Locale(language))
+
+
+def moment(stamp: str, language: str) -> str:
+    """Return a time of the staging database as people of that language write it, in UTC."""
+    return (
+        dates.format_datetime(datetime.fromisoformat(stamp), "d MMM y HH:mm", locale=Locale(language))
+        + " UTC"
+    )
+
+
+def number(value: float, language: str) -> str:
+    """Return a number with the separators of the language."""
+    return numbers.format_decimal(value, locale=Locale(language))

@@ -1,0 +1,42 @@
+"""What the pages get handed in by whoever serves them: Airflow's plugin, or a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+
+if TYPE_CHECKING:
+    from sync_lib.pipeline import Edges
+
+#: Methods that change nothing: reading permission is enough, and another site may cause them.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, as Airflow's auth manager knows them."""
+
+    name: str
+    may_edit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """The surroundings of the pages.
+
+    Attributes:
+        authorize: FastAPI dependency that returns the ``User``. It raises 401 without a login, and 403 where the user
+            may not read (methods in ``SAFE_METHODS``) or not edit (all others).
+        engine: Returns the staging database; called for every request that needs it, so it keeps what it opened.
+        edges: Opens both services and the staging database, as a task has them.
+        mount: Where the pages are mounted below Airflow's root.
+    """
+
+    authorize: Callable[..., Any]
+    engine: Callable[[], Engine]
+    edges: Callable[[], AbstractContextManager[Edges]]
+    mount: str = "/contact_sync"

@@ -1,0 +1,299 @@
+"""Plain words for everything that the sync writes down as a code: reasons with a remedy, causes, states, actions.
+
+All pages take their words from here (the filters ``reason``, ``remedy`` and ``said``), so that a code means the same
+everywhere. A test holds that every reason of the code stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_lib.web.language import msg
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a reason means, in one sentence without its full stop, and what a person can do about it."""
+
+    means: str
+    remedy: str
+
+
+_NOTHING = msg("Nothing to do.")
+_NEXT_RUN = msg("Nothing to do: the next run looks after it.")
+_DECIDE = msg("Open the plan, look at what would happen, then approve or reject it.")
+_BY_HAND = msg("Delete it in Outlook by hand if it is not wanted.")
+
+#: Of a whole profile or company.
+_PROFILE = {
+    "mailbox_not_found": Reason(
+        msg("Microsoft 365 knows no such mailbox"),
+        msg("Correct the mailbox of the profile, or give the user an Exchange licence."),
+    ),
+    "mailbox_access_denied": Reason(
+        msg("The app may not open this mailbox"),
+        msg("Add the mailbox to the group that the access rules name, and wait up to 30 minutes."),
+    ),
+    "permission_missing": Reason(
+        msg("The app lacks a permission"), msg("Grant the permission in Entra ID, with admin consent.")
+    ),
+    "company_not_found": Reason(
+        msg("Business Central lists no company of that name to the app"),
+        msg("Correct the company of the profile, or give the app access to it in Business Central."),
+    ),
+    "company_not_read": Reason(
+        msg("The company could not be read in this run"),
+        msg("Look at the log of the run's extract_business_central task."),
+    ),
+    "folder_taken": Reason(
+        msg("The Outlook folder belongs to another profile or company, or another folder has its name"),
+        msg("Choose another folder name in the profile."),
+    ),
+    "filter_invalid": Reason(
+        msg("The filter cannot be understood"),
+        msg("Correct the filter in the profile; it shows the position of the error."),
+    ),
+    "busy": Reason(msg("Another run is working on this profile"), _NOTHING),
+    "unexpected_error": Reason(
+        msg("An error in the program"), msg("Report it, with the log of the task that failed.")
+    ),
+    "no_outcome": Reason(
+        msg("Its task ended without an outcome"),
+        msg("Look at the task in Airflow, and clear it to run it again."),
+    ),
+    "service_away": Reason(
+        msg("Outlook or Business Central did not answer"),
+        msg("Nothing to do at first: it is tried again. If it stays, look at the health of the service."),
+    ),
+    "bc_count_dropped": Reason(
+        msg("Business Central lists less than half of the contacts that it had"),
+        msg("Look in Business Central whether they are really gone, then accept the new number."),
+    ),
+    "ServiceError": Reason(
+        msg("A service answered with an error, or not at all"),
+        msg("Nothing to do at first: it is tried again. If it stays, look at the health of the service."),
+    ),
+    "ThrottledError": Reason(msg("A service asks for a long pause"), _NEXT_RUN),
+    "AuthError": Reason(
+        msg("No token was given to the app"),
+        msg("Check tenant, client id and secret in Airflow's Connection."),
+    ),
+    "ConfigError": Reason(
+        msg("A setting is missing or wrong"), msg("The message of the profile says which; correct it.")
+    ),
+}
+
+#: Of a whole contact.
+_CONTACT = {
+    "name_missing": Reason(msg("The contact has no name"), msg("Fill in a name.")),
+    "email_missing": Reason(msg("The contact has no e-mail address"), msg("Fill in an e-mail address.")),
+    "email_invalid": Reason(
+        msg("The first e-mail address is not a valid one"), msg("Correct the e-mail address.")
+    ),
+    "invalid": Reason(
+        msg("Name or e-mail address is missing or wrong in Business Central"),
+        msg("Correct name or e-mail address in Business Central."),
+    ),
+    "duplicate_email_in_bc": Reason(
+        msg("Another person in Business Central with this e-mail address is synced already"),
+        msg("Merge the two in Business Central, or change one of the addresses."),
+    ),
+    "duplicate_email_in_outlook": Reason(
+        msg("Another contact of the folder stands for the person with this e-mail address"),
+        msg("Delete one of the two in Outlook."),
+    ),
+    "privacy_blocked": Reason(msg("The contact is blocked for privacy in Business Central"), _NOTHING),
+    "outside_filter": Reason(
+        msg("The person stands in Business Central outside the filter of the profile"),
+        msg("Widen the filter if the contact is wanted; else nothing."),
+    ),
+    "company_contact": Reason(
+        msg("The e-mail address belongs to a company in Business Central, not to a person"),
+        msg("Give the person an e-mail address of their own."),
+    ),
+    "copy_of_coupled": Reason(
+        msg("This is a copy of a contact that is synced already"),
+        msg("Delete the copy, or give it a name and an e-mail address of its own."),
+    ),
+    "foreign_key": Reason(
+        msg("The contact was copied here from the folder of another company"),
+        msg("Nothing to do, or make the contact anew by hand."),
+    ),
+    "orphan_key": Reason(
+        msg("Its contact in Business Central is gone, and no other one has its e-mail address"),
+        msg("Delete it in Outlook, or make the contact in Business Central again."),
+    ),
+    "stay_away": Reason(
+        msg("Deleted in Outlook, and the profile says that it stays so"),
+        msg("It comes back when Business Central changes it."),
+    ),
+    "deleted_in_bc_kept": Reason(msg("Deleted in Business Central; kept in Outlook"), _BY_HAND),
+    "left_scope_kept": Reason(msg("No longer in the filter; kept in Outlook"), _BY_HAND),
+    "deleted_in_bc_edited_in_outlook": Reason(
+        msg("Deleted in Business Central, but edited in Outlook since; kept"), _BY_HAND
+    ),
+    "left_scope_edited_in_outlook": Reason(
+        msg("No longer in the filter, but edited in Outlook since; kept"), _BY_HAND
+    ),
+    "created_outside_filter": Reason(
+        msg("A colleague made it in Outlook; the filter does not hold it, and it syncs nevertheless"),
+        _NOTHING,
+    ),
+}
+
+#: Of one field; the contact syncs.
+_FIELD = {
+    "too_long": Reason(
+        msg("The text is longer than the field in Business Central"), msg("Shorten the text in Outlook.")
+    ),
+    "letters_in_phone": Reason(
+        msg("Business Central takes no letters in phone numbers"), msg("Correct the phone number in Outlook.")
+    ),
+    "unknown_country": Reason(
+        msg("No country of that name is known"),
+        msg("Correct the country in Outlook, or add it in Business Central."),
+    ),
+    "company_not_unique": Reason(
+        msg("No company in Business Central has exactly this name, or several have"),
+        msg("Correct the company name in Outlook, or make the company in Business Central."),
+    ),
+    "too_many_lines": Reason(
+        msg("Business Central has two address lines"), msg("Use two lines for the street in Outlook.")
+    ),
+    "no_free_slot": Reason(
+        msg("All places for this address or number hold the colleague's own"),
+        msg("Remove one of them in Outlook."),
+    ),
+    "differs": Reason(msg("The direction of the profile lets both sides differ"), _NOTHING),
+}
+
+#: Of what the guard holds.
+_HELD = {
+    "too_many_deletes": Reason(msg("More contacts would be deleted in Outlook than the limit"), _DECIDE),
+    "too_many_overwrites": Reason(msg("More values would be replaced than the limit"), _DECIDE),
+    "too_many_creates": Reason(
+        msg("More contacts would be made in Business Central than the limit"), _DECIDE
+    ),
+    "first_sync_of_users_folder": Reason(
+        msg("The folder was there before the sync: its contacts may be private"), _DECIDE
+    ),
+    "folder_suddenly_empty": Reason(msg("A folder that held many synced contacts is empty"), _DECIDE),
+    "too_many_company_writes": Reason(
+        msg("More would be written to one company than the limit of a run"), _DECIDE
+    ),
+    "staging_database_restored": Reason(
+        msg("The staging database is older than the Outlook folder"), _DECIDE
+    ),
+    "rejected_by_person": Reason(
+        msg("A person rejected it"), msg("Ask again on the plan if it is wanted after all.")
+    ),
+}
+
+#: Of a single action; the next run looks after all of these by itself.
+_ACTION = {
+    "version_mismatch": Reason(msg("Somebody edited the contact at the same moment"), _NEXT_RUN),
+    "no_answer": Reason(msg("The service gave no answer"), _NEXT_RUN),
+    "no_answer_yet": Reason(msg("An earlier request for this contact is still open"), _NEXT_RUN),
+    "not_carried_out": Reason(msg("A request without an answer turned out not to be carried out"), _NEXT_RUN),
+    "settled": Reason(msg("What became of an earlier request was found out"), _NOTHING),
+    "superseded": Reason(msg("Planned by a run that was stopped, and planned anew"), _NOTHING),
+    "throttled": Reason(msg("The service asks for a long pause"), _NEXT_RUN),
+    "access_denied": Reason(
+        msg("The service refused the app while it was writing"),
+        msg("Check the mailbox of the profile and the permissions of the app."),
+    ),
+    "depends_on_outlook": Reason(
+        msg("Business Central was not written, since the Outlook side failed"), _NEXT_RUN
+    ),
+    "found_in_bc": Reason(
+        msg("The contact was found in Business Central; it was tied to it instead"), _NOTHING
+    ),
+    "created_by_other_profile": Reason(
+        msg("Another profile made the same contact in Business Central; it was tied to it instead"), _NOTHING
+    ),
+    "claimed_by_other_profile": Reason(
+        msg("Another profile is making the same contact in Business Central"), _NEXT_RUN
+    ),
+    "nothing_to_write": Reason(msg("Nothing of the change could be written"), _NOTHING),
+    "refused_by_outlook": Reason(
+        msg("Outlook refused the contact"), msg("Look at the contact in Outlook for unusual values.")
+    ),
+    "refused_by_business_central": Reason(
+        msg("Business Central refused the contact"),
+        msg("Look at the contact for values that Business Central does not take."),
+    ),
+}
+
+REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _ACTION
+
+
+def reason_of(code: str) -> Reason:
+    """Return the words for a reason; a service's own code stands for itself."""
+    return REASONS.get(code) or Reason(
+        code,
+        msg(
+            "This is the service's own code: the message beside it, or Microsoft's documentation, says more."
+        ),
+    )
+
+
+#: Short words for all other codes.
+WORDS = {
+    # States of a profile in a run, and what the overview makes of them.
+    "planned": msg("waiting"),
+    "running": msg("running"),
+    "done": msg("good"),
+    "success": msg("good"),
+    "skipped": msg("skipped"),
+    "held": msg("held"),
+    "failed": msg("failed"),
+    "never": msg("never synced"),
+    "off": msg("switched off"),
+    # Modes, directions, sides.
+    "incremental": msg("incremental"),
+    "full": msg("full"),
+    "both": msg("both directions"),
+    "to_outlook": msg("to Outlook"),
+    "to_business_central": msg("to Business Central"),
+    "business_central": msg("Business Central"),
+    "outlook": msg("Outlook"),
+    # Outcomes of a contact.
+    "created": msg("created"),
+    "updated": msg("updated"),
+    "deleted": msg("deleted"),
+    "coupled": msg("tied together"),
+    "unchanged": msg("unchanged"),
+    "rejected": msg("not synced"),
+    "conflict": msg("conflict"),
+    "unknown": msg("without an answer"),
+    # Actions of a plan.
+    "create_outlook": msg("create in Outlook"),
+    "update_outlook": msg("update in Outlook"),
+    "delete_outlook": msg("delete in Outlook"),
+    "create_business_central": msg("create in Business Central"),
+    "update_business_central": msg("update in Business Central"),
+    "couple": msg("tie together"),
+    # Why an action is planned.
+    "new_in_bc": msg("new in Business Central"),
+    "new_in_outlook": msg("new in Outlook"),
+    "changed_in_bc": msg("changed in Business Central"),
+    "changed_in_outlook": msg("changed in Outlook"),
+    "first_match": msg("first match of two contacts"),
+    "fill": msg("blank in Business Central, filled in Outlook"),
+    "overwrite_with_blank": msg("blank in Business Central"),
+    "restored_from_bc": msg("restored from Business Central"),
+    "deleted_in_outlook": msg("deleted in Outlook"),
+    "changed_in_bc_while_away": msg("changed in Business Central while it was away from Outlook"),
+    "deleted_in_bc": msg("deleted in Business Central"),
+    "left_scope": msg("no longer in the filter"),
+    "privacy_blocked": msg("blocked for privacy in Business Central"),
+    "returned": msg("came back from Deleted Items"),
+    "key": msg("found by its key"),
+    "email": msg("found by its e-mail address"),
+    "key_missing": msg("its key was missing"),
+}
+
+
+def word_of(code: str) -> str:
+    """Return the short word for a state, mode, outcome, action or cause; an unknown code stands for itself."""
+    return WORDS.get(code, code)

@@ -1,0 +1,50 @@
+"""The pages in a client without a server: a login by header, and the databases of all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi import HTTPException, Request
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from sync_lib.web.app import make_app
+from sync_lib.web.seams import SAFE_METHODS, Seams, User
+
+VIEWER, EDITOR = "viewer", "editor"
+
+
+def authorize(request: Request) -> User:
+    """As Airflow's auth manager answers: who is told by a header, and what they may by their name."""
+    name = request.headers.get("x-user")
+    if name not in (VIEWER, EDITOR):
+        raise HTTPException(401, "Not authenticated")
+    if name == VIEWER and request.method not in SAFE_METHODS:
+        raise HTTPException(403, "Forbidden")
+    return User(name, name == EDITOR)
+
+
+@contextmanager
+def no_edges() -> Iterator[Any]:
+    raise AssertionError("no page of this test asks the services")
+    yield
+
+
+def seams_of(engine: Engine) -> Seams:
+    return Seams(authorize=authorize, engine=lambda: engine, edges=no_edges)
+
+
+@pytest.fixture
+def visit(engine: Engine) -> Callable[..., TestClient]:
+    """A function that returns a client: who asks, and in which language."""
+
+    def make(user: str | None = EDITOR, language: str = "en") -> TestClient:
+        headers = {"accept-language": language, "sec-fetch-site": "same-origin"}
+        if user:
+            headers["x-user"] = user
+        return TestClient(make_app(seams_of(engine)), headers=headers, raise_server_exceptions=True)
+
+    return make

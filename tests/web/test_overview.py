@@ -1,0 +1,193 @@
+"""The overview: worst first, with what to do; filtered, sorted and cut into parts by the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, insert, update
+
+from sync_lib.store import tables as t
+from sync_lib.web import overview
+from tests.web.conftest import VIEWER
+from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.queries import counted
+from tests.web.world import NOON, add_profile, add_reject, add_result, add_run, at, counters
+
+Make = Callable[..., TestClient]
+
+
+def mailboxes(html: str) -> list[str]:
+    return re.findall(r'<bdi class="name">([^<]*)</bdi>', html)
+
+
+def states(html: str) -> dict[str, str]:
+    rows = re.findall(r'<tr class="is-(\w+)">.*?<bdi class="name">([^<]*)</bdi>', html, flags=re.DOTALL)
+    return {mailbox: state for state, mailbox in rows}
+
+
+@pytest.fixture
+def world(engine: Engine) -> dict[str, int]:
+    """A profile in each state; ``manual__3`` is the last run, and it left one task without an outcome."""
+    with engine.begin() as conn:
+        names = ("good", "held", "failed", "never", "dead", "off")
+        ids = {name: add_profile(conn, f"{name}@a.example", enabled=name != "off") for name in names}
+        for n in range(1, 4):
+            add_run(conn, f"manual__{n}", at(n), state="success" if n < 3 else "failed")
+            good = counters(20, unchanged=18, updated=n - 1, skipped=3 - n)
+            add_result(conn, f"manual__{n}", ids["good"], started_at=at(n), counters=good)
+            add_result(conn, f"manual__{n}", ids["off"], started_at=at(n))
+        held = {"reason": "too_many_deletes", "counters": counters(20, held=12, unchanged=8)}
+        add_result(conn, "manual__3", ids["held"], "held", started_at=at(3), **held)
+        failed = {"reason": "mailbox_not_found", "message": "404 Not Found"}
+        add_result(conn, "manual__3", ids["failed"], "failed", started_at=at(3), **failed)
+        add_result(conn, "manual__2", ids["dead"], started_at=at(2))
+        add_result(conn, "manual__3", ids["dead"], "planned")
+        add_reject(conn, ids["good"], "a", "email_missing")
+        add_reject(conn, ids["good"], "b", "too_long", field="job_title")
+        good_at = {"side": "outlook", "scope": str(ids["good"]), "last_good_at": at(3)}
+        conn.execute(insert(t.cursor).values(updated_at=NOON, **good_at))
+    return ids
+
+
+@pytest.mark.usefixtures("world")
+def test_failed_and_held_come_first_with_plain_words_and_a_remedy(visit: Make) -> None:
+    html = visit().get("/").text
+    assert mailboxes(html) == [
+        f"{name}@a.example" for name in ("dead", "failed", "held", "never", "good", "off")
+    ]
+    assert states(html)["dead@a.example"] == "failed"
+    assert "Its task ended without an outcome" in html
+    assert "Microsoft 365 knows no such mailbox.</strong> Correct the mailbox" in html
+    assert "More contacts would be deleted in Outlook than the limit" in html
+
+
+@pytest.mark.usefixtures("world")
+def test_numbers_of_the_last_run_and_a_chart_of_the_last_ones(visit: Make) -> None:
+    html = visit().get("/?q=GOOD").text
+    assert mailboxes(html) == ["good@a.example"]
+    assert re.search(r'20<span class="faint"> / 20</span>', html)
+    assert html.count('<rect class="bar-done"') == 3
+    assert "3 of the last 3 runs were good" in html
+    not_synced = html.rpartition('data-label="Not synced"')[2]
+    assert re.match(r' class="number">2<', not_synced)
+
+
+def test_the_link_goes_to_the_mapped_tasks_log(visit: Make, world: dict[str, int]) -> None:
+    html = visit().get("/?q=held").text
+    # Airflow numbers the tasks of the run in the order of their keys: good, held, failed, dead, off.
+    run = quote("manual__3", safe="")
+    assert f'data-airflow href="/dags/contact_sync/runs/{run}/tasks/sync_profile/mapped/1"' in html
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("sort", ["state", "mailbox", "company", "started", "good", "rejects"])
+def test_every_order_shows_every_profile_once(visit: Make, sort: str) -> None:
+    up, down = (mailboxes(visit().get(f"/?sort={sort}&order={order}").text) for order in ("up", "down"))
+    assert sorted(up) == sorted(down) == sorted(set(up))
+    assert up[0] != down[0] or sort == "company"
+
+
+@pytest.mark.usefixtures("world")
+def test_filters(visit: Make) -> None:
+    assert mailboxes(visit().get("/?state=held").text) == ["held@a.example"]
+    assert mailboxes(visit().get("/?q=%25").text) == []
+    assert "No profile matches." in visit().get("/?q=nobody").text
+    assert visit().get("/?state=none").status_code == 400
+
+
+@pytest.mark.usefixtures("world")
+def test_the_page_of_a_run_shows_that_run(visit: Make) -> None:
+    html = visit().get("/runs/manual__2").text
+    assert set(states(html)) == {"good@a.example", "dead@a.example", "off@a.example"}
+    assert set(states(html).values()) == {"done"}
+    assert "checkbox" not in html
+    assert "knows no run of this name" in visit().get("/runs/manual__9").text
+
+
+@pytest.mark.usefixtures("world")
+def test_only_who_may_edit_is_offered_to_start(visit: Make) -> None:
+    assert 'id="start"' in visit().get("/").text
+    viewed = visit(VIEWER).get("/").text
+    assert 'id="start"' not in viewed
+    assert "checkbox" not in viewed
+
+
+def test_a_run_that_goes_on_is_looked_at_again(visit: Make, engine: Engine, world: dict[str, int]) -> None:
+    assert "every 5s" not in visit().get("/").text
+    with engine.begin() as conn:
+        conn.execute(
+            update(t.sync_run).where(t.sync_run.c.id == "manual__3").values(ended_at=None, state="running")
+        )
+    html = visit().get("/").text
+    assert states(html)["dead@a.example"] == "running"
+    assert "every 5s" in html
+
+
+@pytest.mark.usefixtures("world")
+def test_htmx_gets_the_list_alone_and_the_history_the_page(visit: Make) -> None:
+    headers = {"hx-request": "true", "hx-target": "profiles"}
+    part = visit().get("/", headers=headers).text
+    assert "<html" not in part
+    assert mailboxes(part)
+    assert "<html" in visit().get("/", headers={**headers, "hx-history-restore-request": "true"}).text
+
+
+def test_long_lists_come_in_parts(visit: Make, engine: Engine) -> None:
+    with engine.begin() as conn:
+        for n in range(overview.PART_SIZE + 3):
+            add_profile(conn, f"user{n:03d}@a.example")
+    first, second = (mailboxes(visit().get(f"/?part={n}").text) for n in (1, 2))
+    assert len(first) == overview.PART_SIZE
+    assert len(second) == 3
+    assert len({*first, *second}) == overview.PART_SIZE + 3
+    assert (
+        "No profile matches." in visit().get("/?part=3").text or mailboxes(visit().get("/?part=3").text) == []
+    )
+
+
+def test_a_bar_is_higher_the_more_was_written() -> None:
+    history = [overview.Bar("r", "done", NOON, written) for written in (0, 1, 10, 1000, 10**9)]
+    heights = [bar.height for bar in overview.bars(history)]
+    assert heights == sorted(heights)
+    assert heights[0] > 0
+    assert all(bar.y >= 0 for bar in overview.bars(history))
+
+
+def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
+    with engine.begin() as conn:
+        for n, text in enumerate(HOSTILE):
+            kept = text.replace("\0", "")
+            profile = add_profile(conn, f"{kept}@a.example", company_name=kept, folder_name=kept)
+            run = add_run(conn, f"r{kept}", at(n))
+            told = {"reason": kept[:60], "message": kept, "started_at": at(n)}
+            add_result(conn, run, profile, "failed", **told)
+    client = visit()
+    assert_plain_text(client.get("/").text)
+    assert len(mailboxes(client.get("/").text)) == len(HOSTILE)
+    for text in HOSTILE:
+        assert_plain_text(client.get("/", params={"q": text}).text)
+        assert_plain_text(client.get("/runs/" + quote(text, safe="")).text)
+        # No route takes a line end, and Airflow has no run with one in its name.
+        if "\n" not in text:
+            shown = client.get("/runs/" + quote("r" + text.replace("\0", ""), safe="")).text
+            assert len(mailboxes(shown)) == 1, text[:50]
+
+
+def test_the_number_of_queries_does_not_grow_with_the_profiles(visit: Make, engine: Engine) -> None:
+    def queries() -> int:
+        with counted(engine) as statements:
+            assert visit().get("/").status_code == 200
+        return len(statements)
+
+    few = queries()
+    with engine.begin() as conn:
+        add_run(conn, "r", at(1))
+        for n in range(200):
+            profile = add_profile(conn, f"user{n}@a.example")
+            add_result(conn, "r", profile, started_at=at(1), counters=counters(5, unchanged=5))
+            add_reject(conn, profile, "x", "email_missing")
+    assert queries() == few > 0
