@@ -1,4 +1,4 @@
-"""What every test shares: the option ``--long``, and an environment in which Airflow may be imported."""
+"""What every test shares: the count of faults, and an environment in which Airflow may be imported."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 # Behind the lines above: these import SQLAlchemy and the library.
+from tests import faults  # noqa: E402
 from tests.databases import (  # noqa: E402, F401
     database_kind,
     database_url,
@@ -27,16 +28,16 @@ from tests.databases import (  # noqa: E402, F401
     postgres_databases,
     sqlite_template,
 )
+from tests.faults import note_faults  # noqa: E402, F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="also the tests marked long")
+    parser.addoption(
+        "--faults", metavar="FILE", help="write down how often each fault fired, and fail if one never did"
+    )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+def pytest_configure(config: pytest.Config) -> None:
+    # With several processes the first one, which runs no test itself, hears of all reports.
+    if config.getoption("--faults") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(faults.Count(config.getoption("--faults")))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,9 @@ class PostgresDatabases:
             conn.execute(text(statement))
 
 
-@pytest.fixture(scope="session")
-def postgres_databases() -> Iterator[PostgresDatabases]:
-    """One server per process of tests: starting one takes less time than agreeing on one would."""
+@contextmanager
+def postgres_server() -> Iterator[PostgresDatabases]:
+    """Start a server that goes with this process, however that ends."""
     home = Path(tempfile.mkdtemp(prefix="contact-sync-test-postgres-"))
     home.chmod(0o755)
     watcher = subprocess.Popen(
@@ -80,6 +81,13 @@ def postgres_databases() -> Iterator[PostgresDatabases]:
     assert watcher.stdin
     watcher.stdin.close()
     watcher.wait()
+
+
+@pytest.fixture(scope="session")
+def postgres_databases() -> Iterator[PostgresDatabases]:
+    """One server per process of tests: starting one takes less time than agreeing on one would."""
+    with postgres_server() as databases:
+        yield databases
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ OPERATOR = ROOT / "docs" / "operator.md"
 PAGES = sorted([README, ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 
 # What programs make and git does not keep.
-LEFT_BY_PROGRAMS = {".venv", ".demo", ".env"}
+LEFT_BY_PROGRAMS = {".venv", ".demo", ".env", ".long"}
 
 
 # -- reading the documents -------------------------------------------------------------------------------------------

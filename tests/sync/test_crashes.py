@@ -1,26 +1,24 @@
 """The worker is killed at every call and at every commit of a run; the next runs end where one without a crash ends.
 
 A crash before a call, one after the service acted on it (its answer is lost with the worker), and one before a commit:
-together these are all the places between two effects.
+these are all the places there are. In each test run they are tried literally on three given histories; a sample of
+random ones and of the small world is killed before each effect, and the long run does all of them (``long.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sync_lib.errors import SyncError
-from tests.sync import oracle
+from tests.sync import killed_histories
+from tests.sync.crashes import Start, killed_everywhere, recover, state
 from tests.sync.harness import Harness, person, world
 from tests.sync.histories import Killed, Killer, expire_leases
-from tests.sync.oracle import Scene
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"
 LOOSE = {"retry_cap": 1.0, "longest_request": 0.0, "guard_few_deletes": 100, "guard_creates": 100}
@@ -28,58 +26,6 @@ LOOSE = {"retry_cap": 1.0, "longest_request": 0.0, "guard_few_deletes": 100, "gu
 
 def email(address: str) -> list[dict[str, str]]:
     return [{"address": address, "name": "x"}]
-
-
-@dataclass
-class Start:
-    """A moment to go back to: the sandbox's world and a copy of the staging database."""
-
-    h: Harness
-    database: Path
-    home: Path
-
-    def __post_init__(self) -> None:
-        self.h.edges.close()
-        self.world = self.h.sim.dump()
-        self.kept = self.home / "start.db"
-        shutil.copy(self.database, self.kept)
-
-    def again(self) -> Harness:
-        """Put everything back as it was."""
-        self.h.edges.close()
-        for path in self.database.parent.glob(self.database.name + "-*"):
-            path.unlink()
-        shutil.copy(self.kept, self.database)
-        self.h.sim.reset(world=self.world)
-        self.h.edges = self.h.open()
-        return self.h
-
-
-def state(h: Harness) -> dict[str, Any]:
-    """What a person sees, without ids and versions."""
-    scene = Scene.of(h.sim.dump())
-    names = {key: contact["displayName"] for key, contact in scene.contacts.items()}
-    plain = {
-        "contacts": sorted(_normal(oracle.bc_values(contact)) for contact in scene.contacts.values()),
-        "couplings": sorted(
-            (row["mailbox"], names.get(row["bc_id"], "gone"), row["state"], row["origin"])
-            for row in oracle.rows(
-                h.edges.engine,
-                "SELECT p.mailbox, c.bc_id, c.state, c.origin FROM coupling c JOIN sync_profile p ON p.id = c.profile",
-            )
-        ),
-    }
-    for mailbox, items in scene.items.items():
-        plain[mailbox] = sorted(
-            f"{item.folder} {names.get(item.bc_id, bool(item.bc_id))} {item.origin} "
-            f"{item.properties.get('categories')} {_normal(item.values)}"
-            for item in items.values()
-        )
-    return plain
-
-
-def _normal(values: dict[str, str]) -> str:
-    return str({name: oracle.normal(name, value) for name, value in values.items()})
 
 
 # -- given histories -------------------------------------------------------------------------------------------------
@@ -143,40 +89,57 @@ def _world() -> dict[str, Any]:
 def start(request, make_harness, database_url, tmp_path) -> Start:
     h = make_harness(_world(), **LOOSE)
     request.param(h)
-    return Start(h, Path(database_url.removeprefix("sqlite:///")), tmp_path)
-
-
-def recover(h: Harness) -> None:
-    for _ in range(2):
-        ran = h.run()
-        assert ran.errors == []
+    return Start(h, tmp_path)
 
 
 # Random histories are killed on PostgreSQL too; here a copied file saves the time.
-@pytest.mark.parametrize("database_kind", ["sqlite"])
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@on_sqlite
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("what", ["before a call", "after a call", "before a commit"])
-def test_killed_everywhere(start, what, pytestconfig):
-    # Of the commits, which are many, the short run takes every third one.
-    every = 3 if what == "before a commit" and not pytestconfig.getoption("--long") else 1
-    h = start.again()
-    recover(h)
-    wanted = state(h)
-    assert h.run().writes == {}
-    for at in itertools.count(0, every):
+@pytest.mark.parametrize("after", [False, True], ids=["before a call", "after a call"])
+def test_killed_at_every_call(start, after, record_property):
+    wanted = _without_a_crash(start)
+    for at in itertools.count():
         h = start.again()
-        killer = Killer("commit" if what == "before a commit" else "call", at, what == "after a call")
+        killer = Killer("call", at, after)
         killer.watch(h.edges)
         with contextlib.suppress(Killed, SyncError):
             h.run(run_id="killed")
-        h.edges.close()
-        h.edges = h.open()
+        start.new_worker()
         expire_leases(h.edges)
         recover(h)
-        assert state(h) == wanted, f"killed {what} {at}"
-        h.sim.reset_counters()
-        assert h.run().writes == {}, f"killed {what} {at}"
-        assert h.app_writes() == 0
+        assert state(h) == wanted, f"killed {at}"
         if not killer.dead:
             break
     assert at > 5
+    record_property("fired", {"F19": at})
+
+
+@on_sqlite
+@pytest.mark.timeout(600)
+def test_killed_before_every_effect(start, record_property):
+    wanted = _without_a_crash(start)
+
+    def judge(what: str) -> None:
+        recover(start.h)
+        assert state(start.h) == wanted, what
+
+    counts = killed_everywhere(start, lambda: start.h.run(run_id="killed"), judge)
+    assert counts["crashes"] > 5
+    assert counts["places"] > 2 * counts["crashes"]
+    record_property("fired", {"F19": counts["crashes"]})
+
+
+def _without_a_crash(start: Start) -> dict[str, Any]:
+    recover(start.again())
+    return state(start.h)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [3])
+def test_random_histories_killed_everywhere(seed, new_database, tmp_path, record_property):
+    counts = killed_histories.play(seed, new_database, tmp_path)
+    assert counts["crashes"] > 5
+    record_property("fired", {"F19": counts["crashes"]})

@@ -1,7 +1,8 @@
 """Random histories over the real pipeline, the real clients and the real sandbox, judged by an oracle of its own.
 
 A seed decides a history whole: its profiles, settings and switches, the database, what users do, what fails, and when
-the sync runs. A failure prints its seed and the history that is left when all that does not matter is taken out.
+the sync runs. A failure prints its seed and the history that is left when all that does not matter is taken out. The
+long run plays more of them (``long.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 from tests.sync import histories, oracle
 from tests.sync.histories import History
 
-SHORT, LONG = 5, 40
+SHORT = 5
 #: Seconds that the short run of all groups together may take; at least 50 histories are played in any case.
 BUDGET = 150.0
 
@@ -40,16 +41,6 @@ def play(seeds: range, new_database, *, steps: int, seconds: float = 1e9) -> Cou
 def test_short_histories(group, new_database, record_property):
     first = 1000 * group + 1
     fired = play(range(first, first + 3 * SHORT), new_database, steps=40, seconds=BUDGET / 10)
-    record_property("fired", dict(fired))
-
-
-@pytest.mark.long
-@pytest.mark.postgres
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("group", range(LONG))
-def test_long_histories(group, new_database, record_property):
-    first = 100_000 + 1000 * group
-    fired = play(range(first, first + 2000 // LONG), new_database, steps=40)
     record_property("fired", dict(fired))
 
 

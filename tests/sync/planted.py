@@ -1,0 +1,341 @@
+"""Would anybody notice? 25 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
+
+    python -m tests.sync.planted [NAME...]
+
+The bugs are those that two-way syncs are known for. Each is a text that stands once in a file of the engine, and what
+it becomes; a text that is no longer there is an error, so that this list can't outlive the code. The quick part of
+the test suite (``QUICK``, on SQLite) runs against the copy until its first failure, where a bug is likely to show
+first. ``control`` plants nothing: it must pass, or the other results mean nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("tests/test_decisions.py", "tests/fields", "tests/clients", "tests/sync")
+#: They take minutes: a bug that only they notice lacks a test that says what is wrong.
+_SLOW = ("test_machine.py", "test_crashes.py", "test_small_world.py", "test_planted.py", "test_long.py")
+_COPIED = ("sync_lib", "sandbox", "tests", "scripts", "plugins", "pyproject.toml")
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One line of the engine, and what it becomes; ``first`` names the tests to look at first."""
+
+    name: str
+    path: str
+    text: str
+    planted: str
+    first: str
+
+    def place(self, root: Path = ROOT) -> str:
+        """Return file and line of the text.
+
+        Raises:
+            LookupError: It does not stand there exactly once.
+        """
+        source = (root / self.path).read_text()
+        if source.count(self.text) != 1:
+            raise LookupError(f"{self.name}: {self.path} holds the text {source.count(self.text)} times")
+        return f"{self.path}:{source[: source.index(self.text)].count(chr(10)) + 1}"
+
+    def plant(self, root: Path) -> None:
+        """Put the bug in a copy."""
+        self.place(root)
+        path = root / self.path
+        path.write_text(path.read_text().replace(self.text, self.planted))
+
+
+_READING, _LOADING, _EDITS = (
+    "tests/sync/test_reading.py",
+    "tests/sync/test_loading.py",
+    "tests/sync/test_edits.py",
+)
+_IDENTITY, _FOLDERS, _SAFETY = (f"tests/sync/test_{name}.py" for name in ("identity", "folders", "safety"))
+_POLICIES, _FORMS, _MAPPING = (
+    "tests/sync/test_policies.py",
+    "tests/fields/test_normal_forms.py",
+    "tests/fields/test_mapping.py",
+)
+_BATCH, _OUTLOOK, _RUNS = (
+    "tests/clients/test_batch.py",
+    "tests/clients/test_outlook.py",
+    "tests/sync/test_runs.py",
+)
+
+BUGS = (
+    Bug(
+        "mark taken after the read",
+        "sync_lib/extract.py",
+        "return FolderRead(True, list((listed | present).values()), gone, page.delta_link)",
+        "return FolderRead(True, list((listed | present).values()), gone,"
+        " client.fetch_delta(folder.user, folder.folder, None).delta_link)",
+        _READING,
+    ),
+    Bug(
+        "mark from the local clock",
+        "sync_lib/extract.py",
+        'newest = max((contact.last_modified for contact in read.contacts), default="")',
+        "newest = at",
+        _READING,
+    ),
+    Bug("no overlap", "sync_lib/extract.py", "return shift(watermark, -overlap)", "return watermark", _READING),
+    Bug(
+        "match by e-mail every run",
+        "sync_lib/match.py",
+        "lost = [p.bc for p in self.pairs.values() if p.bc and not p.item and",
+        "lost = [p.bc for p in self.pairs.values() if p.bc and",
+        _IDENTITY,
+    ),
+    Bug(
+        "create without key",
+        "sync_lib/load.py",
+        'return BatchWrite("POST", folder_id=self.target.folder, body=body, bc_key=key)',
+        'return BatchWrite("POST", folder_id=self.target.folder, body=body)',
+        _LOADING,
+    ),
+    Bug(
+        "blind retry of a create after a time-out",
+        "sync_lib/clients/batch.py",
+        'return self.method in ("GET", "PATCH") or',
+        'return self.method in ("GET", "PATCH", "POST") or',
+        _BATCH,
+    ),
+    Bug(
+        "410 read as empty",
+        "sync_lib/extract.py",
+        'logger.info("the delta link has expired: reading the folder in full")',
+        'return FolderRead(True, [], dict.fromkeys(folder.known(None), "deleted"), "")',
+        _READING,
+    ),
+    Bug(
+        "empty page read as all deleted",
+        "sync_lib/extract.py",
+        "answers = _fetch(client, company_id, sorted(missing))",
+        "answers: dict[str, BcContact | None] = dict.fromkeys(missing)",
+        _READING,
+    ),
+    Bug(
+        "missing last page ignored",
+        "sync_lib/clients/rest.py",
+        'raise self._malformed(url, "a page has no value")',
+        "return",
+        "tests/clients/test_rest.py",
+    ),
+    Bug(
+        "folder missing, so made anew and all counted as deleted",
+        "sync_lib/profile_sync.py",
+        "snapshots.mark_all_gone_outlook(conn, key, at=now, reason=FOLDER_DELETED)",
+        'snapshots.mark_all_gone_outlook(conn, key, at=now, reason="deleted")',
+        _FOLDERS,
+    ),
+    Bug(
+        "leaving the filter deletes in Business Central",
+        "sync_lib/load.py",
+        'return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)',
+        'bc = self.target.business_central; first.cause == "left_scope" and bc._session.request("DELETE",'
+        ' f"{bc._contacts(self.target.company_key.company_id)}({first.bc_id})", headers={"If-Match": "*"});'
+        ' return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)',
+        _POLICIES,
+    ),
+    Bug(
+        "blanks overwrite",
+        "sync_lib/diff.py",
+        '(False, True, False): "fill",',
+        '(False, True, False): "to_outlook",',
+        _EDITS,
+    ),
+    Bug(
+        "e-mail compared with case",
+        "sync_lib/fields/normal_forms.py",
+        "return fold_case(first_address(text))",
+        "return first_address(text)",
+        _FORMS,
+    ),
+    Bug(
+        # The diff knows no stamps to go wrong by: this lets win what was read last, Outlook's.
+        "newest stamp wins",
+        "sync_lib/diff.py",
+        '(True, True, False): "conflict",',
+        '(True, True, False): "to_bc",',
+        _EDITS,
+    ),
+    Bug(
+        "own write returns as an edit",
+        "sync_lib/load.py",
+        "outlook_etag=contact.etag,\n            bc_fingerprint",
+        "outlook_etag=coupling.outlook_etag,\n            bc_fingerprint",
+        _POLICIES,
+    ),
+    Bug(
+        "normalised phone written back",
+        "sync_lib/diff.py",
+        'change.after[name] = change.source[name] = self.outlook_fields.get(name, "")',
+        'change.after[name] = change.source[name] = self.normal(name, self.outlook_fields.get(name, ""))',
+        _EDITS,
+    ),
+    Bug(
+        "cut text seen as an edit",
+        "sync_lib/fields/mapping.py",
+        'self._refuse(field, "too_long")\n            return None\n        return text\n',
+        "return text[: _LENGTHS[field][0]]\n        return text\n",
+        _MAPPING,
+    ),
+    Bug(
+        "unknown country becomes blank",
+        "sync_lib/fields/mapping.py",
+        'self._refuse("country", "unknown_country")\n            return None',
+        'return ""',
+        _MAPPING,
+    ),
+    Bug(
+        "batch answers read by position",
+        "sync_lib/clients/batch.py",
+        'return {str(one.get("id")).lower(): one for one in responses if isinstance(one, dict)}',
+        "return {str(n): one for n, one in enumerate(responses, 1) if isinstance(one, dict)}",
+        _BATCH,
+    ),
+    Bug(
+        "no If-Match",
+        "sync_lib/clients/outlook.py",
+        'headers = {**_PREFER, **({"If-Match": write.etag} if write.etag else {})}',
+        "headers = dict(_PREFER)",
+        _OUTLOOK,
+    ),
+    Bug(
+        "state saved before the write",
+        "sync_lib/profile_sync.py",
+        "diffed_settings=self._settings_digest(),\n            pending=True,",
+        "diffed_settings=self._settings_digest(),\n            pending=False,",
+        _LOADING,
+    ),
+    Bug(
+        "one bad row fails all",
+        "sync_lib/load.py",
+        'return Outcome.REJECTED, error.code or "refused_by_outlook"',
+        "raise error",
+        _LOADING,
+    ),
+    Bug(
+        "token of profile A used for B",
+        "sync_lib/profile_sync.py",
+        'cursor = runs.read_cursor(conn, "outlook", self.profile.id)\n        target = extract',
+        'cursor = runs.read_cursor(conn, "outlook", 1)\n        target = extract',
+        _RUNS,
+    ),
+    Bug(
+        "guard counted after writing",
+        "sync_lib/profile_sync.py",
+        "undecided = [change for change in plan.changes if change.outcome is None]",
+        "undecided = [change for change in plan.changes if change.outcome is not None]",
+        _SAFETY,
+    ),
+    Bug(
+        "dry run moves the delta link",
+        "sync_lib/extract.py",
+        "if not staging.run.dry_run:\n        full =",
+        "if staging.run is not None:\n        full =",
+        _SAFETY,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which test noticed a bug, or "" where none did."""
+
+    name: str
+    place: str
+    caught_by: str
+    seconds: float
+
+    @property
+    def as_it_should(self) -> bool:
+        """A bug is noticed, and the copy without one passes."""
+        return bool(self.caught_by) == (self.name != CONTROL)
+
+
+def bug(name: str) -> Bug | None:
+    """Return the bug of a name; None for the control."""
+    return None if name == CONTROL else next(bug for bug in BUGS if bug.name == name)
+
+
+def judge(name: str) -> Verdict:
+    """Plant a bug in a copy, and run the quick part of the tests until one fails."""
+    planted, started = bug(name), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="contact-sync-planted-") as folder:
+        copy = Path(folder)
+        for part in _COPIED:
+            _copy(ROOT / part, copy / part)
+        if planted:
+            planted.plant(copy)
+        # First where it should show; a bug that does not show there has the rest of the quick part to do so.
+        caught = (planted and _first_failure(copy, (planted.first,))) or _first_failure(copy, QUICK)
+    place = planted.place() if planted else ""
+    return Verdict(name, place, caught, round(time.monotonic() - started, 1))
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
+def _first_failure(copy: Path, tests: tuple[str, ...]) -> str:
+    # Warnings may be errors of the patch's style, so they do not count; and a broken import is no catch.
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-W", "default"]
+    command += ["-m", "not airflow and not postgres", *(f"--ignore-glob=*/{name}" for name in _SLOW), *tests]
+    told = subprocess.run(
+        command,
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ, PYTHONPATH=str(copy)),
+    )
+    if told.returncode == 0:
+        return ""
+    failed = re.search(r"^FAILED (\S+)", told.stdout, re.MULTILINE)
+    if failed is None:
+        raise RuntimeError(f"the tests did not run: {told.stdout[-2000:]}{told.stderr[-2000:]}")
+    return failed.group(1)
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """Return the verdicts as a Markdown table."""
+    lines = ["| Planted bug | Where | Caught by | Seconds |", "| --- | --- | --- | --- |"]
+    for v in verdicts:
+        caught = f"`{v.caught_by}`" if v.caught_by else "-" if v.name == CONTROL else "**nothing**"
+        lines.append(f"| {v.name} | {v.place and f'`{v.place}`'} | {caught} | {v.seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def names() -> list[str]:
+    """Return what there is to judge: the control first."""
+    return [CONTROL, *(bug.name for bug in BUGS)]
+
+
+def main(arguments: list[str]) -> int:
+    """Judge the bugs that are named, or all, and print the table."""
+    verdicts = []
+    for name in arguments or names():
+        verdicts.append(judge(name))
+        print(f"{name}: {verdicts[-1].caught_by or 'nothing failed'}", flush=True)  # noqa: T201
+    print(table(verdicts))  # noqa: T201
+    missed = [v.name for v in verdicts if not v.as_it_should]
+    return int(len(missed) > 1 or CONTROL in missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
