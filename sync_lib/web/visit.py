@@ -102,7 +102,8 @@ class Visit:
 
     def text(self, message: str, **values: Any) -> str:
         """Return a marked text in the user's language."""
-        translated = language.translations(self.language).gettext(message)
+        # Catalogues keep their own header under the empty text.
+        translated = language.translations(self.language).gettext(message) if message else ""
         return translated % values if values else translated
 
     def page(self, template: str, page: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -175,6 +176,7 @@ def environment(code: str) -> Environment:
         number=lambda value: language.number(value, code),
         reason=lambda code: translated(words.reason_of(code).means),
         remedy=lambda code: translated(words.reason_of(code).remedy),
+        field=lambda name: translated(words.field_of(name)),
         said=lambda code: translated(words.word_of(code)),
     )
     return made

@@ -293,6 +293,32 @@ WORDS = {
     "key_missing": msg("its key was missing"),
 }
 
+#: The mapped fields of a contact.
+FIELDS = {
+    "name": msg("name"),
+    "email": msg("e-mail address"),
+    "job_title": msg("job title"),
+    "company_name": msg("company name"),
+    "phone": msg("business phone"),
+    "mobile_phone": msg("mobile phone"),
+    "home_page": msg("web page"),
+    "street": msg("street"),
+    "city": msg("city"),
+    "county": msg("county"),
+    "post_code": msg("post code"),
+    "country": msg("country"),
+    "first_name": msg("first name"),
+    "middle_name": msg("middle name"),
+    "surname": msg("surname"),
+    "initials": msg("initials"),
+    "email2": msg("second e-mail address"),
+}
+
+
+def field_of(name: str) -> str:
+    """Return the word for a mapped field; "" stays blank, an unknown one stands for itself."""
+    return FIELDS.get(name, name)
+
 
 def word_of(code: str) -> str:
     """Return the short word for a state, mode, outcome, action or cause; an unknown code stands for itself."""
