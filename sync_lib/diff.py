@@ -159,6 +159,7 @@ class PlannedChange:
     reason: str = ""
     digest: str = ""
     guard_class: str = ""
+    hold: int | None = None  # the hold whose approval lets it through
     n: int = 0
     outcome: Outcome | None = None
 

@@ -29,7 +29,7 @@ class Circumstances:
         restored: The staging database is older than the mailbox (rules 2.8): everything is held.
         waiting: Actions that an open hold holds: digest -> reason.
         rejected: Digests of actions that a person rejected.
-        approved: Digests of actions that a person approved, bound to the hash that was approved.
+        approved: Actions that a person approved: digest -> the hold that was approved.
     """
 
     live: int = 0
@@ -41,7 +41,7 @@ class Circumstances:
     restored: bool = False
     waiting: Mapping[str, str] = field(default_factory=dict)
     rejected: frozenset[str] = frozenset()
-    approved: frozenset[str] = frozenset()
+    approved: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def hold(changes: list[PlannedChange], circumstances: Circumstances, settings: S
     """
     reasons = _reasons(changes, circumstances, settings)
     for change in changes:
+        change.hold = circumstances.approved.get(change.digest)
         reason = _reason(change, circumstances, reasons)
         if reason:
             change.outcome, change.reason = Outcome.HELD, reason
@@ -76,14 +77,14 @@ def hash_of(digests: Iterable[str]) -> str:
 
 
 def _reason(change: PlannedChange, circumstances: Circumstances, reasons: dict[str, str]) -> str:
-    if change.cause == "privacy_blocked" or change.digest in circumstances.approved:
+    if change.cause == "privacy_blocked" or change.hold is not None:
         return ""
+    if change.digest in circumstances.rejected:
+        return "rejected_by_person"
     if circumstances.restored:
         return RESTORED
     if change.action is Action.COUPLE:
         return ""
-    if change.digest in circumstances.rejected:
-        return "rejected_by_person"
     if change.guard_class in reasons:
         return reasons[change.guard_class]
     if _writes_bc(change) and "company_writes" in reasons:
@@ -99,7 +100,7 @@ def _reasons(
     changes: list[PlannedChange], circumstances: Circumstances, settings: SyncSettings
 ) -> dict[str, str]:
     """Class -> why all its actions are held."""
-    counted = [change for change in changes if change.digest not in circumstances.approved]
+    counted = [change for change in changes if change.hold is None]
     counts = _per_class(counted)
     live, reasons = circumstances.live, {}
     deletes = counts["deletes"] + circumstances.recent_deletes

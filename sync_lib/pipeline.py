@@ -32,7 +32,7 @@ from sync_lib.model import Company, Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
 from sync_lib.report import RunReport, Verdict, judge, make_report
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
-from sync_lib.store import companies, locks, profiles, runs, snapshots
+from sync_lib.store import companies, holds, locks, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import open_engine, read
 from sync_lib.store.migrate import migrate
@@ -296,13 +296,15 @@ def extract_business_central(
     try:
         with _company_lease(edges, key):
             counters = _read_company(edges, run, row, before)
+    except _CompanyHeldError as error:
+        counters = {"count": error.count}
+        told = {"reason": error.reason, "message": str(error), "counters": counters}
+        _end_company(edges, run_id, key, "held", **told)
+        return counters
     except SyncError as error:
         _end_company(edges, run_id, key, "failed", reason=_reason(error), message=str(error))
         raise
-    held = bool(counters.get("held"))
-    message = _DROPPED.format(counters.get("count", 0)) if held else ""
-    state, reason = ("held", "bc_count_dropped") if held else ("done", "")
-    _end_company(edges, run_id, key, state, reason=reason, message=message, counters=counters)
+    _end_company(edges, run_id, key, "done", counters=counters)
     return counters
 
 
@@ -310,6 +312,15 @@ _DROPPED = (
     "Business Central lists only {} contacts, less than half of what was accepted before. "
     "Nothing of this company is synced until a person accepts the new count."
 )
+
+
+class _CompanyHeldError(SyncError):
+    """A stop rule holds the company (rules 8.3); this is no failure."""
+
+    def __init__(self, reason: str, count: int) -> None:
+        super().__init__(_DROPPED.format(count))
+        self.reason = reason
+        self.count = count
 
 
 def _run_and_company(edges: Edges, run_id: str, key: int) -> tuple[Run, CompanyRow]:
@@ -342,6 +353,7 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     with read(edges.engine) as conn:
         cursor = runs.read_cursor(conn, "business_central", row.id)
         known = snapshots.known_bc(conn, row.id, overlay=run.overlay)
+        is_held = holds.read_company_hold(conn, row.id) is not None
     if not run.dry_run and _was_read(before, cursor, run):
         logger.info("another run read this company while this one waited: using its snapshot")
         return {"count": len(known)}
@@ -349,7 +361,7 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     cursor = cursor if cursor.version == context.version else runs.Cursor()
     plan = extract.plan_read(run, cursor, len(known), row.accepted_count, edges.settings)
     # A count that waits for a person holds incremental runs too: only a complete read can show that it was a fault.
-    plan = replace(plan, full=plan.full or row.offered_count is not None)
+    plan = replace(plan, full=plan.full or is_held)
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:
             countries = edges.business_central.fetch_countries(row.company_id)
@@ -358,12 +370,18 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
                 row = companies.read_company(conn, row.id)
         found = extract.fetch_company(edges.business_central, row.company_id, known, cursor, plan)
     if found.dropped:
-        with edges.engine.begin() as conn:
-            companies.offer_count(conn, row.id, found.count or 0)
-        return {"count": found.count or 0, "held": 1}
+        raise _CompanyHeldError(_offer_count(edges, run, row.id, found.count or 0), found.count or 0)
     with phase("Stage Business Central"):
         _stage_company(edges, run, row, found)
     return {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+
+
+def _offer_count(edges: Edges, run: Run, company: int, count: int) -> str:
+    """Let a dropped number of contacts wait for a person; return why the company is held. A dry run opens no hold."""
+    if run.dry_run:
+        return holds.COUNT_DROPPED
+    with edges.engine.begin() as conn:
+        return holds.offer_count(conn, company, count, run=run.id, now=edges.now())
 
 
 def _was_read(before: runs.Cursor, after: runs.Cursor, run: Run) -> bool:

@@ -44,9 +44,10 @@ from sync_lib.model import (
     Side,
 )
 from sync_lib.moments import shift
-from sync_lib.store import companies, ledger, locks, profiles, runs, snapshots
+from sync_lib.store import companies, holds, ledger, locks, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
+from sync_lib.store.holds import HoldState
 from sync_lib.store.profiles import Profile
 from sync_lib.store.runs import Cursor
 from sync_lib.views import FOLDER_DELETED, ProfileView, Scope, passes, read_view
@@ -287,6 +288,9 @@ class _ProfileSync:
         self.books = _Books()
         # The marker's counter where it is ahead of the staging database, else 0 (rules 2.8).
         self.restored = 0
+        self.approvals = _Approvals()
+        # Couplings, and those whose item is there, at the run's start: what the guard's percentages are of.
+        self.base: tuple[int, int] | None = None
 
     def run_(self) -> Result:
         """Do the work; once more, in full and with everything held, where the load finds a restored database."""
@@ -363,11 +367,12 @@ class _ProfileSync:
 
     @property
     def is_restored(self) -> bool:
-        """The staging database is older than the mailbox, and nobody has decided about what that holds yet."""
+        """The staging database is older than the mailbox, and what that holds has not been carried out yet."""
         if self.restored:
             return True
+        standing = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
         with read(self.edges.engine) as conn:
-            return guard.RESTORED in ledger.read_held(conn, self.profile.id, "open").values()
+            return guard.RESTORED in holds.read_held(conn, self.profile.id, *standing).values()
 
     @property
     def company_key(self) -> BcKey:
@@ -578,10 +583,12 @@ class _ProfileSync:
                 break
             loaded = self._load(plan_id, plan)
             stopped = loaded.stopped
+            open_creates.add(plan.changes)
             again = not stopped and bool(loaded.reread_outlook or loaded.reread_bc)
             if again:
                 self._read_again(loaded, plan_id, plan, last=number == self.edges.settings.max_rounds)
             self.books.add_changes(plan.changes, first=number == 1)
+            self.approvals.add(plan.changes)
             if not again:
                 break
         return self._finish(stopped, plan)
@@ -640,19 +647,22 @@ class _ProfileSync:
         return view, matching, plan
 
     def _guard(self, view: ProfileView, matching: Matching, plan: Plan, cursor: Cursor) -> guard.Verdict:
+        self.base = self.base or (view.partition.live, view.partition.present + matching.found)
         with read(self.edges.engine) as conn:
             key, now = self.profile.id, self.edges.now()
             circumstances = guard.Circumstances(
-                live=view.partition.live,
-                present=view.partition.present + matching.found,
+                live=self.base[0],
+                present=self.base[1],
                 recent_deletes=ledger.count_recent_deletes(conn, key, shift(now, -DAY)),
                 company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
                 first_sync=cursor.diffed_generation is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
                 restored=self.context.restored,
-                waiting=ledger.read_held(conn, key, "open"),
-                rejected=frozenset(ledger.read_held(conn, key, "rejected")),
+                waiting=holds.read_held(conn, key, HoldState.OPEN),
+                rejected=frozenset(holds.read_held(conn, key, HoldState.REJECTED)),
+                approved=holds.read_approved(conn, key),
             )
+        self.approvals.holds |= set(circumstances.approved.values())
         undecided = [change for change in plan.changes if change.outcome is None]
         verdict = guard.hold(undecided, circumstances, self.edges.settings)
         if verdict.held:
@@ -676,26 +686,28 @@ class _ProfileSync:
                 "fencing": self.lease.fencing,
                 "created_at": now,
             }
-            if not self.run.dry_run:
-                values |= self._hold_values(conn, verdict, now)
-                ledger.end_couplings(conn, [coupling.id for coupling in plan.ended])
-                _stored(plan, ledger.write_couplings(conn, key, plan.couplings, now))
-                self._save_inputs(conn)
-            return ledger.write_plan(conn, values, plan.changes) if self._is_new(plan, values) else 0
+            if self.run.dry_run:
+                return ledger.write_plan(conn, values, plan.changes) if plan.changes else 0
+            if number == 1:
+                holds.forget_dropped(conn, key, {change.digest for change in plan.changes}, now)
+            opens = self._supersede(conn, verdict)
+            ledger.end_couplings(conn, [coupling.id for coupling in plan.ended])
+            _stored(plan, ledger.write_couplings(conn, key, plan.couplings, now))
+            self._save_inputs(conn)
+            if not _is_new(plan, opens):
+                return 0
+            plan_id = ledger.write_plan(conn, values, plan.changes)
+            if opens:
+                told = {"hash": verdict.hash, "reasons": verdict.reasons}
+                holds.open_hold(conn, key, plan_id, {"run": self.run.id, "opened_at": now, **told})
+            return plan_id
 
-    def _is_new(self, plan: Plan, values: dict[str, Any]) -> bool:
-        """Whether the plan says anything that the plan of the open hold does not say already."""
-        waits = all(change.outcome in (Outcome.HELD, Outcome.UNKNOWN) for change in plan.changes)
-        return bool(plan.changes) and (self.run.dry_run or not waits or "hold_hash" in values)
-
-    def _hold_values(self, conn: Connection, verdict: guard.Verdict, now: str) -> dict[str, Any]:
-        """One open hold per profile; the same hash is the same hold, another one supersedes it (rules 8.3)."""
-        before = ledger.read_open_hold(conn, self.profile.id)
-        if before and before[1] != verdict.hash:
-            ledger.close_holds(conn, self.profile.id, "open", "superseded", now)
-        if not verdict.hash or (before and before[1] == verdict.hash):
-            return {}
-        return {"hold_hash": verdict.hash, "hold_state": "open", "hold_reasons": json.dumps(verdict.reasons)}
+    def _supersede(self, conn: Connection, verdict: guard.Verdict) -> bool:
+        """Whether a hold must be opened: one per profile; the same hash is the same hold (rules 8.3)."""
+        if verdict.hash and holds.is_waiting(conn, self.profile.id, verdict.hash):
+            return False
+        holds.supersede(conn, self.profile.id)
+        return bool(verdict.hash)
 
     def _save_inputs(self, conn: Connection) -> None:
         runs.write_cursor(
@@ -789,7 +801,32 @@ class _ProfileSync:
             moved = bool(plan.couplings or plan.ended or plan.changes)
             pending = open_ or moved or ledger.count_attention(conn, self.profile.id) > 0
             values = {"pending": pending, "contacts": contacts} | ({} if failed else {"last_good_at": now})
+            holds.spend_approvals(conn, self.approvals.spent)
             runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, **values)
+
+
+def _is_new(plan: Plan, opens: bool) -> bool:
+    """Whether the plan says anything that the plan of the open hold does not say already."""
+    waits = all(change.outcome in (Outcome.HELD, Outcome.UNKNOWN) for change in plan.changes)
+    return bool(plan.changes) and (opens or not waits)
+
+
+@dataclass(slots=True)
+class _Approvals:
+    """The approvals that let changes of this run through, and what became of those changes."""
+
+    holds: set[int] = field(default_factory=set)
+    outcomes: dict[tuple[int, str], Outcome | None] = field(default_factory=dict)
+
+    def add(self, changes: list[PlannedChange]) -> None:
+        """Take over the outcomes of a round."""
+        self.outcomes |= {(change.hold, change.digest): change.outcome for change in changes if change.hold}
+
+    @property
+    def spent(self) -> set[int]:
+        """Approvals that the run has gone through; one whose change may come yet holds for the next run too."""
+        waiting = (Outcome.FAILED, Outcome.UNKNOWN, None)
+        return self.holds - {hold for (hold, _), outcome in self.outcomes.items() if outcome in waiting}
 
 
 class _HeldError(ProfileError):

@@ -8,12 +8,13 @@ is no conflict with ourselves.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
-from sync_lib.diff import moved_baseline
+from sync_lib.diff import PlannedChange, moved_baseline
 from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import email_key
@@ -41,6 +42,12 @@ class Open:
 
     bc_ids: set[str] = field(default_factory=set)
     outlook_ids: set[str] = field(default_factory=set)
+
+    def add(self, changes: Iterable[PlannedChange]) -> None:
+        """Take over the creates of a load whose outcome is unknown."""
+        unknown = [change for change in changes if change.outcome is Outcome.UNKNOWN]
+        self.bc_ids |= {c.bc_id for c in unknown if c.action is Action.CREATE_OUTLOOK and c.bc_id}
+        self.outlook_ids |= {c.outlook_id for c in unknown if c.action is Action.CREATE_BC and c.outlook_id}
 
 
 def settle(target: Target, rows: list[Row]) -> Open:

@@ -30,7 +30,6 @@ from sync_lib.provider_info import get_provider_info
 from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT, SyncSettings
 from sync_lib.store import profile_file
 from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
-from tests.sync.harness import person, world
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -634,24 +633,3 @@ def test_sql_of_the_documents_runs(engine: Engine, statement: str) -> None:
     with engine.connect() as conn, conn.begin() as transaction:
         conn.execute(text(statement))
         transaction.rollback()
-
-
-def test_a_hold_is_released_as_the_handbook_says(make_harness: Any) -> None:  # noqa: F811 - the fixture
-    said = section(OPERATOR, "Release a hold by hand")
-    show, release = re.findall(r"```sql\n(.*?)```", said, flags=re.DOTALL)
-    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(20))))
-    h.add_profiles()
-    h.full()
-    h.add_profiles(filter={"Name": "Persoon 0*"})
-    assert h.run().report.outcomes["held"] == 10
-    with h.edges.engine.connect() as conn:
-        [(plan, _mailbox, reasons, action, count)] = conn.execute(text(show)).all()
-    [reason] = json.loads(reasons)
-    assert (reason, action, count) == ("too_many_deletes", "delete_outlook", 10)
-
-    raised = next(codes(row[1]) for row in rows(said) if reason in codes(row[0]))
-    h.edges.settings = SyncSettings.from_environment(dict.fromkeys(raised, "1000"))
-    assert h.run().writes == {}, "a raised limit alone releases nothing"
-    with h.edges.engine.begin() as conn:
-        conn.execute(text(release.replace("4711", str(plan))))
-    assert h.run().writes == {"deleted_outlook": 10}

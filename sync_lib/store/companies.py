@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from sync_lib.errors import ConfigError
 from sync_lib.model import Company
+from sync_lib.store import holds
 from sync_lib.store import tables as t
 
 
@@ -25,7 +26,6 @@ class CompanyRow:
         phone_region: ISO 3166 alpha-2; phone numbers without a country belong there.
         generation: Grows with every stage that changed a contact.
         accepted_count: Number of contacts that the last believable complete read found; None before the first.
-        offered_count: The smaller number that waits for a person, or None.
         countries: BC's table Country/Region as JSON, code -> name.
     """
 
@@ -37,7 +37,6 @@ class CompanyRow:
     phone_region: str
     generation: int
     accepted_count: int | None
-    offered_count: int | None
     countries: str
 
     @property
@@ -85,11 +84,6 @@ def write_countries(conn: Connection, company: int, countries: dict[str, str]) -
 def accept_count(conn: Connection, company: int, count: int) -> None:
     """Record the number of contacts of a believable complete read; nothing waits for a person any more."""
     c = t.company.c
-    stale = (c.accepted_count.is_distinct_from(count)) | c.offered_count.is_not(None)
-    values = {"accepted_count": count, "offered_count": None}
-    conn.execute(update(t.company).where(c.id == company, stale).values(values))
-
-
-def offer_count(conn: Connection, company: int, count: int) -> None:
-    """Record a number of contacts that a person must accept before this company is synced again."""
-    conn.execute(update(t.company).where(t.company.c.id == company).values(offered_count=count))
+    stale = c.accepted_count.is_distinct_from(count)
+    conn.execute(update(t.company).where(c.id == company, stale).values(accepted_count=count))
+    holds.supersede_company(conn, company)

@@ -1,4 +1,4 @@
-"""Couplings, plans, changes, holds and rejects in the staging database (rules 2 and 8)."""
+"""Couplings, plans, changes and rejects in the staging database (rules 2 and 8)."""
 
 from __future__ import annotations
 
@@ -199,6 +199,7 @@ def _change_row(plan: int, profile: int, change: PlannedChange, now: str) -> dic
         "reason": change.reason,
         "digest": change.digest,
         "guard_class": change.guard_class,
+        "hold": change.hold,
         "state": "done" if done else "planned",
         "outcome": change.outcome,
         "ended_at": now if done else None,
@@ -271,7 +272,7 @@ def read_unsettled(conn: Connection, profile: int) -> list[dict[str, Any]]:
 def count_recent_deletes(conn: Connection, profile: int, since: str) -> int:
     """Return how many guarded deletes this profile carried out since a time (rules 8.3: a rolling 24 hours)."""
     c = t.change.c
-    done = (c.outcome == Outcome.DELETED, c.guard_class == "deletes", c.reason != "approved")
+    done = (c.outcome == Outcome.DELETED, c.guard_class == "deletes", c.hold.is_(None))
     return int(conn.scalar(select(func.count()).where(c.profile == profile, c.ended_at >= since, *done)) or 0)
 
 
@@ -292,35 +293,6 @@ def count_company_writes(conn: Connection, company: int, run: str) -> int:
         )
     )
     return int(conn.scalar(wanted) or 0)
-
-
-def read_held(conn: Connection, profile: int, hold_state: str) -> dict[str, str]:
-    """Return the actions that this profile's holds in ``hold_state`` hold: digest -> reason."""
-    joined = t.change.join(t.plan, t.plan.c.id == t.change.c.plan)
-    wanted = (
-        select(t.change.c.digest, t.change.c.reason)
-        .select_from(joined)
-        .where(
-            t.plan.c.profile == profile, t.plan.c.hold_state == hold_state, t.change.c.outcome == Outcome.HELD
-        )
-    )
-    return {row.digest: row.reason for row in conn.execute(wanted)}
-
-
-def read_open_hold(conn: Connection, profile: int) -> tuple[int, str] | None:
-    """Return plan id and hash of the profile's open hold, or None."""
-    c = t.plan.c
-    row = conn.execute(
-        select(c.id, c.hold_hash).where(c.profile == profile, c.hold_state == "open").order_by(c.id.desc())
-    ).first()
-    return (row.id, row.hold_hash) if row else None
-
-
-def close_holds(conn: Connection, profile: int, state_before: str, state: str, now: str) -> None:
-    """Move the profile's holds from one state to another: ``open`` to ``superseded``, for example."""
-    c = t.plan.c
-    statement = update(t.plan).where(c.profile == profile, c.hold_state == state_before)
-    conn.execute(statement.values(hold_state=state, decided_at=now))
 
 
 def read_known_values(

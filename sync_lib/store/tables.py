@@ -53,9 +53,8 @@ company = Table(
     Column("name", Text, nullable=False),
     Column("phone_region", String(2), nullable=False, server_default="NL"),
     Column("generation", BigInteger, nullable=False, server_default="0"),
-    # The stop rule of rules 8.3: the count a person (or the first read) accepted, and the one that waits for a person.
+    # The stop rule of rules 8.3: the count that a person (or the first read) accepted; one that waits is a hold.
     Column("accepted_count", Integer),
-    Column("offered_count", Integer),
     Column("countries", Text, nullable=False, server_default="{}"),
     UniqueConstraint("tenant_id", "environment", "company_id"),
 )
@@ -260,7 +259,7 @@ run_profile = Table(
     Index(None, "profile", "started_at"),
 )
 
-#: Rules 8. ``hold_*`` describe what the guard holds of this plan.
+#: Rules 8: what one round of one run decided about one profile; its changes stand in ``change``.
 plan = Table(
     "plan",
     metadata,
@@ -272,15 +271,34 @@ plan = Table(
     Column("dry_run", Boolean, nullable=False, server_default="0"),
     Column("fencing", BigInteger, nullable=False),
     Column("created_at", Time, nullable=False),
-    Column("hold_hash", String(64), nullable=False, server_default=""),
-    Column(
-        "hold_state", String(16), nullable=False, server_default=""
-    ),  # open / approved / rejected / superseded
-    Column("hold_reasons", Text, nullable=False, server_default="[]"),
-    Column("decided_by", Text),
-    Column("decided_at", Time),
     Index(None, "profile", "created_at"),
-    Index(None, "profile", "hold_state"),
+)
+
+#: Rules 8.3: what waits for a person. Of a profile: the held changes of ``plan``; of a company (``plan`` is NULL):
+#: the number of contacts in ``offered``, which is so small that nothing is synced until a person accepts it.
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id")),
+    Column("company", ForeignKey("company.id")),
+    Column("plan", ForeignKey("plan.id")),
+    Column("offered", Integer),
+    Column("run", Text, nullable=False),  # the run that opened it
+    Column("hash", String(64), nullable=False),
+    Column("reasons", Text, nullable=False, server_default="[]"),
+    Column("state", String(16), nullable=False),  # open / approved / rejected / superseded / applied
+    # How often a person was asked; another number is another request in Airflow.
+    Column("asked", Integer, nullable=False, server_default="1"),
+    # The ``asked`` whose request has been made, so that no run makes it once more.
+    Column("requested", Integer, nullable=False, server_default="0"),
+    Column("opened_at", Time, nullable=False),
+    _blank("decided_by"),
+    Column("decided_at", Time),
+    _blank("decided_how", String(16)),  # person / timeout
+    Index(None, "profile", "state"),
+    Index(None, "company", "state"),
+    Index(None, "plan"),
 )
 
 change = Table(
@@ -307,6 +325,7 @@ change = Table(
     Column("reason", String(64), nullable=False, server_default=""),
     Column("digest", String(32), nullable=False, server_default=""),  # identity of the action, for holds
     Column("guard_class", String(16), nullable=False, server_default=""),
+    Column("hold", BigInteger),  # the hold whose approval let this action through
     Column("state", String(16), nullable=False),  # planned / sending / done
     Column("outcome", String(16)),
     Column("request_id", Text, nullable=False, server_default=""),

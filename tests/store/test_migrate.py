@@ -120,3 +120,37 @@ def test_an_upgrade_keeps_what_is_stored(engine):
     migrate(engine)
     with read(engine) as conn:
         assert conn.execute(select(t.company.c.name)).scalars().all() == ["Jansen & Zn."]
+
+
+def test_holds_of_the_first_schema_are_kept(empty_url):
+    from alembic import command
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0001")
+        conn.execute(
+            text(
+                "INSERT INTO sync_profile (id, mailbox, company_name, created_at, updated_at)"
+                " VALUES (1, 'a@a.example', 'A', '2026', '2026')"
+            )
+        )
+        for key, state, by in ((5, "open", None), (6, "rejected", "eva"), (7, "", None)):
+            conn.execute(
+                text(
+                    "INSERT INTO plan (id, run, profile, mode, fencing, created_at, hold_hash, hold_state, decided_by)"
+                    " VALUES (:id, 'r', 1, 'full', 1, '2026', 'h', :state, :by)"
+                ),
+                {"id": key, "state": state, "by": by},
+            )
+            conn.execute(
+                text(
+                    "INSERT INTO change (plan, n, profile, action, state) VALUES (:id, 1, 1, 'couple', 'done')"
+                ),
+                {"id": key},
+            )
+    migrate(engine)
+    with read(engine) as conn:
+        kept = conn.execute(select(t.hold.c.plan, t.hold.c.state, t.hold.c.decided_by, t.hold.c.decided_how))
+        assert sorted(map(tuple, kept)) == [(5, "open", "", ""), (6, "rejected", "eva", "person")]
+        assert list(conn.scalars(select(t.change.c.plan).order_by(t.change.c.plan))) == [5, 6, 7]
+    engine.dispose()

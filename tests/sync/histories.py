@@ -24,7 +24,8 @@ from sandbox import Sandbox
 from sync_lib import pipeline
 from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
-from sync_lib.store import runs, tables
+from sync_lib.store import holds, runs, tables
+from sync_lib.store.holds import Decision, HoldState
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
 from tests.sync.oracle import Oracle, Scene, Setup, check
@@ -485,8 +486,12 @@ class Player:
     def accept_count(self) -> bool:
         """A person accepts that so few contacts are left in Business Central (rules 8.3)."""
         with self.h.edges.engine.begin() as conn:
-            held = "UPDATE company SET accepted_count = offered_count, offered_count = NULL"
-            return bool(conn.execute(text(f"{held} WHERE offered_count IS NOT NULL")).rowcount)
+            held = holds.read_holds(conn, HoldState.OPEN)
+            waiting = [hold for hold in held if hold.company is not None]
+            for hold in waiting:
+                holds.decide(conn, hold, Decision(True, "user", "person", self.h.edges.now()))
+                holds.accept_offered(conn, hold)
+            return bool(waiting)
 
     # -- what happens ----------------------------------------------------------------------------------------------
 

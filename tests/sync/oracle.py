@@ -522,8 +522,8 @@ def _waiting(engine: Engine) -> set[str]:
     """Contacts that may stand apart: held, or rejected with a reason that stands."""
     found = rows(
         engine,
-        "SELECT c.bc_id, c.outlook_id FROM change c JOIN plan p ON p.id = c.plan"
-        " WHERE c.outcome = 'held' AND p.hold_state IN ('open', 'rejected')",
+        "SELECT c.bc_id, c.outlook_id FROM change c JOIN hold h ON h.plan = c.plan"
+        " WHERE c.outcome = 'held' AND h.state IN ('open', 'rejected')",
     )
     rejects = rows(engine, "SELECT contact FROM reject")
     ids = {value for row in found for value in row.values() if value}

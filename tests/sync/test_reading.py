@@ -332,7 +332,7 @@ def test_incremental_and_full_plan_the_same(make_harness, seed):
     for _ in range(3):
         h.run()
     with read(h.edges.engine) as conn:
-        held = conn.scalar(select(t.plan.c.id).where(t.plan.c.hold_state == "open"))
+        held = conn.scalar(select(t.hold.c.id).where(t.hold.c.state == "open"))
     if held is None:
         assert h.full().writes == {}
 
