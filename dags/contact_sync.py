@@ -13,19 +13,18 @@ happened to that colleague's contacts.
 
 A profile that fails does not stop the others. The last task, `verdict`, makes the run red when a profile or a company
 failed; its log names them. Contacts that were skipped, rejected or held do not make a run red: `report` lists them
-with their reasons.
+with their reasons. For what is held, `request_approval` starts a run of `contact_sync_approval`, which waits for a
+person under *Browse > Required Actions*.
 
 All of it can be repeated at any time: a cleared task, a second run, a run after a crash.
 """
 
 from datetime import UTC, datetime
 
-from airflow.sdk import Asset, Param, dag, task
+from airflow.sdk import Param, dag, task
 
 import contact_sync_hooks as hooks
-
-BUSINESS_CENTRAL = Asset("business_central_contacts")
-OUTLOOK = Asset("outlook_contacts")
+import contact_sync_tasks as tasks
 
 PARAMS = {
     "mode": Param(
@@ -79,46 +78,7 @@ def contact_sync() -> None:
         hooks.hand_on("tasks", plan.tasks)
         return plan.companies
 
-    # Airflow maps over what a task returned, and over nothing else; this runs beside the extract and costs no time.
-    @task
-    def list_profiles(tasks: list[str]) -> list[str]:
-        return tasks
-
-    @task(map_index_template="{{ company }}")
-    def extract_business_central(key: str) -> None:
-        from sync_lib import pipeline
-
-        with hooks.edges() as edges:
-            pipeline.extract_business_central(edges, hooks.this_run(), key, hooks.show_company)
-
-    # A company that could not be read fails its own profiles, inside; it must not keep the others from running.
-    @task(map_index_template="{{ mailbox }}", trigger_rule="all_done")
-    def sync_profile(key: str) -> None:
-        from sync_lib import pipeline
-
-        with hooks.edges() as edges:
-            hooks.tell(pipeline.sync_profile(edges, hooks.this_run(), key, hooks.show_mailbox))
-
-    # The only outlets: an outlet on a mapped task would make one event for each profile.
-    @task(trigger_rule="all_done", retries=0, outlets=[BUSINESS_CENTRAL, OUTLOOK])
-    def report(outlet_events=None) -> None:  # type: ignore[no-untyped-def]
-        from sync_lib import pipeline
-
-        with hooks.edges() as edges:
-            hooks.publish(pipeline.finish_run(edges, hooks.this_run()), outlet_events)
-
-    # The only leaf, so that its colour is the run's. `report` alone would be green with everything before it dead.
-    @task(trigger_rule="all_done", retries=0)
-    def verdict() -> None:
-        from sync_lib import pipeline
-
-        with hooks.edges() as edges:
-            hooks.raise_unless_good(pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states()))
-
-    plan = plan_run()
-    extracted = extract_business_central.expand(key=plan)
-    synced = sync_profile.expand(key=list_profiles(plan["tasks"]))
-    extracted >> synced >> report() >> verdict()
+    tasks.wire(plan_run(), planned_by="plan_run")
 
 
 contact_sync()

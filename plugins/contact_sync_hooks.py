@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import UUID
 
 from airflow.sdk import (
@@ -25,11 +26,13 @@ from airflow.sdk import (
 )
 
 if TYPE_CHECKING:
+    from sync_lib.approval import Question
     from sync_lib.checks import Check
     from sync_lib.model import ProfileResult
     from sync_lib.pipeline import Edges, RunRequest
     from sync_lib.report import RunReport, Verdict
     from sync_lib.settings import BusinessCentralSettings, Certificate, GraphSettings, StagingSettings
+    from sync_lib.store.holds import Decision
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +40,16 @@ BUSINESS_CENTRAL = "business_central_default"
 MICROSOFT_GRAPH = "microsoft_graph_default"
 STAGING = "contact_sync_staging"
 
+#: What a person may answer about a hold.
+APPROVE, REJECT = "Approve", "Reject"
+
 SETTINGS_FILE_VARIABLE = "CONTACT_SYNC_SETTINGS_FILE"
 SCHEDULE_VARIABLE = "CONTACT_SYNC_SCHEDULE"
 FULL_SCHEDULE_VARIABLE = "CONTACT_SYNC_FULL_SCHEDULE"
 TIMEZONE_VARIABLE = "CONTACT_SYNC_TIMEZONE"
 RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
 TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
+APPROVAL_TIMEOUT_VARIABLE = "CONTACT_SYNC_APPROVAL_TIMEOUT"
 
 
 def environment() -> dict[str, str]:
@@ -89,6 +96,11 @@ def retry_delay() -> timedelta:
 def task_timeout() -> timedelta:
     """Return how long one task may take; leases are shorter than this, and renewed."""
     return timedelta(seconds=float(environment().get(TIMEOUT_VARIABLE) or 3600))
+
+
+def approval_timeout() -> timedelta:
+    """Return how long a hold waits for a person, before it counts as rejected."""
+    return timedelta(seconds=float(environment().get(APPROVAL_TIMEOUT_VARIABLE) or 604800))
 
 
 def _cron(variable: str, default: str) -> str:
@@ -318,6 +330,42 @@ def run_request() -> RunRequest:
         run_after=dag_run.run_after,
         requested_at=_made_at(context["ti"].id),
     )
+
+
+def hold_of_run() -> tuple[int, int]:
+    """Return the hold that this run asks about, and how often that has been asked."""
+    params = get_current_context()["params"]
+    return int(params["hold"]), int(params["asked"])
+
+
+def put_question(question: Question | None) -> str:
+    """Hand the headline on and return the text of a question.
+
+    Raises:
+        AirflowSkipException: There is nothing to ask any more.
+    """
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    if question is None:
+        raise AirflowSkipException("This hold does not wait any more: nobody is asked.")
+    get_current_context()["ti"].xcom_push("subject", question.subject)
+    root = conf.get("api", "base_url", fallback="").rstrip("/")
+    run = quote(question.run, safe="")
+    return f"{question.body}\n\n[The plan's run]({root}/dags/contact_sync/runs/{run}/tasks/sync_profile)"
+
+
+def decision(answer: dict[str, Any]) -> Decision:
+    """Return what a person, or the time-out, answered to a question."""
+    from sync_lib.moments import to_text
+    from sync_lib.store.holds import Decision
+
+    user = answer.get("responded_by_user")
+    at = answer["responded_at"]
+    moment = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
+    approved = answer["chosen_options"] == [APPROVE]
+    by = str(user["name"] or user["id"]) if user else ""
+    return Decision(approved, by, "person" if user else "timeout", to_text(moment))
 
 
 def hand_on(key: str, value: list[str]) -> None:

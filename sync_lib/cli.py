@@ -18,8 +18,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from sync_lib.errors import ConfigError, SyncError
-from sync_lib.store import profiles
-from sync_lib.store.engine import open_engine, read
+from sync_lib.store import companies, holds, profiles
+from sync_lib.store.engine import open_engine, read, transaction
+from sync_lib.store.holds import Hold, HoldState
 from sync_lib.store.migrate import head, migrate
 
 URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
@@ -48,10 +49,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="contact-sync", description="Contact sync: profiles and staging database."
+        prog="contact-sync", description="Contact sync: profiles, holds and staging database."
     )
     parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
-    areas = parser.add_subparsers(required=True, metavar="profiles | db")
+    areas = parser.add_subparsers(required=True, metavar="profiles | holds | db")
     commands = areas.add_parser("profiles", help="sync profiles").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
+    holding = areas.add_parser("holds", help="what waits for a person").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _command(holding, "list", _list_holds, "list what waits, and what was rejected")
+    asking = _command(holding, "ask-again", _ask_again, "ask about a hold once more")
+    asking.add_argument("id", metavar="ID", type=int, help="the hold's number, as the list shows it")
     database = areas.add_parser("db", help="staging database").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -121,9 +128,44 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
                 state,
             )
         )
+    _show(rows)
+
+
+def _show(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
+    rows = [("id", "whose", "state", "changes", "reasons", "opened", "decided")]
+    with read(engine) as conn:
+        for hold in holds.read_holds(conn, HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED):
+            whose, changes = _told(conn, hold)
+            decided = (
+                f"{hold.decided_at} by {hold.decided_by or hold.decided_how}" if hold.decided_at else "-"
+            )
+            rows.append(
+                (str(hold.id), whose, hold.state, changes, ", ".join(hold.reasons), hold.opened_at, decided)
+            )
+    _show(rows)
+
+
+def _told(conn: Any, hold: Hold) -> tuple[str, str]:
+    """Whose hold it is, and how many changes (or contacts of the company) wait."""
+    if hold.company is not None:
+        return companies.read_company(conn, hold.company).name, str(hold.offered)
+    profile = profiles.read_profile(conn, hold.profile or 0)
+    return profile.mailbox, str(sum(kind.count for kind in holds.count_held(conn, hold)))
+
+
+def _ask_again(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    with transaction(engine) as conn:
+        if not holds.ask_again(conn, options.id):
+            raise ConfigError(
+                f"No hold {options.id} waits or was rejected. List them: contact-sync holds list."
+            )
+    print("The next run of contact_sync asks again.")
 
 
 def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:

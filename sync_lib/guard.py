@@ -58,9 +58,10 @@ def hold(changes: list[PlannedChange], circumstances: Circumstances, settings: S
 
     The marks are set on the changes given, which are the plan's own.
     """
-    reasons = _reasons(changes, circumstances, settings)
     for change in changes:
         change.hold = circumstances.approved.get(change.digest)
+    reasons = _reasons(changes, circumstances, settings)
+    for change in changes:
         reason = _reason(change, circumstances, reasons)
         if reason:
             change.outcome, change.reason = Outcome.HELD, reason

@@ -470,14 +470,23 @@ def finish_run(edges: Edges, run_id: str) -> RunReport:
     return report
 
 
-def run_verdict(edges: Edges, run_id: str, task_states: dict[str, str]) -> Verdict:
-    """Decide the run's colour: red when ``plan_run``, a company or a profile failed, or one has no outcome."""
-    if task_states.get("plan_run") != "success":
-        return Verdict(False, "plan_run failed: see its log. Nothing was synced.")
+def run_verdict(
+    edges: Edges, run_id: str, task_states: dict[str, str], *, planned_by: str = "plan_run"
+) -> Verdict:
+    """Decide the run's colour: red when its planning, a company or a profile failed, or one has no outcome.
+
+    Args:
+        edges: The services and the staging database.
+        run_id: DAG run id.
+        task_states: State of each task instance of the run.
+        planned_by: Task that plans the run; skipped where there was nothing to plan.
+    """
+    if task_states.get(planned_by) not in ("success", "skipped"):
+        return Verdict(False, f"{planned_by} failed: see its log. Nothing was synced.")
     with read(edges.engine) as conn:
         run = runs.read_run(conn, run_id)
         if run is None:
-            return Verdict(False, "plan_run left no plan: clear it.")
+            return Verdict(False, f"{planned_by} left no plan: clear it.")
         if run.state == "skipped":
             return Verdict(True, run.message)
         read_companies = runs.read_company_results(conn, run_id)

@@ -137,9 +137,12 @@ def _end(edges: Edges, run: Run, key: int, result: Result) -> None:
 
 
 def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
-    lease = locks.acquire_lease(edges.engine, f"profile:{profile.id}", edges.worker, edges.settings.lease)
-    if lease is None:
-        raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
+    key = f"profile:{profile.id}"
+    while (lease := locks.acquire_lease(edges.engine, key, edges.worker, edges.settings.lease)) is None:
+        if run.run_type != "approval":
+            raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
+        logger.info("another run works on this profile: waiting, since a person approved this one")
+        edges.sleep(MAILBOX_WAIT)
     with _kept(edges, lease), _mailbox_turn(edges, profile):
         return _ProfileSync(edges, run, profile, lease).run_()
 

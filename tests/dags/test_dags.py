@@ -50,17 +50,39 @@ def test_every_dag_survives_serialisation(dagbag: Any) -> None:
         assert json.dumps(DagSerialization.to_dict(dag))
 
 
+WIRED = {
+    "list_profiles": {"sync_profile"},
+    "extract_business_central": {"sync_profile"},
+    "sync_profile": {"report", "list_holds"},
+    "list_holds": {"request_approval"},
+    "request_approval": {"verdict"},
+    "report": {"verdict"},
+    "verdict": set(),
+}
+
+
+def downstream(dag: Any) -> dict[str, set[str]]:
+    return {task_id: task.downstream_task_ids for task_id, task in dag.task_dict.items()}
+
+
 def test_the_tasks_of_a_run(contact_sync: Any) -> None:
-    downstream = {task_id: task.downstream_task_ids for task_id, task in contact_sync.task_dict.items()}
-    assert downstream == {
-        "plan_run": {"extract_business_central", "list_profiles"},
-        "list_profiles": {"sync_profile"},
-        "extract_business_central": {"sync_profile"},
-        "sync_profile": {"report"},
-        "report": {"verdict"},
-        "verdict": set(),
-    }
+    planned = {"plan_run": {"extract_business_central", "list_profiles"}}
+    assert downstream(contact_sync) == planned | WIRED
     assert contact_sync.max_active_runs == 1
+
+
+def test_the_tasks_of_an_approval(dagbag: Any) -> None:
+    dag = dagbag.dags["contact_sync_approval"]
+    asked = {
+        "describe": {"wait_for_person"},
+        "wait_for_person": {"decide"},
+        "decide": {"extract_business_central", "list_profiles"},
+    }
+    assert downstream(dag) == asked | WIRED
+    wait = dag.task_dict["wait_for_person"]
+    assert (wait.options, wait.defaults) == (["Approve", "Reject"], ["Reject"])
+    assert wait.response_timeout.days == 7
+    assert not dag.is_paused_upon_creation
 
 
 def test_one_profile_never_stops_another(contact_sync: Any) -> None:

@@ -1,0 +1,84 @@
+"""# A person decides about what the guard holds
+
+A run of `contact_sync` that would delete or overwrite unusually much holds that part and starts one run of this DAG
+for it. It waits under **Browse > Required Actions** for a person: what would be done, how often, why it is held.
+
+| Answer | What happens |
+| --- | --- |
+| *Approve* | both sides are read and compared again; what comes out exactly as it was held is carried out |
+| *Reject* | nothing is written; what is held stays held, and nobody is asked again until it changes |
+| none in time (`CONTACT_SYNC_APPROVAL_TIMEOUT`, seven days) | as *Reject*, and recorded as such |
+
+An answer to a hold that another one has taken the place of writes nothing and says so. To be asked once more about
+what was rejected: `contact-sync holds ask-again ID`.
+"""
+
+from datetime import UTC, datetime
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, dag, task
+
+import contact_sync_hooks as hooks
+import contact_sync_tasks as tasks
+
+PARAMS = {
+    "hold": Param(
+        0, type="integer", title="Hold", description_md="Number of the hold: `contact-sync holds list`."
+    ),
+    "asked": Param(
+        1, type="integer", title="Asked", description_md="How often it has been asked about, this one too."
+    ),
+}
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2020, 1, 1, tzinfo=UTC),
+    catchup=False,
+    # Each hold waits in a run of its own, and takes no worker meanwhile.
+    max_active_runs=1000,
+    is_paused_upon_creation=False,
+    params=PARAMS,
+    default_args={
+        "retries": 2,
+        "retry_delay": hooks.retry_delay(),
+        "retry_policy": hooks.ByErrorType(),
+        "execution_timeout": hooks.task_timeout(),
+    },
+    doc_md=__doc__,
+    tags=["contacts"],
+)
+def contact_sync_approval() -> None:
+    """Wire the question, the answer, and the run that carries it out."""
+
+    @task
+    def describe() -> str:
+        from sync_lib import approval
+
+        with hooks.edges() as edges:
+            return hooks.put_question(approval.ask(edges, *hooks.hold_of_run(), hooks.this_run()))
+
+    wait_for_person = HITLOperator(
+        task_id="wait_for_person",
+        subject="{{ ti.xcom_pull('describe', key='subject') }}",
+        body="{{ ti.xcom_pull('describe') }}",
+        options=[hooks.APPROVE, hooks.REJECT],
+        defaults=[hooks.REJECT],
+        response_timeout=hooks.approval_timeout(),
+    )
+
+    @task
+    def decide(answer: dict) -> list[str]:  # type: ignore[type-arg]
+        from sync_lib import approval
+
+        with hooks.edges() as edges:
+            plan = approval.decide(edges, *hooks.hold_of_run(), hooks.this_run(), hooks.decision(answer))
+        hooks.hand_on("tasks", plan.tasks)
+        return plan.companies
+
+    decided = decide(wait_for_person.output)
+    describe() >> wait_for_person
+    tasks.wire(decided, planned_by="decide")
+
+
+contact_sync_approval()

@@ -1,0 +1,88 @@
+"""Tasks that several DAGs share: what a run does once it is planned, and whom it asks. No logic: they call the library.
+
+Airflow imports this module in every one of its processes: the top imports nothing but its SDK and our hooks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Asset, task
+
+import contact_sync_hooks as hooks
+
+BUSINESS_CENTRAL = Asset("business_central_contacts")
+OUTLOOK = Asset("outlook_contacts")
+APPROVAL_DAG = "contact_sync_approval"
+
+
+# Airflow maps over what a task returned, and over nothing else; this runs beside the extract and costs no time.
+@task
+def list_profiles(tasks: list[str]) -> list[str]:
+    return tasks
+
+
+@task(map_index_template="{{ company }}")
+def extract_business_central(key: str) -> None:
+    from sync_lib import pipeline
+
+    with hooks.edges() as edges:
+        pipeline.extract_business_central(edges, hooks.this_run(), key, hooks.show_company)
+
+
+# A company that could not be read fails its own profiles, inside; it must not keep the others from running.
+@task(map_index_template="{{ mailbox }}", trigger_rule="all_done")
+def sync_profile(key: str) -> None:
+    from sync_lib import pipeline
+
+    with hooks.edges() as edges:
+        hooks.tell(pipeline.sync_profile(edges, hooks.this_run(), key, hooks.show_mailbox))
+
+
+# The only outlets: an outlet on a mapped task would make one event for each profile.
+@task(trigger_rule="all_done", retries=0, outlets=[BUSINESS_CENTRAL, OUTLOOK])
+def report(outlet_events: Any = None) -> None:
+    from sync_lib import pipeline
+
+    with hooks.edges() as edges:
+        hooks.publish(pipeline.finish_run(edges, hooks.this_run()), outlet_events)
+
+
+@task(trigger_rule="all_done")
+def list_holds() -> list[dict[str, Any]]:
+    from sync_lib import approval
+
+    with hooks.edges() as edges:
+        return approval.list_requests(edges)
+
+
+# The only leaf, so that its colour is the run's. `report` alone would be green with everything before it dead.
+@task(trigger_rule="all_done", retries=0)
+def verdict(planned_by: str) -> None:
+    from sync_lib import pipeline
+
+    with hooks.edges() as edges:
+        told = pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states(), planned_by=planned_by)
+        hooks.raise_unless_good(told)
+
+
+def wire(planned: Any, planned_by: str) -> None:
+    """Put the tasks of a run behind the one that plans it, named ``planned_by``, and returns its companies."""
+    from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+
+    extracted = extract_business_central.expand(key=planned)
+    synced = sync_profile.expand(key=list_profiles(planned["tasks"]))
+    listed = list_holds()
+    # One approval run for each hold that nobody was asked about yet. The same hold has the same run id.
+    requested = TriggerDagRunOperator.partial(
+        task_id="request_approval",
+        trigger_dag_id=APPROVAL_DAG,
+        logical_date=None,
+        run_after=None,
+        skip_when_already_exists=True,
+        openlineage_inject_parent_info=False,
+    ).expand_kwargs(listed)
+    judged = verdict(planned_by)
+    extracted >> synced >> report() >> judged
+    synced >> listed
+    requested >> judged

@@ -1,0 +1,271 @@
+"""What the guard holds, a person decides about: approved, rejected, timed out, superseded, and what came between."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from sync_lib import approval, cli, pipeline
+from sync_lib.errors import ConfigError
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
+from sync_lib.store.holds import Decision
+from tests.sync.harness import Harness, Ran, person, world
+
+PEOPLE = 30
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def emptied(make_harness) -> Harness:
+    """A folder of thirty contacts that a user has emptied; the run after it held everything."""
+    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(PEOPLE))))
+    h.add_profiles()
+    h.full()
+    for name in list(h.items()):
+        h.delete_item(name)
+    assert h.run().report.outcomes["held"] == PEOPLE
+    return h
+
+
+def request(h: Harness) -> dict[str, Any]:
+    """The one approval run that the sync would start."""
+    [found] = approval.list_requests(h.edges)
+    return found
+
+
+def answer(h: Harness, wanted: dict[str, Any], *, approve: bool, how: str = "person", run: str = "") -> Ran:
+    """An approval run: asked, answered, and what follows, as the DAG does it."""
+    hold, asked = wanted["conf"]["hold"], wanted["conf"]["asked"]
+    run_id = run or f"{wanted['trigger_run_id']}_{next(numbers)}"
+    approval.ask(h.edges, hold, asked, run_id)
+    decision = Decision(
+        approve, "eva" if how == "person" else "", how, f"2026-03-02T09:00:00.{next(numbers):03}Z"
+    )
+    plan = approval.decide(h.edges, hold, asked, run_id, decision)
+    for company in plan.companies:
+        pipeline.extract_business_central(h.edges, run_id, company)
+    for key in plan.tasks:
+        pipeline.sync_profile(h.edges, run_id, key)
+    report = pipeline.finish_run(h.edges, run_id)
+    verdict = pipeline.run_verdict(h.edges, run_id, {"decide": "success"}, planned_by="decide")
+    assert verdict.ok, verdict.message
+    return Ran(report, verdict)
+
+
+def states(h: Harness) -> list[tuple[str, str, str]]:
+    with read(h.edges.engine) as conn:
+        c = t.hold.c
+        return [
+            tuple(row) for row in conn.execute(select(c.state, c.decided_by, c.decided_how).order_by(c.id))
+        ]
+
+
+def test_an_approved_hold_is_carried_out(emptied):
+    asked = request(emptied)
+    ran = answer(emptied, asked, approve=True)
+    assert ran.writes == {"created_outlook": PEOPLE}
+    assert len(emptied.items()) == PEOPLE
+    assert states(emptied) == [("applied", "eva", "person")]
+    assert approval.list_requests(emptied.edges) == []
+    emptied.run()
+    assert emptied.run().writes == {}
+
+
+def test_the_question_says_how_many_what_and_why_and_no_value(emptied):
+    conf = request(emptied)["conf"]
+    question = approval.ask(emptied.edges, conf["hold"], conf["asked"], "approval-1")
+    assert question is not None
+    assert str(PEOPLE) in question.subject
+    assert "anna@voorbeeld.example" in question.subject
+    for word in ("30 × `create_outlook`", "`deleted_in_outlook`", "`folder_suddenly_empty`"):
+        assert word in question.body
+    assert "Persoon" not in question.subject + question.body
+
+
+def test_nobody_is_asked_twice_about_the_same(emptied):
+    wanted = request(emptied)
+    assert emptied.run().writes == {}
+    assert request(emptied) == wanted, "the same run id: Airflow starts it once"
+    approval.ask(emptied.edges, wanted["conf"]["hold"], wanted["conf"]["asked"], "approval-1")
+    emptied.run()
+    assert approval.list_requests(emptied.edges) == []
+
+
+def test_a_contact_that_was_edited_meanwhile_drops_and_is_asked_about_anew(emptied):
+    asked = request(emptied)
+    emptied.edit_contact("Persoon 07", jobTitle="Inkoper")
+    ran = answer(emptied, asked, approve=True)
+    assert ran.writes == {"created_outlook": PEOPLE - 1}
+    assert "Persoon 07" not in emptied.items()
+    assert [state for state, *_ in states(emptied)] == ["applied", "open"]
+    assert answer(emptied, request(emptied), approve=True).writes == {"created_outlook": 1}
+    assert emptied.items()["Persoon 07"]["jobTitle"] == "Inkoper"
+
+
+def test_a_person_who_was_blocked_meanwhile_does_not_come_back(emptied):
+    asked = request(emptied)
+    emptied.edit_contact("Persoon 07", privacyBlocked=True)
+    assert answer(emptied, asked, approve=True).writes == {"created_outlook": PEOPLE - 1}
+    assert "Persoon 07" not in emptied.items()
+    emptied.run()
+    assert "Persoon 07" not in emptied.items()
+
+
+@pytest.mark.parametrize("how", ["person", "timeout"])
+def test_a_rejected_hold_stays_held_and_nobody_is_asked_again(emptied, how):
+    ran = answer(emptied, request(emptied), approve=False, how=how)
+    assert ran.writes == {}
+    assert ran.report.skip_reason
+    assert states(emptied) == [("rejected", "eva" if how == "person" else "", how)]
+    for mode in ("incremental", "full"):
+        ran = emptied.run(mode)
+        assert ran.writes == {}
+        assert ran.reasons() == {"rejected_by_person": PEOPLE}
+        assert approval.list_requests(emptied.edges) == []
+
+
+def test_what_was_rejected_is_asked_about_once_more_when_somebody_says_so(emptied, database_url, capsys):
+    first = request(emptied)
+    answer(emptied, first, approve=False)
+    assert cli.main(["--database", database_url, "holds", "ask-again", "1"]) == 0
+    assert cli.main(["--database", database_url, "holds", "list"]) == 0
+    assert "folder_suddenly_empty" in capsys.readouterr().out
+    emptied.run()
+    second = request(emptied)
+    assert second["trigger_run_id"] != first["trigger_run_id"]
+    assert answer(emptied, first, approve=True).writes == {}, "an answer to the first request"
+    assert answer(emptied, second, approve=True).writes == {"created_outlook": PEOPLE}
+    assert cli.main(["--database", database_url, "holds", "ask-again", "1"]) == 1
+
+
+def test_a_rejected_action_that_the_diff_drops_is_new_when_it_comes_back(make_harness):
+    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(PEOPLE))))
+    h.add_profiles()
+    h.full()
+    h.add_profiles(filter={"Name": "Persoon 0*"})
+    h.run()
+    answer(h, request(h), approve=False)
+    h.add_profiles(filter={})
+    assert h.run().reasons() == {}
+    assert [state for state, *_ in states(h)] == ["superseded"]
+    h.add_profiles(filter={"Name": "Persoon 0*"})
+    h.run()
+    assert answer(h, request(h), approve=True).writes == {"deleted_outlook": PEOPLE - 10}
+
+
+def test_an_answer_to_a_superseded_hold_writes_nothing(emptied):
+    asked = request(emptied)
+    emptied.edit_contact("Persoon 07", jobTitle="Inkoper")
+    emptied.run()
+    ran = answer(emptied, asked, approve=True)
+    assert ran.writes == {}
+    assert "superseded" in ran.report.skip_reason
+    assert emptied.items() == {}
+    assert answer(emptied, request(emptied), approve=True).writes == {"created_outlook": PEOPLE}
+
+
+def test_a_task_that_is_tried_again_decides_the_same(emptied):
+    conf = request(emptied)["conf"]
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
+    plans = [
+        approval.decide(emptied.edges, conf["hold"], conf["asked"], "approval-1", said) for _ in range(2)
+    ]
+    assert plans[0] == plans[1]
+    other = Decision(False, "bob", "person", "2026-03-02T09:01:00.000Z")
+    assert approval.decide(emptied.edges, conf["hold"], conf["asked"], "approval-2", other).skip_reason
+    assert states(emptied) == [("approved", "eva", "person")]
+
+
+def test_an_approval_whose_run_was_killed_is_carried_out_by_the_next_run(emptied):
+    conf = request(emptied)["conf"]
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
+    approval.decide(emptied.edges, conf["hold"], conf["asked"], "approval-1", said)
+    assert emptied.run().writes == {"created_outlook": PEOPLE}
+    assert states(emptied) == [("applied", "eva", "person")]
+
+
+def test_an_approval_holds_until_what_failed_is_done(emptied):
+    asked = request(emptied)
+    emptied.sim.add_fault(name="F3", service="graph", part=True, method="POST", nth=[3], count=1, status=500)
+    ran = answer(emptied, asked, approve=True)
+    assert ran.writes == {"created_outlook": PEOPLE - 1}
+    assert [state for state, *_ in states(emptied)] == ["approved"]
+    emptied.edges.settings = emptied.settings.__class__(longest_request=0.0)
+    emptied.run()
+    emptied.run()
+    assert len(emptied.items()) == PEOPLE
+    assert [state for state, *_ in states(emptied)] == ["applied"]
+
+
+def test_deletes_that_a_person_approved_do_not_count_for_the_next(make_harness):
+    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(PEOPLE))))
+    h.add_profiles()
+    h.full()
+    h.add_profiles(filter={"Name": "<>Persoon 2*"})
+    h.edges.settings = h.settings.__class__(guard_deletes=5)
+    h.run()
+    assert answer(h, request(h), approve=True).writes == {"deleted_outlook": 10}
+    h.delete_contact("Persoon 00")
+    assert h.run().writes == {"deleted_outlook": 1}
+
+
+def test_a_company_count_is_accepted_by_the_same_means(make_harness):
+    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(8))), guard_few_deletes=100)
+    h.add_profiles()
+    h.full()
+    for n in range(6):
+        h.delete_contact(f"Persoon {n:02}")
+    ran = h.run()
+    assert ran.report.companies[0].reason == "bc_count_dropped"
+    wanted = request(h)
+    assert "2 contacts" in approval.ask(h.edges, wanted["conf"]["hold"], 1, "approval-1").subject
+    answer(h, wanted, approve=False)
+    assert h.run().report.companies[0].reason == "bc_count_rejected"
+    assert approval.list_requests(h.edges) == []
+    h.delete_contact("Persoon 06")
+    assert h.run().report.companies[0].reason == "bc_count_dropped"
+    assert answer(h, request(h), approve=True).writes == {"deleted_outlook": 7}
+    assert set(h.items()) == {"Persoon 07"}
+    assert h.run().report.companies[0].state == "done"
+
+
+def test_a_dry_run_opens_no_hold_of_a_company(make_harness):
+    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(8))))
+    h.add_profiles()
+    h.full()
+    for n in range(6):
+        h.delete_contact(f"Persoon {n:02}")
+    assert h.full(dry_run=True).report.companies[0].state == "held"
+    assert approval.list_requests(h.edges) == []
+
+
+def test_a_restored_database_is_held_until_a_person_approves(make_harness):
+    h = make_harness(world(*(person(f"Persoon {n:02}") for n in range(3))))
+    h.add_profiles()
+    h.full()
+    h.edit_contact("Persoon 00", jobTitle="Inkoper")
+    h.run()
+    with h.edges.engine.begin() as conn:
+        # An older backup: it has counted fewer loads than the folder's marker has.
+        conn.execute(t.sync_profile.update().values(marker_counter=0))
+    h.edit_item("Persoon 00", jobTitle="Directeur")
+    assert h.full().reasons() == {"staging_database_restored": 1}
+    assert h.items()["Persoon 00"]["jobTitle"] == "Directeur"
+    answer(h, request(h), approve=False)
+    assert h.run().writes == {}, "rejected: the older values go nowhere"
+    with h.edges.engine.begin() as conn:
+        conn.execute(t.hold.update().values(state="open", asked=2))
+    assert answer(h, request(h), approve=True).writes == {"updated_outlook": 1}
+    assert h.items()["Persoon 00"]["jobTitle"] == "Inkoper"
+    h.edit_item("Persoon 00", jobTitle="Chef")
+    h.run()
+    assert h.contacts()["Persoon 00"]["jobTitle"] == "Chef", "nothing is restored any more"
+
+
+def test_an_unknown_hold_is_named(emptied):
+    with pytest.raises(ConfigError, match="no hold 99"):
+        approval.ask(emptied.edges, 99, 1, "approval-1")
