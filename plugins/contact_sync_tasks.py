@@ -56,6 +56,12 @@ def list_holds() -> list[dict[str, Any]]:
         return approval.list_requests(edges)
 
 
+# One approval run for each hold that nobody was asked about yet. The same hold has the same run id.
+@task
+def request_approval(trigger_run_id: str, conf: dict[str, int]) -> None:
+    hooks.start_run(APPROVAL_DAG, trigger_run_id, conf)
+
+
 # The only leaf, so that its colour is the run's. `report` alone would be green with everything before it dead.
 @task(trigger_rule="all_done", retries=0)
 def verdict(planned_by: str) -> None:
@@ -68,20 +74,10 @@ def verdict(planned_by: str) -> None:
 
 def wire(planned: Any, planned_by: str) -> None:
     """Put the tasks of a run behind the one that plans it, named ``planned_by``, and returns its companies."""
-    from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-
     extracted = extract_business_central.expand(key=planned)
     synced = sync_profile.expand(key=list_profiles(planned["tasks"]))
     listed = list_holds()
-    # One approval run for each hold that nobody was asked about yet. The same hold has the same run id.
-    requested = TriggerDagRunOperator.partial(
-        task_id="request_approval",
-        trigger_dag_id=APPROVAL_DAG,
-        logical_date=None,
-        run_after=None,
-        skip_when_already_exists=True,
-        openlineage_inject_parent_info=False,
-    ).expand_kwargs(listed)
+    requested = request_approval.expand_kwargs(listed)
     judged = verdict(planned_by)
     extracted >> synced >> report() >> judged
     synced >> listed
