@@ -58,8 +58,8 @@ def list_holds() -> list[dict[str, Any]]:
 
 # One approval run for each hold that nobody was asked about yet. The same hold has the same run id.
 @task
-def request_approval(trigger_run_id: str, conf: dict[str, int]) -> None:
-    hooks.start_run(APPROVAL_DAG, trigger_run_id, conf)
+def request_approval(run_id: str, hold: int, asked: int) -> None:
+    hooks.start_run(APPROVAL_DAG, run_id, {"hold": hold, "asked": asked})
 
 
 # The only leaf, so that its colour is the run's. `report` alone would be green with everything before it dead.

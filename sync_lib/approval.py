@@ -33,17 +33,14 @@ class Question:
 
 
 def list_requests(edges: Edges) -> list[dict[str, Any]]:
-    """Return the approval runs to start, one for each open hold that nobody was asked about: run id and its conf.
+    """Return the approval runs to start, one for each open hold that nobody was asked about.
 
     The same hold has the same run id, also when a run that was to ask about it never came to it.
     """
     with read(edges.engine) as conn:
         waiting = holds.read_unrequested(conn)
     return [
-        {
-            "trigger_run_id": f"hold_{hold.id}_{hold.asked}_{hold.hash[:12]}",
-            "conf": {"hold": hold.id, "asked": hold.asked},
-        }
+        {"run_id": f"hold_{hold.id}_{hold.asked}_{hold.hash[:12]}", "hold": hold.id, "asked": hold.asked}
         for hold in waiting
     ]
 

@@ -39,8 +39,8 @@ def request(h: Harness) -> dict[str, Any]:
 
 def answer(h: Harness, wanted: dict[str, Any], *, approve: bool, how: str = "person", run: str = "") -> Ran:
     """An approval run: asked, answered, and what follows, as the DAG does it."""
-    hold, asked = wanted["conf"]["hold"], wanted["conf"]["asked"]
-    run_id = run or f"{wanted['trigger_run_id']}_{next(numbers)}"
+    hold, asked = wanted["hold"], wanted["asked"]
+    run_id = run or f"{wanted['run_id']}_{next(numbers)}"
     approval.ask(h.edges, hold, asked, run_id)
     decision = Decision(
         approve, "eva" if how == "person" else "", how, f"2026-03-02T09:00:00.{next(numbers):03}Z"
@@ -76,7 +76,7 @@ def test_an_approved_hold_is_carried_out(emptied):
 
 
 def test_the_question_says_how_many_what_and_why_and_no_value(emptied):
-    conf = request(emptied)["conf"]
+    conf = request(emptied)
     question = approval.ask(emptied.edges, conf["hold"], conf["asked"], "approval-1")
     assert question is not None
     assert str(PEOPLE) in question.subject
@@ -90,7 +90,7 @@ def test_nobody_is_asked_twice_about_the_same(emptied):
     wanted = request(emptied)
     assert emptied.run().writes == {}
     assert request(emptied) == wanted, "the same run id: Airflow starts it once"
-    approval.ask(emptied.edges, wanted["conf"]["hold"], wanted["conf"]["asked"], "approval-1")
+    approval.ask(emptied.edges, wanted["hold"], wanted["asked"], "approval-1")
     emptied.run()
     assert approval.list_requests(emptied.edges) == []
 
@@ -136,7 +136,7 @@ def test_what_was_rejected_is_asked_about_once_more_when_somebody_says_so(emptie
     assert "folder_suddenly_empty" in capsys.readouterr().out
     emptied.run()
     second = request(emptied)
-    assert second["trigger_run_id"] != first["trigger_run_id"]
+    assert second["run_id"] != first["run_id"]
     assert answer(emptied, first, approve=True).writes == {}, "an answer to the first request"
     assert answer(emptied, second, approve=True).writes == {"created_outlook": PEOPLE}
     assert cli.main(["--database", database_url, "holds", "ask-again", "1"]) == 1
@@ -169,7 +169,7 @@ def test_an_answer_to_a_superseded_hold_writes_nothing(emptied):
 
 
 def test_a_task_that_is_tried_again_decides_the_same(emptied):
-    conf = request(emptied)["conf"]
+    conf = request(emptied)
     said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
     plans = [
         approval.decide(emptied.edges, conf["hold"], conf["asked"], "approval-1", said) for _ in range(2)
@@ -181,7 +181,7 @@ def test_a_task_that_is_tried_again_decides_the_same(emptied):
 
 
 def test_an_approval_whose_run_was_killed_is_carried_out_by_the_next_run(emptied):
-    conf = request(emptied)["conf"]
+    conf = request(emptied)
     said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
     approval.decide(emptied.edges, conf["hold"], conf["asked"], "approval-1", said)
     assert emptied.run().writes == {"created_outlook": PEOPLE}
@@ -222,7 +222,7 @@ def test_a_company_count_is_accepted_by_the_same_means(make_harness):
     ran = h.run()
     assert ran.report.companies[0].reason == "bc_count_dropped"
     wanted = request(h)
-    assert "2 contacts" in approval.ask(h.edges, wanted["conf"]["hold"], 1, "approval-1").subject
+    assert "2 contacts" in approval.ask(h.edges, wanted["hold"], 1, "approval-1").subject
     answer(h, wanted, approve=False)
     assert h.run().report.companies[0].reason == "bc_count_rejected"
     assert approval.list_requests(h.edges) == []
