@@ -55,6 +55,12 @@ class Marker:
         company, hash_, counter = value.partition("#")
         return cls(company.lower(), int(counter)) if hash_ and counter.isdecimal() else None
 
+    @classmethod
+    def on(cls, folder: Folder) -> Marker | None:
+        """Return a folder's marker: the higher one of its two slots."""
+        found = [marker for text in (folder.marker, folder.other_marker) if (marker := cls.parse(text))]
+        return max(found, key=lambda marker: marker.counter, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -152,7 +158,7 @@ def _marked(client: Any, user: str, among: Iterable[Folder], key: BcKey, taken: 
     """Return the first folder with the company's marker that is no other profile's, and is not deleted."""
     ours = Marker.of(key, 0).company
     for folder in among:
-        marker = Marker.parse(folder.marker)
+        marker = Marker.on(folder)
         if marker is None or marker.company != ours or folder.id in taken.ids:
             continue
         if folder.name.casefold() not in taken.names and not client.is_deleted_folder(user, folder):
@@ -173,7 +179,7 @@ def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:
 
 
 def _refuse_taken(folder: Folder, profile: Profile, key: BcKey, taken: Taken) -> None:
-    marker = Marker.parse(folder.marker)
+    marker = Marker.on(folder)
     foreign = marker is not None and marker.company != Marker.of(key, 0).company
     if foreign or folder.id in taken.ids:
         owner = "another company" if foreign else "another profile"

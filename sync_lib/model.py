@@ -141,12 +141,13 @@ class OutlookContact:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """An Outlook contact folder; ``marker`` is our extended property on it, "" when absent."""
+    """An Outlook contact folder; the markers are our extended properties on it, "" when absent."""
 
     id: str
     name: str
     parent_id: str
     marker: str
+    other_marker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

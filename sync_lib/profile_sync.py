@@ -390,9 +390,15 @@ class _ProfileSync:
         profile = self.profile
         user, folder = profile.graph_user_id, profile.folder_id
         renamed = profile.folder_seen != profile.folder_name and not profile.default_folder
-        if user and folder and self.run.mode != Mode.FULL and not renamed:
+        full = self.run.mode == Mode.FULL or self._broke_off()
+        if user and folder and not full and not renamed:
             return folders.Found(user, Folder(folder, profile.folder_name, "", ""))
         return self._find_folder()
+
+    def _broke_off(self) -> bool:
+        """Whether an earlier load broke off, perhaps before it learnt what its marker took the place of (2.8)."""
+        with read(self.edges.engine) as conn:
+            return not self.run.dry_run and ledger.has_planned(conn, self.profile.id)
 
     def _find_folder(self) -> folders.Found | None:
         outlook, profile = self.edges.outlook, self.profile
@@ -417,7 +423,7 @@ class _ProfileSync:
 
         For a folder that this database has never seen it was lost, which needs nothing but the matching.
         """
-        marker = folders.Marker.parse(found.folder.marker)
+        marker = folders.Marker.on(found.folder)
         if marker is None or marker.counter <= self.profile.marker_counter:
             return
         if self.profile.folder_id is None:
@@ -566,9 +572,11 @@ class _ProfileSync:
                 {row["bc_id"] for row in rows if row["bc_id"]},
                 {row["outlook_id"] for row in rows if row["outlook_id"]},
             )
-        with self.edges.engine.begin() as conn:
-            locks.check_lease(conn, self.lease)
-            ledger.give_up_planned(conn, self.profile.id, "superseded", self.edges.now())
+        # What broke off tells the next run to look at the marker; where that is ahead, until the hold stands.
+        if not self.restored:
+            with self.edges.engine.begin() as conn:
+                locks.check_lease(conn, self.lease)
+                ledger.give_up_planned(conn, self.profile.id, "superseded", self.edges.now())
         if not rows:
             return settle.Open()
         with phase("Settle what an earlier run left open", changes=len(rows)):
@@ -724,6 +732,8 @@ class _ProfileSync:
         )
         if self.restored:
             profiles.bind_profile(conn, self.profile.id, marker_counter=self.restored)
+            self.profile = replace(self.profile, marker_counter=self.restored)
+            ledger.give_up_planned(conn, self.profile.id, "superseded", self.edges.now())
 
     def _load(self, plan_id: int, plan: Plan) -> Loaded:
         open_changes = [change for change in plan.changes if change.outcome is None]
@@ -736,16 +746,19 @@ class _ProfileSync:
         return loaded
 
     def _mark_folder(self) -> None:
-        """Count the load in the database first, then on the folder (rules 2.8)."""
+        """Count the load in the database first, then on the folder, in one of its two slots in turn (rules 2.8).
+
+        Should the answer be lost, or the worker, the other slot still shows a marker that is ahead, unless just one
+        load is missing from the database. The changes that stay planned make the next run look.
+        """
         assert self.found is not None
         counter = self.profile.marker_counter + 1
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             profiles.bind_profile(conn, self.profile.id, marker_counter=counter)
-        marker = str(folders.Marker.of(self.company_key, counter))
-        before = folders.Marker.parse(
-            self.edges.outlook.write_marker(self.found.user, self.found.folder.id, marker)
-        )
+        marker, other = str(folders.Marker.of(self.company_key, counter)), counter % 2 == 0
+        folder = self.edges.outlook.write_marker(self.found.user, self.found.folder.id, marker, other=other)
+        before = folders.Marker.on(folder)
         self.profile = replace(self.profile, marker_counter=counter)
         if before and before.counter >= counter:
             raise _RestoredError(before.counter)

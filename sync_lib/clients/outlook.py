@@ -31,11 +31,13 @@ from sync_lib.errors import (
 from sync_lib.fields.table import OUTLOOK_PROPERTIES
 from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, WriteResult
 
-#: One namespace and two names for ever: Exchange counts distinct named properties per mailbox, and a second
+#: One namespace and three names for ever: Exchange counts distinct named properties per mailbox, and a second
 #: spelling would be a second property.
 NAMESPACE = "{0f2d8a64-5c1b-4e0e-9c53-7a3b6e1d94c8}"
 BC_KEY_ID = f"String {NAMESPACE} Name BcContactKey"
 MARKER_ID = f"String {NAMESPACE} Name ContactSyncFolder"
+#: The marker's other slot: the two are written in turn, so that a write whose answer is lost spares one of them.
+OTHER_MARKER_ID = f"{MARKER_ID}2"
 
 BATCH_SIZE = 20
 _SELECT = ",".join(("id", "parentFolderId", "createdDateTime", "lastModifiedDateTime", *OUTLOOK_PROPERTIES))
@@ -90,7 +92,9 @@ class OutlookClient:
 
     def fetch_folder(self, user: str, folder_id: str) -> Folder:
         """Return a contact folder with its marker; also one that lies in Deleted Items may answer."""
-        answer = self._get(user, _folder_path(user, folder_id), {"$expand": _expand(MARKER_ID)})
+        answer = self._get(
+            user, _folder_path(user, folder_id), {"$expand": _expand(MARKER_ID, OTHER_MARKER_ID)}
+        )
         return _to_folder(answer.body)
 
     def iter_folders(self, user: str) -> Iterator[Folder]:
@@ -99,14 +103,17 @@ class OutlookClient:
         Graph leaves the default folder out (https://learn.microsoft.com/graph/known-issues).
         """
         pages = self._pages(
-            user, f"{_user_path(user)}/contactFolders", {"$expand": _expand(MARKER_ID)}, _FOLDER_PAGE
+            user,
+            f"{_user_path(user)}/contactFolders",
+            {"$expand": _expand(MARKER_ID, OTHER_MARKER_ID)},
+            _FOLDER_PAGE,
         )
         for page in pages:
             yield from (_to_folder(record) for record in page["value"])
 
     def iter_nested_folders(self, user: str, folders: Sequence[Folder]) -> Iterator[Folder]:
         """Yield the folders within these ones, level by level; a batch of requests for each level."""
-        query, level = to_query({"$expand": _expand(MARKER_ID)}), list(folders)
+        query, level = to_query({"$expand": _expand(MARKER_ID, OTHER_MARKER_ID)}), list(folders)
         for _ in range(_DEEPEST_FOLDER):
             if not level:
                 return
@@ -186,28 +193,26 @@ class OutlookClient:
             gate=self._pacer(user),
         )
 
-    def write_marker(self, user: str, folder_id: str, value: str) -> str:
-        """Write our marker on a folder and return the one that stood there before, in one request.
+    def write_marker(self, user: str, folder_id: str, value: str, *, other: bool = False) -> Folder:
+        """Write our marker into one of its two slots, and return the folder as it was before, in one request.
 
         Raises:
             ServiceError: Unknown outcome: the new marker stands, or may stand, and what was before it is lost.
                 The caller must not take the old one for what it expected.
         """
-        path = _folder_path(user, folder_id)
+        path, slot = _folder_path(user, folder_id), OTHER_MARKER_ID if other else MARKER_ID
         parts = [
-            Part("GET", f"{path}?{to_query({'$expand': _expand(MARKER_ID)})}", _PREFER),
-            Part(
-                "PATCH", path, _PREFER, {"singleValueExtendedProperties": [_property(MARKER_ID, value)]}, True
-            ),
+            Part("GET", f"{path}?{to_query({'$expand': _expand(MARKER_ID, OTHER_MARKER_ID)})}", _PREFER),
+            Part("PATCH", path, _PREFER, {"singleValueExtendedProperties": [_property(slot, value)]}, True),
         ]
-        before: str | None = None
+        before: Folder | None = None
         attempt = 0
         while True:
             attempt += 1
             # Sending a lost batch again would read our own marker back as the one before.
             read, write = self._send(user, parts, repeat_lost=False)
             if before is None:
-                before = self._marker_before(user, folder_id, value, read)
+                before = self._folder_before(user, folder_id, value, read)
             if isinstance(write, Answer):
                 return before
             if not is_unknown(write) or attempt == _MARKER_ATTEMPTS:
@@ -371,13 +376,13 @@ class OutlookClient:
         # Exchange compares names of folders without case.
         return next((one for one in self.iter_folders(user) if one.name.casefold() == name.casefold()), None)
 
-    def _marker_before(self, user: str, folder_id: str, value: str, read: Answer | ApiError) -> str:
+    def _folder_before(self, user: str, folder_id: str, value: str, read: Answer | ApiError) -> Folder:
         if isinstance(read, Answer):
-            return _to_folder(read.body).marker
+            return _to_folder(read.body)
         if not is_unknown(read):
             raise read
-        before = self.fetch_folder(user, folder_id).marker
-        if before == value:
+        before = self.fetch_folder(user, folder_id)
+        if value in (before.marker, before.other_marker):
             # The lost batch was carried out, and what it had read is lost with it.
             raise read
         return before
@@ -440,6 +445,7 @@ def _to_folder(record: object) -> Folder:
         name=str(record.get("displayName") or ""),
         parent_id=str(record.get("parentFolderId") or ""),
         marker=_property_of(record, MARKER_ID),
+        other_marker=_property_of(record, OTHER_MARKER_ID),
     )
 
 
@@ -499,8 +505,9 @@ def _property_of(record: Mapping[str, Any], property_id: str) -> str:
     return ""
 
 
-def _expand(property_id: str) -> str:
-    return f"singleValueExtendedProperties($filter=id eq {to_literal(property_id)})"
+def _expand(*property_ids: str) -> str:
+    wanted = " or ".join(f"id eq {to_literal(each)}" for each in property_ids)
+    return f"singleValueExtendedProperties($filter={wanted})"
 
 
 def _key_query(key: str) -> str:

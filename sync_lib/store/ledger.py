@@ -248,6 +248,14 @@ def finish_changes(
         conn.execute(statement.values({name: bindparam(name) for name in names}), rows)
 
 
+def has_planned(conn: Connection, profile: int) -> bool:
+    """Return whether a load of this profile broke off before it had sent all that it was to send."""
+    joined = t.change.join(t.plan, t.plan.c.id == t.change.c.plan)
+    wanted = select(t.change.c.n).select_from(joined)
+    planned = wanted.where(t.change.c.profile == profile, t.change.c.state == "planned", ~t.plan.c.dry_run)
+    return conn.execute(planned.limit(1)).first() is not None
+
+
 def give_up_planned(conn: Connection, profile: int, reason: str, now: str) -> None:
     """Close changes that were planned and never sent, for example by a worker that was killed."""
     c = t.change.c

@@ -237,9 +237,12 @@ def test_a_folder_in_deleted_items_is_recognised(world: World) -> None:
 def test_the_marker_is_exchanged_in_one_request(world: World) -> None:
     folder = world.folder()
     before = world.requests()
-    assert world.outlook.write_marker(ANNA, folder, "m-2") == "m-1"
+    assert world.outlook.write_marker(ANNA, folder, "m-2").marker == "m-1"
     assert world.requests() == before + 1
     assert world.outlook.fetch_folder(ANNA, folder).marker == "m-2"
+    assert world.outlook.write_marker(ANNA, folder, "m-3", other=True).marker == "m-2"
+    found = world.outlook.fetch_folder(ANNA, folder)
+    assert (found.marker, found.other_marker) == ("m-2", "m-3")
 
 
 # Writes

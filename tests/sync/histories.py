@@ -342,14 +342,24 @@ class Interrupter:
         return self.seen > self.at
 
 
-def _writes(request: requests.PreparedRequest) -> list[str]:
-    """Addresses of the contacts that a request changes or deletes."""
-    if not str(request.url).endswith("$batch"):
-        parts = [{"method": request.method, "url": request.url}]
-    else:
-        parts = json.loads(request.body or b"{}").get("requests", [])
-    writes = [str(part["url"]) for part in parts if part["method"] in ("PATCH", "DELETE")]
-    return [url for url in writes if "/contacts" in url]
+def _writes(request: requests.PreparedRequest) -> list[tuple[str, list[str]]]:
+    """Addresses of the contacts that a request changes or deletes, with the fields that it writes."""
+    body = json.loads(request.body or b"{}")
+    parts = [{"method": request.method, "url": request.url, "body": body}]
+    if str(request.url).endswith("$batch"):
+        parts = body.get("requests", [])
+    return [
+        (str(part["url"]), _fields_of(part.get("body") or {}))
+        for part in parts
+        if part["method"] in ("PATCH", "DELETE") and "/contacts" in part["url"]
+    ]
+
+
+def _fields_of(body: dict[str, Any]) -> list[str]:
+    properties = {value: name for name, value in oracle.BC_PROPERTIES.items()}
+    properties |= {"mobilePhone": "mobile", "businessPhones": "phone", "emailAddresses": "email"}
+    properties |= {"addressLine1": "street", "businessAddress": "street"}
+    return [properties[key] for key in body if properties.get(key) in EDITED]
 
 
 def expire_leases(edges: pipeline.Edges) -> None:
@@ -616,7 +626,10 @@ class Player:
         """Edit the very contact that the waiting request is about to write, on its side (F10)."""
         _, a, _, name, variant = step
         writes = _writes(request)
-        address = unquote(writes[a % len(writes)])
+        address, fields = writes[a % len(writes)]
+        address = unquote(address)
+        if fields and variant % 2:
+            name = fields[a % len(fields)]
         clears = step[0].endswith("clear")
         if "/bc/" in str(request.url):
             found = [c for c in self.scene().contacts.values() if c["id"] in address]
