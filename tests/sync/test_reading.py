@@ -196,6 +196,18 @@ def test_a_link_that_expires_in_the_middle_of_a_round_starts_the_read_again(make
     settled(h)
 
 
+def test_an_edit_behind_the_last_page_of_a_full_read_is_seen_by_the_next_run(make):
+    h = make(2)
+    item = h.items()["Persoon 000"]["id"]
+    edit = {"method": "PATCH", "path": f"/users/{ANNA}/contacts/{item}", "body": {"jobTitle": "Laatste"}}
+    spec = {"service": "graph", "method": "GET", "path": r"/contacts\?", "moment": "after"}
+    fault = h.sim.add_fault(kind="user_action", action=edit, **spec)
+    assert h.full().writes == {}
+    assert fault.fired == 1
+    assert h.run().writes == {"updated_business_central": 1}
+    assert h.contacts()["Persoon 000"]["jobTitle"] == "Laatste"
+
+
 def test_a_moved_item_is_gone_from_this_folder_and_only_from_it(make):
     h = make()
     jan = h.items()["Persoon 001"]["id"]
