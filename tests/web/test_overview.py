@@ -73,7 +73,7 @@ def test_numbers_of_the_last_run_and_a_chart_of_the_last_ones(visit: Make) -> No
     assert html.count('<rect class="bar-done"') == 3
     assert "3 of the last 3 runs were good" in html
     not_synced = html.rpartition('data-label="Not synced"')[2]
-    assert re.match(r' class="number">2<', not_synced)
+    assert re.match(r' class="number"><a href="/contact_sync/rejects\?profile=\d+"[^>]*>2<', not_synced)
 
 
 def test_the_link_goes_to_the_mapped_tasks_log(visit: Make, world: dict[str, int]) -> None:
