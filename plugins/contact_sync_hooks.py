@@ -46,6 +46,7 @@ APPROVE, REJECT = "Approve", "Reject"
 SETTINGS_FILE_VARIABLE = "CONTACT_SYNC_SETTINGS_FILE"
 SCHEDULE_VARIABLE = "CONTACT_SYNC_SCHEDULE"
 FULL_SCHEDULE_VARIABLE = "CONTACT_SYNC_FULL_SCHEDULE"
+HOUSEKEEPING_SCHEDULE_VARIABLE = "CONTACT_SYNC_HOUSEKEEPING_SCHEDULE"
 TIMEZONE_VARIABLE = "CONTACT_SYNC_TIMEZONE"
 RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
 TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
@@ -69,8 +70,12 @@ def environment() -> dict[str, str]:
 
 def schedule() -> MultipleCronTriggerTimetable | None:
     """Return when the sync runs: the slots of the schedule and those of the full sync, or None for by hand only."""
-    crons = [cron for cron in (incremental_schedule(), full_schedule()) if cron]
-    return MultipleCronTriggerTimetable(*crons, timezone=timezone()) if crons else None
+    return _timetable(incremental_schedule(), full_schedule())
+
+
+def housekeeping_schedule() -> MultipleCronTriggerTimetable | None:
+    """Return when housekeeping runs, or None for by hand only."""
+    return _timetable(_cron(HOUSEKEEPING_SCHEDULE_VARIABLE, "30 3 * * *"))
 
 
 def incremental_schedule() -> str:
@@ -84,7 +89,7 @@ def full_schedule() -> str:
 
 
 def timezone() -> str:
-    """Return the time zone that both schedules are read in."""
+    """Return the time zone that the schedules are read in."""
     return environment().get(TIMEZONE_VARIABLE) or "UTC"
 
 
@@ -101,6 +106,11 @@ def task_timeout() -> timedelta:
 def approval_timeout() -> timedelta:
     """Return how long a hold waits for a person, before it counts as rejected."""
     return timedelta(seconds=float(environment().get(APPROVAL_TIMEOUT_VARIABLE) or 604800))
+
+
+def _timetable(*crons: str) -> MultipleCronTriggerTimetable | None:
+    given = [cron for cron in crons if cron]
+    return MultipleCronTriggerTimetable(*given, timezone=timezone()) if given else None
 
 
 def _cron(variable: str, default: str) -> str:

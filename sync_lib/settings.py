@@ -85,6 +85,7 @@ class SyncSettings:
     bc_concurrency: int = 5
     request_timeout: float = 100.0
     retry_cap: float = 120.0
+    retention_days: int = 90
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SyncSettings:

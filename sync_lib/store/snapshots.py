@@ -170,7 +170,7 @@ def stage_business_central(  # noqa: PLR0913 - flat keywords read best at the ca
         force: The rows are answers to a GET by id.
     """
     stage = _Stage(company, overlay, force, normaliser, (normaliser, generation))
-    _lock(conn, t.company, company)
+    lock_company(conn, company)
     return _stage(conn, _BC, stage, rows)
 
 
@@ -188,8 +188,18 @@ def stage_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     A BC key, stamp or creation time that was not read keeps its stored value.
     """
     stage = _Stage(profile, overlay, force, normaliser, (normaliser,))
-    _lock(conn, t.sync_profile, profile)
+    lock_profile(conn, profile)
     return _stage(conn, _OUTLOOK, stage, rows)
+
+
+def lock_company(conn: Connection, company: int) -> None:
+    """Keep others from staging contacts of a company until the transaction ends."""
+    _lock(conn, t.company, company)
+
+
+def lock_profile(conn: Connection, profile: int) -> None:
+    """Keep others from staging items of a profile until the transaction ends."""
+    _lock(conn, t.sync_profile, profile)
 
 
 def _lock(conn: Connection, table: Table, key: int) -> None:
@@ -460,7 +470,7 @@ def mark_gone_business_central(  # noqa: PLR0913 - flat keywords read best at th
     conn: Connection, company: int, ids: Collection[str], *, at: str, generation: int, overlay: str = ""
 ) -> int:
     """Mark contacts that BC no longer has; return how many were present until now."""
-    _lock(conn, t.company, company)
+    lock_company(conn, company)
     return _mark_gone(conn, t.bc_contact, company, overlay, ids, gone_since=at, generation=generation)
 
 
@@ -468,7 +478,7 @@ def mark_gone_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection, profile: int, ids: Collection[str], *, at: str, reason: str, overlay: str = ""
 ) -> int:
     """Mark items that the folder no longer has; return how many were present until now."""
-    _lock(conn, t.sync_profile, profile)
+    lock_profile(conn, profile)
     return _mark_gone(conn, t.outlook_contact, profile, overlay, ids, gone_since=at, gone_reason=reason)
 
 

@@ -409,3 +409,30 @@ fact = Table(
     Column("value", Text, nullable=False),
     Column("found_at", Time, nullable=False),
 )
+
+#: When a contact was erased from this database, and how many rows of which table went: never whose (rules 9).
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("company", ForeignKey("company.id"), nullable=False),
+    Column("at", Time, nullable=False),
+    Column("counts", Text, nullable=False),  # JSON: table -> rows
+)
+
+#: How far the two services agreed when a profile was read in full beside the sync; a reason where it was not read.
+drift_check = Table(
+    "drift_check",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("at", Time, nullable=False),
+    Column("pairs", Integer, nullable=False, server_default="0"),  # active and pinned couplings
+    Column("agreeing", Integer, nullable=False, server_default="0"),
+    Column("explained", Integer, nullable=False, server_default="0"),  # differ, for a reason on record
+    Column(
+        "planned", Text, nullable=False, server_default="{}"
+    ),  # JSON: what a real run would do -> contacts
+    _blank("reason"),
+    Index(None, "profile", "at"),
+)

@@ -85,6 +85,13 @@ def test_the_tasks_of_an_approval(dagbag: Any) -> None:
     assert not dag.is_paused_upon_creation
 
 
+def test_housekeeping_runs_daily_and_no_task_waits_for_another(dagbag: Any) -> None:
+    dag = dagbag.dags["contact_sync_housekeeping"]
+    assert downstream(dag) == {"remove_old": set()}
+    assert [single.expression for single in dag.timetable.timetables] == ["30 3 * * *"]
+    assert dag.max_active_runs == 1
+
+
 def test_one_profile_never_stops_another(contact_sync: Any) -> None:
     sync_profile = contact_sync.task_dict["sync_profile"]
     assert sync_profile.is_mapped
@@ -106,11 +113,13 @@ def test_only_verdict_decides_and_only_report_has_outlets(contact_sync: Any) -> 
     assert {name for name, task in tasks.items() if not task.downstream_task_ids} == {"verdict"}
 
 
-def test_what_may_pass_is_tried_again(contact_sync: Any) -> None:
+def test_what_may_pass_is_tried_again(dagbag: Any, contact_sync: Any) -> None:
     import contact_sync_hooks as hooks
 
-    for name in ("plan_run", "extract_business_central", "sync_profile"):
-        task = contact_sync.task_dict[name]
+    tasks = [
+        contact_sync.task_dict[name] for name in ("plan_run", "extract_business_central", "sync_profile")
+    ]
+    for task in [*tasks, *dagbag.dags["contact_sync_housekeeping"].tasks]:
         assert task.retries == 2
         assert task.retry_delay == hooks.retry_delay()
         assert task.execution_timeout == hooks.task_timeout()

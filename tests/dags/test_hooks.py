@@ -223,6 +223,8 @@ def test_schedules_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(hooks.FULL_SCHEDULE_VARIABLE, "")
     assert hooks.schedule() is None
     assert not hooks.is_full_slot(datetime(2026, 1, 1, 2, tzinfo=UTC))
+    monkeypatch.setenv(hooks.HOUSEKEEPING_SCHEDULE_VARIABLE, "none")
+    assert hooks.housekeeping_schedule() is None
 
 
 def test_settings_may_stand_in_a_file_that_is_read_again(

@@ -1,0 +1,48 @@
+"""# What is done by night
+
+| Task | What it does |
+| --- | --- |
+| `remove_old` | removes from the staging database what is older than `CONTACT_SYNC_RETENTION_DAYS` |
+
+That is: the change log with its old and new values, plans, runs, contacts that are gone. What waits for a person, has
+no outcome yet, or is needed by a later run stays.
+
+It starts by `CONTACT_SYNC_HOUSEKEEPING_SCHEDULE`, or by hand. Nothing here writes to Business Central or to Outlook. To
+erase one contact at once: `contact-sync contacts erase`.
+"""
+
+from datetime import UTC, datetime
+
+from airflow.sdk import dag, task
+
+import contact_sync_hooks as hooks
+
+
+@dag(
+    schedule=hooks.housekeeping_schedule(),
+    start_date=datetime(2020, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 2,
+        "retry_delay": hooks.retry_delay(),
+        "retry_policy": hooks.ByErrorType(),
+        "execution_timeout": hooks.task_timeout(),
+    },
+    doc_md=__doc__,
+    tags=["contacts"],
+)
+def contact_sync_housekeeping() -> None:
+    """Wire the tasks of one night; none waits for another."""
+
+    @task
+    def remove_old() -> None:
+        from sync_lib import housekeeping
+
+        with hooks.edges() as edges:
+            housekeeping.remove_old(edges)
+
+    remove_old()
+
+
+contact_sync_housekeeping()
