@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 from uuid import UUID
 
 from airflow.sdk import (
@@ -39,6 +38,9 @@ log = logging.getLogger(__name__)
 BUSINESS_CENTRAL = "business_central_default"
 MICROSOFT_GRAPH = "microsoft_graph_default"
 STAGING = "contact_sync_staging"
+
+#: Where the web server shows our pages.
+PAGES = "/contact_sync"
 
 #: What a person may answer about a hold.
 APPROVE, REJECT = "Approve", "Reject"
@@ -361,8 +363,7 @@ def put_question(question: Question | None) -> str:
         raise AirflowSkipException("This hold does not wait any more: nobody is asked.")
     get_current_context()["ti"].xcom_push("subject", question.subject)
     root = conf.get("api", "base_url", fallback="").rstrip("/")
-    run = quote(question.run, safe="")
-    return f"{question.body}\n\n[The plan's run]({root}/dags/contact_sync/runs/{run}/tasks/sync_profile)"
+    return f"{question.body}\n\n[All that waits, contact by contact]({root}{PAGES}/holds/{question.hold})"
 
 
 def decision(answer: dict[str, Any]) -> Decision:

@@ -25,24 +25,24 @@ SUPERSEDED = "This hold was superseded by another one, or has been decided alrea
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked: a headline, and the reasons as Markdown. Holds counts, and no value of a contact."""
+    """What a person is asked: a headline, and the reasons as Markdown. Holds counts, and no value of a contact.
+
+    ``hold`` is the number of the hold, whose page shows every change.
+    """
 
     subject: str
     body: str
-    run: str
+    hold: int
 
 
 def list_requests(edges: Edges) -> list[dict[str, Any]]:
     """Return the approval runs to start, one for each open hold that nobody was asked about.
 
-    The same hold has the same run id, also when a run that was to ask about it never came to it.
+    A hold whose request was made, and never came to ask, has the same run id once more.
     """
     with read(edges.engine) as conn:
         waiting = holds.read_unrequested(conn)
-    return [
-        {"run_id": f"hold_{hold.id}_{hold.asked}_{hold.hash[:12]}", "hold": hold.id, "asked": hold.asked}
-        for hold in waiting
-    ]
+    return [{"run_id": hold.request, "hold": hold.id, "asked": hold.asked} for hold in waiting]
 
 
 def ask(edges: Edges, key: int, asked: int, run_id: str) -> Question | None:
@@ -120,7 +120,7 @@ def _of_company(conn: Any, hold: Hold) -> Question:
         "deletes that follow are judged by the guard of each profile.\n\n"
         "**Reject**: the company waits on, until the number changes."
     )
-    return Question(subject, body, hold.run)
+    return Question(subject, body, hold.id)
 
 
 def _of_profile(conn: Any, hold: Hold) -> Question:
@@ -141,7 +141,7 @@ def _of_profile(conn: Any, hold: Hold) -> Question:
         "out the same. What does not is dropped and planned anew.\n\n"
         "**Reject**: nothing is written, and nobody is asked again until the changes are others."
     )
-    return Question(subject, body, hold.run)
+    return Question(subject, body, hold.id)
 
 
 def _per_action(kinds: Sequence[HeldActions]) -> str:

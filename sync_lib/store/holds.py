@@ -23,6 +23,8 @@ COUNT_DROPPED = "bc_count_dropped"
 COUNT_REJECTED = "bc_count_rejected"
 #: Reason of an action that a person rejected in an earlier hold; it is no part of the hold whose plan it stands in.
 REJECTED = "rejected_by_person"
+#: Why a change that a person rejected is held no more: the diff does not yield it.
+DROPPED = "no_longer_planned"
 
 
 class HoldState(StrEnum):
@@ -73,6 +75,17 @@ class Hold:
     decided_at: str | None
     decided_how: str
 
+    @property
+    def request(self) -> str:
+        """The run of the approval DAG that asks: the same hold, asked about the same time, has the same one."""
+        return f"hold_{self.id}_{self.asked}_{self.hash[:12]}"
+
+    @classmethod
+    def of(cls, row: Any) -> Hold:
+        """Return the hold that a row of the table, as a mapping, stands for."""
+        reasons = json.loads(row["reasons"])
+        return cls(**{**row, "reasons": reasons, "state": HoldState(row["state"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -87,21 +100,16 @@ class Decision:
 _COLUMNS = tuple(t.hold.c[name] for name in Hold.__dataclass_fields__)
 
 
-def _hold(row: Any) -> Hold:
-    values = dict(row)
-    return Hold(**{**values, "reasons": json.loads(values["reasons"]), "state": HoldState(values["state"])})
-
-
 def read_hold(conn: Connection, key: int) -> Hold | None:
     """Return one hold, or None."""
     row = conn.execute(select(*_COLUMNS).where(t.hold.c.id == key)).mappings().first()
-    return _hold(row) if row else None
+    return Hold.of(row) if row else None
 
 
 def read_holds(conn: Connection, *states: HoldState) -> list[Hold]:
     """Return all holds in one of these states, oldest first."""
     wanted = select(*_COLUMNS).where(t.hold.c.state.in_(states)).order_by(t.hold.c.id)
-    return [_hold(row) for row in conn.execute(wanted).mappings()]
+    return [Hold.of(row) for row in conn.execute(wanted).mappings()]
 
 
 # -- holds of a profile ----------------------------------------------------------------------------------------------
@@ -135,7 +143,7 @@ def forget_dropped(conn: Connection, profile: int, digests: Collection[str], now
     c = t.change.c
     for row in dropped:
         statement = update(t.change).where(c.plan == row.plan, c.n == row.n)
-        conn.execute(statement.values(outcome=Outcome.SKIPPED, reason="no_longer_planned", ended_at=now))
+        conn.execute(statement.values(outcome=Outcome.SKIPPED, reason=DROPPED, ended_at=now))
     standing = {row.hold for row in rejected} - {row.hold for row in dropped}
     for key in {row.hold for row in dropped} - standing:
         _move(conn, key, HoldState.REJECTED, HoldState.SUPERSEDED)
@@ -189,7 +197,7 @@ def read_company_hold(conn: Connection, company: int) -> Hold | None:
     c = t.hold.c
     standing = (c.company == company, c.state.in_([HoldState.OPEN, HoldState.REJECTED]))
     row = conn.execute(select(*_COLUMNS).where(*standing).order_by(c.id.desc())).mappings().first()
-    return _hold(row) if row else None
+    return Hold.of(row) if row else None
 
 
 def supersede_company(conn: Connection, company: int) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from sync_lib.store import tables as t
+from sync_lib.store.plans import standing_hold
 
 #: What the overview makes of a profile's last run, most urgent first: this is the default order.
 STATES = ("failed", "held", "running", "never", "skipped", "done", "off")
@@ -60,7 +61,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class ProfileLine:
-    """One profile, with what became of it in its last run. ``map_index`` is that of its task in Airflow."""
+    """One profile, with what became of it in its last run.
+
+    ``map_index`` is that of its task in Airflow; ``hold`` is what waits for a person
+    now, of the profile or its company.
+    """
 
     id: int
     mailbox: str
@@ -79,6 +84,7 @@ class ProfileLine:
     rejects: int
     counters: dict[str, Any]
     map_index: int | None
+    hold: int | None
     history: list[Bar] = field(default_factory=list)
 
     def outcome(self, *names: str) -> int:
@@ -237,7 +243,10 @@ def _part(every: Any, wanted: Wanted) -> Select[Any]:
     index = select(func.count(distinct(other.chunk))).where(other.run == part.c.run, before).correlate(part)
     shown = t.run_profile.alias("shown")
     return (
-        select(part, shown.c.counters, index.scalar_subquery().label("map_index"))
+        select(
+            part, shown.c.counters, index.scalar_subquery().label("map_index"), standing_hold().label("hold")
+        )
+        .join(t.sync_profile, t.sync_profile.c.id == part.c.id)
         .outerjoin(shown, and_(shown.c.run == part.c.run, shown.c.profile == part.c.id))
         .order_by(*_order(part, wanted))
     )

@@ -36,7 +36,7 @@ _SEARCH_LENGTH = 200
 
 def shown(value: Any) -> Any:
     """Return a value as a template may write it: text without control characters and overrides of direction."""
-    return value.translate(_VISIBLE) if isinstance(value, str) else value
+    return value.replace("\r\n", "\n").translate(_VISIBLE) if isinstance(value, str) else value
 
 
 def _searched(text: str) -> str:

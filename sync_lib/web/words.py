@@ -69,6 +69,10 @@ _PROFILE = {
         msg("Business Central lists less than half of the contacts that it had"),
         msg("Look in Business Central whether they are really gone, then accept the new number."),
     ),
+    "bc_count_rejected": Reason(
+        msg("Business Central lists far fewer contacts, and a person did not accept the new number"),
+        msg("The company waits until the number changes. Ask again on the plan if it is right after all."),
+    ),
     "ServiceError": Reason(
         msg("A service answered with an error, or not at all"),
         msg("Nothing to do at first: it is tried again. If it stays, look at the health of the service."),
@@ -187,6 +191,9 @@ _HELD = {
     "rejected_by_person": Reason(
         msg("A person rejected it"), msg("Ask again on the plan if it is wanted after all.")
     ),
+    "no_longer_planned": Reason(
+        msg("It was held, and the next comparison did not ask for it any more"), _NOTHING
+    ),
 }
 
 #: Of a single action; the next run looks after all of these by itself.
@@ -266,6 +273,15 @@ WORDS = {
     "rejected": msg("not synced"),
     "conflict": msg("conflict"),
     "unknown": msg("without an answer"),
+    # Of a change whose outcome is not there yet.
+    "sending": msg("sent, no answer yet"),
+    "would_be": msg("planned only"),
+    # States of a hold.
+    "hold_open": msg("waits"),
+    "hold_approved": msg("approved"),
+    "hold_rejected": msg("rejected"),
+    "hold_superseded": msg("superseded"),
+    "hold_applied": msg("carried out"),
     # Actions of a plan.
     "create_outlook": msg("create in Outlook"),
     "update_outlook": msg("update in Outlook"),
@@ -284,6 +300,7 @@ WORDS = {
     "restored_from_bc": msg("restored from Business Central"),
     "deleted_in_outlook": msg("deleted in Outlook"),
     "changed_in_bc_while_away": msg("changed in Business Central while it was away from Outlook"),
+    "no_longer_away": msg("the profile lets nothing stay away any more"),
     "deleted_in_bc": msg("deleted in Business Central"),
     "left_scope": msg("no longer in the filter"),
     "privacy_blocked": msg("blocked for privacy in Business Central"),

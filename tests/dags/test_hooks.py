@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 import contact_sync_hooks as hooks
+from sync_lib.approval import Question
 from sync_lib.errors import (
     AccessDeniedError,
     AuthError,
@@ -290,3 +291,20 @@ def test_a_connection_test_says_what_is_missing(connection: Any) -> None:
     ok, message = hooks.MicrosoftGraphHook(microsoft_graph_conn_id="under_test").test_connection()
     assert not ok
     assert "login must hold the client id" in message
+
+
+def test_the_question_about_a_hold_leads_to_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    import contact_sync_plugin
+
+    pushed: dict[str, str] = {}
+
+    class TaskInstance:
+        def xcom_push(self, key: str, value: str) -> None:
+            pushed[key] = value
+
+    monkeypatch.setattr(hooks, "get_current_context", lambda: {"ti": TaskInstance()})
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
+    told = hooks.put_question(Question("24 changes wait", "Because.", 7))
+    assert pushed == {"subject": "24 changes wait"}
+    assert told.startswith("Because.")
+    assert told.endswith(f"(https://airflow.example/sync{contact_sync_plugin.MOUNT}/holds/7)")

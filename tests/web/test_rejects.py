@@ -6,36 +6,19 @@ import csv
 import io
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Engine
 
 from sync_lib.fields.table import FIELD_MAPS
-from sync_lib.store import tables as t
 from sync_lib.web import rejects, spreadsheet, words
 from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
-from tests.web.world import NOON, add_profile, add_reject
+from tests.web.world import add_company, add_item, add_person, add_profile, add_reject
 
 Make = Callable[..., TestClient]
-
-
-def add_company(conn: Connection, name: str = "Molenzicht BV") -> int:
-    row = {"tenant_id": "t", "environment": "e", "company_id": name, "name": name}
-    return int(conn.execute(insert(t.company).values(row)).inserted_primary_key[0])
-
-
-def add_person(conn: Connection, company: int, key: str, **values: Any) -> None:
-    row = {"company": company, "id": key, "etag": "", "last_modified": NOON, "type": "Person", **values}
-    conn.execute(insert(t.bc_contact).values(row))
-
-
-def add_item(conn: Connection, profile: int, key: str, **values: Any) -> None:
-    row = {"profile": profile, "id": key, "etag": "", "last_modified": NOON, "record": "{}", **values}
-    conn.execute(insert(t.outlook_contact).values(row))
 
 
 @pytest.fixture

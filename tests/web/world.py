@@ -54,3 +54,46 @@ def add_reject(conn: Connection, profile: int, contact: str, reason: str, **valu
 
 def counters(read: int = 0, **outcomes: int) -> dict[str, Any]:
     return {"read": read, "outcomes": outcomes, "writes": {"updated_outlook": outcomes.get("updated", 0)}}
+
+
+def add_company(conn: Connection, name: str = "Molenzicht BV") -> int:
+    row = {"tenant_id": "t", "environment": "e", "company_id": name, "name": name}
+    return int(conn.execute(insert(t.company).values(row)).inserted_primary_key[0])
+
+
+def add_person(conn: Connection, company: int, key: str, **values: Any) -> None:
+    row = {"company": company, "id": key, "etag": "", "last_modified": NOON, "type": "Person", **values}
+    conn.execute(insert(t.bc_contact).values(row))
+
+
+def add_item(conn: Connection, profile: int, key: str, **values: Any) -> None:
+    row = {"profile": profile, "id": key, "etag": "", "last_modified": NOON, "record": "{}", **values}
+    conn.execute(insert(t.outlook_contact).values(row))
+
+
+def add_plan(conn: Connection, profile: int, run: str, *changes: dict[str, Any], **values: Any) -> int:
+    """A plan with its changes; each change says what it does not leave to the defaults."""
+    row = {"profile": profile, "run": run, "mode": "incremental", "fencing": 1, "created_at": NOON, **values}
+    plan = int(conn.execute(insert(t.plan).values(row)).inserted_primary_key[0])
+    for n, change in enumerate(changes, 1):
+        parts = {
+            name: json.dumps(change.get(name, {}), ensure_ascii=False, separators=(",", ":"))
+            for name in ("before", "after", "losing")
+        }
+        known = {
+            "plan": plan,
+            "n": n,
+            "profile": profile,
+            "state": "done",
+            "ended_at": NOON,
+            "cause": "changed_in_bc",
+        }
+        conn.execute(insert(t.change).values(known | change | parts))
+    return plan
+
+
+def add_hold(conn: Connection, **values: Any) -> int:
+    """A hold of a profile's plan, or of a company; open unless it is said."""
+    row = {"run": "r", "hash": "0123456789abcdef", "state": "open", "opened_at": NOON, **values}
+    row["reasons"] = json.dumps(row.get("reasons", ["too_many_deletes"]))
+    return int(conn.execute(insert(t.hold).values(row)).inserted_primary_key[0])

@@ -70,20 +70,29 @@
 
   // -- Airflow's REST API -----------------------------------------------------------------------------------------
 
-  // Calls Airflow with the user's own cookie, so that Airflow decides what they may, and keeps the log of it.
-  async function airflow(method, path, body) {
-    var answer = await fetch(root + "api/v2/" + path, {
+  // Asks with the user's own cookie and returns JSON; an error carries the text of the answer, and its status.
+  async function call(method, address, body) {
+    var answer = await fetch(address, {
       method: method,
       credentials: "same-origin",
-      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      // The last one lets our own pages answer an error as a line of text.
+      headers: { "Content-Type": "application/json", Accept: "application/json", "HX-Request": "true" },
       body: JSON.stringify(body),
     });
-    var content = await answer.json().catch(function () { return {}; });
+    var isText = (answer.headers.get("content-type") || "").startsWith("text/plain");
+    var content = isText ? { detail: await answer.text() } : await answer.json().catch(function () { return {}; });
     if (!answer.ok) {
       var detail = content.detail;
-      throw new Error(typeof detail === "string" ? detail : answer.status + " " + answer.statusText);
+      var error = new Error(typeof detail === "string" ? detail : answer.status + " " + answer.statusText);
+      error.status = answer.status;
+      throw error;
     }
     return content;
+  }
+
+  // Calls Airflow, so that Airflow decides what the user may, and keeps the log of it.
+  function airflow(method, path, body) {
+    return call(method, root + "api/v2/" + path, body);
   }
 
   // For the scripts of single pages.
@@ -141,7 +150,65 @@
     });
   }
 
+  // -- deciding about what is held ---------------------------------------------------------------------------------
+
+  // What has been answered on this page: the list behind it is fetched anew before the answer has been recorded.
+  var answered = "";
+
+  function holdOf(part) {
+    var panel = part.closest("[data-hold]");
+    return { key: panel.dataset.hold + "." + panel.dataset.asked, words: panel.querySelector(".decide") };
+  }
+
+  function offerAnswers(panel) {
+    var is = answered === panel.dataset.hold + "." + panel.dataset.asked;
+    panel.querySelectorAll("[data-answer]").forEach(function (button) { button.disabled = is; });
+  }
+
+  async function answer(button) {
+    var hold = holdOf(button);
+    var words = hold.words.dataset;
+    var run = words.question.split("/").slice(0, 4).join("/").replace("dagRuns", "runs");
+    answered = hold.key;
+    offerAnswers(button.closest("[data-hold]"));
+    try {
+      await airflow("PATCH", words.question, { chosen_options: [button.dataset.answer], params_input: {} });
+      tell(words.answered, "good", { href: root + run, text: words.open });
+    } catch (error) {
+      answered = "";
+      var panel = document.querySelector("[data-hold]");
+      offerAnswers(panel);
+      panel.querySelector("[data-ask-again]").hidden = false;
+      tell(error.status === 404 || error.status === 409 ? words.unasked : words.refused + " " + error.message, "bad");
+    }
+  }
+
+  async function askAgain(button) {
+    var words = holdOf(button).words.dataset;
+    button.disabled = true;
+    try {
+      var asked = await call("POST", words.again);
+      try {
+        var conf = { logical_date: null, dag_run_id: asked.run, conf: asked.conf };
+        await airflow("POST", "dags/contact_sync_approval/dagRuns", conf);
+        tell(words.asking, "good");
+      } catch (error) {
+        tell(words.later + " " + error.message, "bad");
+      }
+      window.htmx.ajax("GET", window.location.pathname, { target: "#hold" });
+    } catch (error) {
+      button.disabled = false;
+      tell(words.refused + " " + error.message, "bad");
+    }
+  }
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-answer], [data-ask-again]");
+    if (button) (button.dataset.answer ? answer : askAgain)(button);
+  });
+
   document.addEventListener("htmx:load", function (event) {
+    document.querySelectorAll("[data-hold]").forEach(offerAnswers);
     localise(event.target);
     // A list that was fetched anew does not forget what was selected.
     if (start) showChosen();
