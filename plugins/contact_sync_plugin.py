@@ -37,7 +37,15 @@ def build() -> FastAPI:
     from sync_lib.web.app import make_app
     from sync_lib.web.seams import Seams
 
-    return make_app(Seams(authorize=_authorize(), engine=Staging().engine, edges=hooks.edges, mount=MOUNT))
+    return make_app(
+        Seams(
+            authorize=_authorize(),
+            engine=Staging().engine,
+            field_profile=lambda: hooks.business_central_settings().field_profile,
+            edges=hooks.edges,
+            mount=MOUNT,
+        )
+    )
 
 
 def _authorize() -> Any:

@@ -59,9 +59,12 @@ class FilterSyntaxError(ConfigError):
         field: The BC field that the expression belongs to.
         position: Zero-based offset into the expression.
         expected: What would have been understood there.
+        template: The same with the places of ``values``, which a page translates.
+        values: What stands in those places.
     """
 
-    def __init__(self, field: str, expression: str, position: int, expected: str) -> None:
+    def __init__(self, field: str, expression: str, position: int, template: str, **values: object) -> None:
+        expected = template % values if values else template
         super().__init__(
             f"The filter on {field!r} is not understood at position {position + 1} of {expression!r}: "
             f"expected {expected}."
@@ -70,6 +73,8 @@ class FilterSyntaxError(ConfigError):
         self.expression = expression
         self.position = position
         self.expected = expected
+        self.template = template
+        self.values = values
 
 
 class ApiError(SyncError):

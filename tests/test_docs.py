@@ -28,7 +28,7 @@ from sync_lib.fields.table import mapped_fields
 from sync_lib.model import Outcome
 from sync_lib.provider_info import get_provider_info
 from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT, SyncSettings
-from sync_lib.store import profile_file
+from sync_lib.store import profile_file, profile_values
 from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -492,8 +492,8 @@ def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
     assert content.regions
     [shown] = yaml.safe_load(block)["profiles"]
     assert set(shown) == {*profile_file._NAMES, "policies"}
-    assert set(shown["policies"]) == set(profile_file._CHOICES)
-    for options in profile_file._CHOICES.values():
+    assert set(shown["policies"]) == set(profile_file._POLICIES)
+    for options in profile_values.POLICIES.values():
         assert all(option in block for option in options)
 
 

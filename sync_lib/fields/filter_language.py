@@ -175,9 +175,9 @@ class _Parser:
             self.fail("| or &, or quotes around a text that holds operators")
         return node
 
-    def fail(self, expected: str, position: int | None = None) -> NoReturn:
+    def fail(self, expected: str, position: int | None = None, **values: object) -> NoReturn:
         place = self.position if position is None else position
-        raise FilterSyntaxError(self.field_name, self.text, place, expected)
+        raise FilterSyntaxError(self.field_name, self.text, place, expected, **values)
 
     def skip_spaces(self) -> None:
         while self.text[self.position : self.position + 1].isspace():
@@ -214,7 +214,7 @@ class _Parser:
         elif not low.pieces:
             self.fail("a value ('' for blank)")
         elif self.take(".."):
-            self.fail(f"a single value behind {operator}, not a range", self.position - 2)
+            self.fail("a single value behind %(operator)s, not a range", self.position - 2, operator=operator)
         else:
             node = self.comparison(operator or "=", low)
         self.skip_spaces()
@@ -223,7 +223,7 @@ class _Parser:
     def group(self) -> Node:
         self.depth += 1
         if self.depth > _DEEPEST:
-            self.fail(f"at most {_DEEPEST} parentheses inside each other")
+            self.fail("at most %(number)s parentheses inside each other", number=_DEEPEST)
         node = self.expression()
         if not self.take(")"):
             self.fail("a closing parenthesis")
@@ -283,7 +283,7 @@ class _Parser:
         if not operand.wild:
             return Compare(operator, self.value(operand), self.folds(operand))
         if operator not in ("=", "<>"):
-            self.fail(f"a value without * and ? behind {operator}", operand.position)
+            self.fail("a value without * and ? behind %(operator)s", operand.position, operator=operator)
         if self.column.kind == "date":
             self.fail("a whole date, for example 2026-12-31", operand.position)
         return Like(self.pattern(operand), self.folds(operand), operator == "<>")
@@ -349,7 +349,7 @@ class _Parser:
             chosen = self.options_like(operand, options) if operand.wild else [self.ordinal(operand, options)]
             return _one_of([options[index] for index in chosen], negated=operator == "<>")
         if operand.wild:
-            self.fail(f"a value without * and ? behind {operator}", operand.position)
+            self.fail("a value without * and ? behind %(operator)s", operand.position, operator=operator)
         limit = self.ordinal(operand, options)
         below, same, above = options[:limit], options[limit : limit + 1], options[limit + 1 :]
         chosen_by = {"<": below, "<=": below + same, ">": above, ">=": same + above}
@@ -371,7 +371,7 @@ class _Parser:
             shown = (
                 [names[0] or "''" for names, _ in options] if self.column.kind == "option" else ["Yes", "No"]
             )
-            self.fail(f"one of {', '.join(shown)}", operand.position)
+            self.fail("one of %(names)s", operand.position, names=", ".join(shown))
         return known[wanted]
 
     def options_like(self, operand: _Operand, options: tuple[_Option, ...]) -> list[int]:

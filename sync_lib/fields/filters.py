@@ -134,16 +134,27 @@ def _names(column: BcColumn) -> set[str]:
 _COLUMN_BY_NAME = {name: column for column in reversed(BC_COLUMNS) for name in _names(column)}
 
 
+def find_column(name: str) -> BcColumn | None:
+    """Return the field that a person means by this name, or None; not every field profile reads it."""
+    return _COLUMN_BY_NAME.get(name.strip().casefold())
+
+
 def _column(name: str, expression: str, field_profile: str) -> BcColumn:
     known = columns_of(field_profile)
-    column = _COLUMN_BY_NAME.get(name.strip().casefold())
+    column = find_column(name)
     if column in known:
         return column
     if column is None:
-        expected = "a field of the contact: " + ", ".join(column.caption for column in known)
-    else:
-        expected = f"a field of the field profile {field_profile!r}; {column.caption!r} needs 'extended'"
-    raise FilterSyntaxError(name, expression, 0, expected)
+        fields = ", ".join(column.caption for column in known)
+        raise FilterSyntaxError(name, expression, 0, "a field of the contact: %(fields)s", fields=fields)
+    raise FilterSyntaxError(
+        name,
+        expression,
+        0,
+        "a field of the field profile %(profile)r; %(caption)r needs 'extended'",
+        profile=field_profile,
+        caption=column.caption,
+    )
 
 
 # -- pandas -----------------------------------------------------------------------------------------------------------

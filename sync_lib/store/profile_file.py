@@ -28,7 +28,6 @@ name stays as it is. Every value is text, so that ``NO`` is Norway and ``0123`` 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -36,24 +35,13 @@ from typing import Any, TypeVar
 import yaml
 
 from sync_lib.errors import ConfigError, FilterSyntaxError
-from sync_lib.fields.filters import parse_filter
-from sync_lib.model import Direction
+from sync_lib.store import profile_values
+from sync_lib.store.profile_values import WrongValue
 
 T = TypeVar("T")
 Pairs = tuple[tuple[str, str], ...]
 
-DEFAULT_REGION = "NL"
 OWN_CONTACTS = "Contacts"
-
-_CHOICES = {
-    "deleted_in_outlook": ("recreate", "stay_away"),
-    "deleted_in_business_central": ("delete", "keep"),
-    "left_scope": ("delete", "keep"),
-    "blank_in_business_central": ("fill", "overwrite"),
-}
-_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+")
-_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,21 +223,16 @@ class _Parser:
     def _value(self, name: str, node: yaml.Node | None, row: yaml.Node) -> Any:
         if name == "filter":
             return self._filter(node)
-        text = _text(node)
-        if name in ("enabled", "default_folder"):
-            return _choice(node, text.lower(), _BOOLEANS, "true or false")
-        if name == "direction":
-            return _choice(node, text, {str(each): str(each) for each in Direction}, "one of these")
-        return _CHECKS[name](node or row, text)
+        return _checked(_NAMES[name], node, row)
 
     def _policies(self, where: str, node: yaml.Node | None) -> dict[str, Any]:
         if node is None:
             return {}
-        given = self._attempt(f"{where}, policies", _mapping, node, tuple(_CHOICES)) or {}
+        given = self._attempt(f"{where}, policies", _mapping, node, tuple(_POLICIES)) or {}
         values = {}
         for name, value in given.items():
             place = f"{where}, policies, {name}"
-            values[_POLICIES[name]] = self._attempt(place, _policy, value, _CHOICES[name])
+            values[_POLICIES[name]] = self._attempt(place, _checked, _POLICIES[name], value, value)
         return values
 
     def _filter(self, node: yaml.Node | None) -> Pairs:
@@ -259,9 +242,11 @@ class _Parser:
         for name, value in _mapping(node, None).items():
             listed = _sequence(value) if isinstance(value, yaml.SequenceNode) else [value]
             for each in listed:
-                pairs.append((name, _text(each)))
                 try:
-                    parse_filter(pairs[-1:], field_profile=self._field_profile)
+                    pair = profile_values.check_condition(
+                        name, _text(each), field_profile=self._field_profile
+                    )
+                    pairs.append(pair)
                 except FilterSyntaxError as error:
                     raise _Wrong(each, str(error)) from error
         return tuple(pairs)
@@ -284,7 +269,7 @@ class _Parser:
             row = self._attempt(where, _mapping, each, ("name", "phone_region"))
             if row is None:
                 continue
-            name = self._attempt(f"{where}, name", _name, row.get("name", each), _plain(row.get("name")))
+            name = self._attempt(f"{where}, name", _checked, "company_name", row.get("name"), each)
             region = self._attempt(f"{where}, phone_region", _region, row.get("phone_region", each))
             if name and name.casefold() in {known.casefold() for known in regions}:
                 self._problems.append(f"{where}, name: {name!r} stands in the file twice: take one out.")
@@ -327,74 +312,27 @@ def _text(node: yaml.Node | None) -> str:
         return ""
     if not isinstance(node, yaml.ScalarNode):
         raise _Wrong(node, "this must be a single value. Does it need quotes?")
-    text: str = node.value
-    if not text.isprintable():
-        raise _Wrong(node, "this holds a character that cannot be seen: take it out.")
-    return text.strip()
+    try:
+        return profile_values.visible(node.value)
+    except WrongValue as wrong:
+        raise _Wrong(node, str(wrong)) from wrong
 
 
 def _plain(node: yaml.Node | None) -> str:
     return str(node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
 
 
-def _choice(node: yaml.Node | None, text: str, options: Mapping[str, T], expected: str) -> T:
-    if text not in options:
-        names = "" if options is _BOOLEANS else f": {', '.join(options)}"
-        raise _Wrong(node, f"{text!r} is not {expected}{names}.")
-    return options[text]
-
-
-def _policy(node: yaml.Node, options: tuple[str, ...]) -> str:
-    return _choice(node, _text(node), {each: each for each in options}, "one of these")
-
-
-def _mailbox(node: yaml.Node, text: str) -> str:
-    if not text:
-        raise _Wrong(node, "the mailbox is missing; it takes the person's user principal name.")
-    if not _ADDRESS.fullmatch(text):
-        raise _Wrong(node, f"{text!r} is not a user principal name such as anna@example.com.")
-    return text
-
-
-def _name(node: yaml.Node, text: str) -> str:
-    if not text:
-        raise _Wrong(node, "the company is missing; it takes its name or id in Business Central.")
-    return text
-
-
-def _folder(node: yaml.Node, text: str) -> str:
-    if not text:
-        raise _Wrong(node, "the folder needs a name; leave the line out for 'Business Central'.")
-    if len(text) > 255:
-        raise _Wrong(node, "the folder's name is longer than 255 characters.")
-    return text
-
-
-def _salesperson(node: yaml.Node, text: str) -> str:
-    if len(text) > 20:
-        raise _Wrong(node, "a salesperson code has at most 20 characters.")
-    return text.upper()
-
-
-def _language(node: yaml.Node, text: str) -> str:
-    if not _LANGUAGE.fullmatch(text):
-        raise _Wrong(node, f"{text!r} is not a language code such as nl or en.")
-    return text
+def _checked(column: str, node: yaml.Node | None, row: yaml.Node) -> Any:
+    """Return what a column holds for the text of a node; what is missing is reported at the row."""
+    text = _text(node)
+    try:
+        return profile_values.check(column, text)
+    except WrongValue as wrong:
+        raise _Wrong(node or row, str(wrong)) from wrong
 
 
 def _region(node: yaml.Node) -> str:
-    from phonenumbers import SUPPORTED_REGIONS
-
-    text = _plain(node).upper()
-    if text not in SUPPORTED_REGIONS:
-        raise _Wrong(node, f"{text!r} is not a country code of two letters such as {DEFAULT_REGION}.")
-    return text
-
-
-_CHECKS: dict[str, Callable[[yaml.Node, str], str]] = {
-    "mailbox": _mailbox,
-    "company": _name,
-    "folder": _folder,
-    "salesperson": _salesperson,
-    "language": _language,
-}
+    try:
+        return profile_values.check_region(_plain(node))
+    except WrongValue as wrong:
+        raise _Wrong(node, str(wrong)) from wrong

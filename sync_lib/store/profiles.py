@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from sync_lib.errors import ConfigError, ProfileError
-from sync_lib.store import profile_file
+from sync_lib.store import profile_file, profile_values
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, read, transaction
 from sync_lib.store.profile_file import Pairs, ProfileEntry, ProfileFile
+from sync_lib.store.profile_values import WrongValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,24 @@ def read_profile(conn: Connection, profile: int) -> Profile:
     Raises:
         ConfigError: It does not exist (any more).
     """
-    row = conn.execute(_select().where(t.sync_profile.c.id == profile)).first()
-    if row is None:
+    found = find_profile(conn, profile)
+    if found is None:
         raise ConfigError(f"There is no profile {profile}. List them: contact-sync profiles list.")
-    return _profile(row)
+    return found
+
+
+def find_profile(conn: Connection, profile: int) -> Profile | None:
+    """Return one profile, or None."""
+    row = conn.execute(_select().where(t.sync_profile.c.id == profile)).first()
+    return _profile(row) if row else None
+
+
+def read_company_names(conn: Connection) -> list[str]:
+    """Return the companies that profiles have, each once, as people wrote them."""
+    names = conn.scalars(
+        select(t.sync_profile.c.company_name).distinct().order_by(t.sync_profile.c.company_name)
+    )
+    return list({name.casefold(): name for name in names}.values())
 
 
 def _select() -> Select[Any]:
@@ -149,16 +164,127 @@ def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
 
 def read_neighbours(conn: Connection, profile: Profile) -> list[Profile]:
     """Return the other profiles of the same mailbox, whatever it is called."""
+    found = _of_mailbox(conn, profile.mailbox, profile.graph_user_id)
+    return [each for each in found if each.id != profile.id]
+
+
+def _of_mailbox(conn: Connection, mailbox: str, user: str | None = None) -> list[Profile]:
     return [
         each
         for each in read_profiles(conn, enabled_only=False)
-        if each.id != profile.id and _same_mailbox(each, profile)
+        if each.mailbox.casefold() == mailbox.casefold() or (user is not None and each.graph_user_id == user)
     ]
 
 
-def _same_mailbox(one: Profile, other: Profile) -> bool:
-    same_user = one.graph_user_id is not None and one.graph_user_id == other.graph_user_id
-    return same_user or one.mailbox.casefold() == other.mailbox.casefold()
+# -- what a person changes -------------------------------------------------------------------------------------------
+
+
+class ChangedMeanwhile(Exception):  # noqa: N818 - nobody did anything wrong
+    """Somebody else changed the profile since it was shown; ``stored`` is what it says now."""
+
+    def __init__(self, stored: ProfileEntry) -> None:
+        super().__init__("the profile was changed meanwhile")
+        self.stored = stored
+
+
+def entry_of(profile: Profile) -> ProfileEntry:
+    """Return the settings of a profile, without what a sync found out about it."""
+    return ProfileEntry(**{each.name: getattr(profile, each.name) for each in fields(ProfileEntry)})
+
+
+def add_profile(conn: Connection, entry: ProfileEntry, *, now: str) -> int:
+    """Store a new profile and return its id.
+
+    Raises:
+        WrongValue: Its folder belongs to another profile of this mailbox.
+    """
+    _lock_profiles(conn)
+    _refuse_taken_folder(entry, _of_mailbox(conn, entry.mailbox))
+    added = insert(t.sync_profile).values(**_columns(entry), created_at=now, updated_at=now)
+    return int(conn.execute(added.returning(t.sync_profile.c.id)).scalar_one())
+
+
+def change_profile(
+    conn: Connection, profile: Profile, entry: ProfileEntry, *, seen: ProfileEntry, now: str
+) -> None:
+    """Give a profile other settings; a folder that was renamed here is renamed in Outlook by the next sync.
+
+    Args:
+        conn: Inside a transaction.
+        profile: The profile; mailbox, company and the choice of the default folder stay as they are.
+        entry: The settings.
+        seen: What the person saw who changed them.
+        now: The time.
+
+    Raises:
+        ChangedMeanwhile: It did not say ``seen`` any more.
+        WrongValue: The folder's new name belongs to another profile of this mailbox.
+    """
+    _lock_profiles(conn)
+    stored = read_profile(conn, profile.id)
+    before = entry_of(stored)
+    if before != seen:
+        raise ChangedMeanwhile(before)
+    if entry != before:
+        if entry.folder_name != before.folder_name:
+            _refuse_taken_folder(entry, read_neighbours(conn, stored))
+        _update(conn, stored, entry, now)
+
+
+def rename_folder(engine: Engine, profile: int, name: str, *, now: str) -> None:
+    """Give a profile's folder another name; the next sync renames it in Outlook (rules 1).
+
+    Raises:
+        ConfigError: There is no such profile, it uses the default folder, or another profile of this mailbox has a
+            folder of that name.
+    """
+    with transaction(engine) as conn:
+        _lock_profiles(conn)
+        stored = read_profile(conn, profile)
+        before = entry_of(stored)
+        if stored.default_folder:
+            raise ConfigError(f"{stored.mailbox}: the default folder Contacts cannot be renamed.")
+        try:
+            checked = profile_values.check("folder_name", name)
+            change_profile(conn, stored, replace(before, folder_name=checked), seen=before, now=now)
+        except WrongValue as wrong:
+            raise ConfigError(f"{stored.mailbox}: {wrong}") from wrong
+
+
+def _lock_profiles(conn: Connection) -> None:
+    """Let nobody else add or rename a profile until the transaction ends; SQLite has one writer anyway."""
+    if is_postgresql(conn):
+        conn.execute(text("LOCK TABLE sync_profile IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _refuse_taken_folder(entry: ProfileEntry, neighbours: list[Profile]) -> None:
+    """Refuse a folder that another profile of the mailbox has, of whatever company (rules 1)."""
+    for other in neighbours:
+        if entry.default_folder and other.default_folder:
+            raise WrongValue("another profile syncs the own Contacts folder of this mailbox already.")
+        both_named = not entry.default_folder and not other.default_folder
+        if both_named and other.folder_name.casefold() == entry.folder_name.casefold():
+            raise WrongValue(
+                "another profile of this mailbox, for the company %(company)s, has the folder %(name)r: "
+                "choose another name.",
+                company=other.company_name,
+                name=other.folder_name,
+            )
+
+
+def _columns(entry: ProfileEntry) -> dict[str, Any]:
+    values = {each.name: getattr(entry, each.name) for each in fields(ProfileEntry)}
+    filter_ = json.dumps(entry.filter, ensure_ascii=False)
+    return values | {"filter": filter_, "folder_asked": entry.folder_name}
+
+
+def _update(conn: Connection, stored: Profile, entry: ProfileEntry, now: str) -> None:
+    statement = update(t.sync_profile).where(t.sync_profile.c.id == stored.id)
+    values = _columns(entry)
+    if entry.folder_name == stored.folder_name:
+        # Where a user renamed the folder since, a file may still name it as before.
+        del values["folder_asked"]
+    conn.execute(statement.values(values | {"updated_at": now}))
 
 
 # -- regions ---------------------------------------------------------------------------------------------------------
@@ -205,8 +331,8 @@ def export_profiles(engine: Engine) -> str:
 
 
 def _entry(profile: Profile) -> ProfileEntry:
-    values = {each.name: getattr(profile, each.name) for each in fields(ProfileEntry)}
-    return ProfileEntry(**values | {"filter": profile_file.in_file_order(profile.filter)})
+    """The settings as a file has them: the expressions of one field together."""
+    return replace(entry_of(profile), filter=profile_file.in_file_order(profile.filter))
 
 
 def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: str) -> ImportReport:
@@ -224,9 +350,8 @@ def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: 
     content = profile_file.parse(yaml_text, field_profile=field_profile)
     report = ImportReport()
     with transaction(engine) as conn:
-        if is_postgresql(conn):
-            # Two imports at once would both find a profile missing and add it. SQLite has one writer.
-            conn.execute(text("LOCK TABLE sync_profile IN SHARE ROW EXCLUSIVE MODE"))
+        # Two imports at once would both find a profile missing and add it.
+        _lock_profiles(conn)
         matched = _matched(conn, content.profiles)
         for entry in content.profiles:
             try:
@@ -247,26 +372,6 @@ _NAME_TAKEN = (
 class _Stored:
     profile: Profile
     folder_asked: str
-
-
-def rename_folder(engine: Engine, profile: int, name: str, *, now: str) -> None:
-    """Give a profile's folder another name; the next sync renames it in Outlook (rules 1).
-
-    Raises:
-        ConfigError: There is no such profile, it uses the default folder, or another profile of this mailbox and
-            company has a folder of that name.
-    """
-    with transaction(engine) as conn:
-        before = read_profile(conn, profile)
-        if before.default_folder:
-            raise ConfigError(f"{before.mailbox}: the default folder Contacts cannot be renamed.")
-        if not name:
-            raise ConfigError("A folder needs a name that is not blank.")
-        statement = update(t.sync_profile).where(t.sync_profile.c.id == profile)
-        try:
-            conn.execute(statement.values(folder_name=name, folder_asked=name, updated_at=now))
-        except IntegrityError as error:
-            raise ConfigError(_NAME_TAKEN.format(before.mailbox, name)) from error
 
 
 def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[str, ...], _Stored]:
@@ -290,9 +395,7 @@ def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[
 def _import_entry(
     conn: Connection, entry: ProfileEntry, stored: _Stored | None, now: str, report: ImportReport
 ) -> None:
-    values = {each.name: getattr(entry, each.name) for each in fields(ProfileEntry)}
-    values["filter"] = json.dumps(entry.filter, ensure_ascii=False)
-    values |= {"folder_asked": entry.folder_name, "updated_at": now}
+    values = _columns(entry) | {"updated_at": now}
     if stored is None:
         added = insert(t.sync_profile).values(values | {"created_at": now})
         report.added.append(conn.execute(added.returning(t.sync_profile.c.id)).scalar_one())
@@ -300,16 +403,13 @@ def _import_entry(
     before, key = _entry(stored.profile), stored.profile.id
     if entry.default_folder or entry.identity != before.identity:
         # The file asks for what it asked for before: the name that a user has given the folder since stays.
-        values["folder_name"] = before.folder_name
-    same = all(values[name] == getattr(before, name) for name in _COMPARED)
-    if same and entry.filter == before.filter:
+        entry = replace(entry, folder_name=before.folder_name)
+    if entry == before:
         report.unchanged.append(key)
         return
+    values["folder_name"] = entry.folder_name
     conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == key).values(values))
     report.changed.append(key)
-
-
-_COMPARED = {each.name for each in fields(ProfileEntry)} - {"filter"}
 
 
 def _import_regions(conn: Connection, content: ProfileFile) -> None:

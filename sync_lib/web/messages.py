@@ -19,6 +19,16 @@ from sync_lib.web.language import CATALOGUES, LANGUAGES
 
 _WEB = Path(__file__).parent
 _KEYWORDS: Any = {"msg": None, "_": None, "gettext": None, "ngettext": (1, 2)}
+#: Of modules outside of the pages, whose errors the profile page shows: what makes an error, and where its text stands.
+_ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None}
+_ELSEWHERE = {
+    "profile": (
+        "fields/filter_language.py",
+        "fields/filters.py",
+        "store/profile_values.py",
+        "store/profiles.py",
+    )
+}
 _SETTINGS: Any = {"trimmed": "true", "trim_blocks": "true", "silent": "false"}
 
 
@@ -29,8 +39,11 @@ def collected() -> dict[str, Catalog]:
         # overview.py, overview.html, overview_profiles.html
         name = path.stem.partition("_")[0]
         catalogue = found.get(name, found["base"])
-        for text in _texts(path):
+        for text in _texts(path, _KEYWORDS):
             catalogue.add(text)
+    for name, modules in _ELSEWHERE.items():
+        for text in (text for module in modules for text in _texts(_WEB.parent / module, _ERRORS)):
+            found[name].add(text)
     for name in found.keys() - {"base"}:
         for message in list(found[name]):
             if message.id and message.id in found["base"]:
@@ -38,10 +51,10 @@ def collected() -> dict[str, Catalog]:
     return found
 
 
-def _texts(path: Path) -> Iterator[Any]:
+def _texts(path: Path, keywords: Any) -> Iterator[Any]:
     method: Any = "python" if path.suffix == ".py" else babel_extract
     with path.open("rb") as file:
-        for _, text, _, _ in extract(method, file, keywords=_KEYWORDS, options=_SETTINGS):
+        for _, text, _, _ in extract(method, file, keywords=keywords, options=_SETTINGS):
             yield text
 
 

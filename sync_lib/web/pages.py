@@ -17,9 +17,11 @@ class Page:
         title: Marked text, shown in the navigation.
         router: Its routes, with full paths. They need nothing for protection: the app asks for permission to read
             (GET) or to edit (all else) and refuses other sites.
+        in_navigation: False for a page that only other pages lead to.
     """
 
     name: str
     path: str
     title: str
     router: APIRouter
+    in_navigation: bool = True

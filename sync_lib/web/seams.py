@@ -32,11 +32,13 @@ class Seams:
         authorize: FastAPI dependency that returns the ``User``. It raises 401 without a login, and 403 where the user
             may not read (methods in ``SAFE_METHODS``) or not edit (all others).
         engine: Returns the staging database; called for every request that needs it, so it keeps what it opened.
+        field_profile: Returns which fields of Business Central are read: ``standard`` or ``extended``.
         edges: Opens both services and the staging database, as a task has them.
         mount: Where the pages are mounted below Airflow's root.
     """
 
     authorize: Callable[..., Any]
     engine: Callable[[], Engine]
+    field_profile: Callable[[], str]
     edges: Callable[[], AbstractContextManager[Edges]]
     mount: str = "/contact_sync"

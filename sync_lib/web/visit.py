@@ -73,6 +73,11 @@ class Visit:
         """The staging database."""
         return self.seams.engine()
 
+    @property
+    def field_profile(self) -> str:
+        """Which fields of Business Central are read, and a filter may therefore name."""
+        return self.seams.field_profile()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Run the block on one unchanging picture of the staging database."""
@@ -177,6 +182,7 @@ def environment(code: str) -> Environment:
         reason=lambda code: translated(words.reason_of(code).means),
         remedy=lambda code: translated(words.reason_of(code).remedy),
         field=lambda name: translated(words.field_of(name)),
+        sentence=lambda text: text[:1].upper() + text[1:],
         said=lambda code: translated(words.word_of(code)),
     )
     return made

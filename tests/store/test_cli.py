@@ -66,8 +66,10 @@ def test_a_folder_gets_another_name(run, file):
     assert "Relaties" in run("profiles", "list").out
     assert "1 added" in run("profiles", "import", str(file)).out, "the file still asks for the old name"
     taken = run("profiles", "rename", "1", "Klanten", code=1).err
-    assert "another profile of this mailbox and company has a folder of the name 'Klanten'" in taken
-    assert "not blank" in run("profiles", "rename", "1", " ", code=1).err
+    assert (
+        "anna@example.com: another profile of this mailbox, for the company Cronus, has the folder" in taken
+    )
+    assert "needs a name" in run("profiles", "rename", "1", " ", code=1).err
     assert "There is no profile 9" in run("profiles", "rename", "9", "X", code=1).err
 
 

@@ -34,7 +34,7 @@ def no_edges() -> Iterator[Any]:
 
 
 def seams_of(engine: Engine) -> Seams:
-    return Seams(authorize=authorize, engine=lambda: engine, edges=no_edges)
+    return Seams(authorize=authorize, engine=lambda: engine, field_profile=lambda: "standard", edges=no_edges)
 
 
 @pytest.fixture

@@ -1,0 +1,369 @@
+"""The profile's page: what it shows, what it refuses and where it says so, and that nobody overwrites anybody."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, update
+
+from sync_lib.fields.columns import columns_of
+from sync_lib.store import profile_values, profiles
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
+from sync_lib.store.profile_file import ProfileEntry
+from sync_lib.store.profiles import Profile
+from sync_lib.web import profile as page
+from sync_lib.web import profile_words
+from tests.web.conftest import VIEWER
+from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.world import add_profile
+
+Make = Callable[..., TestClient]
+
+FILTER = [["Plaats", "Utrecht|Zeist"], ["Name", "<>*test*"]]
+
+
+@pytest.fixture
+def anna(engine: Engine) -> int:
+    with engine.begin() as conn:
+        return add_profile(conn, "anna@a.example", salesperson_code="AB", filter=json.dumps(FILTER))
+
+
+def stored(engine: Engine, key: int) -> Profile:
+    with read(engine) as conn:
+        return profiles.read_profile(conn, key)
+
+
+def form_of(html: str) -> dict[str, str]:
+    """What a browser would send of the page as it stands."""
+    form = html.partition('<form id="profile"')[2].partition("<template")
+    html = form[0] + form[2].partition("</template>")[2]
+    values = {}
+    for tag, attributes in re.findall(r"<(input|select)\b([^>]*)>", html):
+        given = {name: unescape(value) for name, _, value in re.findall(r'([\w-]+)(="([^"]*)")?', attributes)}
+        name = given.get("name", "")
+        if tag == "select":
+            _, _, options = html.partition(f'<select name="{name}"')
+            chosen = re.search(r'<option(?: value="([^"]*)")? selected>([^<]*)', options)
+            assert chosen
+            values[name] = unescape(chosen[1] or chosen[2])
+        elif given.get("type") not in ("checkbox", "radio") or "checked" in given:
+            values[name] = given.get("value", "")
+    return values
+
+
+def wrong(html: str) -> list[str]:
+    return [unescape(text) for text in re.findall(r'<p class="wrong"[^>]*>([^<]*)', html)]
+
+
+# -- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def test_all_settings_are_shown(visit: Make, anna: int) -> None:
+    html = visit().get(f"/profiles/{anna}").text
+    sent = form_of(html)
+    assert sent["enabled"] == "true"
+    assert (sent["folder_name"], sent["direction"], sent["language"]) == ("Business Central", "both", "nl")
+    assert sent["salesperson_code"] == "AB"
+    assert [sent[name] for name in profile_values.POLICIES] == ["recreate", "delete", "delete", "fill"]
+    assert [sent["field-0"], sent["expression-0"]] == ["Plaats", "Utrecht|Zeist"]
+    assert [sent["field-1"], sent["expression-1"]] == ["Name", "<>*test*"]
+    # What makes it this profile is told, and cannot be changed.
+    assert "<h1><bdi>anna@a.example</bdi></h1>" in html
+    assert not {"mailbox", "company_name", "default_folder"} & sent.keys()
+
+
+def test_every_setting_of_a_profile_has_words_and_a_place_on_the_page() -> None:
+    every = set(ProfileEntry.__slots__)
+    assert set(profile_words.SETTINGS) == every
+    assert {*page.FIXED, *page.EDITED, "filter"} == every
+    for column, options in {**profile_values.POLICIES, "direction": profile_values.DIRECTIONS}.items():
+        assert tuple(choice.value for choice in profile_words.SETTINGS[column].choices) == options
+
+
+def test_the_overview_leads_here(visit: Make, anna: int) -> None:
+    html = visit().get("/").text
+    assert f'<a href="/contact_sync/profiles/{anna}"><bdi class="name">anna@a.example' in html
+    assert 'href="/contact_sync/profiles/new"' in html
+    assert "profiles/new" not in visit(VIEWER).get("/").text
+
+
+def test_a_viewer_reads_and_is_offered_nothing(visit: Make, anna: int) -> None:
+    html = visit(VIEWER).get(f"/profiles/{anna}").text
+    assert '<fieldset class="all" disabled>' in html
+    assert "Utrecht|Zeist" in html
+    for offered in ("<button", "hx-post", "<template"):
+        assert offered not in html
+
+
+def test_a_profile_that_is_not_there(visit: Make) -> None:
+    for address in ("/profiles/99", "/profiles/0", "/profiles/x"):
+        assert visit().get(address).status_code in (400, 404)
+    assert visit().post("/profiles/99", data={}).status_code == 404
+
+
+def test_fields_have_their_dutch_captions_for_dutch_readers(visit: Make, anna: int) -> None:
+    html = visit(language="nl").get(f"/profiles/{anna}").text
+    for column in columns_of("standard"):
+        assert f">{column.captions[0]}</option>" in html
+    assert "Salesperson Code" not in html, "the standard field profile does not read it"
+
+
+# -- while it is typed -----------------------------------------------------------------------------------------------
+
+
+def check(client: TestClient, name: str, expression: str) -> str:
+    answer = client.post("/profiles/check", data={"field-7": name, "expression-7": expression})
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.mark.parametrize(
+    ("expression", "marked", "position", "expected"),
+    [
+        ("A*||B", "A*|[|]B", 4, "a value ('' for blank)"),
+        ("(A", "(A[ ]", 3, "a closing parenthesis"),
+        ("x" * 50 + "()" + "y" * 50, "…" + "x" * 40 + "[(])" + "y" * 39 + "…", 51, "| or &"),
+    ],
+)
+def test_an_error_is_told_with_its_place_while_typing(
+    visit: Make, expression: str, marked: str, position: int, expected: str
+) -> None:
+    html = check(visit(), "City", expression)
+    before, mark, after = re.findall(r"<(?:span|mark)>([^<]*)</", html)
+    assert f"{before}[{mark}]{after}" == marked
+    [told] = wrong(html)
+    assert told.startswith(f"Not understood at position {position}. Expected: {expected}")
+
+
+def test_errors_are_told_in_dutch(visit: Make) -> None:
+    dutch = visit(language="nl")
+    assert "Niet te begrijpen op positie 3. Verwacht: een haakje sluiten." in check(dutch, "City", "(A")
+    assert "een van Company, Person" in check(dutch, "Type", "Robot")
+    assert "achter &gt;, geen bereik" in check(dutch, "Name", ">A..B")
+    assert "vraagt om &#39;extended&#39;" in check(dutch, "Verkoperscode", "AB")
+
+
+def test_what_is_understood_is_said_too(visit: Make) -> None:
+    assert "Understood" in check(visit(), "Plaats", "Utrecht|Zeist")
+    assert check(visit(), "City", "  ").strip() == ""
+    assert visit().post("/profiles/check").text.strip() == ""
+
+
+# -- saving ----------------------------------------------------------------------------------------------------------
+
+
+def send(client: TestClient, address: str, values: dict[str, Any]) -> Any:
+    return client.post(address, data=values, follow_redirects=False)
+
+
+def test_saving_what_is_shown_changes_nothing(visit: Make, engine: Engine, anna: int) -> None:
+    before = stored(engine, anna)
+    answer = send(visit(), f"/profiles/{anna}", form_of(visit().get(f"/profiles/{anna}").text))
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/contact_sync/profiles/{anna}?saved=yes"
+    assert stored(engine, anna) == before
+    assert "The next run syncs by these settings" in visit().get(f"/profiles/{anna}?saved=yes").text
+
+
+def test_every_setting_can_be_changed(visit: Make, engine: Engine, anna: int) -> None:
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    for name in ("enabled", "field-0", "expression-0"):
+        del shown[name]
+    chosen = {
+        "folder_name": " Klanten ",
+        "direction": "to_outlook",
+        "salesperson_code": "cd",
+        "language": "en",
+        "deleted_in_outlook": "stay_away",
+        "deleted_in_bc": "keep",
+        "left_scope": "keep",
+        "blank_in_bc": "overwrite",
+        "field-4": "Post Code",
+        "expression-4": " 0123 ",
+        "field-5": "City",
+        "expression-5": "",
+        # Whoever sends these too makes no other profile of it.
+        "mailbox": "eve@a.example",
+        "company_name": "Other",
+        "default_folder": "true",
+    }
+    assert send(visit(), f"/profiles/{anna}", shown | chosen).status_code == 303
+    assert profiles.entry_of(stored(engine, anna)) == ProfileEntry(
+        mailbox="anna@a.example",
+        company_name="Molenzicht BV",
+        enabled=False,
+        folder_name="Klanten",
+        filter=(("Name", "<>*test*"), ("Post Code", "0123")),
+        direction="to_outlook",
+        salesperson_code="CD",
+        language="en",
+        deleted_in_outlook="stay_away",
+        deleted_in_bc="keep",
+        left_scope="keep",
+        blank_in_bc="overwrite",
+    )
+
+
+def test_all_that_is_wrong_is_told_at_its_place_and_nothing_is_saved(
+    visit: Make, engine: Engine, anna: int
+) -> None:
+    before = stored(engine, anna)
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    chosen = {"folder_name": "", "language": "Dutch", "direction": "up", "expression-1": "(A"}
+    answer = send(visit(), f"/profiles/{anna}", shown | chosen)
+    assert answer.status_code == 422
+    assert wrong(answer.text) == [
+        "Not understood at position 3. Expected: a closing parenthesis.",
+        "The folder needs a name, for example Business Central.",
+        "'up' is not one of these: both, to_outlook, to_business_central.",
+        "'Dutch' is not a language code such as nl or en.",
+    ]
+    for place in ("#folder_name", "#language", "#direction", "#pair-1"):
+        assert f'<a href="{place}">' in answer.text
+        assert f'id="{place[1:]}"' in answer.text
+    assert form_of(answer.text)["language"] == "Dutch", "what was typed stays"
+    assert answer.text.count('aria-invalid="true"') == 3
+    assert stored(engine, anna) == before
+
+
+def test_a_folder_that_another_profile_of_the_mailbox_has_is_refused(
+    visit: Make, engine: Engine, anna: int
+) -> None:
+    with engine.begin() as conn:
+        add_profile(conn, "ANNA@a.example", company_name="Other", folder_name="Klanten")
+        add_profile(conn, "bram@a.example", folder_name="Relaties")
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    answer = send(visit(), f"/profiles/{anna}", shown | {"folder_name": "klanten"})
+    assert answer.status_code == 422
+    [told] = wrong(answer.text)
+    assert told == (
+        "Another profile of this mailbox, for the company Other, has the folder 'Klanten': choose another name."
+    )
+    assert stored(engine, anna).folder_name == "Business Central"
+    assert send(visit(), f"/profiles/{anna}", shown | {"folder_name": "Relaties"}).status_code == 303
+
+
+def test_what_somebody_else_changed_meanwhile_is_shown_and_not_overwritten(
+    visit: Make, engine: Engine, anna: int
+) -> None:
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    with engine.begin() as conn:
+        theirs = {"language": "de", "direction": "to_outlook", "filter": '[["City", "Delft"]]'}
+        conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == anna).values(theirs))
+    # I change the direction too, and the salesperson, whom nobody else touched.
+    mine = {"direction": "to_business_central", "salesperson_code": "XY"}
+    answer = send(visit(), f"/profiles/{anna}", shown | mine)
+    assert answer.status_code == 409
+    now = stored(engine, anna)
+    assert (now.salesperson_code, now.direction, now.language) == ("AB", "to_outlook", "de")
+    told = re.findall(r'<p class="theirs">(.*?)</p>', answer.text, flags=re.DOTALL)
+    assert [re.sub("<[^>]*>", "", each).split(":", 1)[1].strip() for each in told] == [
+        "City: Delft",
+        "To Outlook only: what colleagues edit there is undone",
+        "de",
+    ]
+    sheet = form_of(answer.text)
+    assert (sheet["language"], sheet["direction"]) == ("de", "to_business_central")
+    assert (sheet["salesperson_code"], sheet["expression-0"]) == ("XY", "Delft")
+    # It was seen now, so that it can be saved.
+    assert send(visit(), f"/profiles/{anna}", sheet).status_code == 303
+    now = stored(engine, anna)
+    assert (now.salesperson_code, now.direction, now.language) == ("XY", "to_business_central", "de")
+    assert now.filter == (("City", "Delft"),)
+
+
+@pytest.mark.parametrize("seen", [None, "", "1", "[]", "{}", '{"filter": [1]}', '{"filter": [], "x": 1}'])
+def test_a_form_that_is_not_ours_is_refused(visit: Make, anna: int, seen: str | None) -> None:
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    shown.pop("seen")
+    answer = send(visit(), f"/profiles/{anna}", shown | ({} if seen is None else {"seen": seen}))
+    assert answer.status_code == 400
+    assert "open the page again" in answer.text
+
+
+def test_the_default_folder_keeps_its_name(visit: Make, engine: Engine) -> None:
+    with engine.begin() as conn:
+        key = add_profile(conn, "bram@a.example", default_folder=True, folder_name="Contactpersonen")
+    html = visit().get(f"/profiles/{key}").text
+    assert 'name="folder_name"' not in html
+    assert "Private contacts in it" in html
+    shown = form_of(html) | {"folder_name": "Klanten", "language": "en"}
+    assert send(visit(), f"/profiles/{key}", shown).status_code == 303
+    now = stored(engine, key)
+    assert (now.folder_name, now.default_folder, now.language) == ("Contactpersonen", True, "en")
+
+
+def test_a_name_from_outlook_that_cannot_be_typed_stays_as_it_is(visit: Make, engine: Engine) -> None:
+    with engine.begin() as conn:
+        key = add_profile(conn, "bram@a.example", folder_name="Klanten\u200e")
+    values = form_of(visit().get(f"/profiles/{key}").text)
+    assert values["folder_name"] == "Klanten[U+200E]"
+    assert send(visit(), f"/profiles/{key}", values | {"language": "en"}).status_code == 303
+    now = stored(engine, key)
+    assert (now.folder_name, now.language) == ("Klanten\u200e", "en")
+
+
+# -- a new one -------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_profile(visit: Make, engine: Engine, anna: int) -> None:
+    html = visit().get("/profiles/new").text
+    assert '<option value="Molenzicht BV"></option>' in html
+    chosen = {"mailbox": "cleo@a.example", "company_name": "Molenzicht BV", "salesperson_code": "CL"}
+    answer = send(visit(), "/profiles/new", form_of(html) | chosen)
+    assert answer.status_code == 303
+    key = int(answer.headers["location"].split("/")[-1].partition("?")[0])
+    added = ProfileEntry("cleo@a.example", "Molenzicht BV", salesperson_code="CL")
+    assert key != anna
+    assert profiles.entry_of(stored(engine, key)) == added
+
+
+def test_a_new_profile_is_checked_like_any_other(visit: Make, engine: Engine, anna: int) -> None:
+    blank = form_of(visit().get("/profiles/new").text)
+    answer = send(visit(), "/profiles/new", blank)
+    assert answer.status_code == 422
+    assert [text.partition(" is missing")[0] for text in wrong(answer.text)] == ["The mailbox", "The company"]
+    twin = {"mailbox": "Anna@a.example", "company_name": "Other"}
+    assert "has the folder 'Business Central'" in wrong(send(visit(), "/profiles/new", blank | twin).text)[0]
+    own = twin | {"default_folder": "true"}
+    assert send(visit(), "/profiles/new", blank | own).status_code == 303
+    again = send(visit(), "/profiles/new", blank | own)
+    assert "own Contacts folder of this mailbox already" in wrong(again.text)[0]
+    with read(engine) as conn:
+        assert [each.folder_name for each in profiles.read_profiles(conn)] == ["Business Central", "Contacts"]
+
+
+# -- hostile text ----------------------------------------------------------------------------------------------------
+
+
+def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
+    client = visit()
+    for text in HOSTILE:
+        kept = text.replace("\0", "")
+        with engine.begin() as conn:
+            pairs = json.dumps([[kept, kept], ["City", kept]])
+            key = add_profile(
+                conn,
+                f"{kept}@a.example",
+                company_name=kept,
+                folder_name=kept,
+                language=kept[:8],
+                filter=pairs,
+            )
+        assert_plain_text(client.get(f"/profiles/{key}").text)
+        assert_plain_text(client.get("/profiles/new").text)
+        assert_plain_text(check(client, text, text))
+        assert_plain_text(check(client, "City", f"({text}"))
+        names = (*page.FIXED, *page.EDITED, "field-0", "expression-0")
+        answer = send(client, "/profiles/new", dict.fromkeys(names, text))
+        assert answer.status_code == 422
+        assert_plain_text(answer.text)
+        shown = form_of(client.get(f"/profiles/{key}").text) | {"language": "en", "expression-0": "("}
+        assert_plain_text(send(client, f"/profiles/{key}", shown).text)
