@@ -41,3 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # With several processes the first one, which runs no test itself, hears of all reports.
     if config.getoption("--faults") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(faults.Count(config.getoption("--faults")))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Airflow is heavy to import and its home is one per process, so its tests stay together in one process.
+    for item in items:
+        if item.get_closest_marker("airflow"):
+            item.add_marker(pytest.mark.xdist_group("airflow"))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +32,7 @@ from sync_lib.match import partition
 from sync_lib.model import CouplingState, Lookups, Policy
 from tests.sync.harness import Harness, person, world
 
+ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 5
 #: The service's window of ten minutes would be all that is measured: it is off on both ends.
 OPEN: dict[str, Any] = {"graph_window_operations": 10**9, "sandbox": {"graph_window_operations": None}}
@@ -224,7 +227,37 @@ def _items(h: Harness) -> list[dict[str, Any]]:
     return next(folder["contacts"] for folder in folders if folder["name"] == "Business Central")
 
 
-BENCHMARKS = {"requests": requests, "runs": whole_runs, "diff": diff, "parsing": parsing}
+PARSE = """
+import importlib.util, sys, time
+started = time.process_time()
+import airflow.sdk
+from airflow.providers_manager import ProvidersManager
+before = time.process_time()
+spec = importlib.util.spec_from_file_location("dag_file", sys.argv[1])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+print(before - started, time.process_time() - before)
+"""
+
+
+def dag_files() -> None:
+    """Parse each DAG file, against the import of Airflow's SDK; each mapped task pays for both."""
+    rows = []
+    for path in sorted((ROOT / "dags").glob("*.py")):
+        command = [sys.executable, "-c", PARSE, str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        sdk, parse = map(float, done.stdout.split())
+        rows.append((path.stem, f"{sdk:.2f}", f"{parse:.2f}", f"{parse / sdk:.2f}"))
+    table("DAG files", ("file", "SDK s", "file s", "x"), rows)
+
+
+BENCHMARKS = {
+    "dag_files": dag_files,
+    "requests": requests,
+    "runs": whole_runs,
+    "diff": diff,
+    "parsing": parsing,
+}
 
 
 def main() -> None:

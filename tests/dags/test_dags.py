@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -158,35 +157,41 @@ def test_every_parameter_has_a_title_and_an_explanation(contact_sync: Any) -> No
 
 
 PARSE = """
-import sys, time
+import importlib.util, sys
 import airflow.sdk
 from airflow.providers_manager import ProvidersManager
-before = time.process_time()
-import importlib.util
+before = set(sys.modules)
 spec = importlib.util.spec_from_file_location("dag_file", sys.argv[1])
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
-spent = time.process_time() - before
-heavy = ["pandas", "numpy", "requests", "msal", "sync_lib.pipeline", "sync_lib.clients", "sync_lib.store"]
-print(spent, *(name for name in heavy if name in sys.modules))
+print(*set(sys.modules) - before)
 """
+#: What takes long to import, or belongs into a task. Each task parses its DAG file again, so that is paid once per
+#: mapped task; `python -m tests.benchmarks dag_files` says how long it takes.
+HEAVY = {
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "msal",
+    "numpy",
+    "pandas",
+    "requests",
+    "sqlalchemy",
+    "sync_lib",
+}
 
 
 @pytest.mark.parametrize("name", DAG_FILES)
-def test_parsing_is_quick_and_imports_nothing_heavy(name: str) -> None:
-    """Each task parses its DAG file again, so this is paid once per mapped task."""
+def test_parsing_imports_nothing_heavy(name: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
     command = [sys.executable, "-c", PARSE, str(ROOT / "dags" / name)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    spent, *heavy = done.stdout.split()
-    assert heavy == []
-    assert float(spent) < 0.5
+    imported = set(done.stdout.split())
+    assert "contact_sync_hooks" in imported
+    assert {module for heavy in HEAVY for module in imported if f"{module}.".startswith(f"{heavy}.")} == set()
 
 
 def test_the_preload_is_for_those_who_fork_tasks(tmp_path: Path) -> None:
     script = tmp_path / "airflow"
     script.write_text("import sys\nimport airflow_local_settings\nprint('pandas' in sys.modules)")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "config")}
-    started = time.monotonic()
     loaded = {
         command: subprocess.run(
             [sys.executable, script, *command.split()],
@@ -203,4 +208,3 @@ def test_the_preload_is_for_those_who_fork_tasks(tmp_path: Path) -> None:
         "api-server": "False",
         "dag-processor": "False",
     }
-    assert time.monotonic() - started < 60

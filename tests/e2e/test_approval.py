@@ -12,7 +12,7 @@ from demo_parts.processes import wait_until
 from tests.e2e.test_browser import page  # noqa: F401 - a fixture
 from tests.e2e.test_sync import writes
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 DAG = "contact_sync_approval"
 LIEKE, FOLDER = "lieke.kok@voorbeeld.example", "Klanten"

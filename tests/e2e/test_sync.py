@@ -12,7 +12,7 @@ from demo_parts.agreement import compare
 from demo_parts.main import ANNA, COMPANY, EXPECTED, FOLDER
 from demo_parts.sandbox import SandboxInstance, edit_as_users
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 NO_MAILBOX = "magazijn@voorbeeld.example"
 DENIED = "directie@voorbeeld.example"
