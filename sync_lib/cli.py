@@ -1,4 +1,4 @@
-"""``contact-sync``: profiles and the staging database from a terminal.
+"""``contact-sync``: profiles, holds, contacts and the staging database from a terminal.
 
 The database is ``--database URL``, else the variable CONTACT_SYNC_STAGING_URL, else Airflow's own variable for the
 Connection, AIRFLOW_CONN_CONTACT_SYNC_STAGING, in either of Airflow's two forms. Exit code 1: something is wrong and
@@ -18,8 +18,11 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from sync_lib.errors import ConfigError, SyncError
-from sync_lib.store import companies, holds, profiles
+from sync_lib.moments import shift
+from sync_lib.settings import SyncSettings
+from sync_lib.store import companies, erasure, holds, profiles
 from sync_lib.store.engine import open_engine, read, transaction
+from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Hold, HoldState
 from sync_lib.store.migrate import head, migrate
 
@@ -49,13 +52,23 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="contact-sync", description="Contact sync: profiles, holds and staging database."
+        prog="contact-sync", description="Contact sync: profiles, holds, contacts and staging database."
     )
     parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
-    areas = parser.add_subparsers(required=True, metavar="profiles | holds | db")
-    commands = areas.add_parser("profiles", help="sync profiles").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
+    areas = parser.add_subparsers(required=True, metavar="profiles | holds | contacts | db")
+    _profile_commands(_area(areas, "profiles", "sync profiles"))
+    _hold_commands(_area(areas, "holds", "what waits for a person"))
+    _contact_commands(_area(areas, "contacts", "contacts in the staging database"))
+    database = _area(areas, "db", "staging database")
+    _command(database, "migrate", _migrate, "bring the schema up to this program's version")
+    return parser
+
+
+def _area(areas: Any, name: str, what: str) -> Any:
+    return areas.add_parser(name, help=what).add_subparsers(required=True, metavar="COMMAND")
+
+
+def _profile_commands(commands: Any) -> None:
     importing = _command(commands, "import", _import, "add and change the profiles that a YAML file names")
     importing.add_argument("file", metavar="FILE", help="the file, or - for standard input")
     importing.add_argument(
@@ -71,17 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
-    holding = areas.add_parser("holds", help="what waits for a person").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    _command(holding, "list", _list_holds, "list what waits, and what was rejected")
-    asking = _command(holding, "ask-again", _ask_again, "ask about a hold once more")
+
+
+def _hold_commands(commands: Any) -> None:
+    _command(commands, "list", _list_holds, "list what waits, and what was rejected")
+    asking = _command(commands, "ask-again", _ask_again, "ask about a hold once more")
     asking.add_argument("id", metavar="ID", type=int, help="the hold's number, as the list shows it")
-    database = areas.add_parser("db", help="staging database").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    _command(database, "migrate", _migrate, "bring the schema up to this program's version")
-    return parser
+
+
+def _contact_commands(commands: Any) -> None:
+    erasing = _command(commands, "erase", _erase, "erase a contact from the staging database")
+    erasing.add_argument("--company", required=True, help="the company's name, or its id in Business Central")
+    whom = erasing.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--bc-id", metavar="ID", help="the contact's system id in Business Central")
+    whom.add_argument("--email", metavar="ADDRESS", help="an address of it, or - to type it unseen by others")
+    how = erasing.add_mutually_exclusive_group(required=True)
+    how.add_argument("--dry-run", action="store_true", help="only count what would go")
+    how.add_argument("--yes", action="store_true", help="erase; nobody can take that back")
 
 
 def _command(
@@ -166,6 +185,42 @@ def _ask_again(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
                 f"No hold {options.id} waits or was rejected. List them: contact-sync holds list."
             )
     print("The next run of contact_sync asks again.")
+
+
+def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
+    address = sys.stdin.readline() if options.email == "-" else options.email or ""
+    if not (address or options.bc_id or "").strip():
+        raise ConfigError("Whom? The contact's id, or its address, is blank.")
+    with read(engine) as conn:
+        company = companies.find_company(conn, options.company)
+    wanted = Wanted(company.id, options.bc_id or "", address)
+    found = erasure.preview(engine, wanted)
+    if options.yes:
+        settings, now = SyncSettings.from_environment(environment), _now()
+        open_since = shift(now, -settings.longest_request)
+        found = erasure.erase(engine, wanted, lease_seconds=settings.lease, open_since=open_since, now=now)
+    _show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
+    print(_said_of(found, erased=options.yes))
+
+
+def _said_of(found: Erasure, *, erased: bool) -> str:
+    """What was done, or would be, and what a person has to do besides. Names nobody."""
+    if not found.total:
+        return "Nothing of this contact is stored."
+    said = [f"{found.total} rows {'are' if erased else 'would be'} erased."]
+    if found.in_bc:
+        said.append(
+            "Business Central still has this contact: the next sync brings it back. "
+            "Delete it there first; a privacy block keeps it out of Outlook, but not out of staging."
+        )
+    if found.mailboxes:
+        said.append(
+            f"It still stands in the synced folder of {', '.join(found.mailboxes)}: delete it there as well, "
+            "or the next sync reads it again."
+        )
+    if found.others:
+        said.append(f"Other contacts have an address of it: {', '.join(found.others)}. Nothing of them goes.")
+    return "\n".join(said)
 
 
 def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:

@@ -577,6 +577,7 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
     assert shown == {
         *(("profiles", verb) for verb in ("import", "export", "list")),
         *(("holds", verb) for verb in ("list", "ask-again")),
+        ("contacts", "erase"),
         ("db", "migrate"),
     }
 

@@ -61,6 +61,24 @@ def read_company(conn: Connection, company: int) -> CompanyRow:
     return CompanyRow(*row)
 
 
+def find_company(conn: Connection, name: str) -> CompanyRow:
+    """Return the company that a person means by its name, its id in BC, or its key in the staging database.
+
+    Raises:
+        ConfigError: None is called so, or several are.
+    """
+    wanted = name.strip().casefold()
+    rows = [CompanyRow(*row) for row in conn.execute(select(*_COLUMNS).order_by(t.company.c.id))]
+    found = [row for row in rows if wanted in (row.name.casefold(), row.company_id.casefold(), str(row.id))]
+    if not found:
+        known = ", ".join(repr(row.name) for row in rows) or "none"
+        raise ConfigError(f"No company {name!r} has been synced. Those that have: {known}.")
+    if len(found) > 1:
+        keys = ", ".join(f"{row.id} in environment {row.environment}" for row in found)
+        raise ConfigError(f"Several companies are called {name!r}. Name one by its key: {keys}.")
+    return found[0]
+
+
 def write_company(conn: Connection, tenant_id: str, environment: str, found: Company) -> int:
     """Insert a company that BC listed, or take over its name; return its key."""
     c = t.company.c

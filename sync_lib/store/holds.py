@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from sync_lib.model import Outcome
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import among
 
 #: Why a company is held.
 COUNT_DROPPED = "bc_count_dropped"
@@ -166,6 +167,15 @@ def supersede(conn: Connection, profile: int) -> None:
     c = t.hold.c
     statement = update(t.hold).where(c.profile == profile, c.state == HoldState.OPEN)
     conn.execute(statement.values(state=HoldState.SUPERSEDED))
+
+
+def supersede_empty(conn: Connection, plans: Collection[int]) -> None:
+    """End the holds of these plans that hold nothing any more."""
+    h, c = t.hold.c, t.change.c
+    left = select(c.n).where(c.plan == h.plan, c.outcome == Outcome.HELD).correlate(t.hold).exists()
+    standing = h.state.in_([HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED])
+    empty = update(t.hold).where(among(conn, h.plan, plans), standing, ~left)
+    conn.execute(empty.values(state=HoldState.SUPERSEDED))
 
 
 def spend_approvals(conn: Connection, holds: Collection[int]) -> None:

@@ -118,12 +118,30 @@ def test_the_field_profile_is_that_of_the_connection(run, tmp_path, empty_url):
     assert "1 as they were" in run("profiles", "import", str(path), environment=environment).out
 
 
-@pytest.mark.parametrize("arguments", [[], ["profiles"], ["db", "drop"], ["profiles", "import"]])
+ERASE = ["contacts", "erase", "--company", "Cronus"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["profiles"],
+        ["db", "drop"],
+        ["profiles", "import"],
+        [*ERASE, "--email", "jan@example.com"],
+        [*ERASE, "--email", "jan@example.com", "--yes", "--dry-run"],
+        [*ERASE, "--email", "jan@example.com", "--bc-id", "1", "--yes"],
+        [*ERASE, "--yes"],
+        ["contacts", "erase", "--email", "jan@example.com", "--yes"],
+    ],
+)
 def test_a_command_that_is_none_explains_itself(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments, {})
     assert caught.value.code == 2
-    assert "usage: contact-sync" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "usage: contact-sync" in told
+    assert "jan@" not in told
 
 
 JSON = {"conn_type": "contact_sync_staging", "host": "db", "login": "u", "password": "p@/:%", "schema": "s"}

@@ -1,0 +1,344 @@
+"""Erase one contact from the staging database (rules 9): from snapshots, couplings, and the change log.
+
+What stays is one row that says when, and how many rows of which table went. It says nothing about whose they were,
+not even by a digest, which anybody who has the address could compute.
+
+A contact is followed by everything that tells a person here: BC's id, the items that were coupled with it or carry
+its key, and every address that both have had. Contacts that have ids of their own are never taken along because of
+an address: two persons may share one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, insert, or_, select
+
+from sync_lib.errors import ConfigError, ProfileBusyError
+from sync_lib.fields.normal_forms import email_key
+from sync_lib.model import BcKey, Origin, Side
+from sync_lib.store import companies, holds, locks, runs
+from sync_lib.store import tables as t
+from sync_lib.store.bulk import among
+from sync_lib.store.engine import read, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whom to erase: a contact of a company, by BC's id or by an address; exactly one of the two is given."""
+
+    company: int
+    contact: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What erasing a contact came to, or would.
+
+    Attributes:
+        counts: Table -> rows.
+        in_bc: BC still had the contact when it was last read.
+        mailboxes: Mailboxes whose folder still had an item of it.
+        others: Ids of other contacts in BC that have an address of this one.
+    """
+
+    counts: dict[str, int]
+    in_bc: bool
+    mailboxes: list[str]
+    others: list[str]
+
+    @property
+    def total(self) -> int:
+        """Rows in all tables."""
+        return sum(self.counts.values())
+
+
+def preview(engine: Engine, wanted: Wanted) -> Erasure:
+    """Return what erasing the contact would remove.
+
+    Raises:
+        ConfigError: Several contacts have the address.
+    """
+    with read(engine) as conn:
+        traces = _Finder(conn, wanted).find()
+        counts = {
+            table.name: conn.scalar(select(func.count()).select_from(table).where(condition)) or 0
+            for table, condition in _rows(conn, traces)
+        }
+        return _told(conn, traces, counts)
+
+
+def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, open_since: str, now: str) -> Erasure:
+    """Erase a contact; between syncs, so that none of them brings back what it has read before.
+
+    Args:
+        engine: The staging database.
+        wanted: Whom.
+        lease_seconds: How long the syncs of the company are kept out at most.
+        open_since: A write sent since then may still be carried out.
+        now: The time to write down.
+
+    Raises:
+        ConfigError: Several contacts have the address, or a write of this contact has no outcome yet.
+        ProfileBusyError: A sync of the company is at work.
+    """
+    with _leases(engine, wanted.company, lease_seconds) as leases, transaction(engine) as conn:
+        for lease in leases:
+            locks.check_lease(conn, lease)
+        traces = _Finder(conn, wanted).find()
+        _refuse_unsettled(conn, traces, open_since)
+        told = _told(conn, traces, {})
+        plans = list(conn.scalars(select(t.change.c.plan).where(_changes(conn, traces)).distinct()))
+        _read_again(conn, traces, in_bc=told.in_bc)
+        for table, condition in _rows(conn, traces):
+            told.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
+        holds.supersede_empty(conn, plans)
+        if told.total:
+            row = {"company": wanted.company, "at": now, "counts": json.dumps(told.counts)}
+            conn.execute(insert(t.erasure).values(row))
+        return told
+
+
+@contextlib.contextmanager
+def _leases(engine: Engine, company: int, seconds: float) -> Iterator[list[locks.Lease]]:
+    """Hold what every sync of a company must have: the company's lease, and those of all its profiles."""
+    with read(engine) as conn:
+        profiles = conn.scalars(select(t.sync_profile.c.id).where(t.sync_profile.c.company == company))
+        keys = [f"company:{company}", *(f"profile:{key}" for key in profiles)]
+    holder, leases = uuid.uuid4().hex, []
+    try:
+        for key in keys:
+            lease = locks.acquire_lease(engine, key, holder, seconds)
+            if lease is None:
+                raise ProfileBusyError("A sync of this company is at work. Try again when it has ended.")
+            leases.append(lease)
+        yield leases
+    finally:
+        for lease in leases:
+            locks.release_lease(engine, lease)
+
+
+# -- finding ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Traces:
+    """What a contact is told by: its id in BC ("" for none), items by immutable id, and addresses in normal form."""
+
+    company: int
+    contact: str
+    items: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+
+
+def _profiles(company: int) -> Any:
+    return select(t.sync_profile.c.id).where(t.sync_profile.c.company == company)
+
+
+class _Finder:
+    def __init__(self, conn: Connection, wanted: Wanted) -> None:
+        self.conn = conn
+        self.address = email_key(wanted.address)
+        self.traces = _Traces(wanted.company, wanted.contact.strip().lower())
+        self.ours = _profiles(wanted.company)
+
+    def find(self) -> _Traces:
+        traces = self.traces
+        if self.address:
+            traces.addresses.add(self.address)
+            traces.contact = self._contact_of_address()
+        if traces.contact:
+            self._follow_contact()
+        self._follow_addresses()
+        return traces
+
+    def _contact_of_address(self) -> str:
+        """The one contact of BC that has or had the address; "" where only Outlook has it."""
+        bc, item, tie, log = t.bc_contact.c, t.outlook_contact.c, t.coupling.c, t.change.c
+        company = self.traces.company
+        coupled = t.coupling.join(
+            t.outlook_contact, and_(item.profile == tie.profile, item.id == tie.outlook_id)
+        )
+        queries = (
+            select(bc.id).where(bc.company == company, bc.email_key == self.address),
+            select(tie.bc_id)
+            .select_from(coupled)
+            .where(item.email_key == self.address, tie.profile.in_(self.ours)),
+            select(log.bc_id).where(log.email_key == self.address, log.profile.in_(self.ours)),
+        )
+        found = {key for query in queries for key in self.conn.scalars(query) if key}
+        found |= self._contacts_of_baselines()
+        if len(found) > 1:
+            raise ConfigError(
+                f"{len(found)} contacts have, or had, this address. Erase them one by one, by --bc-id: "
+                + ", ".join(sorted(found))
+            )
+        return next(iter(found), "")
+
+    def _contacts_of_baselines(self) -> set[str]:
+        tie = t.coupling.c
+        texts = (tie.baseline_bc, tie.baseline_outlook, tie.former)
+        # The text only narrows down: another address may end like this one.
+        holds_it = or_(*(func.lower(text).contains(self.address, autoescape=True) for text in texts))
+        rows = self.conn.execute(select(tie.bc_id, *texts).where(tie.profile.in_(self.ours), holds_it))
+        return {row[0] for row in rows if self.address in set(_addresses(row[1:]))}
+
+    def _follow_contact(self) -> None:
+        bc, tie, log = t.bc_contact.c, t.coupling.c, t.change.c
+        traces, key = self.traces, self.traces.contact
+        staged = select(bc.email_key).where(bc.company == traces.company, bc.id == key)
+        traces.addresses |= set(self.conn.scalars(staged))
+        columns = (tie.outlook_id, tie.former, tie.baseline_bc, tie.baseline_outlook)
+        for row in self.conn.execute(select(*columns).where(tie.bc_id == key, tie.profile.in_(self.ours))):
+            traces.items |= {row.outlook_id or "", *(former["id"] for former in json.loads(row.former))}
+            traces.addresses |= set(_addresses(row[1:]))
+        logged = select(log.outlook_id, log.email_key).where(log.bc_id == key, log.profile.in_(self.ours))
+        for item, address in self.conn.execute(logged):
+            traces.items.add(item or "")
+            traces.addresses.add(address)
+        traces.items |= self._items_with_key()
+        traces.items.discard("")
+        item = t.outlook_contact.c
+        staged = select(item.email_key).where(item.profile.in_(self.ours))
+        traces.addresses |= set(self.conn.scalars(staged.where(among(self.conn, item.id, traces.items))))
+        traces.addresses.discard("")
+
+    def _items_with_key(self) -> set[str]:
+        item, key = t.outlook_contact.c, self._key(self.traces.contact)
+        wanted = func.lower(func.coalesce(item.bc_key, "")).contains(f"/{key.contact_id}|", autoescape=True)
+        rows = self.conn.execute(select(item.id, item.bc_key).where(item.profile.in_(self.ours), wanted))
+        return {row.id for row in rows if (other := BcKey.parse(row.bc_key)) and other.same_company(key)}
+
+    def _key(self, contact: str) -> BcKey:
+        row = companies.read_company(self.conn, self.traces.company)
+        return BcKey(row.tenant_id, row.environment, row.company_id, contact, Origin.MADE_BY_SYNC)
+
+    def _follow_addresses(self) -> None:
+        """Take along what has an address of the contact and is nobody else's: twins in a folder, refused creates."""
+        item, log, traces = t.outlook_contact.c, t.change.c, self.traces
+        known = among(self.conn, item.email_key, traces.addresses)
+        for row in self.conn.execute(select(item.id, item.bc_key).where(item.profile.in_(self.ours), known)):
+            if BcKey.parse(row.bc_key or "") is None:
+                traces.items.add(row.id)
+        unnamed = select(log.outlook_id).where(log.profile.in_(self.ours), log.bc_id.is_(None))
+        unnamed = unnamed.where(among(self.conn, log.email_key, traces.addresses))
+        traces.items |= {key for key in self.conn.scalars(unnamed) if key}
+        tie = t.coupling.c
+        foreign = select(tie.outlook_id).where(tie.profile.in_(self.ours), tie.bc_id != traces.contact)
+        traces.items -= set(self.conn.scalars(foreign.where(among(self.conn, tie.outlook_id, traces.items))))
+
+
+def _addresses(texts: Iterable[str | None]) -> Iterator[str]:
+    """Yield the addresses in the JSON of baselines and former items, in normal form."""
+    for text in texts:
+        if text and text[:1] in "[{":
+            value = json.loads(text)
+            for each in value if isinstance(value, list) else [value]:
+                yield from _addresses_in(each)
+
+
+def _addresses_in(baseline: Mapping[str, Any]) -> Iterator[str]:
+    places = (
+        baseline,
+        baseline.get("fields", {}),
+        baseline.get("baseline_bc", {}),
+        baseline.get("baseline_outlook", {}).get("fields", {}),
+    )
+    for fields in places:
+        if address := email_key(str(fields.get("email", ""))):
+            yield address
+
+
+# -- the rows of each table ------------------------------------------------------------------------------------------
+
+
+def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[bool]]]:
+    """Every table that holds anything of a contact, with the condition for its rows."""
+    ours, item, bc, tie = _profiles(traces.company), t.outlook_contact.c, t.bc_contact.c, t.coupling.c
+    left, claim = t.reject.c, t.claim.c
+    rejected = or_(
+        and_(left.side == Side.BUSINESS_CENTRAL, left.contact == traces.contact),
+        and_(left.side == Side.OUTLOOK, among(conn, left.contact, traces.items)),
+    )
+    claimed = or_(
+        func.coalesce(claim.bc_id, "") == (traces.contact or None),
+        among(conn, claim.email_key, traces.addresses),
+    )
+    return [
+        (t.change, _changes(conn, traces)),
+        (t.reject, and_(left.profile.in_(ours), rejected)),
+        (t.claim, and_(claim.company == traces.company, claimed)),
+        (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
+        (t.bc_contact, and_(bc.company == traces.company, bc.id == traces.contact)),
+        (t.outlook_contact, and_(item.profile.in_(ours), among(conn, item.id, traces.items))),
+    ]
+
+
+def _changes(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
+    c = t.change.c
+    named = or_(
+        func.coalesce(c.bc_id, "") == (traces.contact or None),
+        among(conn, func.coalesce(c.outlook_id, ""), traces.items),
+    )
+    return and_(c.profile.in_(_profiles(traces.company)), named)
+
+
+def _told(conn: Connection, traces: _Traces, counts: dict[str, int]) -> Erasure:
+    bc, item, p = t.bc_contact.c, t.outlook_contact.c, t.sync_profile.c
+    here = (bc.company == traces.company, bc.overlay == "")
+    present = select(bc.id).where(*here, bc.id == traces.contact, bc.gone_since.is_(None))
+    shared = select(bc.id).where(*here, bc.id != traces.contact, among(conn, bc.email_key, traces.addresses))
+    folders = (
+        select(p.mailbox)
+        .distinct()
+        .join(t.outlook_contact, item.profile == p.id)
+        .where(
+            p.company == traces.company,
+            item.overlay == "",
+            item.gone_since.is_(None),
+            among(conn, item.id, traces.items),
+        )
+        .order_by(p.mailbox)
+    )
+    in_bc = conn.execute(present).first() is not None
+    return Erasure(counts, in_bc, list(conn.scalars(folders)), sorted(conn.scalars(shared)))
+
+
+# -- beside the deletes ----------------------------------------------------------------------------------------------
+
+
+def _refuse_unsettled(conn: Connection, traces: _Traces, since: str) -> None:
+    """A write that may still be carried out must be settled first: else nobody would know the contact it makes."""
+    c = t.change.c
+    sent = and_(c.state == "sending", c.sent_at >= since)
+    broke_off = and_(c.state == "planned", c.plan.in_(select(t.plan.c.id).where(~t.plan.c.dry_run)))
+    wanted = select(c.n).where(_changes(conn, traces), or_(sent, broke_off)).limit(1)
+    if conn.execute(wanted).first():
+        raise ConfigError(
+            "The last sync of this contact has not come to its end. Run contact_sync, then erase the contact."
+        )
+
+
+def _read_again(conn: Connection, traces: _Traces, *, in_bc: bool) -> None:
+    """Let the next run read what staging no longer knows of, before it takes a contact for a new one.
+
+    A folder is read in full where an item of it is erased: its delta would not name the item again, and the sync
+    would make a second one. The times of the cursors stay: a run that waits goes by them.
+    """
+    item, tie = t.outlook_contact.c, t.coupling.c
+    ours = _profiles(traces.company)
+    staged = select(item.profile).where(item.profile.in_(ours), among(conn, item.id, traces.items))
+    coupled = select(tie.profile).where(tie.profile.in_(ours), tie.bc_id == traces.contact)
+    for profile in {*conn.scalars(staged.distinct()), *conn.scalars(coupled)}:
+        at = runs.read_cursor(conn, "outlook", profile).updated_at
+        if at:
+            runs.write_cursor(conn, "outlook", profile, updated_at=at, position="", pending=True)
+    at = runs.read_cursor(conn, "business_central", traces.company).updated_at
+    if in_bc and at:
+        runs.write_cursor(conn, "business_central", traces.company, updated_at=at, last_scan_at=None)
