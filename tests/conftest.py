@@ -6,8 +6,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Airflow reads its home when it is first imported and writes its configuration there, so this comes before any test
 # module does that; and what a developer's shell has set must not decide about tests.
@@ -43,9 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(faults.Count(config.getoption("--faults")))
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Airflow is heavy to import and its home is one per process, so its tests stay together in one process.
-    for item in items:
-        if item.get_closest_marker("airflow"):
-            item.add_marker(pytest.mark.xdist_group("airflow"))
+class _OneAirflow(LoadScopeScheduling):
+    """Hands out test by test, but all that need Airflow to one process: it takes long to import and to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        needs_airflow = nodeid.startswith(("tests/dags/", "tests/e2e/", "tests/test_compose.py"))
+        return "airflow" if needs_airflow else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _OneAirflow(config, log)
