@@ -6,7 +6,6 @@ Changes are searched, counted and paged by the database; the number of queries d
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
 
 from sync_lib.model import Action, Outcome
+from sync_lib.store import search
 from sync_lib.store import tables as t
 from sync_lib.store.holds import DROPPED, REJECTED, Hold, HoldState
 
@@ -70,8 +70,10 @@ class ChangeLine:
     before: dict[str, str]
     after: dict[str, str]
     losing: dict[str, str]
-    name: str
-    email: str
+    name: str = ""
+    email: str = ""
+    profile: int = 0
+    mailbox: str = ""
 
     @property
     def side(self) -> str:
@@ -195,7 +197,7 @@ def count_changes(conn: Connection, wanted: Wanted) -> list[Group]:
 def read_changes(conn: Connection, wanted: Wanted, part: int, size: int) -> list[ChangeLine]:
     """Return one part of the changes, in the order in which they are carried out."""
     rows = conn.execute(_lines(_chosen(wanted).limit(size).offset((part - 1) * size), wanted.profile))
-    return [_line(row) for row in rows]
+    return [to_line(row) for row in rows]
 
 
 def iter_changes(conn: Connection, wanted: Wanted) -> Iterator[ChangeLine]:
@@ -203,16 +205,20 @@ def iter_changes(conn: Connection, wanted: Wanted) -> Iterator[ChangeLine]:
     query = _lines(_chosen(wanted), wanted.profile)
     with conn.execution_options(yield_per=_CHUNK).execute(query) as rows:
         for row in rows:
-            yield _line(row)
+            yield to_line(row)
+
+
+def select_changes() -> Select[Any]:
+    """Return the query for changes with their plans, as ``to_line`` takes its rows."""
+    c, p = t.change.c, t.plan.c
+    return select(
+        c.plan, c.n, p.run, p.round, c.action, outcome().label("outcome"), c.cause, c.reason, c.bc_id, c.outlook_id,
+        func.coalesce(c.ended_at, c.sent_at, p.created_at).label("at"), c.before, c.after, c.losing,
+    ).select_from(t.change).join(t.plan, p.id == c.plan)  # fmt: skip
 
 
 def _chosen(wanted: Wanted) -> Select[Any]:
-    c, p = t.change.c, t.plan.c
-    outcome = _outcome()
-    query = select(
-        c.plan, c.n, p.run, p.round, c.action, outcome.label("outcome"), c.cause, c.reason, c.bc_id, c.outlook_id,
-        func.coalesce(c.ended_at, c.sent_at, p.created_at).label("at"), c.before, c.after, c.losing,
-    ).select_from(t.change).join(t.plan, p.id == c.plan)  # fmt: skip
+    c, p, query = t.change.c, t.plan.c, select_changes()
     if wanted.plan is not None:
         still, dropped = c.outcome == Outcome.HELD, c.reason == DROPPED
         query = query.where(c.plan == wanted.plan, or_(still, dropped), c.reason != REJECTED)
@@ -221,13 +227,13 @@ def _chosen(wanted: Wanted) -> Select[Any]:
     if wanted.action:
         query = query.where(c.action == wanted.action)
     if wanted.outcome:
-        query = query.where(outcome == wanted.outcome)
+        query = query.where(outcome() == wanted.outcome)
     if wanted.text:
         query = query.where(_holds(wanted.text, wanted.profile))
     return query.order_by(c.plan, c.n)
 
 
-def _outcome() -> ColumnElement[str]:
+def outcome() -> ColumnElement[str]:
     """What became of a change, as the books count it: an update that decided a conflict is one (rules 8.8)."""
     c, p = t.change.c, t.plan.c
     return case(
@@ -242,29 +248,13 @@ def _outcome() -> ColumnElement[str]:
 def _holds(text: str, profile: int) -> ColumnElement[bool]:
     """Whether a value of the change, or the name or address of its contact, holds a text, whatever the case."""
     c, bc, item, p = t.change.c, t.bc_contact.c, t.outlook_contact.c, t.sync_profile.c
-
-    def like(*columns: Any) -> ColumnElement[bool]:
-        return or_(*(column.regexp_match(f"(?i){_any_case(text)}") for column in columns))
-
     company = select(p.company).where(p.id == profile).scalar_subquery()
     in_bc = select(bc.id).where(bc.company == company, bc.overlay == "", bc.id == c.bc_id)
     in_outlook = select(item.id).where(item.profile == profile, item.overlay == "", item.id == c.outlook_id)
-    # A value and not the name of a field; written as JSON writes it, so that quotes and line ends are found too.
-    written = _any_case(json.dumps(text, ensure_ascii=False)[1:-1])
-    in_values = rf'(?i)":"(?:[^"\\]|\\.)*?{written}'
     return or_(
-        *(column.regexp_match(in_values) for column in (c.before, c.after, c.losing)),
-        in_bc.where(like(bc.name, bc.email)).correlate(t.change).exists(),
-        in_outlook.where(like(item.name, item.email_key)).correlate(t.change).exists(),
-    )
-
-
-def _any_case(text: str) -> str:
-    """Return a pattern for a text that both databases read alike, also where PostgreSQL folds ASCII letters only."""
-    letters = ((re.escape(each), each.lower(), each.upper()) for each in text)
-    return "".join(
-        escaped if lower == upper or len(lower + upper) > 2 or lower.isascii() else f"[{lower}{upper}]"
-        for escaped, lower, upper in letters
+        search.holds_in_values(text, c.before, c.after, c.losing),
+        in_bc.where(search.holds(text, bc.name, bc.email)).correlate(t.change).exists(),
+        in_outlook.where(search.holds(text, item.name, item.email_key)).correlate(t.change).exists(),
     )
 
 
@@ -288,13 +278,14 @@ def _lines(chosen: Select[Any], profile: int) -> Select[Any]:
     )
 
 
-def _line(row: Any) -> ChangeLine:
+def to_line(row: Any) -> ChangeLine:
+    """Return a row of ``select_changes``, and what was joined to it, as a line."""
     values = row._asdict()
     values |= {name: json.loads(values[name]) for name in ("before", "after", "losing")}
     values |= {name: values[name] or "" for name in ("bc_id", "outlook_id")}
     # A contact that staging does not know is called by what the change itself says of it.
     known = values["before"] | values["after"]
-    values |= {name: values[name] or known.get(name, "") for name in ("name", "email")}
+    values |= {name: values.get(name) or known.get(name, "") for name in ("name", "email")}
     return ChangeLine(**values)
 
 

@@ -335,6 +335,8 @@ change = Table(
     Index(None, "profile", "state"),
     Index(None, "profile", "outcome", "ended_at"),
     Index(None, "bc_id"),
+    # What was done with an item that nothing in BC is tied to, or was when it was planned.
+    Index(None, "outlook_id", postgresql_where=text("bc_id IS NULL"), sqlite_where=text("bc_id IS NULL")),
 )
 
 #: Contacts that a profile does not sync, with the reason; a row stands for as long as the reason does.

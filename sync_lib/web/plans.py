@@ -182,7 +182,14 @@ def _changes(conn: Any, wanted: Wanted, asked: Asked) -> dict[str, Any]:
         if asked.action in ("", group.action) and asked.outcome in ("", group.outcome)
     )
     lines = store.read_changes(conn, wanted, asked.part, PART_SIZE)
-    return {"asked": asked, "groups": groups, "total": total, "lines": lines, "size": PART_SIZE}
+    return {
+        "asked": asked,
+        "groups": groups,
+        "total": total,
+        "lines": lines,
+        "size": PART_SIZE,
+        "profile": wanted.profile,
+    }
 
 
 def _found(value: Any) -> Any:

@@ -256,6 +256,9 @@ WORDS = {
     "failed": msg("failed"),
     "never": msg("never synced"),
     "off": msg("switched off"),
+    # Types of a contact in Business Central.
+    "Person": msg("person"),
+    "Company": msg("company"),
     # Modes, directions, sides.
     "incremental": msg("incremental"),
     "full": msg("full"),
@@ -282,6 +285,11 @@ WORDS = {
     "hold_rejected": msg("rejected"),
     "hold_superseded": msg("superseded"),
     "hold_applied": msg("carried out"),
+    # States of a coupling.
+    "tie_active": msg("active"),
+    "tie_pinned": msg("active, whatever the filter says"),
+    "tie_released": msg("released"),
+    "tie_away": msg("away"),
     # Actions of a plan.
     "create_outlook": msg("create in Outlook"),
     "update_outlook": msg("update in Outlook"),
@@ -331,10 +339,13 @@ FIELDS = {
     "email2": msg("second e-mail address"),
 }
 
+#: What else is shown of a contact.
+FACTS = {"number": msg("contact number"), "type": msg("type")}
+
 
 def field_of(name: str) -> str:
-    """Return the word for a mapped field; "" stays blank, an unknown one stands for itself."""
-    return FIELDS.get(name, name)
+    """Return the word for a field of a contact; "" stays blank, an unknown one stands for itself."""
+    return FIELDS.get(name) or FACTS.get(name, name)
 
 
 def word_of(code: str) -> str:

@@ -12,8 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select, update
 
+from sync_lib.model import CouplingState
 from sync_lib.store import plans as store
 from sync_lib.store import tables as t
+from sync_lib.store.holds import HoldState
 from sync_lib.web import plans, words
 from tests.test_docs import OPERATOR, codes, section
 from tests.test_docs import rows as rows_of
@@ -373,9 +375,6 @@ def test_the_number_of_queries_does_not_grow(visit: Make, engine: Engine, world:
 def test_every_code_that_a_plan_shows_has_a_word() -> None:
     causes = {code for row in rows_of(section(OPERATOR, "Causes")) for code in codes(row[0])}
     assert len(causes) > 15
-    shown = (
-        causes
-        | {store.PLANNED, store.SENDING, store.WOULD_BE}
-        | {f"hold_{state}" for state in store.HoldState}
-    )
+    shown = causes | {store.PLANNED, store.SENDING, store.WOULD_BE} | {f"hold_{state}" for state in HoldState}
+    shown |= {f"tie_{state}" for state in CouplingState}
     assert shown <= set(words.WORDS)

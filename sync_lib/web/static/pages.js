@@ -25,6 +25,10 @@
     }
   });
 
+  // On a phone the navigation is wider than the screen.
+  var here = document.querySelector(".top [aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+
   // -- notices ----------------------------------------------------------------------------------------------------
 
   var notice = document.getElementById("notice");

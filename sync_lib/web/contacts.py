@@ -1,0 +1,189 @@
+"""Contacts: found on both sides; why one is, or is not, in an Outlook folder; and all that was done to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from sync_lib.fields import mapping
+from sync_lib.fields.columns import BcColumn
+from sync_lib.store import contacts as store
+from sync_lib.store import profiles
+from sync_lib.store.contacts import Subject, Wanted
+from sync_lib.web import contacts_why as why
+from sync_lib.web import words
+from sync_lib.web.contacts_why import Why
+from sync_lib.web.language import msg
+from sync_lib.web.pages import Page
+from sync_lib.web.visit import CurrentVisit, PartNumber, SearchText, Visit
+
+router = APIRouter()
+PAGE = Page("contacts", "contacts", msg("Contacts"), router)
+
+PART_SIZE = 50
+#: Profiles that answer on one part of a contact's page.
+ANSWERS = 25
+
+#: What the page shows of a contact besides its name: columns of staging.
+_FACTS = ("number", "type", "email", "phone", "mobile_phone", "company_name", "job_title", "city")
+
+ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
+Chosen = Annotated[int, Field(ge=1, lt=2**31)] | None
+
+
+class Asked(BaseModel):
+    """What the address says about the search."""
+
+    q: SearchText = ""
+    profile: Chosen = None
+    part: PartNumber = 1
+
+
+class AskedContact(BaseModel):
+    """What the address says about a contact's page: the part of its life, and the part of the profiles."""
+
+    profile: Chosen = None
+    part: PartNumber = 1
+    profiles: PartNumber = 1
+
+
+@router.get("/contacts")
+def contacts(visit: CurrentVisit, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+    """Find contacts on both sides."""
+    wanted = Wanted(asked.q, asked.profile, asked.part, PART_SIZE)
+    values: dict[str, Any] = {"asked": asked, "people": [], "items": [], "size": PART_SIZE, "only": None}
+    with visit.read() as conn:
+        if asked.profile is not None:
+            values["only"] = _of_profile(conn, asked.profile)
+        if asked.q:
+            values |= {"people": store.find_contacts(conn, wanted), "items": store.find_items(conn, wanted)}
+    if visit.wants_fragment("found"):
+        return visit.fragment("contacts_found.html", **values)
+    return visit.page("contacts.html", "contacts", **values)
+
+
+@router.get("/contacts/of/{profile}/{key}")
+def contact_of(visit: CurrentVisit, profile: ProfileId, key: str) -> Response:
+    """Lead to a contact of BC that a profile names."""
+    with visit.read() as conn:
+        company = _of_profile(conn, profile).company
+    if company is None:
+        raise HTTPException(404)
+    return RedirectResponse(visit.url(f"contacts/{company}/{key}"), status_code=303)
+
+
+@router.get("/contacts/{company}/{key}")
+def contact(
+    visit: CurrentVisit, company: ProfileId, key: str, asked: Annotated[AskedContact, Query()]
+) -> HTMLResponse:
+    """Show why a contact of BC is, or is not, in each folder, and its life."""
+    key = key.replace("\0", "")
+    subject = Subject(company, key, profile=asked.profile)
+    with visit.read() as conn:
+        row = store.read_contact(conn, company, key)
+        life = store.read_life(conn, subject, asked.profile, asked.part, PART_SIZE)
+        ties = store.read_ties(conn, subject, asked.profiles, ANSWERS)
+        email_key = row["email_key"] if row else ""
+        twins = store.read_twins(conn, subject, email_key, [tie.profile for tie in ties])
+        total = 1 if asked.profile else store.count_ties(conn, company)
+    if row is None and not life.total:
+        raise HTTPException(404)
+    answers = [(tie, why.of_contact(row, tie, twins, visit.field_profile) if row else []) for tie in ties]
+    values = {
+        "row": row,
+        "facts": _facts(row),
+        "title": (row or {}).get("name") or _name_in(life),
+        "answers": answers,
+        "profiles": total,
+        "address": f"contacts/{company}/{key}",
+    }
+    return _show(visit, asked, life, values)
+
+
+@router.get("/items/{profile}/{key:path}")
+def item(
+    visit: CurrentVisit, profile: ProfileId, key: str, asked: Annotated[AskedContact, Query()]
+) -> Response:
+    """Show why an item of a folder is not in BC, and its life; one that is tied is shown with its contact."""
+    key = key.replace("\0", "")
+    with visit.read() as conn:
+        owner = _of_profile(conn, profile)
+        subject = Subject(owner.company, profile=profile, outlook_id=key)
+        bc_id = store.read_owner(conn, subject)
+        if bc_id is not None and owner.company is not None:
+            return RedirectResponse(visit.url(f"contacts/{owner.company}/{bc_id}"), status_code=303)
+        row = store.read_item(conn, profile, key)
+        life = store.read_life(conn, subject, profile, asked.part, PART_SIZE)
+        [tie] = store.read_ties(conn, subject)
+        twins = store.read_twins(conn, subject, row["email_key"] if row else "", [profile])
+    if row is None and not life.total:
+        raise HTTPException(404)
+    fields = mapping.from_outlook(row["record"], visit.field_profile) if row else {}
+    values = {
+        "row": row,
+        "facts": [(name, value) for name, value in fields.items() if value and name != "name"],
+        "title": (row or {}).get("name") or _name_in(life),
+        "answers": [(tie, why.of_item(row, tie) if row else [])],
+        "profiles": 1,
+        "twins": twins,
+        "company": owner.company,
+        "address": f"items/{profile}/{key}",
+    }
+    return _show(visit, asked, life, values)
+
+
+def _show(visit: Visit, asked: AskedContact, life: store.Life, values: dict[str, Any]) -> HTMLResponse:
+    shown = {
+        "twins": [],
+        "company": None,
+        **values,
+        "asked": asked,
+        "life": life,
+        "size": PART_SIZE,
+        "answer_size": ANSWERS,
+        "say": lambda answer: say(visit, answer),
+        "states": why.STATES,
+    }
+    if visit.wants_fragment("life"):
+        return visit.fragment("contacts_life.html", **shown)
+    return visit.page("contacts_one.html", "contacts", **shown)
+
+
+def say(visit: Visit, answer: Why) -> str:
+    """Return the sentence of an answer in the reader's language."""
+    values = {name: _said(visit, value) for name, value in answer.values.items()}
+    if answer.reason:
+        values["why"] = visit.text(words.reason_of(answer.reason).means)
+    elif "why" not in values:
+        values["why"] = visit.text(msg("no reason was given"))
+    return visit.text(answer.text, **values)
+
+
+def _said(visit: Visit, value: str | BcColumn | Why) -> str:
+    if isinstance(value, Why):
+        return say(visit, value)
+    if isinstance(value, BcColumn):
+        dutch = value.captions[0] if value.captions else value.caption
+        return dutch if visit.language == "nl" else value.caption
+    return f"“{value}”" if value else visit.text(msg("blank"))
+
+
+def _of_profile(conn: Any, profile: int) -> profiles.Profile:
+    found = profiles.find_profile(conn, profile)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if row is None:
+        return []
+    return [(name, words.word_of(row[name]) if name == "type" else row[name]) for name in _FACTS if row[name]]
+
+
+def _name_in(life: store.Life) -> str:
+    """What a contact was called, where staging holds it no more."""
+    return next((line.name for line in life.lines if line.name), "")
