@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from sync_lib.model import ProfileResult
     from sync_lib.pipeline import Edges, RunRequest
     from sync_lib.report import RunReport, Verdict
-    from sync_lib.settings import BusinessCentralSettings, Certificate, GraphSettings, StagingSettings
+    from sync_lib.settings import (
+        BusinessCentralSettings,
+        Certificate,
+        GraphSettings,
+        StagingSettings,
+        SyncSettings,
+    )
     from sync_lib.store.holds import Decision
 
 log = logging.getLogger(__name__)
@@ -128,12 +134,23 @@ def edges() -> Iterator[Edges]:
         ConfigError: A Connection is missing or incomplete; the message says which, and what to do.
     """
     from sync_lib import pipeline
-    from sync_lib.settings import SyncSettings
 
-    settings = SyncSettings.from_environment(environment())
-    opened = pipeline.open_edges(business_central_settings(), graph_settings(), staging_settings(), settings)
+    opened = pipeline.open_edges(
+        business_central_settings(), graph_settings(), staging_settings(), sync_settings()
+    )
     with opened as ready:
         yield ready
+
+
+def sync_settings() -> SyncSettings:
+    """Return how the sync behaves.
+
+    Raises:
+        ConfigError: A variable does not hold a number that is zero or more.
+    """
+    from sync_lib.settings import SyncSettings
+
+    return SyncSettings.from_environment(environment())
 
 
 def business_central_settings(connection_id: str = BUSINESS_CENTRAL) -> BusinessCentralSettings:

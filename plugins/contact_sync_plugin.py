@@ -42,6 +42,7 @@ def build() -> FastAPI:
             authorize=_authorize(),
             engine=Staging().engine,
             field_profile=lambda: hooks.business_central_settings().field_profile,
+            settings=hooks.sync_settings,
             edges=hooks.edges,
             mount=MOUNT,
         )

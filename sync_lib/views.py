@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +59,20 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
     return _Reader(conn, scope, _Frames(people, items, couplings)).view(split)
 
 
-def read_scope(conn: Connection, scope: Scope) -> pd.DataFrame:
-    """Return the persons that pass the filter and are not blocked, also those without a valid name or address."""
+def read_scope(
+    conn: Connection, scope: Scope, columns: Sequence[str] = snapshots.SCOPE_COLUMNS
+) -> pd.DataFrame:
+    """Return the persons that pass the filter and are not blocked, also those without a valid name or address.
+
+    Args:
+        conn: Inside a transaction.
+        scope: Whose contacts.
+        columns: What to read of them, beside the fields of the filter.
+    """
+    names = tuple(dict.fromkeys((*columns, *scope.filter.fields)))
+    condition = scope.filter.to_sql(scope.me)
     frame = snapshots.read_scope(
-        conn, scope.company, condition=scope.filter.to_sql(scope.me), overlay=scope.overlay
+        conn, scope.company, condition=condition, overlay=scope.overlay, columns=names
     )
     return frame[scope.filter.mask(frame, me=scope.me).to_numpy(bool)].reset_index(drop=True)
 

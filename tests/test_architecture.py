@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "model", "settings", "fields", "diff"},
 }
 #: Parts between the edges: they read and write staging, and get their clients handed in.
-BETWEEN = ("extract", "folders", "load", "logs", "profile_sync", "settle", "views")
+BETWEEN = ("extract", "folders", "load", "logs", "preview", "profile_sync", "settle", "views")
 MAY_IMPORT |= {part: {*MAY_IMPORT, *BETWEEN} - {"clients", "provider_info"} for part in BETWEEN}
 #: Package -> where in sync_lib it may be imported.
 ONLY_IN = {
@@ -57,7 +57,7 @@ ONLY_IN = {
     "alembic": ("store",),
     "fastapi": ("web",),
     "jinja2": ("web",),
-    "pandas": ("fields", "match", "diff", "guard", "report", "store", "views", "pipeline"),
+    "pandas": ("fields", "match", "diff", "guard", "report", "store", "views", "preview", "pipeline"),
 }
 HEAVY = {
     "alembic", "babel", "fastapi", "jinja2", "msal", "numpy", "pandas", "requests", "sqlalchemy", "sync_lib", "sandbox",

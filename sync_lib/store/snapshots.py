@@ -54,8 +54,11 @@ Version = tuple[str, str]
 
 # From so many changed rows on, the planner's statistics are worth their time.
 _MANY = 20_000
-# What reads of a profile's scope need beside the fields of the contact.
-_SCOPE_COLUMNS = ("row_id", "id", "fingerprint", "etag", "last_modified", "email_key", "problem")
+#: What the diff needs of a profile's scope.
+SCOPE_COLUMNS = (
+    *("row_id", "id", "fingerprint", "etag", "last_modified", "email_key", "problem"),
+    *COLUMN_NAMES,
+)
 _LIGHT_OUTLOOK = ("row_id", "id", "etag", "created", "bc_key", "email_key", "fingerprint")
 
 
@@ -585,7 +588,7 @@ def read_scope(
     *,
     condition: filters.Condition | None = None,
     overlay: str = "",
-    columns: Sequence[str] = COLUMN_NAMES,
+    columns: Sequence[str] = SCOPE_COLUMNS,
 ) -> pd.DataFrame:
     """Return the persons of a company that may be in a profile's scope: present and not blocked.
 
@@ -594,11 +597,10 @@ def read_scope(
         company: Key of the company.
         condition: What of the profile's filter SQL can say (``Filter.to_sql``); ``Filter.mask`` decides.
         overlay: Run id of a dry run, or "".
-        columns: Fields to read beside keys, versions, address and ``problem`` (rules 3: not "" = may not go).
+        columns: What to read: keys, versions, address, ``problem`` (rules 3: not "" = may not go), fields.
     """
     rows, present = _present(t.bc_contact, company, overlay)
-    names = dict.fromkeys((*_SCOPE_COLUMNS, *columns))
-    wanted = select(*(rows.c[name] for name in names)).where(
+    wanted = select(*(rows.c[name] for name in columns)).where(
         present,
         rows.c.type == "Person",
         rows.c.privacy_blocked != "true",

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+import re
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
-from sync_lib.errors import FilterSyntaxError
+from sync_lib.errors import ConfigError
 from sync_lib.fields.columns import columns_of
-from sync_lib.fields.filters import find_column
-from sync_lib.store import profile_values, profiles
-from sync_lib.store.profile_file import OWN_CONTACTS, ProfileEntry
+from sync_lib.preview import Look, Subject, make_preview
+from sync_lib.store import companies, profiles
+from sync_lib.store.profile_file import ProfileEntry
 from sync_lib.store.profile_values import POLICIES, WrongValue
 from sync_lib.store.profiles import ChangedMeanwhile, Profile
 from sync_lib.web import profile_words as words
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
-from sync_lib.web.visit import CurrentVisit, Visit, shown
+from sync_lib.web.profile_sheet import Row, Sheet
+from sync_lib.web.visit import CurrentVisit, Visit
 
 router = APIRouter()
 PAGE = Page("profile", "profiles", msg("Profile"), router, in_navigation=False)
 
-#: What makes a profile the one that it is; another mailbox, company or folder of this kind is another profile.
-FIXED = ("mailbox", "company_name", "default_folder")
-EDITED = ("enabled", "folder_name", "direction", "salesperson_code", "language", *POLICIES)
 LANGUAGES = ("nl", "en", "de", "fr")
-#: Characters of an expression that are shown on each side of an error.
-_AROUND = 40
+#: Names of a list in the preview: at first, with each click on *more*, and at most.
+NAMES, MORE_NAMES, MOST_NAMES = 25, 200, 5_000
 
 ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
-Problem = WrongValue | FilterSyntaxError
 
 
 async def _submitted(request: Request) -> FormData:
@@ -43,150 +39,6 @@ async def _submitted(request: Request) -> FormData:
 
 
 Submitted = Annotated[FormData, Depends(_submitted)]
-
-
-# -- what stands in the form -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an expression cannot be understood: the text around it, cut to what fits on a line."""
-
-    before: str
-    marked: str
-    after: str
-    number: int
-
-
-@dataclass(slots=True)
-class Row:
-    """One condition of the filter, as it was typed."""
-
-    name: str
-    expression: str
-    problem: Problem | None = None
-
-    @property
-    def column(self) -> str:
-        """The field that the name means, "" for none."""
-        found = find_column(self.name)
-        return found.name if found else ""
-
-    @property
-    def place(self) -> Place | None:
-        """Where the error is, if it is one of the filter language."""
-        error = self.problem
-        if not isinstance(error, FilterSyntaxError):
-            return None
-        text, at = error.expression, error.position
-        first, end = max(0, at - _AROUND), at + 1 + _AROUND
-        before = ("…" if first else "") + text[first:at]
-        after = text[at + 1 : end] + ("…" if len(text) > end else "")
-        return Place(before, text[at : at + 1], after, at + 1)
-
-    def check(self, field_profile: str) -> tuple[str, str] | None:
-        """Return the pair as it is stored, or None and note what is wrong; a blank one filters nothing."""
-        try:
-            return profile_values.check_condition(self.name, self.expression, field_profile=field_profile)
-        except (FilterSyntaxError, WrongValue) as problem:
-            self.problem = problem
-            return None
-
-
-@dataclass(slots=True)
-class Sheet:
-    """What the form shows.
-
-    Attributes:
-        texts: By column, as they were typed or are stored.
-        rows: The conditions of the filter.
-        problems: What is wrong, by column.
-        theirs: What somebody else made of a setting meanwhile, by column.
-        seen: The settings that were shown when the person began; None for a new profile.
-    """
-
-    texts: dict[str, str]
-    rows: list[Row]
-    seen: ProfileEntry | None = None
-    problems: dict[str, WrongValue] = field(default_factory=dict)
-    theirs: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, entry: ProfileEntry) -> Sheet:
-        """Return the form of what is stored."""
-        texts = {name: _text(getattr(entry, name)) for name in (*FIXED, *EDITED)}
-        return cls(texts, [Row(name, expression) for name, expression in entry.filter], entry)
-
-    @classmethod
-    def sent(cls, form: FormData, fixed: ProfileEntry | None = None) -> Sheet:
-        """Return the form as a person sent it; what may not be changed comes from the stored profile.
-
-        Raises:
-            HTTPException: 400, the form of a stored profile is not one of ours.
-        """
-        given = {name: value for name, value in form.items() if isinstance(value, str)}
-        texts = {name: given.get(name, "") for name in (*FIXED, *EDITED)}
-        # A box that is not ticked is not sent.
-        texts |= {name: given.get(name, "false") for name in ("enabled", "default_folder")}
-        if fixed:
-            texts |= {name: _text(getattr(fixed, name)) for name in FIXED}
-        if texts["default_folder"] == "true":
-            texts["folder_name"] = fixed.folder_name if fixed else OWN_CONTACTS
-        return cls(texts, _rows_of(given), _seen(given) if fixed else None)
-
-    @property
-    def is_wrong(self) -> bool:
-        """Whether something has to be mended before it can be saved."""
-        return bool(self.problems) or any(row.problem for row in self.rows)
-
-    def entry(self, field_profile: str) -> ProfileEntry | None:
-        """Return the settings, or None and note everything that is wrong."""
-        values: dict[str, Any] = {}
-        for name, text in self.texts.items():
-            if self.seen and text == shown(_text(getattr(self.seen, name))):
-                # Nobody touched it: a name that came from Outlook keeps even what the page could only paraphrase.
-                values[name] = getattr(self.seen, name)
-                continue
-            try:
-                values[name] = profile_values.check(name, text)
-            except WrongValue as wrong:
-                self.problems[name] = wrong
-        pairs = [pair for row in self.rows if (pair := row.check(field_profile)) and pair[1]]
-        return None if self.is_wrong else ProfileEntry(**values, filter=tuple(pairs))
-
-    def merge(self, mine: ProfileEntry, stored: ProfileEntry) -> None:
-        """Show what somebody else changed meanwhile: their value where I left it alone, else beside mine."""
-        seen, self.seen = self.seen, stored
-        for name in (*EDITED, "filter"):
-            before, theirs = getattr(seen, name), getattr(stored, name)
-            if theirs == before:
-                continue
-            self.theirs[name] = theirs
-            if getattr(mine, name) != before:
-                continue
-            if name == "filter":
-                self.rows = Sheet.of(stored).rows
-            else:
-                self.texts[name] = _text(theirs)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _rows_of(given: Mapping[str, str]) -> list[Row]:
-    """The conditions in the order of the form, where each has a number of its own."""
-    numbers = [name.partition("-")[2] for name in given if name.startswith("field-")]
-    return [Row(given[f"field-{number}"], given.get(f"expression-{number}", "")) for number in numbers]
-
-
-def _seen(given: Mapping[str, str]) -> ProfileEntry:
-    try:
-        values = json.loads(given.get("seen", ""))
-        pairs = tuple((str(name), str(expression)) for name, expression in values["filter"])
-        return replace(ProfileEntry(**values), filter=pairs)
-    except (ValueError, TypeError, KeyError) as error:
-        raise HTTPException(400, msg("This form is incomplete: open the page again.")) from error
 
 
 # -- routes ----------------------------------------------------------------------------------------------------------
@@ -222,6 +74,26 @@ def add(visit: CurrentVisit, form: Submitted) -> Response:
     return _show(visit, None, sheet, status=422)
 
 
+@router.post("/profiles/new/preview")
+def preview_of_new(visit: CurrentVisit, form: Submitted) -> HTMLResponse:
+    """Show whom a new profile would sync."""
+    return _preview(visit, None, Sheet.sent(form), _names_of(form))
+
+
+@router.get("/profiles/{profile}/preview")
+def preview_of_stored(visit: CurrentVisit, profile: ProfileId) -> HTMLResponse:
+    """Show whom a profile syncs, to who may not edit it."""
+    stored = _find(visit, profile)
+    return _preview(visit, stored, Sheet.of(profiles.entry_of(stored)), NAMES)
+
+
+@router.post("/profiles/{profile}/preview")
+def preview(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> HTMLResponse:
+    """Show what saving the form as it stands would add and remove."""
+    stored = _find(visit, profile)
+    return _preview(visit, stored, Sheet.sent(form, profiles.entry_of(stored)), _names_of(form))
+
+
 @router.get("/profiles/{profile}")
 def settings(
     visit: CurrentVisit, profile: ProfileId, saved: Annotated[str, Query(max_length=5)] = ""
@@ -251,6 +123,42 @@ def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
     return _show(visit, stored, sheet, status=status)
 
 
+def _names_of(form: FormData) -> int:
+    text = str(form.get("names", ""))
+    return min(int(text), MOST_NAMES) if re.fullmatch("[0-9]{1,6}", text) else NAMES
+
+
+def _preview(visit: Visit, profile: Profile | None, sheet: Sheet, names: int) -> HTMLResponse:
+    wish, found = sheet.wish(visit.field_profile), None
+    if wish:
+        with visit.read() as conn:
+            subject = _subject(conn, visit, profile, sheet)
+            if subject:
+                found = make_preview(conn, subject, wish, Look(visit.settings, visit.now, names))
+    return visit.fragment(
+        "profile_preview.html",
+        profile=profile,
+        sheet=sheet,
+        wish=wish,
+        found=found if found and found.read_at else None,
+        names=names,
+        more=MORE_NAMES,
+        most=MOST_NAMES,
+    )
+
+
+def _subject(conn: Connection, visit: Visit, profile: Profile | None, sheet: Sheet) -> Subject | None:
+    """Return whose folder it is about, or None while no run has found out which company is meant."""
+    company = profile.company if profile else None
+    try:
+        company = company or companies.find_company(conn, sheet.texts["company_name"]).id
+    except ConfigError:
+        return None
+    if profile is None:
+        return Subject(company)
+    return Subject(company, profile.id, Sheet.of(profiles.entry_of(profile)).wish(visit.field_profile))
+
+
 def _find(visit: Visit, profile: int) -> Profile:
     with visit.read() as conn:
         found = profiles.find_profile(conn, profile)
@@ -266,20 +174,20 @@ def _saved(visit: Visit, profile: int) -> Response:
 def _show(
     visit: Visit, profile: Profile | None, sheet: Sheet, *, status: int = 200, is_saved: bool = False
 ) -> HTMLResponse:
-    companies: list[str] = []
+    known: list[str] = []
     if profile is None:
         with visit.read() as conn:
-            companies = profiles.read_company_names(conn)
+            known = profiles.read_company_names(conn)
     return visit.page(
         "profile.html",
         "overview",
         status,
         profile=profile,
         sheet=sheet,
-        seen=json.dumps(asdict(sheet.seen)) if sheet.seen and profile else "",
+        seen=sheet.seen_as_text() if profile else "",
         blank=Row("Name", ""),
         is_saved=is_saved,
-        companies=companies,
+        companies=known,
         columns=columns_of(visit.field_profile),
         settings=words.SETTINGS,
         policies=list(POLICIES),

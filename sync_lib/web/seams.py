@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
+from sync_lib.settings import SyncSettings
+
 if TYPE_CHECKING:
     from sync_lib.pipeline import Edges
 
@@ -33,6 +35,7 @@ class Seams:
             may not read (methods in ``SAFE_METHODS``) or not edit (all others).
         engine: Returns the staging database; called for every request that needs it, so it keeps what it opened.
         field_profile: Returns which fields of Business Central are read: ``standard`` or ``extended``.
+        settings: Returns how the sync behaves, the guard's limits among it.
         edges: Opens both services and the staging database, as a task has them.
         mount: Where the pages are mounted below Airflow's root.
     """
@@ -40,5 +43,6 @@ class Seams:
     authorize: Callable[..., Any]
     engine: Callable[[], Engine]
     field_profile: Callable[[], str]
+    settings: Callable[[], SyncSettings]
     edges: Callable[[], AbstractContextManager[Edges]]
     mount: str = "/contact_sync"

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import Connection, Engine
 
 from sync_lib.moments import to_text
+from sync_lib.settings import SyncSettings
 from sync_lib.store.engine import read, transaction
 from sync_lib.web import language, words
 from sync_lib.web.assets import asset_versions
@@ -77,6 +78,11 @@ class Visit:
     def field_profile(self) -> str:
         """Which fields of Business Central are read, and a filter may therefore name."""
         return self.seams.field_profile()
+
+    @property
+    def settings(self) -> SyncSettings:
+        """How the sync behaves."""
+        return self.seams.settings()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -333,12 +333,10 @@ def test_a_scope_has_its_columns_and_types_even_when_it_is_empty(engine, company
     with read(engine) as conn:
         full = snapshots.read_scope(conn, company)
         empty = snapshots.read_scope(conn, company, condition=Or(()))
-        light = snapshots.read_scope(conn, company, columns=("city",))
+        light = snapshots.read_scope(conn, company, columns=("row_id", "city"))
     assert list(full.columns) == list(empty.columns)
     assert set(COLUMN_NAMES) <= set(full.columns)
-    assert list(light.columns) == [
-        "row_id", "id", "fingerprint", "etag", "last_modified", "email_key", "problem", "city",
-    ]  # fmt: skip
+    assert list(light.columns) == ["row_id", "city"]
     for frame in (full, empty):
         kinds = frame.dtypes
         assert (kinds["row_id"], kinds["fingerprint"]) == ("int64", "int64")

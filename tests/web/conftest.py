@@ -11,6 +11,7 @@ from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
+from sync_lib.settings import SyncSettings
 from sync_lib.web.app import make_app
 from sync_lib.web.seams import SAFE_METHODS, Seams, User
 
@@ -34,7 +35,13 @@ def no_edges() -> Iterator[Any]:
 
 
 def seams_of(engine: Engine) -> Seams:
-    return Seams(authorize=authorize, engine=lambda: engine, field_profile=lambda: "standard", edges=no_edges)
+    return Seams(
+        authorize=authorize,
+        engine=lambda: engine,
+        field_profile=lambda: "standard",
+        settings=SyncSettings,
+        edges=no_edges,
+    )
 
 
 @pytest.fixture

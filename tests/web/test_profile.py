@@ -18,7 +18,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.profile_file import ProfileEntry
 from sync_lib.store.profiles import Profile
-from sync_lib.web import profile as page
+from sync_lib.web import profile_sheet as sheet
 from sync_lib.web import profile_words
 from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
@@ -82,7 +82,7 @@ def test_all_settings_are_shown(visit: Make, anna: int) -> None:
 def test_every_setting_of_a_profile_has_words_and_a_place_on_the_page() -> None:
     every = set(ProfileEntry.__slots__)
     assert set(profile_words.SETTINGS) == every
-    assert {*page.FIXED, *page.EDITED, "filter"} == every
+    assert {*sheet.FIXED, *sheet.EDITED, "filter"} == every
     for column, options in {**profile_values.POLICIES, "direction": profile_values.DIRECTIONS}.items():
         assert tuple(choice.value for choice in profile_words.SETTINGS[column].choices) == options
 
@@ -269,11 +269,11 @@ def test_what_somebody_else_changed_meanwhile_is_shown_and_not_overwritten(
         "To Outlook only: what colleagues edit there is undone",
         "de",
     ]
-    sheet = form_of(answer.text)
-    assert (sheet["language"], sheet["direction"]) == ("de", "to_business_central")
-    assert (sheet["salesperson_code"], sheet["expression-0"]) == ("XY", "Delft")
+    again = form_of(answer.text)
+    assert (again["language"], again["direction"]) == ("de", "to_business_central")
+    assert (again["salesperson_code"], again["expression-0"]) == ("XY", "Delft")
     # It was seen now, so that it can be saved.
-    assert send(visit(), f"/profiles/{anna}", sheet).status_code == 303
+    assert send(visit(), f"/profiles/{anna}", again).status_code == 303
     now = stored(engine, anna)
     assert (now.salesperson_code, now.direction, now.language) == ("XY", "to_business_central", "de")
     assert now.filter == (("City", "Delft"),)
@@ -361,7 +361,7 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
         assert_plain_text(client.get("/profiles/new").text)
         assert_plain_text(check(client, text, text))
         assert_plain_text(check(client, "City", f"({text}"))
-        names = (*page.FIXED, *page.EDITED, "field-0", "expression-0")
+        names = (*sheet.FIXED, *sheet.EDITED, "field-0", "expression-0")
         answer = send(client, "/profiles/new", dict.fromkeys(names, text))
         assert answer.status_code == 422
         assert_plain_text(answer.text)

@@ -1,9 +1,16 @@
-// The filter of a profile: conditions come and go, and each says whether it is understood.
+// The settings of a profile: conditions of the filter come and go, each says whether it is understood, and the
+// preview says what saving would do.
 (function () {
   "use strict";
+  var form = document.getElementById("profile");
   var pairs = document.getElementById("pairs");
+  var preview = document.getElementById("preview");
   var add = document.getElementById("add");
-  if (!pairs || !add) return;
+  // Who may not edit is offered nothing to change.
+  if (!form || !add) return;
+
+  // -- conditions -------------------------------------------------------------------------------------------------
+
   var blank = document.getElementById("blank").innerHTML;
   var next = pairs.children.length;
 
@@ -20,6 +27,7 @@
     if (!button) return;
     button.closest(".pair").remove();
     add.focus();
+    look();
   });
 
   document.addEventListener("htmx:afterSwap", function (event) {
@@ -28,5 +36,41 @@
     var input = told.closest(".pair").querySelector("input");
     if (told.querySelector(".wrong")) input.setAttribute("aria-invalid", "true");
     else input.removeAttribute("aria-invalid");
+  });
+
+  // -- preview ----------------------------------------------------------------------------------------------------
+
+  var looked = sent();
+  var timer = 0;
+  var open = [];
+
+  function sent() {
+    return new URLSearchParams(new FormData(form)).toString();
+  }
+
+  // Leaving a text tells of a change once more; what was looked at already would only close the lists.
+  function look() {
+    clearTimeout(timer);
+    timer = setTimeout(function () {
+      if (sent() === looked) return;
+      looked = sent();
+      window.htmx.trigger(preview, "look");
+    }, 400);
+  }
+
+  form.addEventListener("input", look);
+  form.addEventListener("change", look);
+
+  function lists() {
+    return Array.from(preview.querySelectorAll("details[data-list]"));
+  }
+
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    if (event.detail.target !== preview) return;
+    open = lists().filter(function (list) { return list.open; }).map(function (list) { return list.dataset.list; });
+  });
+  document.addEventListener("htmx:afterSwap", function (event) {
+    if (event.detail.target !== preview) return;
+    lists().forEach(function (list) { list.open = open.includes(list.dataset.list); });
   });
 })();

@@ -1,0 +1,56 @@
+"""What a preview of a profile's settings looks at: its couplings with their items, and contacts by their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from sync_lib.store import tables as t
+from sync_lib.store.bulk import among, read_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
+    """Return all couplings of a profile: ``bc_row`` (0 for none), ``state`` and ``origin``.
+
+    ``present`` says whether the item is in the folder, ``edited`` whether somebody edited it since the pair last
+    agreed (rules 2.1).
+    """
+    c, item = t.coupling.c, t.outlook_contact.c
+    is_edited = (item.etag != c.outlook_etag) | (
+        c.outlook_fingerprint.is_not(None) & (item.fingerprint != c.outlook_fingerprint)
+    )
+    wanted = (
+        select(
+            func.coalesce(c.bc_row, 0).label("bc_row"),
+            c.state,
+            c.origin,
+            case((item.row_id.is_not(None), 1), else_=0).label("present"),
+            case((is_edited, 1), else_=0).label("edited"),
+        )
+        .select_from(t.coupling)
+        .outerjoin(t.outlook_contact, and_(item.row_id == c.outlook_row, item.gone_since.is_(None)))
+        .where(c.profile == profile)
+    )
+    return read_frame(conn, wanted).astype({"present": "bool", "edited": "bool"})
+
+
+def read_persons(conn: Connection, row_ids: Sequence[int]) -> pd.DataFrame:
+    """Return contacts of BC by their keys, with what a list shows: those that are there and not blocked."""
+    c = t.bc_contact.c
+    columns = (c.row_id, c.id, c.number, c.name, c.company_name, c.city, c.email_key)
+    wanted = select(*columns).where(
+        among(conn, c.row_id, row_ids), c.gone_since.is_(None), c.privacy_blocked != "true"
+    )
+    return read_frame(conn, wanted)
+
+
+def read_time_of_snapshot(conn: Connection, company: int) -> str:
+    """Return when a company was last read, "" for never."""
+    c = t.cursor.c
+    read_at = select(c.updated_at).where(c.side == "business_central", c.scope == str(company))
+    return conn.scalar(read_at) or ""

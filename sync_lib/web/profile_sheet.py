@@ -1,0 +1,185 @@
+"""The form of a profile's settings: what stands in it, what is wrong with it, and what it means.
+
+Nothing here is stored: the page reads a ``Sheet`` from a request or from a profile, and shows it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from fastapi import HTTPException
+from starlette.datastructures import FormData
+
+from sync_lib.errors import FilterSyntaxError
+from sync_lib.fields.filters import find_column, parse_filter
+from sync_lib.preview import Wish
+from sync_lib.store import profile_values
+from sync_lib.store.profile_file import OWN_CONTACTS, ProfileEntry
+from sync_lib.store.profile_values import POLICIES, WrongValue
+from sync_lib.web.language import msg
+from sync_lib.web.visit import shown
+
+#: What makes a profile the one that it is; another mailbox, company or folder of this kind is another profile.
+FIXED = ("mailbox", "company_name", "default_folder")
+EDITED = ("enabled", "folder_name", "direction", "salesperson_code", "language", *POLICIES)
+#: Characters of an expression that are shown on each side of an error.
+_AROUND = 40
+
+Problem = WrongValue | FilterSyntaxError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an expression cannot be understood: the text around it, cut to what fits on a line."""
+
+    before: str
+    marked: str
+    after: str
+    number: int
+
+
+@dataclass(slots=True)
+class Row:
+    """One condition of the filter, as it was typed."""
+
+    name: str
+    expression: str
+    problem: Problem | None = None
+
+    @property
+    def column(self) -> str:
+        """The field that the name means, "" for none."""
+        found = find_column(self.name)
+        return found.name if found else ""
+
+    @property
+    def place(self) -> Place | None:
+        """Where the error is, if it is one of the filter language."""
+        error = self.problem
+        if not isinstance(error, FilterSyntaxError):
+            return None
+        text, at = error.expression, error.position
+        first, end = max(0, at - _AROUND), at + 1 + _AROUND
+        before = ("…" if first else "") + text[first:at]
+        after = text[at + 1 : end] + ("…" if len(text) > end else "")
+        return Place(before, text[at : at + 1], after, at + 1)
+
+    def check(self, field_profile: str) -> tuple[str, str] | None:
+        """Return the pair as it is stored, or None and note what is wrong; a blank one filters nothing."""
+        try:
+            return profile_values.check_condition(self.name, self.expression, field_profile=field_profile)
+        except (FilterSyntaxError, WrongValue) as problem:
+            self.problem = problem
+            return None
+
+
+@dataclass(slots=True)
+class Sheet:
+    """What the form shows.
+
+    Attributes:
+        texts: By column, as they were typed or are stored.
+        rows: The conditions of the filter.
+        problems: What is wrong, by column.
+        theirs: What somebody else made of a setting meanwhile, by column.
+        seen: The settings that were shown when the person began; None for a new profile.
+    """
+
+    texts: dict[str, str]
+    rows: list[Row]
+    seen: ProfileEntry | None = None
+    problems: dict[str, WrongValue] = field(default_factory=dict)
+    theirs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entry: ProfileEntry) -> Sheet:
+        """Return the form of what is stored."""
+        texts = {name: _text(getattr(entry, name)) for name in (*FIXED, *EDITED)}
+        return cls(texts, [Row(name, expression) for name, expression in entry.filter], entry)
+
+    @classmethod
+    def sent(cls, form: FormData, fixed: ProfileEntry | None = None) -> Sheet:
+        """Return the form as a person sent it; what may not be changed comes from the stored profile.
+
+        Raises:
+            HTTPException: 400, the form of a stored profile is not one of ours.
+        """
+        given = {name: value for name, value in form.items() if isinstance(value, str)}
+        texts = {name: given.get(name, "") for name in (*FIXED, *EDITED)}
+        # A box that is not ticked is not sent.
+        texts |= {name: given.get(name, "false") for name in ("enabled", "default_folder")}
+        if fixed:
+            texts |= {name: _text(getattr(fixed, name)) for name in FIXED}
+        if texts["default_folder"] == "true":
+            texts["folder_name"] = fixed.folder_name if fixed else OWN_CONTACTS
+        return cls(texts, _rows_of(given), _seen(given) if fixed else None)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something has to be mended before it can be saved."""
+        return bool(self.problems) or any(row.problem for row in self.rows)
+
+    def entry(self, field_profile: str) -> ProfileEntry | None:
+        """Return the settings, or None and note everything that is wrong."""
+        values: dict[str, Any] = {}
+        for name, text in self.texts.items():
+            if self.seen and (name in FIXED or text == shown(_text(getattr(self.seen, name)))):
+                # Nobody touched it: a name that came from Outlook keeps even what the page could only paraphrase.
+                values[name] = getattr(self.seen, name)
+                continue
+            try:
+                values[name] = profile_values.check(name, text)
+            except WrongValue as wrong:
+                self.problems[name] = wrong
+        pairs = [pair for row in self.rows if (pair := row.check(field_profile)) and pair[1]]
+        return None if self.is_wrong else ProfileEntry(**values, filter=tuple(pairs))
+
+    def wish(self, field_profile: str) -> Wish | None:
+        """Return what decides who is in the folder, or None where a condition cannot be understood."""
+        pairs = [pair for row in self.rows if (pair := row.check(field_profile))]
+        if any(row.problem for row in self.rows):
+            return None
+        me = self.texts["salesperson_code"].strip().upper()
+        chosen = parse_filter(pairs, field_profile=field_profile)
+        return Wish(chosen, me, self.texts["direction"], self.texts["left_scope"])
+
+    def merge(self, mine: ProfileEntry, stored: ProfileEntry) -> None:
+        """Show what somebody else changed meanwhile: their value where I left it alone, else beside mine."""
+        seen, self.seen = self.seen, stored
+        for name in (*EDITED, "filter"):
+            before, theirs = getattr(seen, name), getattr(stored, name)
+            if theirs == before:
+                continue
+            self.theirs[name] = theirs
+            if getattr(mine, name) != before:
+                continue
+            if name == "filter":
+                self.rows = Sheet.of(stored).rows
+            else:
+                self.texts[name] = _text(theirs)
+
+    def seen_as_text(self) -> str:
+        """Return what was shown, for the form to bring back; "" for a new profile."""
+        return json.dumps(asdict(self.seen)) if self.seen else ""
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _rows_of(given: Mapping[str, str]) -> list[Row]:
+    """The conditions in the order of the form, where each has a number of its own."""
+    numbers = [name.partition("-")[2] for name in given if name.startswith("field-")]
+    return [Row(given[f"field-{number}"], given.get(f"expression-{number}", "")) for number in numbers]
+
+
+def _seen(given: Mapping[str, str]) -> ProfileEntry:
+    try:
+        values = json.loads(given.get("seen", ""))
+        pairs = tuple((str(name), str(expression)) for name, expression in values["filter"])
+        return replace(ProfileEntry(**values), filter=pairs)
+    except (ValueError, TypeError, KeyError) as error:
+        raise HTTPException(400, msg("This form is incomplete: open the page again.")) from error
