@@ -3,9 +3,11 @@
 | Task | What it does |
 | --- | --- |
 | `remove_old` | removes from the staging database what is older than `CONTACT_SYNC_RETENTION_DAYS` |
+| `check_drift` | reads `CONTACT_SYNC_DRIFT_SAMPLE` profiles in full and logs how far both sides agree |
 
-That is: the change log with its old and new values, plans, runs, contacts that are gone. What waits for a person, has
-no outcome yet, or is needed by a later run stays.
+What is removed: the change log with its old and new values, plans, runs, contacts that are gone. What waits for a
+person, has no outcome yet, or is needed by a later run stays. A drift makes no run red: the log warns where fewer than
+`CONTACT_SYNC_DRIFT_WARN_PERCENT` of a profile's pairs agree.
 
 It starts by `CONTACT_SYNC_HOUSEKEEPING_SCHEDULE`, or by hand. Nothing here writes to Business Central or to Outlook. To
 erase one contact at once: `contact-sync contacts erase`.
@@ -42,7 +44,15 @@ def contact_sync_housekeeping() -> None:
         with hooks.edges() as edges:
             housekeeping.remove_old(edges)
 
+    @task
+    def check_drift() -> None:
+        from sync_lib import housekeeping
+
+        with hooks.edges() as edges:
+            housekeeping.check_drift(edges, hooks.this_run())
+
     remove_old()
+    check_drift()
 
 
 contact_sync_housekeeping()

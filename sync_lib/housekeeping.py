@@ -6,11 +6,20 @@ Nothing here writes to a service.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 
+from sync_lib import drift, pipeline
+from sync_lib.drift import Agreement, Checked, Ends
+from sync_lib.model import BcStatus, Mode, ProfileResult
 from sync_lib.moments import shift
-from sync_lib.pipeline import Edges
-from sync_lib.store import retention
+from sync_lib.pipeline import Edges, RunPlan, RunRequest
+from sync_lib.profile_sync import company_context
+from sync_lib.store import companies, drift_checks, ledger, profiles, retention, runs, snapshots
+from sync_lib.store.engine import read, transaction
 from sync_lib.store.migrate import migrate
+from sync_lib.views import bc_side
 
 logger = logging.getLogger(__name__)
 
@@ -30,3 +39,105 @@ def remove_old(edges: Edges) -> dict[str, int]:
     for table, rows in removed.items():
         logger.info("%s: removed %d rows older than %d days", table, rows, days)
     return removed
+
+
+# -- drift -----------------------------------------------------------------------------------------------------------
+
+
+def check_drift(edges: Edges, run_id: str) -> list[Checked]:
+    """Read some profiles in full, those first that were checked longest ago, and compare both sides with each other.
+
+    It is a dry run (rules 8.2), which reads into an overlay of its own, with one more look before that is thrown away.
+    The dry run and its plan are forgotten as well: what is kept are counts.
+    """
+    migrate(edges.engine)
+    with read(edges.engine) as conn:
+        due = drift_checks.read_due(conn, edges.settings.drift_sample)
+    if not due:
+        logger.info("no profile to check")
+        return []
+    # Of a run of the sync at the same minute Airflow's id is the same.
+    dry_run = f"drift_check__{run_id}"
+    checked = _check_profiles(edges, dry_run, due)
+    with transaction(edges.engine) as conn:
+        for one in checked:
+            if one.reason != "busy":
+                found = asdict(one.agreement) | {"reason": one.reason}
+                drift_checks.write_check(conn, one.profile, edges.now(), one.planned, **found)
+    _tell(checked, edges.settings.drift_warn_percent)
+    return checked
+
+
+def _check_profiles(edges: Edges, dry_run: str, due: list[int]) -> list[Checked]:
+    _drop(edges, dry_run)
+    request = RunRequest(dry_run, Mode.FULL, list(map(str, due)), dry_run=True, run_type="drift_check")
+    try:
+        plan = pipeline.plan_run(edges, request)
+        _read_all(edges, dry_run, plan)
+        with read(edges.engine) as conn:
+            results = runs.read_profile_results(conn, dry_run)
+        return [_checked(edges, dry_run, result) for result in results]
+    finally:
+        _drop(edges, dry_run)
+
+
+def _drop(edges: Edges, dry_run: str) -> None:
+    with transaction(edges.engine) as conn:
+        snapshots.drop_overlay(conn, dry_run)
+        runs.drop_run(conn, dry_run)
+
+
+def _read_all(edges: Edges, dry_run: str, plan: RunPlan) -> None:
+    for company in plan.companies:
+        _try(partial(pipeline.extract_business_central, edges, dry_run, company))
+    for task in plan.tasks:
+        _try(partial(pipeline.sync_profile, edges, dry_run, task))
+
+
+def _try(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - recovered by skipping: its outcome is on record, the others go on
+        logger.warning("not checked: %s", type(error).__name__)
+
+
+def _checked(edges: Edges, dry_run: str, result: ProfileResult) -> Checked:
+    who = (result.profile, result.mailbox, result.company)
+    if result.state not in ("done", "held") or "read" not in result.counters:
+        return Checked(*who, reason=result.reason or result.state)
+    return Checked(*who, _agreement(edges, dry_run, result.profile), result.counters.get("planned", {}))
+
+
+def _agreement(edges: Edges, overlay: str, key: int) -> Agreement:
+    with read(edges.engine) as conn:
+        profile = profiles.read_profile(conn, key)
+        company = companies.read_company(conn, profile.company or 0)
+        couplings = ledger.read_live_couplings(conn, key)
+        ids = [coupling.bc_id for coupling in couplings]
+        rows = snapshots.read_bc_rows(conn, company.id, ids=ids, overlay=overlay)
+        items = snapshots.read_outlook_records(
+            conn, key, [coupling.outlook_id or "" for coupling in couplings], overlay=overlay
+        )
+        rejects = drift_checks.read_rejects(conn, key)
+    gone = (BcStatus.GONE, BcStatus.BLOCKED)
+    bc = {row["id"]: row for row in rows if bc_side(row, in_filter=True).status not in gone}
+    records = {item["id"]: item["record"] for item in items.values() if item["gone_since"] is None}
+    field_profile = edges.business_central_settings.field_profile
+    context = company_context(company, field_profile, language=profile.language)
+    pairs = (Ends(c, bc.get(c.bc_id), records.get(c.outlook_id or "")) for c in couplings)
+    return drift.count_agreement(pairs, rejects, context)
+
+
+def _tell(checked: list[Checked], percent: float) -> None:
+    for line in drift.lines(checked):
+        logger.info("%s", line)
+    for one in checked:
+        if one.is_worse_than(percent):
+            found = one.agreement
+            logger.warning(
+                "%s: %d of %d pairs differ, and no reason is on record. Trigger contact_sync for this mailbox as a "
+                "full dry run to see what a sync would do.",
+                one.mailbox,
+                found.pairs - found.agreeing - found.explained,
+                found.pairs,
+            )

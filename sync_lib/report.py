@@ -99,7 +99,7 @@ class RunReport:
         what = "Plan of a dry run (nothing was written)" if self.dry_run else "Run"
         head = [f"{what}: {self.mode}, {len(self.profiles)} profiles, {self.failures} failed"]
         rows = [_row(profile, self.at) for profile in self.profiles]
-        return [*head, *_table([_COLUMNS, *rows]), *self._company_lines(), *self._profile_lines()]
+        return [*head, *table([_COLUMNS, *rows]), *self._company_lines(), *self._profile_lines()]
 
     def _company_lines(self) -> list[str]:
         return [
@@ -190,7 +190,8 @@ def _moment(stamp: str) -> datetime:
     return datetime.fromisoformat(stamp)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of texts as lines with aligned columns."""
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     return [
         " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -86,6 +86,8 @@ class SyncSettings:
     request_timeout: float = 100.0
     retry_cap: float = 120.0
     retention_days: int = 90
+    drift_sample: int = 5
+    drift_warn_percent: float = 95.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SyncSettings:

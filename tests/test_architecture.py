@@ -27,7 +27,7 @@ IMPURE = {
 }  # fmt: skip
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input"}
 
-PURE = ("model", "moments", "errors", "fields", "match", "diff", "guard", "report")
+PURE = ("model", "moments", "errors", "fields", "match", "diff", "guard", "report", "drift")
 
 #: Part of sync_lib -> the parts that it may import. `pipeline` and what stands above it may import all.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diff": {"errors", "model", "fields", "match"},
     "guard": {"errors", "model", "settings", "fields", "diff"},
     "report": {"errors", "model"},
+    "drift": {"errors", "model", "fields", "diff", "report"},
     "clients": {"errors", "model", "settings", "fields"},
     "store": {"errors", "model", "settings", "fields", "diff"},
 }

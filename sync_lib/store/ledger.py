@@ -69,6 +69,14 @@ def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> li
     return found
 
 
+def read_live_couplings(conn: Connection, profile: int) -> list[Coupling]:
+    """Return the whole couplings of a profile that are active or pinned."""
+    c = t.coupling.c
+    live = c.state.in_([CouplingState.ACTIVE, CouplingState.PINNED])
+    rows = conn.execute(select(t.coupling).where(c.profile == profile, live).order_by(c.id))
+    return [_coupling(row) for row in rows.mappings()]
+
+
 def find_coupling(
     conn: Connection, profile: int, *, bc_id: str | None = None, outlook_id: str | None = None
 ) -> Coupling | None:

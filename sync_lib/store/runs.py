@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Text, and_, cast, insert, or_, select, text, update
+from sqlalchemy import Connection, Text, and_, cast, delete, insert, or_, select, text, update
 
 from sync_lib.model import CompanyResult, ProfileResult, Run
 from sync_lib.store import tables as t
@@ -145,6 +145,15 @@ def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
         .order_by(p.mailbox, p.id)
     )
     return [ProfileResult(*row[:6], json.loads(row[6]), row[7]) for row in conn.execute(wanted)]
+
+
+def drop_run(conn: Connection, run: str) -> None:
+    """Forget a run that left nothing but its plans, and these too."""
+    plans = select(t.plan.c.id).where(t.plan.c.run == run)
+    conn.execute(delete(t.change).where(t.change.c.plan.in_(plans)))
+    for table in (t.plan, t.run_profile, t.run_company):
+        conn.execute(delete(table).where(table.c.run == run))
+    conn.execute(delete(t.sync_run).where(t.sync_run.c.id == run))
 
 
 # -- cursors ---------------------------------------------------------------------------------------------------------
