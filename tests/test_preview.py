@@ -12,6 +12,7 @@ from sync_lib.fields.filters import parse_filter
 from sync_lib.preview import Listing, Look, Preview, Subject, Wish, make_preview
 from sync_lib.store import profiles
 from sync_lib.store.engine import read, transaction
+from sync_lib.store.profile_changes import Author
 from sync_lib.store.profile_file import ProfileEntry
 from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 from tests.sync.harness import Harness, person, world
@@ -44,7 +45,8 @@ def look_at(h: Harness, chosen: ProfileEntry, *, first: int = 50) -> Preview:
 def save(h: Harness, chosen: ProfileEntry) -> None:
     with transaction(h.edges.engine) as conn:
         profile = profiles.read_profile(conn, 1)
-        profiles.change_profile(conn, profile, chosen, seen=profiles.entry_of(profile), now=h.edges.now())
+        by = Author("anna", h.edges.now())
+        profiles.change_profile(conn, profile, chosen, seen=profiles.entry_of(profile), by=by)
 
 
 def names(listing: Listing) -> list[str]:

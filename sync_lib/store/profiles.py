@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Engine, Row, Select, insert, select, text, up
 from sqlalchemy.exc import IntegrityError
 
 from sync_lib.errors import ConfigError, ProfileError
-from sync_lib.store import profile_file, profile_values
+from sync_lib.store import profile_changes, profile_file, profile_values
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, read, transaction
+from sync_lib.store.profile_changes import TERMINAL, Author
 from sync_lib.store.profile_file import Pairs, ProfileEntry, ProfileFile
 from sync_lib.store.profile_values import WrongValue
 
@@ -192,7 +193,7 @@ def entry_of(profile: Profile) -> ProfileEntry:
     return ProfileEntry(**{each.name: getattr(profile, each.name) for each in fields(ProfileEntry)})
 
 
-def add_profile(conn: Connection, entry: ProfileEntry, *, now: str) -> int:
+def add_profile(conn: Connection, entry: ProfileEntry, *, by: Author) -> int:
     """Store a new profile and return its id.
 
     Raises:
@@ -200,12 +201,11 @@ def add_profile(conn: Connection, entry: ProfileEntry, *, now: str) -> int:
     """
     _lock_profiles(conn)
     _refuse_taken_folder(entry, _of_mailbox(conn, entry.mailbox))
-    added = insert(t.sync_profile).values(**_columns(entry), created_at=now, updated_at=now)
-    return int(conn.execute(added.returning(t.sync_profile.c.id)).scalar_one())
+    return _insert(conn, entry, by)
 
 
 def change_profile(
-    conn: Connection, profile: Profile, entry: ProfileEntry, *, seen: ProfileEntry, now: str
+    conn: Connection, profile: Profile, entry: ProfileEntry, *, seen: ProfileEntry, by: Author
 ) -> None:
     """Give a profile other settings; a folder that was renamed here is renamed in Outlook by the next sync.
 
@@ -214,7 +214,7 @@ def change_profile(
         profile: The profile; mailbox, company and the choice of the default folder stay as they are.
         entry: The settings.
         seen: What the person saw who changed them.
-        now: The time.
+        by: That person, and the time.
 
     Raises:
         ChangedMeanwhile: It did not say ``seen`` any more.
@@ -228,7 +228,12 @@ def change_profile(
     if entry != before:
         if entry.folder_name != before.folder_name:
             _refuse_taken_folder(entry, read_neighbours(conn, stored))
-        _update(conn, stored, entry, now)
+        values = _columns(entry)
+        if entry.folder_name == stored.folder_name:
+            # Where a user renamed the folder since, a file may still name it as before.
+            del values["folder_asked"]
+        _update(conn, stored.id, values, by)
+        profile_changes.write_change(conn, stored.id, before, entry, by)
 
 
 def rename_folder(engine: Engine, profile: int, name: str, *, now: str) -> None:
@@ -246,7 +251,8 @@ def rename_folder(engine: Engine, profile: int, name: str, *, now: str) -> None:
             raise ConfigError(f"{stored.mailbox}: the default folder Contacts cannot be renamed.")
         try:
             checked = profile_values.check("folder_name", name)
-            change_profile(conn, stored, replace(before, folder_name=checked), seen=before, now=now)
+            wanted, by = replace(before, folder_name=checked), Author(TERMINAL, now)
+            change_profile(conn, stored, wanted, seen=before, by=by)
         except WrongValue as wrong:
             raise ConfigError(f"{stored.mailbox}: {wrong}") from wrong
 
@@ -278,13 +284,16 @@ def _columns(entry: ProfileEntry) -> dict[str, Any]:
     return values | {"filter": filter_, "folder_asked": entry.folder_name}
 
 
-def _update(conn: Connection, stored: Profile, entry: ProfileEntry, now: str) -> None:
-    statement = update(t.sync_profile).where(t.sync_profile.c.id == stored.id)
-    values = _columns(entry)
-    if entry.folder_name == stored.folder_name:
-        # Where a user renamed the folder since, a file may still name it as before.
-        del values["folder_asked"]
-    conn.execute(statement.values(values | {"updated_at": now}))
+def _insert(conn: Connection, entry: ProfileEntry, by: Author) -> int:
+    values = _columns(entry) | {"created_at": by.now, "updated_at": by.now}
+    added = conn.execute(insert(t.sync_profile).values(values).returning(t.sync_profile.c.id)).scalar_one()
+    profile_changes.write_change(conn, added, None, entry, by)
+    return int(added)
+
+
+def _update(conn: Connection, profile: int, values: dict[str, Any], by: Author) -> None:
+    statement = update(t.sync_profile).where(t.sync_profile.c.id == profile)
+    conn.execute(statement.values(values | {"updated_at": by.now}))
 
 
 # -- regions ---------------------------------------------------------------------------------------------------------
@@ -355,7 +364,7 @@ def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: 
         matched = _matched(conn, content.profiles)
         for entry in content.profiles:
             try:
-                _import_entry(conn, entry, matched.get(entry.identity), now, report)
+                _import_entry(conn, entry, matched.get(entry.identity), Author(TERMINAL, now), report)
             except IntegrityError as error:
                 raise ConfigError(_NAME_TAKEN.format(entry.mailbox, entry.folder_name)) from error
         _import_regions(conn, content)
@@ -393,13 +402,12 @@ def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[
 
 
 def _import_entry(
-    conn: Connection, entry: ProfileEntry, stored: _Stored | None, now: str, report: ImportReport
+    conn: Connection, entry: ProfileEntry, stored: _Stored | None, by: Author, report: ImportReport
 ) -> None:
-    values = _columns(entry) | {"updated_at": now}
     if stored is None:
-        added = insert(t.sync_profile).values(values | {"created_at": now})
-        report.added.append(conn.execute(added.returning(t.sync_profile.c.id)).scalar_one())
+        report.added.append(_insert(conn, entry, by))
         return
+    values = _columns(entry)
     before, key = _entry(stored.profile), stored.profile.id
     if entry.default_folder or entry.identity != before.identity:
         # The file asks for what it asked for before: the name that a user has given the folder since stays.
@@ -407,8 +415,8 @@ def _import_entry(
     if entry == before:
         report.unchanged.append(key)
         return
-    values["folder_name"] = entry.folder_name
-    conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == key).values(values))
+    _update(conn, key, values | {"folder_name": entry.folder_name}, by)
+    profile_changes.write_change(conn, key, before, entry, by)
     report.changed.append(key)
 
 

@@ -102,6 +102,19 @@ sync_profile = Table(
     UniqueConstraint("graph_user_id", "folder_id"),
 )
 
+#: Who changed which settings of a profile. ``settings`` is JSON: column -> [before, after].
+profile_change = Table(
+    "profile_change",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("at", Time, nullable=False),
+    Column("who", Text, nullable=False),  # user of Airflow, or ``contact-sync`` for a file or a terminal
+    Column("is_new", Boolean, nullable=False, server_default="0"),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Index(None, "profile", "at"),
+)
+
 #: Snapshot of BC. ``overlay`` is "" for the real one and a run id for what a dry run read (rules 8.2).
 bc_contact = Table(
     "bc_contact",

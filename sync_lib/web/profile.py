@@ -14,6 +14,7 @@ from sync_lib.errors import ConfigError
 from sync_lib.fields.columns import columns_of
 from sync_lib.preview import Look, Subject, make_preview
 from sync_lib.store import companies, profiles
+from sync_lib.store.profile_changes import Author, read_changes
 from sync_lib.store.profile_file import ProfileEntry
 from sync_lib.store.profile_values import POLICIES, WrongValue
 from sync_lib.store.profiles import ChangedMeanwhile, Profile
@@ -29,6 +30,8 @@ PAGE = Page("profile", "profiles", msg("Profile"), router, in_navigation=False)
 LANGUAGES = ("nl", "en", "de", "fr")
 #: Names of a list in the preview: at first, with each click on *more*, and at most.
 NAMES, MORE_NAMES, MOST_NAMES = 25, 200, 5_000
+#: Changes of the settings that are shown.
+HISTORY = 50
 
 ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
 
@@ -66,7 +69,7 @@ def add(visit: CurrentVisit, form: Submitted) -> Response:
     if entry := sheet.entry(visit.field_profile):
         try:
             with visit.transaction() as conn:
-                added = profiles.add_profile(conn, entry, now=visit.now)
+                added = profiles.add_profile(conn, entry, by=_author(visit))
         except WrongValue as taken:
             sheet.problems["folder_name"] = taken
         else:
@@ -112,7 +115,7 @@ def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
     if entry and sheet.seen:
         try:
             with visit.transaction() as conn:
-                profiles.change_profile(conn, stored, entry, seen=sheet.seen, now=visit.now)
+                profiles.change_profile(conn, stored, entry, seen=sheet.seen, by=_author(visit))
         except WrongValue as taken:
             sheet.problems["folder_name"] = taken
         except ChangedMeanwhile as changed:
@@ -167,6 +170,10 @@ def _find(visit: Visit, profile: int) -> Profile:
     return found
 
 
+def _author(visit: Visit) -> Author:
+    return Author(visit.user.name, visit.now)
+
+
 def _saved(visit: Visit, profile: int) -> Response:
     return RedirectResponse(visit.url(f"profiles/{profile}", saved="yes"), status_code=303)
 
@@ -174,10 +181,9 @@ def _saved(visit: Visit, profile: int) -> Response:
 def _show(
     visit: Visit, profile: Profile | None, sheet: Sheet, *, status: int = 200, is_saved: bool = False
 ) -> HTMLResponse:
-    known: list[str] = []
-    if profile is None:
-        with visit.read() as conn:
-            known = profiles.read_company_names(conn)
+    with visit.read() as conn:
+        known = [] if profile else profiles.read_company_names(conn)
+        changes, total = read_changes(conn, profile.id, HISTORY) if profile else ([], 0)
     return visit.page(
         "profile.html",
         "overview",
@@ -193,5 +199,7 @@ def _show(
         policies=list(POLICIES),
         examples=words.EXAMPLES,
         languages_known=LANGUAGES,
-        value_of=words.value_of,
+        title_of=words.title_of,
+        changes=changes,
+        changes_left=total - len(changes),
     )

@@ -114,11 +114,11 @@ EXAMPLES = (
 )
 
 
-def value_of(column: str, value: object) -> str:
-    """Return what a value of a setting means: marked text, or the value itself."""
+def title_of(column: str, value: object) -> str:
+    """Return what a value of a setting means, as marked text; "" for one that people write and that means itself."""
     for choice in SETTINGS[column].choices:
         if choice.value == value:
             return choice.title
     if isinstance(value, bool):
         return msg("yes") if value else msg("no")
-    return str(value)
+    return ""

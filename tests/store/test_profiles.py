@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError, ProfileError
-from sync_lib.store import profile_file, profiles
+from sync_lib.store import profile_changes, profile_file, profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
+from sync_lib.store.profile_changes import ProfileChange, SettingChange
 
 NOW = "2026-03-02T09:00:00.000Z"
 LATER = "2026-03-02T10:00:00.000Z"
@@ -288,8 +289,8 @@ def test_the_export_of_everything_can_be_imported_anywhere(engine):
     text = profiles.export_profiles(engine)
     before = stored(engine)
     with transaction(engine) as conn:
-        conn.execute(delete(t.sync_profile))
-        conn.execute(delete(t.company_setting))
+        for table in (t.profile_change, t.sync_profile, t.company_setting):
+            conn.execute(delete(table))
     load(engine, text)
     settings_of = [[getattr(each, name) for name in profile_file.ProfileEntry.__slots__] for each in before]
     assert [
@@ -340,6 +341,35 @@ def test_profiles_are_chosen_by_key_and_state(engine):
         assert profiles.read_profile(conn, second.id) == second
         with pytest.raises(ConfigError, match="no profile 4711"):
             profiles.read_profile(conn, 4711)
+
+
+def test_what_a_file_changes_is_written_down_with_it(engine):
+    def history(profile):
+        with read(engine) as conn:
+            return profile_changes.read_changes(conn, profile, 10)
+
+    load(engine, MINIMAL)
+    load(engine, MINIMAL)
+    load(engine, one(language="en"), now=LATER)
+    [profile] = stored(engine)
+    changes, total = history(profile.id)
+    assert total == 2
+    assert changes == [
+        ProfileChange(LATER, "contact-sync", False, [SettingChange("language", "nl", "en")]),
+        ProfileChange(NOW, "contact-sync", True, []),
+    ]
+    # All or nothing: the second profile of this file cannot be stored, and so the first one is not changed.
+    taken = [
+        {"mailbox": "anna@example.com", "company": "Cronus", "language": "de"},
+        {"mailbox": "bram@example.com", "company": "Cronus", "default_folder": True},
+        {"mailbox": "bram@example.com", "company": "Cronus", "folder": "Contacts"},
+    ]
+    with pytest.raises(ConfigError, match="Contacts"):
+        load(engine, yaml.safe_dump({"profiles": taken}))
+    assert history(profile.id) == (changes, total)
+    profiles.rename_folder(engine, profile.id, "Klanten", now="2026-03-02T11:00:00.000Z")
+    [newest, *_], _ = history(profile.id)
+    assert newest.settings == [SettingChange("folder_name", "Business Central", "Klanten")]
 
 
 def test_a_folder_belongs_to_one_profile(engine):

@@ -16,8 +16,10 @@ from sync_lib.fields.columns import columns_of
 from sync_lib.store import profile_values, profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.profile_changes import Author, write_change
 from sync_lib.store.profile_file import ProfileEntry
 from sync_lib.store.profiles import Profile
+from sync_lib.web import profile as page
 from sync_lib.web import profile_sheet as sheet
 from sync_lib.web import profile_words
 from tests.web.conftest import VIEWER
@@ -340,6 +342,77 @@ def test_a_new_profile_is_checked_like_any_other(visit: Make, engine: Engine, an
         assert [each.folder_name for each in profiles.read_profiles(conn)] == ["Business Central", "Contacts"]
 
 
+# -- who changed what ------------------------------------------------------------------------------------------------
+
+
+def history(html: str) -> list[tuple[str, list[str]]]:
+    """Who, and each setting with what it was and became; newest first."""
+    table = html.partition('<section class="history">')[2]
+    found = []
+    for row in re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], flags=re.DOTALL):
+        who = re.search(r'data-label="W\w+"><bdi class="value">([^<]*)', row)
+        assert who
+        lines = re.findall(r"<div>(.*?)</div>", row, flags=re.DOTALL)
+        texts = [re.sub("<[^>]*>", " ", re.sub("</?bdi[^>]*>", "", line)) for line in lines]
+        found.append((unescape(who[1]), [unescape(" ".join(text.split())) for text in texts]))
+    return found
+
+
+def test_who_changed_what_is_told(visit: Make, engine: Engine) -> None:
+    blank = form_of(visit().get("/profiles/new").text)
+    chosen = {"mailbox": "cleo@a.example", "company_name": "Molenzicht BV", "language": "en"}
+    address = send(visit(), "/profiles/new", blank | chosen).headers["location"].partition("?")[0]
+    address = address.removeprefix("/contact_sync")
+    shown = form_of(visit().get(address).text)
+    del shown["enabled"]
+    changed = {"left_scope": "keep", "field-0": "City", "expression-0": "Delft", "salesperson_code": "CL"}
+    assert send(visit(), address, shown | changed).status_code == 303
+    # Nothing changed: nothing to tell.
+    assert send(visit(), address, form_of(visit().get(address).text)).status_code == 303
+    text = profiles.export_profiles(engine).replace("Delft", "Zeist")
+    profiles.import_profiles(engine, text, now="2999-01-01T00:00:00.000Z", field_profile="standard")
+    html = visit(VIEWER).get(address).text
+    delete, keep = profile_words.SETTINGS["left_scope"].choices
+    assert history(html) == [
+        ("contact-sync", ["Filter City: Delft → became City: Zeist"]),
+        (
+            "editor",
+            [
+                "Sync this profile yes → became no",
+                "Filter no filter → became City: Delft",
+                "Salesperson code blank → became CL",
+                f"No longer in the filter {delete.title} → became {keep.title}",
+            ],
+        ),
+        ("editor", ["Language nl → became en"]),
+    ]
+    assert "made the profile" in html
+    assert "Verkoperscode leeg → werd CL" in history(visit(language="nl").get(address).text)[1][1]
+
+
+def test_a_value_that_people_wrote_is_never_translated(visit: Make, engine: Engine, anna: int) -> None:
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    assert send(visit(), f"/profiles/{anna}", shown | {"folder_name": "Mailbox"}).status_code == 303
+    dutch = visit(language="nl").get(f"/profiles/{anna}").text
+    assert history(dutch) == [("editor", ["Outlook-map Business Central → werd Mailbox"])]
+
+
+def test_what_is_refused_is_not_written_down(visit: Make, anna: int) -> None:
+    shown = form_of(visit().get(f"/profiles/{anna}").text)
+    assert send(visit(), f"/profiles/{anna}", shown | {"language": "Dutch"}).status_code == 422
+    assert "No change has been written down yet." in visit().get(f"/profiles/{anna}").text
+
+
+def test_long_histories_are_cut(visit: Make, anna: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "HISTORY", 2)
+    for language in ("en", "de", "fr"):
+        shown = form_of(visit().get(f"/profiles/{anna}").text)
+        send(visit(), f"/profiles/{anna}", shown | {"language": language})
+    html = visit().get(f"/profiles/{anna}").text
+    assert [lines for _, lines in history(html)] == [["Language de → became fr"], ["Language en → became de"]]
+    assert "1 earlier change<" in html
+
+
 # -- hostile text ----------------------------------------------------------------------------------------------------
 
 
@@ -367,3 +440,10 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
         assert_plain_text(answer.text)
         shown = form_of(client.get(f"/profiles/{key}").text) | {"language": "en", "expression-0": "("}
         assert_plain_text(send(client, f"/profiles/{key}", shown).text)
+        with engine.begin() as conn:
+            before = ProfileEntry(kept, kept, filter=((kept, kept),), folder_name=kept)
+            after = ProfileEntry(kept, kept, language=kept, salesperson_code=kept)
+            write_change(conn, key, before, after, Author(kept, "2026-03-02T12:00:00.000Z"))
+        html = client.get(f"/profiles/{key}").text
+        assert len(history(html)) == 1
+        assert_plain_text(html)
