@@ -1,0 +1,145 @@
+"""The sync's own pages, in Airflow's frame and opened directly, as a person clicks through them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from demo_parts.main import ANNA, COMPANY
+from demo_parts.processes import wait_until
+
+from tests.e2e.test_browser import page  # noqa: F401 - a fixture
+
+pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
+
+JORIS, PIETER = "joris.visser@voorbeeld.example", "pieter.mulder@voorbeeld.example"
+
+
+@pytest.fixture
+def pages(page: Any, stage: Any, first_sync: str) -> Iterator[Any]:  # noqa: F811 - the fixture
+    """The pages, opened directly; nothing that a page does may end in an error of its script."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{stage.airflow.url}/contact_sync/")
+    yield page
+    assert errors == []
+
+
+def mailboxes(shown: Any) -> set[str]:
+    return set(shown.locator(".col-mailbox .name").all_inner_texts())
+
+
+def test_the_overview_in_airflows_frame_leads_to_a_mapped_tasks_log(
+    page: Any,  # noqa: F811 - the fixture
+    stage: Any,
+    first_sync: str,
+) -> None:
+    page.goto(f"{stage.airflow.url}/plugin/contact_sync")
+    frame = page.frame_locator("iframe")
+    frame.locator("table.list").wait_for()
+    assert {ANNA, JORIS, PIETER} <= mailboxes(frame)
+    frame.get_by_role("link", name=f"Log of {ANNA}").click()
+    page.wait_for_url(re.compile(r"/runs/.+/tasks/sync_profile/mapped/\d+"))
+    page.get_by_text(f"sync_profile [{ANNA}]").first.wait_for()
+
+
+def test_a_run_has_a_tab_of_its_own(page: Any, stage: Any, first_sync: str) -> None:  # noqa: F811 - the fixture
+    run = quote(first_sync, safe="")
+    page.goto(f"{stage.airflow.url}/dags/contact_sync/runs/{run}/plugin/contact_sync_run")
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("heading", name="What became of each profile in this run").wait_for()
+    assert mailboxes(frame) == set(stage.results(first_sync))
+
+
+def test_a_filter_is_checked_while_it_is_typed_and_saved(pages: Any, stage: Any) -> None:
+    pages.get_by_role("link", name=PIETER, exact=True).click()
+    pages.get_by_role("button", name="Add a condition").click()
+    condition = pages.get_by_role("group", name="Condition")
+    condition.get_by_label("Field of Business Central").select_option("City")
+    expression = condition.get_by_label("Expression")
+    expression.press_sequentially("=((")
+    condition.get_by_text("Not understood at position").wait_for()
+    expression.fill("<>Nergenshuizen")
+    condition.get_by_text("Understood", exact=True).wait_for()
+    pages.get_by_role("button", name="Save").click()
+    pages.get_by_text("Saved. The next run syncs by these settings.").wait_for()
+    assert "City: <>Nergenshuizen" in stage.command("profiles", "export").replace("'", "").replace('"', "")
+
+
+def test_one_profile_is_synced_now_and_its_plan_looked_at(pages: Any, stage: Any) -> None:
+    row = pages.get_by_role("row").filter(has_text=PIETER)
+    row.get_by_role("checkbox").check()
+    pages.get_by_label("Sync now").select_option("full")
+    pages.get_by_role("button", name=re.compile("^Start")).click()
+    link = pages.get_by_role("link", name="Open it in Airflow")
+    link.wait_for()
+    run = re.search(r"runs/([^/]+)$", link.get_attribute("href") or "")
+    assert run
+    name = run.group(1).replace("%3A", ":").replace("%2B", "+")
+    assert stage.airflow.wait_for_run("contact_sync", name) == "success"
+    assert set(stage.results(name)) == {PIETER}
+    pages.goto(f"{stage.airflow.url}/contact_sync/")
+    pages.get_by_role("link", name=f"Plan of {PIETER}").click()
+    pages.get_by_role("heading", name="What this run did").wait_for()
+    assert quote(name, safe="") in pages.url or name in pages.url
+
+
+def people(stage: Any) -> list[dict[str, Any]]:
+    company = next(each for each in stage.sandbox.dump()["companies"] if each["name"] == COMPANY)
+    return [dict(contact) for contact in company["contacts"]]
+
+
+def person(stage: Any, **wanted: Any) -> dict[str, Any]:
+    """Return the first person of the company with a name of its own and these values."""
+    everybody = people(stage)
+    names = [each["displayName"] for each in everybody]
+    complete = {"type": "Person", "privacyBlocked": False} | wanted
+    return next(
+        each
+        for each in everybody
+        if names.count(each["displayName"]) == 1
+        and (wanted.get("email") == "" or "@" in each["email"])
+        and all(each[name] == value for name, value in complete.items())
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"city": "Rotterdam"}, "The filter leaves it out: City is .*Rotterdam"),
+        ({"city": "Amsterdam", "email": ""}, "It has no e-mail address in Business Central"),
+        ({"privacyBlocked": True}, "It is blocked for privacy in Business Central"),
+        (
+            {"type": "Company"},
+            "It is of type .*Company.* in Business Central, and only persons go to Outlook",
+        ),
+        ({"city": "Utrecht"}, "both sides are kept the same|The sync made it in this folder"),
+    ],
+    ids=["filter", "no address", "blocked", "company", "in it"],
+)
+def test_why_a_contact_is_not_in_a_folder(pages: Any, stage: Any, wanted: Any, said: str) -> None:
+    contact = person(stage, **wanted)
+    pages.get_by_role("link", name="Contacts", exact=True).click()
+    pages.get_by_label("Search").fill(contact["number"])
+    pages.get_by_role("link", name=contact["displayName"]).first.click()
+    pages.get_by_role("heading", name=contact["displayName"]).wait_for()
+    answer = pages.locator(".answers > li").filter(has_text=JORIS)
+    answer.get_by_text(re.compile(said)).first.wait_for()
+
+
+def test_the_life_of_a_contact_is_shown(pages: Any, stage: Any) -> None:
+    contact = person(stage, city="Utrecht")
+    company = next(each for each in stage.sandbox.info["companies"] if each["name"] == COMPANY)
+    url = f"{stage.sandbox.company_url(COMPANY)}/contacts({contact['id']})"
+    assert company["id"] in url
+    stage.sandbox.as_user("bc", "PATCH", url, {"jobTitle": "Hoofd Inkoop 4711"})
+    stage.sync(mode="incremental")
+    pages.get_by_role("link", name="Contacts", exact=True).click()
+    pages.get_by_label("Search").fill(contact["number"])
+    pages.get_by_role("link", name=contact["displayName"]).first.click()
+    life = pages.locator("#life")
+    life.get_by_text("Hoofd Inkoop 4711").first.wait_for()
+    wait_until(lambda: ANNA in life.inner_text(), 10, "the folder named in the timeline")
