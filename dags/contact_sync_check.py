@@ -5,19 +5,32 @@ permissions (too few and too many), Business Central's companies, each profile's
 database, the clocks. Its log has one line per check: **ok**, or what is wrong and how to mend it. It changes
 nothing in Business Central or in any mailbox that it does not also remove.
 
-The run is red when a check failed.
+The run is red when a check failed. A profile's page starts it for that profile, and shows what it found.
 """
 
 from datetime import UTC, datetime
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, task
 
 import contact_sync_hooks as hooks
+
+PARAMS = {
+    "profiles": Param(
+        [],
+        type=["array", "null"],
+        items={"type": "string", "minLength": 1},
+        title="Profiles",
+        description_md="Mailboxes to check, one a line, also of profiles that are switched off. Empty: all others.",
+    ),
+}
 
 
 @dag(
     schedule=None,
     start_date=datetime(2020, 1, 1, tzinfo=UTC),
+    # It has no schedule, so that it runs for nobody who did not ask; and who asks on a page waits for it.
+    is_paused_upon_creation=False,
+    params=PARAMS,
     default_args={"retries": 0, "execution_timeout": hooks.task_timeout()},
     doc_md=__doc__,
     tags=["contacts"],
@@ -30,7 +43,8 @@ def contact_sync_check() -> None:
         from sync_lib import pipeline
 
         with hooks.edges() as edges:
-            hooks.raise_unless_all_ok(pipeline.check_connections(edges))
+            found = pipeline.check_connections(edges, hooks.chosen_profiles(), hooks.this_run())
+            hooks.raise_unless_all_ok(found)
 
     check()
 

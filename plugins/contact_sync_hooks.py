@@ -338,6 +338,11 @@ def this_run() -> str:
     return str(get_current_context()["dag_run"].run_id)
 
 
+def chosen_profiles() -> list[str]:
+    """Return the profiles that this run was asked for, by mailbox or id; none for all."""
+    return list(get_current_context()["params"]["profiles"] or [])
+
+
 def run_request() -> RunRequest:
     """Return what this DAG run was asked to do.
 
@@ -353,7 +358,7 @@ def run_request() -> RunRequest:
     return RunRequest(
         run_id=dag_run.run_id,
         mode="full" if full else params["mode"],
-        profiles=list(params["profiles"] or []),
+        profiles=chosen_profiles(),
         dry_run=params["dry_run"],
         run_type=run_type,
         run_after=dag_run.run_after,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,21 @@ from sync_lib import folders
 from sync_lib.clients.auth import TokenSource, roles
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.rest import ApiSession
-from sync_lib.errors import AccessDeniedError, NotFoundError, ProfileError, SyncError, VersionMismatchError
+from sync_lib.errors import (
+    AccessDeniedError,
+    ConfigError,
+    NotFoundError,
+    ProfileError,
+    SyncError,
+    VersionMismatchError,
+)
 from sync_lib.fields.filters import parse_filter
 from sync_lib.model import BatchWrite, BcKey, Origin
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
-from sync_lib.store import profiles, runs, snapshots
-from sync_lib.store.engine import open_engine, read
+from sync_lib.store import profile_checks, profiles, runs, snapshots
+from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import migrate
+from sync_lib.store.profile_checks import Line, Said
 from sync_lib.store.profiles import Profile
 
 if TYPE_CHECKING:
@@ -31,14 +39,44 @@ GRAPH_USERS = frozenset({"User.Read.All", "User.ReadBasic.All", "Directory.Read.
 BUSINESS_CENTRAL_NEEDED = frozenset({"API.ReadWrite.All"})
 
 
+class Told(str):
+    """A text that a page translates: ``template`` with the places of ``values``. In a log it is the text itself."""
+
+    __slots__ = ("template", "values")
+
+    template: str
+    values: dict[str, str]
+
+
+def told(template: str, **values: object) -> Told:
+    """Return a text of our own, with the values that stand in it."""
+    text = Told(template % values if values else template)
+    text.template = template
+    text.values = {name: str(value) for name, value in values.items()}
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the self-test: what was looked at, what was found and, where it is wrong, how to mend it."""
+    """One line of the self-test: what was looked at, what was found and, where it is wrong, how to mend it.
+
+    Attributes:
+        name: What was looked at, for the log.
+        ok: Nothing is wrong with it.
+        detail: What was found: ``Told``, or a service's own words.
+        remedy: What a person can do.
+        kind: What was looked at, as a code.
+        reason: Of a ``ProfileError``.
+        profile: The profile that it is about, 0 for all.
+    """
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+    kind: str = ""
+    reason: str = ""
+    profile: int = 0
 
 
 # -- the buttons *Test connection* -----------------------------------------------------------------------------------
@@ -86,48 +124,104 @@ def check_staging(settings: StagingSettings) -> str:
 
 # -- the DAG contact_sync_check --------------------------------------------------------------------------------------
 
-_GRANT = (
+_GRANT = told(
     "Grant it under App registrations > API permissions as an application permission, with admin consent."
 )
 _PERMISSIONS = "permissions in"
 _CONTACTS = "Contacts.ReadWrite"
-_SCOPED = (
-    f"{_CONTACTS} is not in the token: right only where RBAC for Applications grants it for named mailboxes."
+_SCOPED = told(
+    "Contacts.ReadWrite is not in the token: right only where RBAC for Applications grants it for named mailboxes."
 )
-_MAILBOX = "Look at the message; where Microsoft Graph is away, run this check again later."
-_REDUCE = "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
+_MAILBOX = told("Look at the message; where Microsoft Graph is away, run this check again later.")
+_REDUCE = told(
+    "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
+)
+_STAGING = told("Mend the Connection contact_sync_staging.")
+_LOGIN = told("Mend the Connection's client id, secret or tenant.")
+_FILTER = told("Mend the filter.")
+_COMPANY = told("Mend the profile's company, or the app's rights in BC.")
+_COMPANIES = told(
+    "In BC, open Microsoft Entra Applications, enable the app and give it a permission set for contacts."
+)
 
 
-def check_connections(edges: Edges) -> list[Check]:
-    """Check every connection and every enabled profile (rules S6)."""
-    checks = [*_check_staging(edges), *_check_tokens(edges)]
+def check_connections(edges: Edges, wanted: Collection[str] = (), run: str = "") -> list[Check]:
+    """Check every connection, and profiles (rules S6); write down for each profile what was found, for its page.
+
+    Args:
+        edges: The services and the staging database.
+        wanted: Mailboxes or profile ids, enabled or not; empty for all that are enabled.
+        run: The run that checks.
+
+    Raises:
+        ConfigError: A profile that was asked for does not exist.
+    """
+    staging = list(_check_staging(edges))
+    if not staging[0].ok:
+        return [*staging, *_check_tokens(edges)]
+    chosen = _choose(edges, wanted)
+    checks = _check_services(edges, chosen, staging)
+    _write_down(edges, chosen, checks, run)
+    return checks
+
+
+def _choose(edges: Edges, wanted: Collection[str]) -> list[Profile]:
+    with read(edges.engine) as conn:
+        every = profiles.read_profiles(conn, enabled_only=not wanted)
+    named = {name.strip().casefold() for name in wanted}
+    chosen = [each for each in every if not wanted or named & {each.mailbox.casefold(), each.key}]
+    unknown = named - {name for each in chosen for name in (each.mailbox.casefold(), each.key)}
+    if unknown:
+        raise ConfigError(
+            f"No profile has the mailbox {', '.join(sorted(unknown))}. List them: contact-sync profiles list."
+        )
+    return chosen
+
+
+def _check_services(edges: Edges, chosen: list[Profile], staging: list[Check]) -> list[Check]:
+    checks = [*staging, *_check_tokens(edges)]
     if not all(check.ok or check.name.startswith(_PERMISSIONS) for check in checks):
         return checks
     checks += _check_companies(edges)
-    with read(edges.engine) as conn:
-        chosen = profiles.read_profiles(conn)
     for profile in chosen:
-        checks += _check_profile(edges, profile)
-    opened = any(check.ok and check.name.endswith(": mailbox") for check in checks)
+        checks += (replace(check, profile=profile.id) for check in _check_profile(edges, profile))
+    opened = any(check.ok and check.kind == "mailbox" for check in checks)
     checks = [replace(check, ok=opened) if check.detail == _SCOPED else check for check in checks]
-    return [*checks, _check_if_match(edges, chosen)]
+    # A profile that is switched off is not written to, not even with what it holds already.
+    return [*checks, _check_if_match(edges, [profile for profile in chosen if profile.enabled])]
 
 
-def _attempt(name: str, remedy: str, look: Callable[[], str]) -> Check:
+def _write_down(edges: Edges, chosen: list[Profile], checks: list[Check], run: str) -> None:
+    with transaction(edges.engine) as conn:
+        for profile in chosen:
+            lines = [_line(check) for check in checks if check.profile in (0, profile.id)]
+            profile_checks.write_check(conn, profile.id, run, edges.now(), lines)
+
+
+def _line(check: Check) -> Line:
+    return Line(check.kind, check.ok, check.reason, _said(check.detail), _said(check.remedy))
+
+
+def _said(text: str) -> Said:
+    return Said(text.template, text.values) if isinstance(text, Told) else Said(text)
+
+
+def _attempt(name: str, kind: str, remedy: str, look: Callable[[], str]) -> Check:
     try:
-        return Check(name, True, look())
+        return Check(name, True, look(), kind=kind)
     except ProfileError as error:
-        return Check(name, False, str(error).removesuffix(error.remedy).strip(), error.remedy or remedy)
+        detail = str(error).removesuffix(error.remedy).strip()
+        return Check(name, False, detail, error.remedy or remedy, kind, error.reason)
     except SyncError as error:
-        return Check(name, False, str(error), remedy)
+        return Check(name, False, str(error), remedy, kind)
 
 
 def _check_staging(edges: Edges) -> Iterator[Check]:
     def look() -> str:
         migrate(edges.engine)
-        return f"{edges.engine.dialect.name}, schema up to date."
+        return told("%(database)s, schema up to date.", database=edges.engine.dialect.name)
 
-    yield _attempt("staging database", "Mend the Connection contact_sync_staging.", look)
+    yield _attempt("staging database", "staging", _STAGING, look)
 
 
 def _check_tokens(edges: Edges) -> Iterator[Check]:
@@ -140,27 +234,28 @@ def _check_tokens(edges: Edges) -> Iterator[Check]:
 
 def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> Iterator[Check]:
     """Too few permissions and too many, from the token's own claim."""
-    name = f"{_PERMISSIONS} {service}"
+    is_graph = service == "Microsoft Graph"
+    side = "graph" if is_graph else "bc"
+    name, kind = f"{_PERMISSIONS} {service}", f"{side}_permissions"
     try:
         granted = roles(tokens.token())
     except SyncError as error:
-        yield Check(
-            f"token for {service}", False, str(error), "Mend the Connection's client id, secret or tenant."
-        )
+        yield Check(f"token for {service}", False, str(error), _LOGIN, f"{side}_token")
         return
-    yield Check(f"token for {service}", True, "Entra ID gave one.")
+    yield Check(f"token for {service}", True, told("Entra ID gave one."), kind=f"{side}_token")
     if granted is None:
-        yield Check(name, True, "the token does not say which it carries.")
+        yield Check(name, True, told("the token does not say which it carries."), kind=kind)
         return
-    missing = _missing(frozenset(granted)) if service == "Microsoft Graph" else _lacking(granted, known)
+    missing = _missing(frozenset(granted)) if is_graph else _lacking(granted, known)
     surplus = sorted(set(granted) - known)
     if missing:
-        detail = _SCOPED if missing == _CONTACTS else f"the app lacks {missing}."
-        yield Check(name, False, detail, _GRANT)
+        lacks = told("the app lacks %(permissions)s.", permissions=missing)
+        yield Check(name, False, _SCOPED if missing == _CONTACTS else lacks, _GRANT, kind)
     if surplus:
-        yield Check(name, False, f"the app has more than it needs: {', '.join(surplus)}.", _REDUCE)
+        more = told("the app has more than it needs: %(permissions)s.", permissions=", ".join(surplus))
+        yield Check(name, False, more, _REDUCE, kind)
     if not (missing or surplus):
-        yield Check(name, True, ", ".join(sorted(granted)))
+        yield Check(name, True, ", ".join(sorted(granted)), kind=kind)
 
 
 def _lacking(granted: Iterable[str], needed: frozenset[str]) -> str:
@@ -177,18 +272,16 @@ def _missing(granted: frozenset[str]) -> str:
 def _check_companies(edges: Edges) -> Iterator[Check]:
     def look() -> str:
         companies = edges.business_central.fetch_companies()
-        return f"the app sees {len(companies)}: {', '.join(company.name for company in companies)}."
+        names = ", ".join(company.name for company in companies)
+        return told("the app sees %(number)s: %(names)s.", number=len(companies), names=names)
 
-    remedy = (
-        "In BC, open Microsoft Entra Applications, enable the app and give it a permission set for contacts."
-    )
-    yield _attempt("companies in Business Central", remedy, look)
+    yield _attempt("companies in Business Central", "companies", _COMPANIES, look)
 
 
 def _check_profile(edges: Edges, profile: Profile) -> Iterator[Check]:
     name = f"profile {profile.mailbox} / {profile.company_name}"
     bc = edges.business_central_settings
-    yield _attempt(f"{name}: filter", "Mend the filter.", lambda: _look_at_filter(edges, profile))
+    yield _attempt(f"{name}: filter", "filter", _FILTER, lambda: _look_at_filter(edges, profile))
     found: list[str] = []
 
     def look_at_company() -> str:
@@ -196,20 +289,18 @@ def _check_profile(edges: Edges, profile: Profile) -> Iterator[Check]:
             if profile.company_name.casefold() in (company.id.casefold(), company.name.casefold()):
                 found.append(company.id)
                 next(iter(edges.business_central.iter_contacts(company.id, page_size=1)), None)
-                return "its contacts can be read."
+                return told("its contacts can be read.")
         raise ProfileError("company_not_found", f"BC lists no company {profile.company_name!r}.")
 
-    yield _attempt(
-        f"{name}: company", "Mend the profile's company, or the app's rights in BC.", look_at_company
-    )
+    yield _attempt(f"{name}: company", "company", _COMPANY, look_at_company)
     if found:
         key = BcKey(bc.tenant_id, bc.environment, found[0], "", Origin.MADE_BY_SYNC)
-        yield _attempt(f"{name}: mailbox", _MAILBOX, lambda: _look_at_folder(edges, profile, key))
+        yield _attempt(f"{name}: mailbox", "mailbox", _MAILBOX, lambda: _look_at_folder(edges, profile, key))
 
 
 def _look_at_filter(edges: Edges, profile: Profile) -> str:
     parsed = parse_filter(profile.filter, field_profile=edges.business_central_settings.field_profile)
-    return parsed.describe() or "no filter: all persons."
+    return parsed.describe() or told("no filter: all persons.")
 
 
 def _look_at_folder(edges: Edges, profile: Profile, key: BcKey) -> str:
@@ -217,8 +308,8 @@ def _look_at_folder(edges: Edges, profile: Profile, key: BcKey) -> str:
         taken = folders.read_taken(conn, profile)
     found = folders.find_folder(edges.outlook, profile, key, taken=taken)
     if found is None:
-        return "opens; the first sync makes its folder."
-    return f"opens; its folder is {found.folder.name!r}."
+        return told("opens; the first sync makes its folder.")
+    return told("opens; its folder is %(name)r.", name=found.folder.name)
 
 
 # -- whether Graph enforces If-Match (rules 8.5) ---------------------------------------------------------------------
@@ -235,9 +326,11 @@ def _check_if_match(edges: Edges, chosen: list[Profile]) -> Check:
     for profile in chosen:
         item = _any_item(edges, profile)
         if item is not None:
-            return replace(_probe(edges, profile, *item), name=name)
-    detail = "not known yet: no profile has a synced contact. Until then each write is preceded by a read."
-    return Check(name, True, detail)
+            return Check(name, True, _probe(edges, profile, *item), kind="if_match")
+    detail = told(
+        "not known yet: no profile has a synced contact. Until then each write is preceded by a read."
+    )
+    return Check(name, True, detail, kind="if_match")
 
 
 def _any_item(edges: Edges, profile: Profile) -> tuple[str, str] | None:
@@ -249,21 +342,19 @@ def _any_item(edges: Edges, profile: Profile) -> tuple[str, str] | None:
     return None if ours.empty else (str(ours["id"].iloc[0]), str(ours["bc_key"].iloc[0]))
 
 
-def _probe(edges: Edges, profile: Profile, item: str, key: str) -> Check:
+def _probe(edges: Edges, profile: Profile, item: str, key: str) -> str:
     write = BatchWrite("PATCH", contact_id=item, etag=_STALE, body={}, bc_key=key)
     try:
         result: Any = edges.outlook.apply_writes(str(profile.graph_user_id), [write])[0]
     except (AccessDeniedError, NotFoundError) as error:
-        return Check("", True, f"not known: {error}")
+        return told("not known: %(message)s", message=error)
     if isinstance(result.error, VersionMismatchError):
-        answer, detail = "enforced", "yes: a write with an old version is refused."
+        answer, detail = "enforced", told("yes: a write with an old version is refused.")
     elif result.error is None:
-        answer, detail = (
-            "ignored",
-            "no: each write is preceded by a read, which costs one more request per 20.",
-        )
+        answer = "ignored"
+        detail = told("no: each write is preceded by a read, which costs one more request per 20.")
     else:
-        return Check("", True, f"not known: {result.error}")
+        return told("not known: %(message)s", message=result.error)
     with edges.engine.begin() as conn:
         runs.write_fact(conn, edges.graph_settings.tenant_id, "graph_if_match", answer, edges.now())
-    return Check("", True, detail)
+    return detail

@@ -115,6 +115,16 @@ profile_change = Table(
     Index(None, "profile", "at"),
 )
 
+#: The last connection check of each profile. ``lines`` is JSON: see ``profile_checks``.
+profile_check = Table(
+    "profile_check",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("at", Time, nullable=False),
+    Column("lines", Text, nullable=False),
+)
+
 #: Snapshot of BC. ``overlay`` is "" for the real one and a run id for what a dry run read (rules 8.2).
 bc_contact = Table(
     "bc_contact",

@@ -20,9 +20,10 @@ from sync_lib.web.language import CATALOGUES, LANGUAGES
 _WEB = Path(__file__).parent
 _KEYWORDS: Any = {"msg": None, "_": None, "gettext": None, "ngettext": (1, 2)}
 #: Of modules outside of the pages, whose errors the profile page shows: what makes an error, and where its text stands.
-_ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None}
+_ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None, "told": None}
 _ELSEWHERE = {
     "profile": (
+        "checks.py",
         "fields/filter_language.py",
         "fields/filters.py",
         "store/profile_values.py",

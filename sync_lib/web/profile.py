@@ -15,6 +15,7 @@ from sync_lib.fields.columns import columns_of
 from sync_lib.preview import Look, Subject, make_preview
 from sync_lib.store import companies, profiles
 from sync_lib.store.profile_changes import Author, read_changes
+from sync_lib.store.profile_checks import read_check
 from sync_lib.store.profile_file import ProfileEntry
 from sync_lib.store.profile_values import POLICIES, WrongValue
 from sync_lib.store.profiles import ChangedMeanwhile, Profile
@@ -75,6 +76,16 @@ def add(visit: CurrentVisit, form: Submitted) -> Response:
         else:
             return _saved(visit, added)
     return _show(visit, None, sheet, status=422)
+
+
+@router.get("/profiles/{profile}/check")
+def checked(
+    visit: CurrentVisit, profile: ProfileId, run: Annotated[str, Query(max_length=250)] = ""
+) -> HTMLResponse:
+    """Show what the last connection check found, or that the given run of it came to no result."""
+    with visit.read() as conn:
+        found = read_check(conn, _find(visit, profile).id)
+    return visit.fragment("profile_checked.html", checked=found, run=run, checks=words.CHECKS)
 
 
 @router.post("/profiles/new/preview")
@@ -184,6 +195,7 @@ def _show(
     with visit.read() as conn:
         known = [] if profile else profiles.read_company_names(conn)
         changes, total = read_changes(conn, profile.id, HISTORY) if profile else ([], 0)
+        checked = read_check(conn, profile.id) if profile else None
     return visit.page(
         "profile.html",
         "overview",
@@ -200,6 +212,9 @@ def _show(
         examples=words.EXAMPLES,
         languages_known=LANGUAGES,
         title_of=words.title_of,
+        checked=checked,
+        run="",
+        checks=words.CHECKS,
         changes=changes,
         changes_left=total - len(changes),
     )

@@ -101,6 +101,20 @@ SETTINGS = {
     )
 }
 
+#: What a connection check looks at.
+CHECKS = {
+    "staging": msg("Staging database"),
+    "graph_token": msg("Login to Microsoft Graph"),
+    "graph_permissions": msg("Permissions in Microsoft Graph"),
+    "bc_token": msg("Login to Business Central"),
+    "bc_permissions": msg("Permissions in Business Central"),
+    "companies": msg("Companies in Business Central"),
+    "filter": msg("Filter of this profile"),
+    "company": msg("Company of this profile"),
+    "mailbox": msg("Mailbox and folder"),
+    "if_match": msg("Writes with an old version"),
+}
+
 #: How to write an expression, by example (rules 4).
 EXAMPLES = (
     ("Utrecht", msg("exactly that; in a text, upper and lower case count")),

@@ -111,7 +111,7 @@ class Visit:
         """
         return f"{self.root}/{path}"
 
-    def text(self, message: str, **values: Any) -> str:
+    def text(self, message: str, /, **values: Any) -> str:
         """Return a marked text in the user's language."""
         # Catalogues keep their own header under the empty text.
         translated = language.translations(self.language).gettext(message) if message else ""

@@ -69,6 +69,33 @@ def test_a_filter_is_checked_while_it_is_typed_and_saved(pages: Any, stage: Any)
     assert "City: <>Nergenshuizen" in stage.command("profiles", "export").replace("'", "").replace('"', "")
 
 
+def test_who_would_come_and_go_is_told_before_it_is_saved(pages: Any, stage: Any) -> None:
+    before = stage.command("profiles", "export")
+    pages.get_by_role("link", name=JORIS, exact=True).click()
+    preview = pages.get_by_role("region", name="What saving would do")
+    preview.get_by_text("Saving adds nobody and removes nobody.").wait_for()
+    pages.get_by_role("button", name="Add a condition").click()
+    condition = pages.get_by_role("group", name="Condition").last
+    condition.get_by_label("Field of Business Central").select_option("City")
+    condition.get_by_label("Expression").fill("Nergenshuizen")
+    preview.get_by_text(re.compile("would be deleted in Outlook|would stay in the folder")).first.wait_for()
+    preview.locator("summary").first.click()
+    # Leaving the text must not fold the list up again.
+    pages.wait_for_timeout(1_000)
+    assert preview.locator("li").first.is_visible()
+    condition.get_by_role("button", name="Remove this condition").click()
+    preview.get_by_text("Saving adds nobody and removes nobody.").wait_for()
+    assert stage.command("profiles", "export") == before
+
+
+def test_the_connection_of_one_profile_is_checked_by_a_task(pages: Any) -> None:
+    pages.get_by_role("link", name=JORIS, exact=True).click()
+    pages.get_by_text("Not checked yet.").wait_for()
+    pages.get_by_role("button", name="Check the connection").click()
+    pages.get_by_text("All is well.").wait_for(timeout=120_000)
+    pages.locator("#checked").get_by_text("Opens; its folder is").wait_for()
+
+
 def test_one_profile_is_synced_now_and_its_plan_looked_at(pages: Any, stage: Any) -> None:
     row = pages.get_by_role("row").filter(has_text=PIETER)
     row.get_by_role("checkbox").check()

@@ -347,7 +347,7 @@ def test_a_new_profile_is_checked_like_any_other(visit: Make, engine: Engine, an
 
 def history(html: str) -> list[tuple[str, list[str]]]:
     """Who, and each setting with what it was and became; newest first."""
-    table = html.partition('<section class="history">')[2]
+    table = html.partition('<section class="history" id="history">')[2]
     found = []
     for row in re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], flags=re.DOTALL):
         who = re.search(r'data-label="W\w+"><bdi class="value">([^<]*)', row)

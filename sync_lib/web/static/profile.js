@@ -73,4 +73,55 @@
     if (event.detail.target !== preview) return;
     lists().forEach(function (list) { list.open = open.includes(list.dataset.list); });
   });
+
+  // -- connection check -------------------------------------------------------------------------------------------
+
+  // A task of Airflow checks, since it stands where the sync stands: its network, its secrets.
+  var check = document.getElementById("check");
+  var words = check ? check.dataset : {};
+  var dag = "dags/contact_sync_check/";
+  var PAUSE = 1500;
+  var LONG = 20000;
+  var LONGEST = 600000;
+
+  function pause() {
+    return new Promise(function (resolve) { setTimeout(resolve, PAUSE); });
+  }
+
+  function linkTo(id) {
+    return { href: window.contactSync.root + dag + "runs/" + encodeURIComponent(id), text: words.open };
+  }
+
+  // Waits for the end of a run; says so when Airflow does not begin with it.
+  async function finish(id) {
+    var told = false;
+    for (var waited = 0; waited < LONGEST; waited += PAUSE) {
+      await pause();
+      var run = await window.contactSync.airflow("GET", dag + "dagRuns/" + encodeURIComponent(id));
+      if (run.state === "success" || run.state === "failed") return;
+      if (run.state === "queued" && waited > LONG && !told) {
+        told = true;
+        window.contactSync.tell(words.waits, "bad", linkTo(id));
+      }
+    }
+  }
+
+  if (check) {
+    check.addEventListener("click", async function () {
+      check.disabled = true;
+      try {
+        var conf = { profiles: [words.profile] };
+        var run = await window.contactSync.airflow("POST", dag + "dagRuns", { logical_date: null, conf: conf });
+        window.contactSync.tell(words.begun, "good", linkTo(run.dag_run_id));
+        await finish(run.dag_run_id);
+        var address = words.address + "?run=" + encodeURIComponent(run.dag_run_id);
+        await window.htmx.ajax("GET", address, "#checked");
+        document.getElementById("notice").textContent = "";
+      } catch (error) {
+        window.contactSync.tell(words.refused + " " + error.message, "bad");
+      } finally {
+        check.disabled = false;
+      }
+    });
+  }
 })();
