@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sync_lib.approval import Question
     from sync_lib.checks import Check
     from sync_lib.model import ProfileResult
+    from sync_lib.notices import Notice
     from sync_lib.pipeline import Edges, RunRequest
     from sync_lib.report import RunReport, Verdict
     from sync_lib.settings import (
@@ -59,6 +60,7 @@ TIMEZONE_VARIABLE = "CONTACT_SYNC_TIMEZONE"
 RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
 TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
 APPROVAL_TIMEOUT_VARIABLE = "CONTACT_SYNC_APPROVAL_TIMEOUT"
+NOTIFY_VARIABLE = "CONTACT_SYNC_NOTIFY"
 
 
 def environment() -> dict[str, str]:
@@ -378,13 +380,12 @@ def put_question(question: Question | None) -> str:
     Raises:
         AirflowSkipException: There is nothing to ask any more.
     """
-    from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import AirflowSkipException
 
     if question is None:
         raise AirflowSkipException("This hold does not wait any more: nobody is asked.")
     get_current_context()["ti"].xcom_push("subject", question.subject)
-    root = conf.get("api", "base_url", fallback="").rstrip("/")
+    root = _address_of_airflow()
     return f"{question.body}\n\n[All that waits, contact by contact]({root}{PAGES}/holds/{question.hold})"
 
 
@@ -475,6 +476,95 @@ def publish(report: RunReport, outlet_events: Any) -> None:
         raise AirflowSkipException(report.skip_reason)
     for name, extra in report.events.items():
         outlet_events[Asset(name)].extra = extra
+
+
+def notify(edges: Edges, verdict: Verdict) -> None:
+    """Tell people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
+
+    Whatever goes wrong here is logged, and makes no run red.
+    """
+    receivers = [name.strip() for name in environment().get(NOTIFY_VARIABLE, "").split(",") if name.strip()]
+    if not receivers:
+        return
+    try:
+        told, link = _notice(edges, verdict), _link_to_run()
+    except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
+        log.warning("nobody was told: %s", _cause(error))
+        return
+    if told is None:
+        return
+    for receiver in receivers:
+        try:
+            _send(receiver, told, link)
+            log.info("told by %s: %s", receiver, told.subject)
+        except Exception as error:  # noqa: BLE001 - as above; the others may be there
+            log.warning("nobody was told by %s: %s", receiver, _cause(error))
+
+
+def _link_to_run() -> str:
+    from urllib.parse import quote
+
+    run = get_current_context()["dag_run"]
+    return f"{_address_of_airflow()}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}"
+
+
+def _notice(edges: Edges, verdict: Verdict) -> Notice | None:
+    from sync_lib import notices, notify
+
+    repeated = False
+    try:
+        repeated = not verdict.ok and _failed_before()
+        return notify.read_notice(edges, this_run(), verdict, repeated=repeated)
+    except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
+        log.warning("what to tell could not be read: %s", _cause(error))
+        return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+
+
+def _failed_before() -> bool:
+    """Whether the scheduled run before failed as well; the nightly full run tells once more."""
+    context = get_current_context()
+    run = context["dag_run"]
+    previous = context["ti"].get_previous_dagrun()
+    return previous is not None and previous.state == "failed" and not is_full_slot(run.run_after)
+
+
+def _send(connection_id: str, told: Notice, link: str) -> None:
+    """Send a notice by the means that the Connection's type names."""
+    from sync_lib import notices, notify
+    from sync_lib.errors import ConfigError
+
+    connection = _connection(connection_id, "contact_sync_webhook")
+    if connection.conn_type == "contact_sync_webhook":
+        form = _extra(connection, "format") or "teams"
+        notify.post(connection.password or "", form, told, link)
+    elif connection.conn_type == "smtp":
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+        to = _extra(connection, "to")
+        if not to:
+            raise _incomplete(
+                connection_id, "to", "must hold the addresses to write to, as a part of the extra"
+            )
+        with SmtpHook(smtp_conn_id=connection_id) as smtp:
+            smtp.send_email_smtp(to=to, subject=told.subject, html_content=notices.to_html(told, link))
+    else:
+        raise ConfigError(
+            f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
+            "messages go by contact_sync_webhook or smtp."
+        )
+
+
+def _cause(error: Exception) -> str:
+    """What may be logged of an error: our own say nothing secret, others may hold an address with its key."""
+    from sync_lib.errors import SyncError
+
+    return str(error) if isinstance(error, SyncError) else type(error).__name__
+
+
+def _address_of_airflow() -> str:
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 
 def raise_unless_good(verdict: Verdict) -> None:
@@ -616,3 +706,20 @@ class StagingHook(_CheckedHook):
         from sync_lib import pipeline
 
         return pipeline.check_staging(settings)
+
+
+class WebhookHook(_CheckedHook):
+    """Connection type ``contact_sync_webhook``; its test posts a message."""
+
+    conn_name_attr = "contact_sync_webhook_conn_id"
+    default_conn_name = "contact_sync_notify"
+    conn_type = "contact_sync_webhook"
+    hook_name = "Contact sync webhook"
+
+    def check(self) -> str:
+        """Post a message, and return that it was taken."""
+        from sync_lib.notices import Notice
+
+        told = Notice("Contact sync: a test", (("This is a test", ("Messages of the sync arrive here.",)),))
+        _send(self.connection_id, told, _address_of_airflow())
+        return "A message was posted: look whether it has arrived."

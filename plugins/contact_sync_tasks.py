@@ -69,6 +69,7 @@ def verdict(planned_by: str) -> None:
 
     with hooks.edges() as edges:
         told = pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states(), planned_by=planned_by)
+        hooks.notify(edges, told)
         hooks.raise_unless_good(told)
 
 

@@ -356,6 +356,15 @@ class ProfileResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What became of a profile in the run before, and when that began."""
+
+    state: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyResult:
     """What became of one company in one run."""
 

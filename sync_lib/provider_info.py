@@ -1,4 +1,4 @@
-"""What Airflow should know of this package: its three connection types and their forms.
+"""What Airflow should know of this package: its connection types and their forms.
 
 A plain dict, found by the entry point group ``apache_airflow_provider``. Airflow calls it in every one of its
 processes, so it imports nothing. The hooks stand in the plugins folder, which Airflow itself puts on the path.
@@ -18,7 +18,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Contact sync",
         "description": "Two-way contact sync between Business Central and Outlook.",
         "versions": ["0.1.0"],
-        "connection-types": [_business_central(), _microsoft_graph(), _staging()],
+        "connection-types": [_business_central(), _microsoft_graph(), _staging(), _webhook()],
     }
 
 
@@ -82,6 +82,26 @@ def _staging() -> dict[str, Any]:
             "sslmode": _text(
                 "SSL mode", "For example require or verify-full; empty leaves it to the driver."
             ),
+        },
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    return {
+        "connection-type": "contact_sync_webhook",
+        "hook-class-name": f"{_HOOKS}.WebhookHook",
+        "hook-name": "Contact sync webhook",
+        "ui-field-behaviour": {
+            "hidden-fields": ["host", "schema", "port", "login"],
+            "relabeling": {"password": "Address of the webhook"},
+            "placeholders": {"password": "https://... It is a secret: who knows it can post there"},
+        },
+        "conn-fields": {
+            "format": {
+                "label": "Format",
+                "description": "teams: an adaptive card, for a workflow of Teams. text: for Slack and its like.",
+                "schema": {"type": "string", "enum": ["teams", "text"], "default": "teams"},
+            },
         },
     }
 

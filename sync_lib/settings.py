@@ -88,6 +88,7 @@ class SyncSettings:
     retention_days: int = 90
     drift_sample: int = 5
     drift_warn_percent: float = 95.0
+    notify_after_hours: float = 24.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SyncSettings:

@@ -219,6 +219,9 @@ def test_the_readme_tells_the_limits_of_the_guard() -> None:
 def test_variables_are_known_to_the_code(page: Path) -> None:
     connections = {name for name in all_constants("sync_lib", "plugins") if name.startswith("AIRFLOW_CONN_")}
     connections |= {f"AIRFLOW_CONN_{name.upper()}" for name in connection_ids()}
+    # Those by which people are told have any name; the example of the setting gives them theirs.
+    [named] = re.findall(r"`CONTACT_SYNC_NOTIFY=([\w, ]+)`", OPERATOR.read_text())
+    connections |= {f"AIRFLOW_CONN_{name.strip().upper()}" for name in named.split(",")}
     known = connections | set(settings_of_the_library()) | set(settings_of_the_hooks()) | {cli.URL_VARIABLE}
     assert set(_SETTING.findall(page.read_text())) <= known
 

@@ -249,6 +249,13 @@ def read_unrequested(conn: Connection) -> list[Hold]:
     return [hold for hold in read_holds(conn, HoldState.OPEN) if hold.requested < hold.asked]
 
 
+def read_opened(conn: Connection, run: str) -> tuple[set[int], set[int]]:
+    """Return the profiles and the companies of the holds that a run opened, and that still wait."""
+    h = t.hold.c
+    rows = conn.execute(select(h.profile, h.company).where(h.run == run, h.state == HoldState.OPEN)).all()
+    return {row.profile for row in rows if row.profile}, {row.company for row in rows if row.company}
+
+
 def mark_requested(conn: Connection, hold: Hold) -> None:
     """Record that a person is asked about a hold."""
     conn.execute(update(t.hold).where(t.hold.c.id == hold.id).values(requested=hold.asked))

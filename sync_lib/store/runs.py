@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, and_, cast, delete, insert, or_, select, text, update
 
-from sync_lib.model import CompanyResult, ProfileResult, Run
+from sync_lib.model import Before, CompanyResult, ProfileResult, Run
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
 
@@ -145,6 +145,21 @@ def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
         .order_by(p.mailbox, p.id)
     )
     return [ProfileResult(*row[:6], json.loads(row[6]), row[7]) for row in conn.execute(wanted)]
+
+
+def read_before(conn: Connection, run: Run) -> dict[int, Before]:
+    """Return what became of each profile of a run in the run before that worked on it; dry runs do not count."""
+    mine, older = t.run_profile.alias("mine"), t.run_profile.alias("older")
+    c, o, r = t.run_profile.c, older.c, t.sync_run.c
+    earlier = (o.profile == mine.c.profile, o.run != run.id, o.started_at < run.started_at, ~r.dry_run)
+    last = select(o.run).join(t.sync_run, r.id == o.run).where(*earlier)
+    last = last.order_by(o.started_at.desc()).limit(1).correlate(mine)
+    rows = conn.execute(
+        select(c.profile, c.state, c.reason, c.started_at)
+        .join(mine, mine.c.profile == c.profile)
+        .where(mine.c.run == run.id, c.run == last.scalar_subquery())
+    )
+    return {row.profile: Before(row.state, row.reason, row.started_at) for row in rows}
 
 
 def drop_run(conn: Connection, run: str) -> None:

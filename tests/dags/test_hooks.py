@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from uuid import UUID
 import pytest
 
 import contact_sync_hooks as hooks
+from sync_lib import pipeline
 from sync_lib.approval import Question
 from sync_lib.errors import (
     AccessDeniedError,
@@ -23,7 +26,17 @@ from sync_lib.errors import (
     SyncError,
     ThrottledError,
 )
-from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT
+from sync_lib.report import Verdict
+from sync_lib.settings import (
+    AUTHORITY,
+    BUSINESS_CENTRAL_ROOT,
+    GRAPH_ROOT,
+    BusinessCentralSettings,
+    GraphSettings,
+    StagingSettings,
+    SyncSettings,
+)
+from tests import receivers
 
 pytestmark = pytest.mark.airflow
 
@@ -272,7 +285,7 @@ def test_the_provider_metadata_satisfies_airflow_and_names_real_hooks() -> None:
     from airflow.providers_manager import ProvidersManager
     from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-    types = {"business_central", "microsoft_graph", "contact_sync_staging"}
+    types = {"business_central", "microsoft_graph", "contact_sync_staging", "contact_sync_webhook"}
     found = {name: hook for name, hook in ProvidersManagerTaskRuntime().hooks.items() if name in types}
     assert set(found) == types
     for name, hook in found.items():
@@ -308,3 +321,168 @@ def test_the_question_about_a_hold_leads_to_its_page(monkeypatch: pytest.MonkeyP
     assert pushed == {"subject": "24 changes wait"}
     assert told.startswith("Because.")
     assert told.endswith(f"(https://airflow.example/sync{contact_sync_plugin.MOUNT}/holds/7)")
+
+
+class Previous:
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+
+@pytest.fixture
+def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
+    """Notify about a run that failed as a whole, with no staging database to read, by these Connections."""
+
+    class TaskInstance:
+        previous: Any = None
+
+        def get_previous_dagrun(self) -> Any:
+            return self.previous
+
+    class DagRun:
+        dag_id = "contact_sync"
+        run_id = "scheduled__2026-03-02T09:15:00+00:00"
+        run_after = datetime(2026, 3, 2, 9, 15, tzinfo=UTC)
+
+    context = {"ti": TaskInstance(), "dag_run": DagRun()}
+    monkeypatch.setattr(hooks, "get_current_context", lambda: context)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
+
+    def tell(receivers: dict[str, dict[str, Any]], previous: str = "") -> None:
+        for name, values in receivers.items():
+            connection(name, json.dumps(values))
+        monkeypatch.setenv(hooks.NOTIFY_VARIABLE, " , ".join(receivers))
+        context["ti"].previous = Previous(previous) if previous else None
+        with tempfile.TemporaryDirectory() as home:
+            edges = pipeline.Edges(
+                BusinessCentralSettings("", "", ""),
+                GraphSettings("", "", ""),
+                StagingSettings(f"sqlite:///{home}/gone/staging.db"),
+                SyncSettings(),
+            )
+            hooks.notify(edges, Verdict(False, "plan_run failed: see its log."))
+
+    return tell
+
+
+def test_nobody_is_told_unless_a_setting_names_whom(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "_send", None)
+    told_by({})
+
+
+def test_a_message_leads_to_its_run(told_by: Any) -> None:
+    with receivers.webhook() as teams, receivers.webhook() as slack:
+        told_by(
+            {
+                "to_teams": {"conn_type": "contact_sync_webhook", "password": teams.url},
+                "to_slack": {
+                    "conn_type": "contact_sync_webhook",
+                    "password": slack.url,
+                    "extra": {"format": "text"},
+                },
+            }
+        )
+    link = "https://airflow.example/sync/dags/contact_sync/runs/scheduled__2026-03-02T09%3A15%3A00%2B00%3A00"
+    assert link in str(teams.bodies)
+    assert slack.bodies == [
+        {
+            "text": "Contact sync: the run failed\n\nThe run failed\n"
+            f"\u2022 plan_run failed: see its log.\n\n{link}"
+        }
+    ]
+
+
+def test_a_message_goes_by_mail(told_by: Any) -> None:
+    with receivers.mail_server() as mails:
+        told_by(
+            {
+                "by_mail": {
+                    "conn_type": "smtp",
+                    "host": "127.0.0.1",
+                    "port": mails.port,
+                    "extra": {
+                        "from_email": "sync@example.com",
+                        "to": "eva@example.com, bob@example.com",
+                        "disable_ssl": True,
+                        "disable_tls": True,
+                    },
+                }
+            }
+        )
+    [(recipients, mail)] = mails.arrived
+    assert recipients == ["eva@example.com", "bob@example.com"]
+    assert mail["Subject"] == "Contact sync: the run failed"
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "plan_run failed" in page.get_content()
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        ({"conn_type": "contact_sync_webhook", "password": "http://127.0.0.1:9/s3cr3t"}, "did not answer"),
+        ({"conn_type": "contact_sync_webhook", "password": ""}, "must begin with https://"),
+        ({"conn_type": "contact_sync_webhook", "extra": {"format": "smoke"}}, "teams or text"),
+        ({"conn_type": "smtp", "host": "127.0.0.1"}, "must hold the addresses to write to"),
+        ({"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"to": "e@example.com", "retry_limit": 0}}, ""),
+        ({"conn_type": "http", "host": "https://hooks.example/s3cr3t"}, "contact_sync_webhook or smtp"),
+    ],
+)  # fmt: skip
+def test_a_receiver_that_is_away_keeps_no_other_from_being_told_and_fails_nothing(
+    told_by: Any, caplog: pytest.LogCaptureFixture, values: dict[str, Any], cause: str
+) -> None:
+    with receivers.webhook() as taken, caplog.at_level(logging.WARNING):
+        told_by({"broken": values, "good": {"conn_type": "contact_sync_webhook", "password": taken.url}})
+    assert len(taken.bodies) == 1
+    assert "nobody was told by broken: " in caplog.text
+    assert cause in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_an_error_of_any_kind_makes_no_run_red(
+    told_by: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ImportError("s3cr3t")
+
+    monkeypatch.setattr(hooks, "_notice", broken)
+    told_by({"good": {"conn_type": "contact_sync_webhook"}})
+    assert "nobody was told: ImportError" in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_receiver_without_a_connection_is_named(told_by: Any, caplog: pytest.LogCaptureFixture) -> None:
+    told_by({"good": {"conn_type": "contact_sync_webhook"}, "missing": {}})
+    assert "nobody was told by missing" in caplog.text
+
+
+def test_runs_that_fail_one_after_the_other_are_told_of_once(told_by: Any) -> None:
+    with receivers.webhook() as taken:
+        receiver = {"good": {"conn_type": "contact_sync_webhook", "password": taken.url}}
+        told_by(receiver, previous="failed")
+        assert taken.bodies == []
+        told_by(receiver, previous="success")
+        assert len(taken.bodies) == 1
+
+
+def test_whether_the_run_before_failed(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told_by({})
+    context = hooks.get_current_context()
+    for previous, repeated in ((None, False), (Previous("success"), False), (Previous("failed"), True)):
+        context["ti"].previous = previous
+        assert hooks._failed_before() is repeated
+    monkeypatch.setenv(hooks.FULL_SCHEDULE_VARIABLE, "15 9 * * *")
+    assert not hooks._failed_before(), "the full run tells once more"
+
+
+def test_the_test_of_a_webhook_posts_a_message(connection: Any) -> None:
+    with receivers.webhook() as taken:
+        connection(
+            "hook_under_test", json.dumps({"conn_type": "contact_sync_webhook", "password": taken.url})
+        )
+        ok, message = hooks.WebhookHook(contact_sync_webhook_conn_id="hook_under_test").test_connection()
+        assert ok, message
+        assert "Messages of the sync arrive here." in str(taken.bodies)
+        taken.status = 404
+        ok, message = hooks.WebhookHook("hook_under_test").test_connection()
+    assert not ok
+    assert "answered 404" in message

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from sync_lib.store import tables
 from sync_lib.store.engine import open_engine
+from tests import receivers
 
 DAG = "contact_sync"
 
@@ -28,17 +29,22 @@ DAG = "contact_sync"
 class Stage:
     """Everything that is running, and short words for what the tests do with it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, messages: receivers.Webhook) -> None:
         self.home = home
+        self.messages = messages
         self.sandbox_port = free_port()
         self.sandbox = SandboxInstance(home, self.sandbox_port)
         self.staging_url = f"sqlite:///{home}/staging.db"
         self.settings = home / "contact_sync.env"
-        self.settings.write_text("CONTACT_SYNC_SCHEDULE=none\nCONTACT_SYNC_FULL_SCHEDULE=none\n")
+        self._schedule("none")
         settings = {
             **self.sandbox.connections(),
             "AIRFLOW_CONN_CONTACT_SYNC_STAGING": self.staging_url,
             "CONTACT_SYNC_SETTINGS_FILE": str(self.settings),
+            "AIRFLOW_CONN_NOTIFIED": json.dumps(
+                {"conn_type": "contact_sync_webhook", "password": messages.url}
+            ),
+            "CONTACT_SYNC_NOTIFY": "notified",
             "CONTACT_SYNC_RETRY_DELAY": "1",
             # How long a request waits for a service that is away, before Airflow's own retries.
             "CONTACT_SYNC_RETRY_CAP": "2",
@@ -46,16 +52,21 @@ class Stage:
         }
         self.airflow = AirflowInstance(home / "airflow", free_port(), settings)
 
+    def _schedule(self, cron: str) -> None:
+        crons = {"": cron, "FULL_": "none", "HOUSEKEEPING_": "none"}
+        lines = (f"CONTACT_SYNC_{which}SCHEDULE={each}\n" for which, each in crons.items())
+        self.settings.write_text("".join(lines))
+
     def wait(self) -> None:
         self.airflow.wait_healthy()
-        for dag in (DAG, "contact_sync_check"):
+        for dag in (DAG, "contact_sync_check", "contact_sync_housekeeping"):
             self.airflow.wait_for_dag(dag)
             self.airflow.pause(dag, paused=False)
 
     def schedule_daily(self) -> None:
         """Give the DAG the schedule that a backfill needs; its last slot, which was missed, runs at once."""
         far = (datetime.now(UTC).hour + 12) % 24
-        self.settings.write_text(f"CONTACT_SYNC_SCHEDULE=0 {far} * * *\nCONTACT_SYNC_FULL_SCHEDULE=none\n")
+        self._schedule(f"0 {far} * * *")
 
         def started() -> list[str]:
             runs = self.airflow.get(f"dags/{DAG}/dagRuns", run_type="scheduled")["dag_runs"]
@@ -177,14 +188,15 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    running = Stage(tmp_path_factory.mktemp("stage"))
-    try:
-        running.wait()
-        demo = yaml.safe_load((ROOT / "scripts" / "demo_profiles.yaml").read_text())
-        running.import_profiles(demo["profiles"])
-        yield running
-    finally:
-        running.stop()
+    with receivers.webhook() as messages:
+        running = Stage(tmp_path_factory.mktemp("stage"), messages)
+        try:
+            running.wait()
+            demo = yaml.safe_load((ROOT / "scripts" / "demo_profiles.yaml").read_text())
+            running.import_profiles(demo["profiles"])
+            yield running
+        finally:
+            running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -113,6 +114,9 @@ def test_a_plan_that_fails_makes_the_run_red(stage: Any, first_sync: str) -> Non
     log = stage.logs(run)
     assert "nobody@voorbeeld.example" in log["plan_run/-1/1"]
     assert "plan_run" in log["verdict/-1/1"]
+    message = str(stage.messages.bodies[-1])
+    assert "plan_run failed" in message
+    assert f"/dags/contact_sync/runs/{quote(run, safe='')}" in message
 
 
 def test_the_form_refuses_an_unknown_mode(stage: Any) -> None:
@@ -157,6 +161,9 @@ def test_one_bad_profile_stops_no_other(stage: Any, first_sync: str) -> None:
     told = "\n".join(stage.logs(run).values())
     for word in (NO_MAILBOX, DENIED, "position", "company_not_read"):
         assert word in told
+    message = str(stage.messages.bodies[-1])
+    for word in (NO_MAILBOX, DENIED, "filter_invalid", "company_not_read"):
+        assert word in message
     again = stage.sync(mode="incremental")
     assert stage.state(again) == "success"
     assert problems(stage) == []
@@ -256,6 +263,16 @@ def test_the_self_test_says_ok_and_what_is_wrong(stage: Any, first_sync: str) ->
     assert "Contacts.ReadWrite" in log
 
 
+def test_housekeeping_removes_nothing_too_early_and_compares_both_sides(stage: Any, first_sync: str) -> None:
+    run = stage.airflow.trigger("contact_sync_housekeeping")
+    state = stage.airflow.wait_for_run("contact_sync_housekeeping", run)
+    log = stage.logs(run, "contact_sync_housekeeping")
+    assert state == "success", log
+    assert "change: removed 0 rows older than 90 days" in log["remove_old/-1/1"]
+    assert "in agreement" in log["check_drift/-1/1"]
+    assert ANNA in log["check_drift/-1/1"]
+
+
 def test_no_log_holds_a_value_of_a_contact(stage: Any, first_sync: str) -> None:
     world = stage.sandbox.dump()
     private = set()
@@ -278,6 +295,8 @@ def test_no_log_holds_a_value_of_a_contact(stage: Any, first_sync: str) -> None:
         scanned += 1
         assert [value for value in planted if value in text] == [], path
     assert scanned > 20
+    messages = str(stage.messages.bodies)
+    assert [value for value in planted if value in messages] == []
 
 
 @pytest.mark.parametrize(

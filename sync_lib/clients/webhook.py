@@ -1,0 +1,41 @@
+"""Messages to a webhook. Its address is a secret: who knows it can post there. So no error and no log names it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from sync_lib.clients.rest import is_loopback
+from sync_lib.errors import ApiError, ConfigError, ServiceError
+
+
+def post(url: str, body: dict[str, Any], *, timeout: float = 20.0) -> None:
+    """Post a body as JSON, once: a message that comes twice is worse than one that the log names as not sent.
+
+    Raises:
+        ConfigError: The address is neither https nor http to this machine.
+        ApiError: It was not taken.
+    """
+    _check(url)
+    try:
+        answer = requests.post(url, json=body, timeout=(10.0, timeout), allow_redirects=False)
+    except requests.RequestException as error:
+        # The error's own text holds the address.
+        raise ServiceError(f"The webhook did not answer: {type(error).__name__}.") from None
+    if not answer.ok or answer.is_redirect:
+        raise ApiError(
+            f"The webhook answered {answer.status_code}.", status=answer.status_code, method="POST"
+        )
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        host = None
+    safe = host and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    if not safe:
+        raise ConfigError("The webhook's address must begin with https:// (http:// only for this machine).")
