@@ -242,7 +242,7 @@ def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> It
     except SyncError as error:
         yield Check(f"token for {service}", False, str(error), _LOGIN, f"{side}_token")
         return
-    yield Check(f"token for {service}", True, told("Entra ID gave one."), kind=f"{side}_token")
+    yield Check(f"token for {service}", True, told("Entra ID gave a token."), kind=f"{side}_token")
     if granted is None:
         yield Check(name, True, told("the token does not say which it carries."), kind=kind)
         return
