@@ -200,6 +200,9 @@ class _Books:
             # A pair counts once, by its BC contact; an item outside any pair (a copy, a new one) by its own id.
             paired = change.coupling is not None or change.action is Action.CREATE_OUTLOOK
             key = (change.bc_id if paired else change.outlook_id) or ""
+            if change.outlook_id and change.outlook_id in self.changed:
+                # An earlier round made a pair of the item, which was counted by its own id then.
+                key = change.outlook_id
             known = key in self.changed or key in decided
             if not first and not known and self.plain[Outcome.UNCHANGED]:
                 self.plain[Outcome.UNCHANGED] -= 1

@@ -265,3 +265,22 @@ def test_a_key_that_could_not_be_written_is_written_to_a_kept_item(make_harness,
     lose_database(h, new_database(database_kind))
     assert h.full().writes == {}
     assert h.contacts() == {}
+
+
+def test_an_item_that_became_a_pair_counts_once_over_all_rounds(make_harness):
+    h = make_harness(world(person("Persoon 000"), post_codes={"1501 AB": ["ZAANDAM", "NH"]}))
+    h.add_profiles()
+    h.full()
+    # BC returns another state than was sent, which the second round takes to Outlook; a mismatch makes that round.
+    h.add_item(
+        displayName="Jan Jansen",
+        emailAddresses=[email("jan@klant.example")],
+        businessAddress={"city": "Zaandam", "postalCode": "1501 AB", "state": "Noord", "street": ""},
+    )
+    h.edit_item("Persoon 000", jobTitle="Inkoper")
+    action = {"method": "PATCH", "path": "{path}", "body": {"mobilePhoneNumber": "+31 6 12345678"}}
+    h.sim.add_fault(name="F10", service="bc", method="PATCH", action=action)
+    ran = h.run()
+    assert ran.writes["created_business_central"] == 1
+    assert ran.writes["updated_outlook"] >= 1
+    assert ran.report.profiles[0].counters["read"] == 2
