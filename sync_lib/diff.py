@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 
 from sync_lib.fields import mapping
-from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
+from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
 from sync_lib.fields.required import to_business_central_problem, to_outlook_problem
 from sync_lib.match import Matching, Pair, Views, edited_since
 from sync_lib.model import (
@@ -34,6 +34,7 @@ from sync_lib.model import (
     Policy,
     Refusal,
     Side,
+    Undone,
 )
 
 # -- the decision tables ---------------------------------------------------------------------------------------------
@@ -125,10 +126,13 @@ DIRECTED: dict[tuple[Direction, str], str] = {
     (Direction.TO_BUSINESS_CENTRAL, "clear"): "differ",
 }
 
-WRITES_OUTLOOK = frozenset({"to_outlook", "overwrite", "conflict", "restore", "clear"})
-WRITES_BC = frozenset({"to_bc", "fill"})
-#: Verdicts that replace a value which is not that side's baseline: what the guard counts as overwrites (8.3).
-OVERWRITES = frozenset({"overwrite", "conflict", "restore", "clear"})
+#: Verdict and cause where a person wants back what was there before a change: the old value goes to both sides.
+UNDO = "undo"
+WRITES_OUTLOOK = frozenset({"to_outlook", "overwrite", "conflict", "restore", "clear", UNDO})
+WRITES_BC = frozenset({"to_bc", "fill", UNDO})
+#: Verdicts that replace a value which is not that side's baseline: what the guard counts as overwrites (8.3). An undo
+#: replaces what both sides agreed on.
+OVERWRITES = frozenset({"overwrite", "conflict", "restore", "clear", UNDO})
 MENDING = ("name", "email")
 
 
@@ -175,6 +179,15 @@ class Reject:
     field: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class NotUndone:
+    """What stays as it is although a person wanted it back: a whole contact, or a field of it, and why."""
+
+    bc_id: str
+    reason: str
+    field: str = ""
+
+
 @dataclass(slots=True)
 class Plan:
     """What a profile's diff came to.
@@ -186,6 +199,7 @@ class Plan:
         rejects: Contacts and fields that stay out, with reasons.
         outcomes: One outcome per contact that was read and needs no write; together with one per contact with
             changes they are the balanced books of rules 8.8.
+        not_undone: What a person wanted back and does not get.
     """
 
     changes: list[PlannedChange] = field(default_factory=list)
@@ -193,6 +207,7 @@ class Plan:
     ended: list[Coupling] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    not_undone: list[NotUndone] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +219,8 @@ class DiffContext:
     normaliser: Normaliser
     #: The folder's copies of our marker say that the staging database is older than the mailbox (rules 2.8).
     restored: bool = False
+    #: What persons want back, by BC id.
+    undone: Mapping[str, Undone] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -233,7 +250,9 @@ class _Planner:
         for item, pair in matching.returned:
             self._returned(item, pair)
         self._new_in_bc(matching.new_bc)
-        self._invalid_in_bc({pair.coupling.bc_id for pair in matching.pairs})
+        paired = {pair.coupling.bc_id for pair in matching.pairs}
+        self._invalid_in_bc(paired)
+        self._undo_the_rest(paired)
         self._new_in_outlook(matching.new_items)
         for skip in matching.skipped:
             self.reject(Reject(skip.side, skip.id, Outcome.SKIPPED, skip.reason))
@@ -246,8 +265,13 @@ class _Planner:
     # -- couplings -------------------------------------------------------------------------------------------------
 
     def _event(self, pair: Pair) -> None:
+        if self._undo_create(pair):
+            return
         status = pair.bc.status if pair.bc else BcStatus.GONE
         event = EVENTS[status, _item_state(pair), _coupling_state(pair.coupling)]
+        undone = self.context.undone.get(pair.coupling.bc_id)
+        if undone is not None and undone.values and event not in ("merge", "mend"):
+            self.plan_.not_undone.append(NotUndone(pair.coupling.bc_id, "changed_since"))
         getattr(self, f"_{event}")(pair)
 
     def _merge(self, pair: Pair) -> None:
@@ -442,6 +466,84 @@ class _Planner:
             )
         )
 
+    # -- undo ------------------------------------------------------------------------------------------------------
+
+    def _undo_create(self, pair: Pair) -> bool:
+        """Delete an item that the sync made and a person does not want; say whether it goes.
+
+        Where the profile lets nothing stay away it would be made again by the next run (7.1), so it stays.
+        """
+        undone = self.context.undone.get(pair.coupling.bc_id)
+        if undone is None or undone.made is None:
+            return False
+        reason = self._why_made_stays(pair)
+        if reason:
+            self.plan_.not_undone.append(NotUndone(pair.coupling.bc_id, reason))
+            return False
+        assert pair.item is not None
+        self._delete(pair.coupling, pair.bc, pair.item, UNDO)
+        return True
+
+    def _why_made_stays(self, pair: Pair) -> str:
+        if self.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+            return "one_way"
+        event = (
+            pair.bc.status if pair.bc else BcStatus.GONE,
+            _item_state(pair),
+            _coupling_state(pair.coupling),
+        )
+        ours = pair.coupling.origin is Origin.MADE_BY_SYNC
+        if event != (BcStatus.IN_SCOPE, "present", "live") or not ours:
+            return "changed_since"
+        return "" if self.policy.deleted_in_outlook == "stay_away" else "would_be_made_again"
+
+    def _undo_the_rest(self, paired: set[str]) -> None:
+        """Make deleted items again; say of what is not there any more that it cannot be undone."""
+        for bc_id, undone in sorted(self.context.undone.items()):
+            if bc_id in paired:
+                if undone.restored is not None:
+                    self.plan_.not_undone.append(NotUndone(bc_id, "changed_since"))
+                continue
+            bc = self.views.bc.get(bc_id)
+            reason = self._why_deleted_stays(bc, undone) if undone.restored is not None else "changed_since"
+            if reason:
+                self.plan_.not_undone.append(NotUndone(bc_id, reason))
+            elif bc is not None and bc.status is not BcStatus.IN_SCOPE:
+                self._restore(bc, undone.restored or {})
+
+    def _why_deleted_stays(self, bc: BcSide | None, undone: Undone) -> str:
+        """Why a deleted item is not made again; "" also for one in scope, which the sync makes by itself (7.6)."""
+        if bc is None or bc.id in self.views.coupled_bc:
+            return "changed_since"
+        if self.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+            return "one_way"
+        if bc.status is BcStatus.BLOCKED:
+            return "privacy_blocked"
+        if bc.status is BcStatus.INVALID:
+            return bc.problem or "invalid"
+        if bc.status is BcStatus.IN_SCOPE:
+            return ""
+        # A twin that somebody made by hand meanwhile stands for the contact already (2.6).
+        address = email_key((undone.restored or {}).get("email", ""))
+        twins = {item.email_key for item in self.views.items.values()} | self.views.held_emails
+        return "duplicate_email_in_outlook" if address and address in twins else ""
+
+    def _restore(self, bc: BcSide, values: Fields) -> None:
+        """Make an item again whose contact is gone or out of scope: it is kept as a released one is (7.2, 7.3)."""
+        released = Coupling(0, bc.id, bc.row_id, None, None, Origin.MADE_BY_SYNC, CouplingState.RELEASED)
+        self.plan_.changes.append(
+            PlannedChange(
+                Action.CREATE_OUTLOOK,
+                UNDO,
+                bc_id=bc.id,
+                coupling=released,
+                # Only what stood in the item goes into it.
+                bc=replace(bc, values={}),
+                email_key=email_key(values.get("email", "")),
+                after={name: value for name, value in values.items() if value},
+            )
+        )
+
     # -- shared ----------------------------------------------------------------------------------------------------
 
     def bc_fields(self, bc: BcSide | None) -> Fields:
@@ -490,15 +592,20 @@ class _Merge:
         self.differs = dict(pair.coupling.differs)
         self.refused = dict(pair.coupling.refused)
         self.reasons: list[tuple[Side, str, str]] = []
+        # What goes back to both sides, by field.
+        self.undone: Fields = {}
 
     def run(self) -> None:
         problem = self._problem()
-        verdicts = {name: self._verdict(name) for name in self._names()}
+        self._undo(problem)
+        verdicts = {name: UNDO if name in self.undone else self._verdict(name) for name in self._names()}
         if problem:
             verdicts = {name: self._mended(name, verdict) for name, verdict in verdicts.items()}
             self.reasons.append((*problem, ""))
-        to_outlook = {name: v for name, v in verdicts.items() if v in WRITES_OUTLOOK}
-        to_bc = {name: v for name, v in verdicts.items() if v in WRITES_BC}
+        to_outlook = {
+            n: v for n, v in verdicts.items() if v in WRITES_OUTLOOK and self._differs(n, self.outlook_fields)
+        }
+        to_bc = {n: v for n, v in verdicts.items() if v in WRITES_BC and self._differs(n, self.bc_fields)}
         self._refuse(to_bc)
         for name, verdict in verdicts.items():
             self._settle(name, verdict)
@@ -507,6 +614,43 @@ class _Merge:
 
     def _names(self) -> tuple[str, ...]:
         return mapping.diffed_fields(self.context.policy.field_profile)
+
+    # -- undo ------------------------------------------------------------------------------------------------------
+
+    def _undo(self, problem: tuple[Side, str] | None) -> None:
+        """Find what can go back to both sides, and say of the rest why it stays."""
+        wanted = self.context.undone.get(self.bc.id, Undone()).values
+        for name, (old, new) in wanted.items():
+            if all(self.normal(name, side.get(name, "")) == self.normal(name, old) for side in self._sides()):
+                continue
+            reason = self._why_it_stays(name, old, new) if problem is None else problem[1]
+            if reason:
+                self.planner.plan_.not_undone.append(NotUndone(self.bc.id, reason, name))
+            else:
+                self.undone[name] = old
+
+    def _why_it_stays(self, name: str, old: str, new: str) -> str:
+        if self.context.policy.direction is not Direction.BOTH:
+            return "one_way"
+        # One of the two may be as it was before: an undo that broke off goes on.
+        known = {self.normal(name, old), self.normal(name, new)}
+        if name not in self._names() or not all(
+            self.normal(name, s.get(name, "")) in known for s in self._sides()
+        ):
+            return "changed_since"
+        if name in MENDING and not self._valid(name, {name: old}):
+            return f"{name}_missing"
+        refused = self.planner.refusals({name: old}, self.bc)
+        return refused[0].reason if refused else ""
+
+    def _sides(self) -> tuple[Fields, Fields]:
+        return self.bc_fields, self.outlook_fields
+
+    def _differs(self, name: str, fields: Fields) -> bool:
+        """Whether a side still has to be written; of an undo that broke off one of the two may be done."""
+        if name not in self.undone:
+            return True
+        return self.normal(name, fields.get(name, "")) != self.normal(name, self.undone[name])
 
     # -- verdicts --------------------------------------------------------------------------------------------------
 
@@ -581,7 +725,7 @@ class _Merge:
 
     def _refuse(self, to_bc: dict[str, str]) -> None:
         """Take out what BC cannot hold; the other fields go on and the baselines stay (rules 6)."""
-        wanted = {name: self.outlook_fields.get(name, "") for name in to_bc}
+        wanted = {name: self._for_bc(name) for name in to_bc}
         for name in list(self.refused):
             if name not in wanted or self.refused[name]["digest"] != self._refusal_digest(name):
                 del self.refused[name]
@@ -590,6 +734,9 @@ class _Merge:
         for name, reason in found.items():
             if to_bc.pop(name, None):
                 self.reasons.append((Side.OUTLOOK, reason, name))
+
+    def _for_bc(self, name: str) -> str:
+        return self.undone.get(name, self.outlook_fields.get(name, ""))
 
     def _refusal_digest(self, name: str) -> str:
         return refusal_digest(self.outlook_fields.get(name, ""), self.context.lookups)
@@ -670,7 +817,7 @@ class _Merge:
     def _update_outlook(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
         change = self._change(Action.UPDATE_OUTLOOK, _cause(verdicts), coupling, verdicts)
         for name in verdicts:
-            change.after[name] = change.source[name] = self.bc_fields.get(name, "")
+            change.after[name] = change.source[name] = self.undone.get(name, self.bc_fields.get(name, ""))
             change.before[name] = self.outlook_fields.get(name, "")
             if name in self.differs:
                 change.losing[name] = change.before[name]  # The other side never had it.
@@ -679,7 +826,7 @@ class _Merge:
     def _update_bc(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
         change = self._change(Action.UPDATE_BC, _cause(verdicts), coupling, verdicts)
         for name in verdicts:
-            change.after[name] = change.source[name] = self.outlook_fields.get(name, "")
+            change.after[name] = change.source[name] = self._for_bc(name)
             change.before[name] = self.bc_fields.get(name, "")
             if name in self.differs:
                 change.losing[name] = change.before[name]
@@ -739,6 +886,7 @@ def moved_baseline(
 
 def _cause(verdicts: Mapping[str, str]) -> str:
     for verdict, cause in (
+        ("undo", "undo"),
         ("conflict", "conflict"),
         ("restore", "restored_from_bc"),
         ("clear", "overwrite_with_blank"),

@@ -14,7 +14,15 @@ from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine
 
-from sync_lib.diff import MENDING, DiffContext, PlannedChange, left_coupling, moved_baseline, refusal_digest
+from sync_lib.diff import (
+    MENDING,
+    UNDO,
+    DiffContext,
+    PlannedChange,
+    left_coupling,
+    moved_baseline,
+    refusal_digest,
+)
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,
@@ -352,7 +360,7 @@ class _Loader:
             outlook_etag=contact.etag,
             bc_fingerprint=first.bc.fingerprint if agreed else None,
             outlook_fingerprint=fingerprint if agreed else None,
-            attention=not agreed,
+            attention=not agreed and coupling.state is not CouplingState.RELEASED,
         )
         return [coupling]
 
@@ -365,9 +373,9 @@ class _Loader:
             return Coupling(
                 0, change.bc.id, change.bc.row_id, contact.id, row, Origin.MADE_BY_SYNC, CouplingState.ACTIVE
             )
-        state = (
-            CouplingState.PINNED if change.coupling.state is CouplingState.PINNED else CouplingState.ACTIVE
-        )
+        # One that comes back by an undo while its contact is out of scope is kept, and no longer synced (2.1).
+        kept = CouplingState.RELEASED if change.cause == UNDO else CouplingState.PINNED
+        state = kept if change.coupling.state is kept else CouplingState.ACTIVE
         return replace(
             left_coupling(change.coupling),
             outlook_id=contact.id,
@@ -409,7 +417,9 @@ class _Loader:
 
     def _uncoupled(self, sending: _Sending, outcome: Outcome) -> list[int]:
         coupling = sending.changes[0].coupling
-        return [coupling.id] if outcome is Outcome.DELETED and coupling else []
+        # What a person did not want stays away (7.1), as if a colleague had deleted it: the next diff says so.
+        stays = sending.changes[0].cause == UNDO
+        return [coupling.id] if outcome is Outcome.DELETED and coupling and not stays else []
 
     # -- Business Central ------------------------------------------------------------------------------------------
 

@@ -262,6 +262,21 @@ class Coupling:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """What of one contact of BC, and of its item, a person wants to be as it was before some changes.
+
+    Attributes:
+        values: Field -> (the value before, the value that was written).
+        restored: The values of an item that was deleted, or None.
+        made: The values with which an item was made, or None.
+    """
+
+    values: dict[str, tuple[str, str]] = field(default_factory=dict)
+    restored: Fields | None = None
+    made: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BcSide:
     """A BC contact as the diff sees it: the staged row, and what this profile makes of it."""
 

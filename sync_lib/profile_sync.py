@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from sync_lib import extract, folders, guard, settle
-from sync_lib.diff import DiffContext, Plan, PlannedChange, Reject, plan_changes
+from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
     FilterSyntaxError,
@@ -25,7 +25,7 @@ from sync_lib.errors import (
     SyncError,
 )
 from sync_lib.fields.filters import parse_filter
-from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
+from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, company_key
 from sync_lib.load import Loaded, Target, apply_plan
 from sync_lib.logs import phase
 from sync_lib.match import Matching, match
@@ -42,9 +42,10 @@ from sync_lib.model import (
     Policy,
     Run,
     Side,
+    Undone,
 )
 from sync_lib.moments import shift
-from sync_lib.store import companies, holds, ledger, locks, profiles, runs, snapshots
+from sync_lib.store import companies, holds, ledger, locks, profiles, runs, snapshots, undo
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
 from sync_lib.store.holds import HoldState
@@ -67,6 +68,18 @@ def company_context(row: CompanyRow, field_profile: str, *, language: str = "nl"
     """Return what reading and comparing the contacts of a company depends on, without a profile's policies."""
     lookups = Lookups(region=row.phone_region, language=language, countries=row.country_names)
     return DiffContext(Policy(field_profile=field_profile), lookups, Normaliser(lookups))
+
+
+def policy_of(profile: Profile, field_profile: str) -> Policy:
+    """Return what a profile decides about the diff."""
+    return Policy(
+        Direction(profile.direction),
+        profile.deleted_in_outlook,
+        profile.deleted_in_bc,
+        profile.left_scope,
+        profile.blank_in_bc,
+        field_profile,
+    )
 
 
 def sync_one(edges: Edges, run: Run, key: int, on_mailbox: Callable[[str], None]) -> None:
@@ -189,7 +202,8 @@ class _Books:
         if first:
             split = view.partition
             contacts = split.same + len(split.couplings) + len(split.bc_ids) + len(split.outlook_ids)
-            self.read = contacts - _joined(matching, set(split.bc_ids))
+            made_again = [each for each in plan.changes if each.cause == UNDO and each.outlook_id is None]
+            self.read = contacts - _joined(matching, set(split.bc_ids)) + len(made_again)
             self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})
         self.rejects.update(plan.rejects)
 
@@ -295,6 +309,7 @@ class _ProfileSync:
         # The marker's counter where it is ahead of the staging database, else 0 (rules 2.8).
         self.restored = 0
         self.approvals = _Approvals()
+        self.undoing = _Undoing()
         # Couplings, and those whose item is there, at the run's start: what the guard's percentages are of.
         self.base: tuple[int, int] | None = None
 
@@ -310,6 +325,9 @@ class _ProfileSync:
 
     def _work(self) -> Result:
         self._check_company()
+        with read(self.edges.engine) as conn:
+            # What a restored database says of earlier changes may have been superseded since.
+            self.undoing = _Undoing(undo.Open() if self.restored else undo.read_open(conn, self.profile.id))
         self.filter = parse_filter(self.profile.filter, field_profile=self.field_profile)
         self.context = self._context(frozenset())
         with phase("Open the folder"):
@@ -355,20 +373,12 @@ class _ProfileSync:
         base = company_context(self.company, self.field_profile, language=self.profile.language)
         with read(self.edges.engine) as conn:
             companies = snapshots.read_company_numbers(conn, self.company.id, names, overlay=self.run.overlay)
-        profile = self.profile
-        policy = Policy(
-            Direction(profile.direction),
-            profile.deleted_in_outlook,
-            profile.deleted_in_bc,
-            profile.left_scope,
-            profile.blank_in_bc,
-            self.field_profile,
-        )
         return replace(
             base,
-            policy=policy,
+            policy=policy_of(self.profile, self.field_profile),
             lookups=replace(base.lookups, companies=companies),
             restored=self.is_restored,
+            undone=self.undoing.wanted.undone,
         )
 
     @property
@@ -530,6 +540,7 @@ class _ProfileSync:
             # What a dry run read of BC is in its overlay, which moves no generation.
             and not self.run.dry_run
             and not cursor.pending
+            and not self.undoing.wanted.keys
             and cursor.diffed_generation == self.company.generation
             and cursor.diffed_settings == self._settings_digest()
         )
@@ -603,6 +614,7 @@ class _ProfileSync:
                 self._read_again(loaded, plan_id, plan, last=number == self.edges.settings.max_rounds)
             self.books.add_changes(plan.changes, first=number == 1)
             self.approvals.add(plan.changes)
+            self.undoing.add(plan, first=number == 1)
             if not again:
                 break
         return self._finish(stopped, plan)
@@ -639,11 +651,12 @@ class _ProfileSync:
             self.profile.salesperson_code,
             self.run.overlay,
             self.profile.direction,
+            frozenset(self.undoing.wanted.undone),
         )
         with read(self.edges.engine) as conn:
             self.company = companies.read_company(conn, self.company.id)
             view = read_view(conn, scope)
-        self.context = self._context(view.company_names)
+        self.context = self._context(view.company_names | company_names_in(self.undoing.wanted.undone))
         matching = match(view.views, self.company_key)
         plan = plan_changes(matching, view.views, self.context)
         self.books.add(view, matching, plan, first=first)
@@ -821,6 +834,8 @@ class _ProfileSync:
             pending = open_ or moved or ledger.count_attention(conn, self.profile.id) > 0
             values = {"pending": pending, "contacts": contacts} | ({} if failed else {"last_good_at": now})
             holds.spend_approvals(conn, self.approvals.spent)
+            if not self.undoing.is_open:
+                undo.close(conn, self.undoing.wanted.keys, self.run.id, self.undoing.told, now)
             runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, **values)
 
 
@@ -846,6 +861,45 @@ class _Approvals:
         """Approvals that the run has gone through; one whose change may come yet holds for the next run too."""
         waiting = (Outcome.FAILED, Outcome.UNKNOWN, None)
         return self.holds - {hold for (hold, _), outcome in self.outcomes.items() if outcome in waiting}
+
+
+def company_names_in(undone: Mapping[str, Undone]) -> frozenset[str]:
+    """Return the names of companies that are to be found in BC, since a value that comes back names them."""
+    values = [each.values["company_name"][0] for each in undone.values() if "company_name" in each.values]
+    return frozenset(map(company_key, values)) - {""}
+
+
+@dataclass(slots=True)
+class _Undoing:
+    """What persons want undone, and what became of it in this run."""
+
+    wanted: undo.Open = field(default_factory=undo.Open)
+    changes: dict[tuple[str, str], PlannedChange] = field(default_factory=dict)
+    left: list[NotUndone] = field(default_factory=list)
+
+    def add(self, plan: Plan, *, first: bool) -> None:
+        """Take over what a round decided and did; a later round says the last word about a contact."""
+        own = [change for change in plan.changes if change.cause == UNDO]
+        self.changes |= {(change.bc_id or "", change.action): change for change in own}
+        self.left = plan.not_undone if first else self.left
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something of it may come yet: it was held, or failed, or nobody knows."""
+        waiting = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.HELD, None)
+        rejected = (Outcome.HELD, holds.REJECTED)
+        return any(c.outcome in waiting and (c.outcome, c.reason) != rejected for c in self.changes.values())
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """How many contacts are as they were, and why others are not, by number."""
+        done = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED)
+        reasons = Counter(each.reason for each in self.left)
+        reasons.update(c.reason for c in self.changes.values() if c.outcome not in done)
+        if self.wanted.made_in_bc:
+            reasons[undo.NEVER_DELETED] = self.wanted.made_in_bc
+        contacts = {key for (key, _), change in self.changes.items() if change.outcome in done}
+        return {"contacts": len(contacts), "reasons": dict(sorted(reasons.items()))}
 
 
 class _HeldError(ProfileError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sync_lib.diff import PlannedChange, moved_baseline
+from sync_lib.diff import UNDO, PlannedChange, moved_baseline
 from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import email_key
@@ -113,6 +113,7 @@ class _Settler:
         fields = {name: returned.get(name, "") for name in row["source"]}
         base = self._coupling_of(conn, row["bc_id"])
         state = CouplingState.PINNED if base and base.state is CouplingState.PINNED else CouplingState.ACTIVE
+        state = CouplingState.RELEASED if row["cause"] == UNDO else state
         coupling = Coupling(
             base.id if base else 0,
             row["bc_id"],
@@ -125,7 +126,7 @@ class _Settler:
             baseline_outlook=mapping.outlook_baseline(item.record, fields),
             outlook_etag=item.etag,
             former=base.former if base else [],
-            attention=True,
+            attention=state is not CouplingState.RELEASED,
         )
         ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
 

@@ -48,6 +48,8 @@ class Scope:
     me: str
     overlay: str = ""
     direction: str = ""
+    #: Contacts of BC to look at one by one, whether they agree or not.
+    attend: frozenset[str] = frozenset()
 
 
 def read_view(conn: Connection, scope: Scope) -> ProfileView:
@@ -55,6 +57,9 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
     people = read_scope(conn, scope)
     items = snapshots.read_outlook(conn, scope.profile, overlay=scope.overlay)
     couplings = ledger.read_couplings(conn, scope.profile, scope.direction)
+    if scope.attend:
+        attended = couplings["bc_id"].isin(scope.attend)
+        couplings = couplings.assign(attention=couplings["attention"] | attended)
     split = partition(people, items, couplings)
     return _Reader(conn, scope, _Frames(people, items, couplings)).view(split)
 
@@ -102,7 +107,7 @@ class _Reader:
         addresses = {item.email_key for item in outlook.values()}
         coupled = self._rows([c.outlook_id for c in couplings if c.outlook_id])
         outlook |= _present(coupled)
-        bc = self._bc(couplings, [*split.bc_ids, *named])
+        bc = self._bc(couplings, [*split.bc_ids, *named, *self.scope.attend])
         by_email = {
             key: [bc.get(other.id, other) for other in others]
             for key, others in self._by_email(addresses).items()

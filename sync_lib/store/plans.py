@@ -81,6 +81,11 @@ class ChangeLine:
         return side_of(self.action)
 
     @property
+    def can_be_undone(self) -> bool:
+        """Whether it was carried out, and is more than a key on an item that was tied."""
+        return can_be_undone(self.action, self.outcome)
+
+    @property
     def values(self) -> list[Value]:
         """What the change does, field by field."""
         names = dict.fromkeys([*self.before, *self.after, *self.losing])
@@ -100,6 +105,11 @@ class Group:
     def side(self) -> str:
         """The side that is written to."""
         return side_of(self.action)
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether they were carried out, and are more than keys on items that were tied."""
+        return can_be_undone(self.action, self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,12 @@ class PlanLine:
 def side_of(action: str) -> str:
     """Return the side that an action writes to; a tie is written as a key on the Outlook item."""
     return "business_central" if action in TO_BC else "outlook"
+
+
+def can_be_undone(action: str, outcome: str) -> bool:
+    """Whether a change was carried out, and is more than a key on an item that was tied."""
+    done = (Outcome.CREATED, Outcome.UPDATED, Outcome.CONFLICT, Outcome.DELETED)
+    return outcome in done and action != Action.COUPLE
 
 
 # -- the changes of one plan -----------------------------------------------------------------------------------------

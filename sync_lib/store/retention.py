@@ -81,6 +81,7 @@ def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remov
     for key in profiles:
         yield "outlook_contact", partial(_remove_gone_items, profile=key, before=before, batch=batch)
     yield "claim", partial(_remove_claims, before=before, batch=batch)
+    yield "undo", partial(_remove_undos, before=before, batch=batch)
     yield "drift_check", partial(_remove_drift_checks, before=before, batch=batch)
 
 
@@ -204,6 +205,11 @@ def _remove_drift_checks(conn: Connection, before: str, batch: int) -> int:
     c, later = t.drift_check.c, t.drift_check.alias("later").c
     newer = select(later.id).where(later.profile == c.profile, later.id > c.id).correlate(t.drift_check)
     return _delete(conn, c.id, select(c.id).where(c.at < before, newer.exists()).limit(batch))
+
+
+def _remove_undos(conn: Connection, before: str, batch: int) -> int:
+    c = t.undo.c
+    return _delete(conn, c.id, select(c.id).where(c.ended_at < before).limit(batch))
 
 
 def _delete(conn: Connection, key: ColumnElement[int], keys: Select[tuple[int]]) -> int:

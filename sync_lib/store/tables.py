@@ -362,6 +362,27 @@ change = Table(
     Index(None, "outlook_id", postgresql_where=text("bc_id IS NULL"), sqlite_where=text("bc_id IS NULL")),
 )
 
+#: What a person wants undone: one change (``plan`` and ``n``), or all that a run changed in a profile. The next run of
+#: the profile that is no dry run plans it anew, as far as both sides still hold what was written then.
+undo = Table(
+    "undo",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("run", Text, nullable=False),  # the run whose changes are undone
+    Column("plan", BigInteger),
+    Column("n", Integer),
+    Column("state", String(16), nullable=False),  # open / done / withdrawn
+    _blank("asked_by"),
+    Column("asked_at", Time, nullable=False),
+    Column("ended_at", Time),
+    _blank("ended_run"),  # the run that carried it out
+    Column(
+        "told", Text, nullable=False, server_default="{}"
+    ),  # JSON: contacts undone, and reason -> number left
+    Index(None, "profile", "state"),
+)
+
 #: Contacts that a profile does not sync, with the reason; a row stands for as long as the reason does.
 reject = Table(
     "reject",

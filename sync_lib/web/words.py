@@ -196,6 +196,26 @@ _HELD = {
     ),
 }
 
+#: Of what a person wanted undone, and is not.
+_UNDO = {
+    "changed_since": Reason(
+        msg("Somebody changed it since, or one of the two is not there any more"),
+        msg("Nothing to do: the newer value is kept. Change it by hand if it is wrong."),
+    ),
+    "one_way": Reason(
+        msg("The profile writes to one side only, so both cannot be put back"),
+        msg("Change it in the system that the profile takes its values from."),
+    ),
+    "would_be_made_again": Reason(
+        msg("The next run would make the contact in Outlook again, since Business Central has it"),
+        msg("Narrow the filter of the profile; the contact then leaves Outlook by itself."),
+    ),
+    "never_deleted_in_bc": Reason(
+        msg("The contact was made in Business Central, and nothing is ever deleted there"),
+        msg("Delete it in Business Central if it is not wanted."),
+    ),
+}
+
 #: Of a single action; the next run looks after all of these by itself.
 _ACTION = {
     "version_mismatch": Reason(msg("Somebody edited the contact at the same moment"), _NEXT_RUN),
@@ -231,7 +251,7 @@ _ACTION = {
     ),
 }
 
-REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _ACTION
+REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _UNDO | _ACTION
 
 
 def reason_of(code: str) -> Reason:
@@ -285,6 +305,10 @@ WORDS = {
     "hold_rejected": msg("rejected"),
     "hold_superseded": msg("superseded"),
     "hold_applied": msg("carried out"),
+    # States of an undo.
+    "undo_open": msg("asked for"),
+    "undo_done": msg("done"),
+    "undo_withdrawn": msg("withdrawn"),
     # States of a coupling.
     "tie_active": msg("active"),
     "tie_pinned": msg("active, whatever the filter says"),
@@ -313,6 +337,7 @@ WORDS = {
     "left_scope": msg("no longer in the filter"),
     "privacy_blocked": msg("blocked for privacy in Business Central"),
     "returned": msg("came back from Deleted Items"),
+    "undo": msg("a person wanted it back as it was"),
     "key": msg("found by its key"),
     "email": msg("found by its e-mail address"),
     "key_missing": msg("its key was missing"),

@@ -266,3 +266,10 @@ def test_an_overlay_goes_whose_dry_run_was_stopped(log):
     with read(log.engine) as conn:
         assert sorted(conn.scalars(select(t.bc_contact.c.overlay))) == sorted(["", works])
         assert list(conn.scalars(select(t.outlook_contact.c.overlay))) == [works]
+
+
+def test_what_was_asked_to_be_undone_stays_until_a_run_went_through_it(log):
+    for state, ended in (("open", None), ("done", OLD), ("withdrawn", OLD), ("done", NEW)):
+        log.add(t.undo, profile=log.profile, run="r", state=state, asked_at=OLD, ended_at=ended)
+    assert log.forget()["undo"] == 2
+    assert log.ids(t.undo) == [1, 4]

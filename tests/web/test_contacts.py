@@ -274,8 +274,8 @@ def test_its_life_newest_first_with_what_lost(story: Callable[..., Story]) -> No
     page = s.page("Jan Jansen")
     body = page.rpartition("<tbody>")[2].split("<tr>")[1:]
     told = [text_of(row) for row in body]
-    assert "conflict update in Outlook job title Baas lost → Directeur" in told[0]
-    assert "update in Business Central job title Inkoper → Chef changed in Outlook" in told[1]
+    assert "conflict update in Outlook undo… job title Baas lost → Directeur" in told[0]
+    assert "update in Business Central undo… job title Inkoper → Chef changed in Outlook" in told[1]
     assert "create in Outlook" in told[2]
     assert [re.search("manual__.", row).group() for row in body] == ["manual__3", "manual__2", "manual__1"]  # type: ignore[union-attr]
 

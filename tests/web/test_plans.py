@@ -119,14 +119,14 @@ def test_changes_in_kinds_per_direction(visit: Make, world: dict[str, int]) -> N
 def test_old_and_new_with_reason_and_what_lost(visit: Make, world: dict[str, int]) -> None:
     first, conflict, to_bc, created, failed, *_ = lines(visit().get(address(world)).text)
     assert first == (
-        "updated update in Outlook Piet Pietersen piet@x.example business phone 010-1 → 010-2"
+        "updated update in Outlook undo… Piet Pietersen piet@x.example business phone 010-1 → 010-2"
         " changed in Business Central"
     )
     assert "job title Chef &#34;Inkoop&#34; lost → blank conflict" in conflict
     assert "Kees kees@x.example city blank → Delft" in to_bc
     # Staging does not know it yet: the change itself says who it is.
     assert created.startswith(
-        "created create in Outlook Zoë zoe@x.example name Zoë e-mail address zoe@x.example"
+        "created create in Outlook undo… Zoë zoe@x.example name Zoë e-mail address zoe@x.example"
     )
     assert "Somebody edited the contact at the same moment." in failed
 

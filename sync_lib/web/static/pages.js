@@ -33,14 +33,14 @@
 
   var notice = document.getElementById("notice");
 
-  // Shows a text, and a link into Airflow behind it.
+  // Shows a text, and a link behind it: into Airflow, unless it leads to a page of ours.
   function tell(text, kind, link) {
     notice.textContent = text + " ";
     notice.className = kind;
     if (link) {
       var anchor = document.createElement("a");
       anchor.href = link.href;
-      anchor.dataset.airflow = "";
+      if (!link.here) anchor.dataset.airflow = "";
       anchor.textContent = link.text;
       notice.appendChild(anchor);
     }
@@ -205,6 +205,43 @@
       tell(words.refused + " " + error.message, "bad");
     }
   }
+
+  // -- undo --------------------------------------------------------------------------------------------------------
+
+  async function undo(words, button) {
+    button.disabled = true;
+    var wanted = { profile: Number(words.profile), run: words.run };
+    if (words.plan) Object.assign(wanted, { plan: Number(words.plan), n: Number(words.n) });
+    try {
+      var asked = await call("POST", words.undo, wanted);
+      try {
+        var conf = { mode: "incremental", dry_run: false, profiles: [asked.profile] };
+        await airflow("POST", "dags/contact_sync/dagRuns", { logical_date: null, conf: conf });
+        window.location.assign(asked.address);
+      } catch (error) {
+        tell(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
+      }
+    } catch (error) {
+      button.disabled = false;
+      tell(words.refused + " " + error.message, "bad");
+    }
+  }
+
+  async function withdraw(words, button) {
+    button.disabled = true;
+    try {
+      window.location.assign((await call("POST", words.withdraw)).address);
+    } catch (error) {
+      button.disabled = false;
+      tell(words.refused + " " + error.message, "bad");
+    }
+  }
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-confirm]");
+    var words = button && button.closest("[data-undo], [data-withdraw]").dataset;
+    if (words) (words.undo ? undo : withdraw)(words, button);
+  });
 
   document.addEventListener("click", function (event) {
     var button = event.target.closest("[data-answer], [data-ask-again]");
