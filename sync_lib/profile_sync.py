@@ -627,8 +627,12 @@ class _ProfileSync:
                 rows = ledger.read_unsettled(conn, self.profile.id)
             settled = settle.settle_updates(target, rows)
             settle.reread(target, sorted(loaded.reread_outlook), sorted(loaded.reread_bc))
+            with read(self.edges.engine) as conn:
+                rows = ledger.read_mismatched(conn, plan_id)
+            settled |= settle.settle_mismatches(target, rows)
         for change in plan.changes:
-            change.outcome = settled.get((plan_id, change.n), change.outcome)
+            if (plan_id, change.n) in settled:
+                change.outcome, change.reason = settled[plan_id, change.n], "settled"
         if last:
             self._give_up(plan_id, plan)
 

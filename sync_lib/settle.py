@@ -69,6 +69,15 @@ def settle_updates(target: Target, rows: list[Row]) -> dict[tuple[int, int], Out
     return _Settler(target).settle_updates([row for row in rows if row["action"] not in creates])
 
 
+def settle_mismatches(target: Target, rows: list[Row]) -> dict[tuple[int, int], Outcome]:
+    """Find the updates that a service refused only because it had carried them out before its answer was lost.
+
+    A conditional write is repeated, and then meets the version that its first try has made. Their targets have been
+    read again. Without this the log would call a conflict that was decided a change that was left alone.
+    """
+    return _Settler(target).settle_mismatches(rows)
+
+
 class _Settler:
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -196,6 +205,17 @@ class _Settler:
             outcomes[row["plan"], row["n"]] = outcome
         return outcomes
 
+    def settle_mismatches(self, rows: list[Row]) -> dict[tuple[int, int], Outcome]:
+        outcomes = {}
+        for row in rows:
+            with self.target.engine.begin() as conn:
+                self.target.check_lease(conn)
+                if row["after"] and self._taken(conn, row).keys() == row["after"].keys():
+                    self._take_over(conn, row)
+                    self._close(conn, row, Outcome.UPDATED, "settled")
+                    outcomes[row["plan"], row["n"]] = Outcome.UPDATED
+        return outcomes
+
     def _outcome_of(self, conn: Connection, row: Row) -> Outcome:
         if row["action"] == Action.DELETE_OUTLOOK:
             key = row["outlook_id"]
@@ -210,21 +230,28 @@ class _Settler:
 
     def _take_over(self, conn: Connection, row: Row) -> bool:
         """Give both baselines the value that was sent, field by field, where the target holds it now (rules 8.1)."""
+        held = self._taken(conn, row)
+        coupling = self._coupling_of(conn, row["bc_id"]) if held else None
+        if coupling is None:
+            return False
+        sources = {name: row["source"].get(name, row["after"][name]) for name in held}
+        to_bc = row["action"] == Action.UPDATE_BC
+        self._write_baselines(conn, coupling, *((held, sources) if to_bc else (sources, held)))
+        return True
+
+    def _taken(self, conn: Connection, row: Row) -> Fields:
+        """Return those of the values that were sent which the target holds now, as it writes them."""
         coupling = self._coupling_of(conn, row["bc_id"]) if row["bc_id"] else None
         if coupling is None or row["action"] in (Action.DELETE_OUTLOOK, Action.COUPLE):
-            return False
+            return {}
         to_bc = row["action"] == Action.UPDATE_BC
         present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)
         normal = self.target.context.normaliser.normal
-        taken = [
-            name
+        return {
+            name: present.get(name, "")
             for name, sent in row["after"].items()
             if normal(name, present.get(name, "")) == normal(name, sent)
-        ]
-        sources = {name: row["source"].get(name, row["after"][name]) for name in taken}
-        held = {name: present.get(name, "") for name in taken}
-        self._write_baselines(conn, coupling, *((held, sources) if to_bc else (sources, held)))
-        return bool(taken)
+        }
 
     def _write_baselines(self, conn: Connection, coupling: Coupling, bc: Fields, outlook: Fields) -> None:
         fields = coupling.baseline_outlook.get("fields", {}) | outlook

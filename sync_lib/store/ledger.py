@@ -8,7 +8,20 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pandas as pd
-from sqlalchemy import Connection, and_, bindparam, case, delete, false, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from sync_lib.diff import PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
@@ -273,8 +286,18 @@ def give_up_planned(conn: Connection, profile: int, reason: str, now: str) -> No
 
 def read_unsettled(conn: Connection, profile: int) -> list[dict[str, Any]]:
     """Return the changes that may have been carried out and have no final outcome, oldest first."""
+    return _sent_rows(conn, t.change.c.profile == profile, t.change.c.state == "sending")
+
+
+def read_mismatched(conn: Connection, plan: int) -> list[dict[str, Any]]:
+    """Return the updates of a plan that met another version than they were made for."""
     c = t.change.c
-    wanted = select(t.change).where(c.profile == profile, c.state == "sending").order_by(c.plan, c.n)
+    updates = c.action.in_([Action.UPDATE_OUTLOOK, Action.UPDATE_BC])
+    return _sent_rows(conn, c.plan == plan, updates, c.reason == "version_mismatch")
+
+
+def _sent_rows(conn: Connection, *conditions: ColumnElement[bool]) -> list[dict[str, Any]]:
+    wanted = select(t.change).where(*conditions).order_by(t.change.c.plan, t.change.c.n)
     rows = [dict(row) for row in conn.execute(wanted).mappings()]
     for row in rows:
         for name in ("before", "after", "source"):

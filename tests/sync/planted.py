@@ -180,8 +180,8 @@ BUGS = (
     Bug(
         "normalised phone written back",
         "sync_lib/diff.py",
-        'change.after[name] = change.source[name] = self.outlook_fields.get(name, "")',
-        'change.after[name] = change.source[name] = self.normal(name, self.outlook_fields.get(name, ""))',
+        'return self.undone.get(name, self.outlook_fields.get(name, ""))',
+        'return self.normal(name, self.undone.get(name, self.outlook_fields.get(name, "")))',
         _EDITS,
     ),
     Bug(

@@ -284,3 +284,23 @@ def test_an_item_that_became_a_pair_counts_once_over_all_rounds(make_harness):
     assert ran.writes["created_business_central"] == 1
     assert ran.writes["updated_outlook"] >= 1
     assert ran.report.profiles[0].counters["read"] == 2
+
+
+def test_a_write_whose_answer_was_lost_is_no_mismatch_with_itself(make_harness):
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles()
+    h.full()
+    h.edit_item("Jan Jansen", jobTitle="van Outlook")
+    h.edit_contact("Jan Jansen", jobTitle="van BC")
+    # The folder's marker is written first; then the batch is carried out, and its answer lost.
+    h.sim.add_fault(name="F4", service="graph", part=False, path="$batch", nth=1)
+    ran = h.run()
+    assert h.items()["Jan Jansen"]["jobTitle"] == "van BC"
+    assert ran.writes == {"updated_outlook": 1}
+    with read(h.edges.engine) as conn:
+        row = conn.execute(select(t.change).where(t.change.c.action == "update_outlook")).mappings().one()
+    assert (row["outcome"], row["cause"], row["losing"]) == (
+        "updated",
+        "conflict",
+        '{"job_title":"van Outlook"}',
+    )
