@@ -12,7 +12,7 @@ from sandbox.business_central_query import etag
 from sandbox.business_central_table import EXTENDED, HIDDEN, Company, Row, read_all
 from sandbox.clock import Clock, iso_milliseconds, iso_seconds, parse_moment, sql_milliseconds
 from sandbox.graph_contact import EXTENDED as EXTENDED_NAME
-from sandbox.graph_contact import View, apply, extended_values, merge_extended, property_key
+from sandbox.graph_contact import READ_ONLY, View, apply, extended_values, merge_extended, property_key
 from sandbox.graph_ids import mailbox_key, make_uuid
 from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
 from sandbox.settings import Settings
@@ -289,7 +289,8 @@ def _read_folder(world: World, mailbox: Mailbox, item: dict[str, Any]) -> None:
 
 def _read_contact(world: World, mailbox: Mailbox, folder: Folder, item: dict[str, Any]) -> None:
     properties = item.get("properties", item)
-    properties = {name: value for name, value in properties.items() if name not in ITEM_KEYS}
+    # What the service sets by itself stands in a dump too; whether a client may send it is a switch of its own.
+    properties = {n: value for n, value in properties.items() if n not in ITEM_KEYS and n not in READ_ONLY}
     slots = ("primaryEmailAddress", "secondaryEmailAddress", "tertiaryEmailAddress")
     if "emailAddresses" in properties:
         properties = {name: value for name, value in properties.items() if name not in slots}

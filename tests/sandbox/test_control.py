@@ -24,7 +24,9 @@ def test_info_is_enough_to_begin(sim):
     assert requests.get(f"{info['graph_root']}/users/{user}/contacts", headers=headers, timeout=20).ok
 
 
-def test_a_dump_makes_the_same_world_again(sim, graph, bc):
+@pytest.mark.parametrize("read_only", ["ignore", "400"])
+def test_a_dump_makes_the_same_world_again(sim, graph, bc, read_only):
+    sim.set(graph_readonly_in_patch=read_only)
     folder = graph.folder()
     made = graph.ok(
         "POST", f"{folder}/contacts", {"givenName": "A", "emailAddresses": [{"address": "a@x.example"}]}
