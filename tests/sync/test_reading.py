@@ -89,6 +89,11 @@ def test_the_watermark_is_the_newest_stamp_read_never_a_clock(make):
     h.sim.clock(advance_seconds=7200)
     h.run()
     assert cursor(h, "business_central")["position"][:19] == newest[:19]
+    # Two hours ahead of ours is a stamp that no clock here could have made.
+    h.edit_contact("Persoon 001", jobTitle="Inkoper")
+    h.run()
+    newest = h.contacts()["Persoon 001"]["lastModifiedDateTime"]
+    assert cursor(h, "business_central")["position"][:19] == newest[:19]
 
 
 def test_the_id_scan_finds_what_stamps_do_not(make):
