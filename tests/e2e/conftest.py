@@ -77,7 +77,11 @@ class Stage:
             self.airflow.wait_for_run(DAG, run)
 
     def make_backfill(self, body: dict[str, Any]) -> None:
-        """Make a backfill; the API server may know the DAG's new schedule a little later than the scheduler."""
+        """Make a backfill; the API server may know the DAG's new schedule a little later than the scheduler.
+
+        The DAG is paused meanwhile: the API server makes the runs and then their task instances, and a scheduler that
+        takes up a run in between makes the same ones, and ends (ObjectDeletedError in ``DagRun.update_state``).
+        """
 
         def made() -> bool:
             try:
@@ -88,7 +92,11 @@ class Stage:
                 return False
             return True
 
-        wait_until(made, 120, "the API server knew the schedule", every=2)
+        self.airflow.pause(DAG, paused=True)
+        try:
+            wait_until(made, 120, "the API server knew the schedule", every=2)
+        finally:
+            self.airflow.pause(DAG, paused=False)
 
     def wait_for_backfills(self) -> None:
         """Airflow takes a second backfill of a DAG only when it has seen the end of the first."""
