@@ -96,11 +96,24 @@ class Target:
 
 @dataclass(slots=True)
 class Loaded:
-    """What a load left to do: contacts to read again before the next round, by side, and what stopped it, if any."""
+    """What a load left to do.
+
+    Attributes:
+        reread_outlook: Items to read again before the next round.
+        reread_bc: Contacts to read again before the next round.
+        changed_by_bc: BC made something else of what it was sent, which the next round takes to Outlook (rules 8.6).
+        stopped: What stopped the load, if anything did.
+    """
 
     reread_outlook: set[str] = field(default_factory=set)
     reread_bc: set[str] = field(default_factory=set)
+    changed_by_bc: bool = False
     stopped: ServiceError | None = None
+
+    @property
+    def reread(self) -> bool:
+        """Whether anything is to be read again."""
+        return bool(self.reread_outlook or self.reread_bc)
 
 
 def apply_plan(target: Target, plan: int, changes: Sequence[PlannedChange]) -> Loaded:
@@ -561,6 +574,7 @@ class _Loader:
         if not isinstance(contact, BcContact) or coupling.refused:
             return coupling
         if not self._agreed(coupling, contact.values, item.record):
+            self.loaded.changed_by_bc = True
             return coupling
         return replace(
             coupling,
@@ -674,6 +688,7 @@ class _Loader:
                 self.unkeyed.append((coupling, item))
                 outcome = Outcome.CREATED
                 reason = self._changed_by_bc(source, result.contact)
+                self.loaded.changed_by_bc |= bool(reason)
                 if coupling.state is not CouplingState.ACTIVE:
                     reason = "created_outside_filter"
             elif isinstance(result.error, RecordError):

@@ -609,13 +609,12 @@ class _ProfileSync:
             loaded = self._load(plan_id, plan)
             stopped = loaded.stopped
             open_creates.add(plan.changes)
-            again = not stopped and bool(loaded.reread_outlook or loaded.reread_bc)
-            if again:
+            if loaded.reread and not stopped:
                 self._read_again(loaded, plan_id, plan, last=number == self.edges.settings.max_rounds)
             self.books.add_changes(plan.changes, first=number == 1)
             self.approvals.add(plan.changes)
             self.undoing.add(plan, first=number == 1)
-            if not again:
+            if stopped or not (loaded.reread or loaded.changed_by_bc):
                 break
         return self._finish(stopped, plan)
 

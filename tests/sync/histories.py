@@ -538,6 +538,7 @@ class Player:
         # What was created is judged by its key, so that a cause that arises and goes within a run counts too.
         self.oracle.saw(after)
         self.oracle.judge_run(before, after, users_acted=users_acted)
+        self.oracle.saw_couplings(self.h.edges.engine)
         oracle.judge_counters(self.sim.counters())
 
     def _note_edits(self) -> None:

@@ -295,6 +295,8 @@ class Oracle:
     #: Items that users deleted, and (mailbox, BC id) pairs with a cause for a delete (I4).
     users_deletes: set[str] = field(default_factory=set)
     causes: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    #: What an item without key was coupled to: 7.4 goes by coupling or key, and users may keep us from writing the key.
+    coupled: dict[str, str] = field(default_factory=dict)
     moved_about: bool = False
 
     # -- edits -----------------------------------------------------------------------------------------------------
@@ -306,9 +308,15 @@ class Oracle:
             for bc_id in ids | scene.contacts.keys():
                 contact = scene.contacts.get(bc_id)
                 if contact is None or not profile.wants(contact):
-                    self.causes.setdefault((profile.mailbox, bc_id), set()).add("left")
+                    causes = self.causes.setdefault((profile.mailbox, bc_id), set())
+                    causes.add("blocked" if contact and contact["privacyBlocked"] else "left")
         for contact in scene.contacts.values():
             self.typed |= {normal(name, value) for name, value in bc_values(contact).items()}
+
+    def saw_couplings(self, engine: Engine) -> None:
+        """Note what each item is coupled to."""
+        found = rows(engine, "SELECT outlook_id, bc_id FROM coupling WHERE outlook_id IS NOT NULL")
+        self.coupled |= {row["outlook_id"]: row["bc_id"] for row in found}
 
     def typed_value(self, step: int, what: str, name: str, value: str) -> None:
         """A user typed a value with a unique token."""
@@ -361,7 +369,11 @@ class Oracle:
                 left = item.folder != "deleteditems" and (now is None or now.folder == "deleteditems")
                 if not left or item.id in self.users_deletes:
                     continue
-                check(item.bc_id, "I4", f"an item without key was deleted in {mailbox}: {_told(item)}")
+                if not item.bc_id:
+                    causes = self.causes.get((mailbox, self.coupled.get(item.id, "")), set())
+                    told = f"an item without key was deleted in {mailbox}: {_told(item)}"
+                    check("blocked" in causes, "I4", told)
+                    continue
                 causes = self.causes.get((mailbox, item.bc_id), set())
                 twin = any(
                     other.bc_id == item.bc_id and other.folder_id == item.folder_id and other.id != item.id

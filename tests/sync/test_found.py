@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -302,3 +303,52 @@ def test_a_mismatch_with_what_was_to_be_written_is_a_conflict_in_the_log(make_ha
     assert (row["outcome"], row["reason"]) == ("updated", "settled")
     assert (row["cause"], row["losing"]) == ("conflict", '{"job_title":"van Outlook"}')
     assert h.full().writes == {}
+
+
+@pytest.fixture
+def named(make_harness) -> Harness:
+    """A company whose own page gives the parts of a name, which BC makes of a new name by itself."""
+    h = make_harness(world(person("Jan Jansen")))
+    h.edges.business_central_settings = replace(h.edges.business_central_settings, field_profile="extended")
+    h.add_profiles()
+    h.full()
+    return h
+
+
+def test_the_name_parts_that_bc_makes_reach_outlook_in_the_same_run(named):
+    named.edit_item("Jan Jansen", displayName="Jan Pietersen")
+    assert named.run().writes == {"updated_business_central": 1, "updated_outlook": 1}
+    assert named.items()["Jan Pietersen"]["surname"] == "Pietersen"
+    assert named.run().writes == {}
+
+
+def test_the_name_parts_of_a_contact_made_in_bc_reach_outlook_in_the_same_run(named):
+    named.add_item(displayName="Els Nieuw", emailAddresses=[email("els@nieuw.example")])
+    assert named.run().writes == {"created_business_central": 1, "updated_outlook": 1}
+    assert named.items()["Els Nieuw"]["surname"] == "Nieuw"
+    assert named.run().writes == {}
+
+
+def test_an_item_that_returns_beside_a_renamed_one_takes_its_place_in_the_next_run(named):
+    box, jan = named.mailbox()["user_principal_name"], named.items()["Jan Jansen"]["id"]
+    named.delete_item("Jan Jansen")
+    named.run()
+    named.edit_item("Jan Jansen", displayName="Jan Pietersen")
+    named.sim.control("POST", "graph/move", {"mailbox": box, "contact": jan, "to": named.folder_id()})
+    named.run()
+    named.run()
+    assert named.items()["Jan Pietersen"]["id"] == jan
+    assert named.run().writes == {}
+
+
+def test_an_item_that_never_got_its_key_goes_when_its_contact_is_blocked(make_harness):
+    h = make_harness(world())
+    h.add_profiles()
+    h.full()
+    h.add_item(displayName="Jan Jansen", emailAddresses=[email("jan@klant.example")])
+    action = {"method": "PATCH", "path": "{path}", "body": {"businessHomePage": "https://jan.example"}}
+    h.sim.add_fault(name="F10", service="graph", part=True, path="/contacts/", action=action)
+    h.run()
+    assert h.items()["Jan Jansen"]["key"] == "", "edited right before its key"
+    h.edit_contact("Jan Jansen", privacyBlocked=True)
+    assert h.run().writes == {"deleted_outlook": 1}
