@@ -10,7 +10,7 @@ import pytest
 from demo_parts.processes import wait_until
 
 from tests.e2e.test_browser import page  # noqa: F401 - a fixture
-from tests.e2e.test_sync import writes
+from tests.e2e.test_sync import planted, scan_what_airflow_keeps, writes  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
@@ -55,7 +55,11 @@ def the_question(stage: Any) -> str:
     return str(asked["task_instance"]["dag_run_id"])
 
 
-def test_what_was_held_is_carried_out_once_somebody_approves(stage: Any, first_sync: str) -> None:
+def test_what_was_held_is_carried_out_once_somebody_approves(
+    stage: Any,
+    first_sync: str,
+    planted: set[str],  # noqa: F811 - the fixture
+) -> None:
     before = addresses(stage)
     assert len(before) >= 30
     empty(stage)
@@ -73,6 +77,7 @@ def test_what_was_held_is_carried_out_once_somebody_approves(stage: Any, first_s
     assert addresses(stage) == before
     sync(stage, "done")
     assert writes(stage) == 0
+    assert scan_what_airflow_keeps(stage, planted)["hitl_detail"] >= 1
 
 
 @pytest.mark.browser

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.browsers import find_chromium
+
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ANNA = "anna.bakker@voorbeeld.example"
-
-
-def find_chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
-    assert found, "no Chromium on this machine; scripts/test leaves these tests out and says so"
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from demo_parts.main import ANNA, COMPANY
 from demo_parts.processes import wait_until
 
 from tests.e2e.test_browser import page  # noqa: F401 - a fixture
+from tests.e2e.test_sync import writes
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -170,3 +171,69 @@ def test_the_life_of_a_contact_is_shown(pages: Any, stage: Any) -> None:
     life = pages.locator("#life")
     life.get_by_text("Hoofd Inkoop 4711").first.wait_for()
     wait_until(lambda: ANNA in life.inner_text(), 10, "the folder named in the timeline")
+
+
+def items_of(stage: Any, mailbox: str, name: str) -> list[dict[str, Any]]:
+    """Return what the folders of a mailbox hold under this name."""
+    box = next(each for each in stage.sandbox.dump()["mailboxes"] if each["user_principal_name"] == mailbox)
+    found = [item["properties"] for folder in box["folders"] for item in folder["contacts"]]
+    return [item for item in found if item["displayName"] == name]
+
+
+def job_titles(stage: Any, contact: dict[str, Any]) -> list[str]:
+    """Return the job title of one person in BC, and in both folders that the person is in."""
+    in_bc = next(each for each in people(stage) if each["id"] == contact["id"])
+    items = [item for box in (ANNA, JORIS) for item in items_of(stage, box, contact["displayName"])]
+    assert len(items) == 2
+    return [str(each["jobTitle"] or "") for each in (in_bc, *items)]
+
+
+def test_a_change_is_undone_and_both_sides_are_as_before(pages: Any, stage: Any) -> None:
+    contact = person(stage, city="Utrecht")
+    before = job_titles(stage, contact)
+    box = next(each for each in stage.sandbox.dump()["mailboxes"] if each["user_principal_name"] == JORIS)
+    item = next(
+        each["immutable_id"]
+        for folder in box["folders"]
+        for each in folder["contacts"]
+        if each["properties"]["displayName"] == contact["displayName"]
+    )
+    url = f"{stage.sandbox.info['graph_root']}/users/{JORIS}/contacts/{item}"
+    stage.sandbox.as_user("graph", "PATCH", url, {"jobTitle": "Vergissing 4712"})
+    stage.sync(mode="incremental")
+    stage.sync(mode="incremental")
+    assert job_titles(stage, contact) == ["Vergissing 4712"] * 3
+
+    pages.get_by_role("link", name="Contacts", exact=True).click()
+    pages.get_by_label("Search").fill(contact["number"])
+    pages.get_by_role("link", name=contact["displayName"]).first.click()
+    rows = pages.locator("#life").get_by_role("row").filter(has_text="Vergissing 4712")
+    rows.filter(has_text=JORIS).get_by_role("link", name="undo").first.click()
+    pages.get_by_role("heading", name="Undo this change").wait_for()
+    assert "Vergissing 4712" in pages.get_by_role("table", name="What would be written").inner_text()
+    pages.get_by_role("button", name="Undo it, on both sides").click()
+    pages.get_by_text("1 contact is as it was before.").wait_for(timeout=120_000)
+    stage.sync(mode="incremental")
+    assert job_titles(stage, contact) == before
+    stage.sync(mode="full")
+    assert job_titles(stage, contact) == before, "what was undone stays undone"
+    assert writes(stage) == 0
+
+
+def test_what_a_run_did_to_a_profile_is_undone(pages: Any, stage: Any) -> None:
+    contact = person(stage, city="Utrecht")
+    before = job_titles(stage, contact)
+    url = f"{stage.sandbox.company_url(COMPANY)}/contacts({contact['id']})"
+    stage.sandbox.as_user("bc", "PATCH", url, {"jobTitle": "Vergissing 4713"})
+    run = stage.sync(mode="incremental")
+    assert job_titles(stage, contact) == ["Vergissing 4713"] * 3
+
+    pages.reload()
+    pages.get_by_role("link", name=f"Plan of {JORIS}").click()
+    assert quote(run, safe="") in pages.url or run in pages.url
+    pages.get_by_role("link", name="Undo all of it").click()
+    pages.get_by_role("heading", name="Undo what this run did").wait_for()
+    pages.get_by_role("button", name="Undo it, on both sides").click()
+    pages.get_by_text("1 contact is as it was before.").wait_for(timeout=120_000)
+    stage.sync(mode="incremental")
+    assert job_titles(stage, contact) == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections import Counter
 from typing import Any
 from urllib.parse import quote
@@ -273,7 +275,9 @@ def test_housekeeping_removes_nothing_too_early_and_compares_both_sides(stage: A
     assert ANNA in log["check_drift/-1/1"]
 
 
-def test_no_log_holds_a_value_of_a_contact(stage: Any, first_sync: str) -> None:
+@pytest.fixture
+def planted(stage: Any, first_sync: str) -> set[str]:
+    """All that nobody may find outside the staging database: what the contacts hold, and the app's secret."""
     world = stage.sandbox.dump()
     private = set()
     for company in world["companies"]:
@@ -287,8 +291,12 @@ def test_no_log_holds_a_value_of_a_contact(stage: Any, first_sync: str) -> None:
                 private |= {item["properties"]["displayName"], item["properties"]["mobilePhone"]}
                 private |= {entry["address"] for entry in item["properties"]["emailAddresses"]}
     secret = {stage.sandbox.info["client_secret"]}
-    planted = {value for value in private if value and len(value) > 5} | secret
-    assert len(planted) > 500
+    found = {value for value in private if value and len(value) > 5} | secret
+    assert len(found) > 500
+    return found
+
+
+def test_no_log_holds_a_value_of_a_contact(stage: Any, planted: set[str]) -> None:
     scanned = 0
     for path in (stage.home / "airflow" / "logs").rglob("*.log"):
         text = path.read_text(errors="replace")
@@ -297,6 +305,29 @@ def test_no_log_holds_a_value_of_a_contact(stage: Any, first_sync: str) -> None:
     assert scanned > 20
     messages = str(stage.messages.bodies)
     assert [value for value in planted if value in messages] == []
+
+
+#: What Airflow keeps of a run, and what may be read in its pages.
+KEPT = {"xcom", "hitl_detail", "rendered_task_instance_fields", "dag_run", "task_instance", "log"}
+
+
+def scan_what_airflow_keeps(stage: Any, planted: set[str]) -> Counter[str]:
+    """Look for planted values in Airflow's own database; return how many rows of each table were looked at."""
+    scanned: Counter[str] = Counter()
+    with sqlite3.connect(f"file:{stage.home}/airflow/airflow.db?mode=ro", uri=True) as conn:
+        for table in sorted(KEPT):
+            rows = conn.execute(f"SELECT * FROM {table}").fetchall()
+            text = "\n".join(str(value) for row in rows for value in row)
+            # Airflow keeps letters other than ASCII as escapes.
+            text += re.sub(r"\\u([0-9a-f]{4})", lambda escape: chr(int(escape.group(1), 16)), text)
+            assert [value for value in planted if value in text] == [], table
+            scanned[table] = len(rows)
+    return scanned
+
+
+def test_what_airflow_keeps_of_the_runs_holds_no_value_of_a_contact(stage: Any, planted: set[str]) -> None:
+    scanned = scan_what_airflow_keeps(stage, planted)
+    assert min(scanned[table] for table in ("xcom", "task_instance", "rendered_task_instance_fields")) > 5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""A world in which every text is an attack, synced and then walked through in a real Chromium."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Page, sync_playwright
+
+from sandbox import Sandbox
+from sync_lib.web.app import make_app
+from sync_lib.web.seams import User
+from tests.browsers import find_chromium
+from tests.sync.harness import Harness, person, world
+from tests.web.conftest import seams_of
+from tests.web.hostile import HOSTILE, MARKER
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+MOUNT, MOST = "/contact_sync", 400
+#: Texts that nobody can be found by still belong to somebody.
+PEOPLE = [
+    person(
+        text[:100],
+        "not an address" if n % 4 == 3 else f"h{n}@klant.example",
+        number=f"C{n:05}",
+        jobTitle=text[:30],
+        addressLine1=text[:100],
+        city=text[:30],
+        state=text[:30],
+        postalCode=text[:20],
+        website=text[:255],
+        salespersonCode=text[:20],
+    )
+    for n, text in enumerate(HOSTILE)
+]
+
+
+def item(n: int, text: str) -> dict[str, Any]:
+    """An item of a user, all of whose texts are this one."""
+    return {
+        "displayName": text,
+        "emailAddresses": [{"address": f"u{n}@klant.example" if n % 3 else text[:60], "name": text[:60]}],
+        "jobTitle": text,
+        "companyName": text,
+        "mobilePhone": text[:30],
+        "businessHomePage": text[:200],
+        "businessAddress": {"street": text, "city": text, "countryOrRegion": text},
+    }
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an app on a free port, where Airflow would mount it."""
+    outer = FastAPI()
+    outer.mount(MOUNT, app)
+    server = uvicorn.Server(uvicorn.Config(outer, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        threading.Event().wait(0.02)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    yield f"http://{host}:{port}{MOUNT}/"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def synced(new_database: Callable[[str], str]) -> Iterator[Harness]:
+    """Runs of all kinds over hostile texts: creates, updates, conflicts, rejects, a plan only, and a hold."""
+    folder = {"name": "Business Central", "contacts": [item(n, text) for n, text in enumerate(HOSTILE)]}
+    box = {"user_principal_name": "anna@voorbeeld.example", "folders": [folder]}
+    sim = Sandbox(world=world(*PEOPLE, mailboxes=[box])).start()
+    h = Harness(sim, new_database("sqlite"), guard_emptied_from=3)
+    h.add_profiles()
+    h.full()
+    names = [contact["id"] for contact in h.sim.dump()["companies"][0]["contacts"]][: len(HOSTILE)]
+    for key, text in zip(names, reversed(HOSTILE), strict=False):
+        h.in_bc("PATCH", f"contacts({key})", {"jobTitle": text[:30], "displayName": text[:99]})
+    h.run(dry_run=True)
+    h.run()
+    for found in h.items().values():
+        h.in_outlook("DELETE", f"contacts/{found['id']}")
+    h.run()
+    yield h
+    h.close()
+    sim.stop()
+
+
+@pytest.fixture
+def visited(synced: Harness) -> Iterator[tuple[Page, str]]:
+    """A browser in front of the pages; what the pages' own policy would stop is let through, so that it would show."""
+    with served(make_app(open_seams(synced))) as root, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        page = browser.new_context(bypass_csp=True, locale="en-US").new_page()
+        yield page, root
+        browser.close()
+
+
+def open_seams(h: Harness) -> Any:
+    """The surroundings of the pages, in which everybody may do everything."""
+    return replace(seams_of(h.edges.engine), authorize=lambda: User("anna", may_edit=True))
+
+
+def walk(page: Page, root: str) -> tuple[list[str], list[str]]:
+    """Open every page that a link leads to; return the addresses of pages, and those of files."""
+    queue, seen, pages, files = deque([root]), {root}, [], []
+    while queue and len(pages) < MOST:
+        address = queue.popleft()
+        if ".csv" in urlsplit(address).path:
+            files.append(address)
+            continue
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.status == 200, address
+        assert page.evaluate(f"window.{MARKER}") is None, address
+        pages.append(address)
+        links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
+        for link in links:
+            found = urljoin(address, link).partition("#")[0]
+            if found.startswith(root) and found not in seen:
+                seen.add(found)
+                queue.append(found)
+    return pages, files
+
+
+def test_no_text_of_a_contact_is_ever_interpreted(visited: tuple[Page, str]) -> None:
+    page, root = visited
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    pages, files = walk(page, root)
+    assert wrong == []
+    kinds = {urlsplit(address).path.removeprefix(MOUNT).split("/")[1] for address in pages}
+    assert {"", "profiles", "plans", "contacts", "items", "holds", "rejects", "undo"} <= kinds
+    assert len(pages) < MOST
+    assert {urlsplit(address).path.rpartition("/")[2] for address in files} == {"rejects.csv", "changes.csv"}
+    for address in files:
+        answer = page.request.get(address)
+        assert answer.ok, address
+        cells = [cell for row in csv.reader(io.StringIO(answer.text())) for cell in row]
+        assert not [cell for cell in cells if cell.lstrip("\ufeff\t\r\n ")[:1] in ("=", "+", "@")]
