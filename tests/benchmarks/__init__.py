@@ -1,0 +1,7 @@
+"""Figures of the sync: ``python -m tests.benchmarks``."""
+
+import sys
+from pathlib import Path
+
+# Pytest finds them by its settings; a program of its own has to be told.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

@@ -30,6 +30,7 @@ from sync_lib.fields.normal_forms import Normaliser
 from sync_lib.load import outlook_row
 from sync_lib.match import partition
 from sync_lib.model import CouplingState, Lookups, Policy
+from tests.benchmarks import pages
 from tests.sync.harness import Harness, person, world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,12 +252,21 @@ def dag_files() -> None:
     table("DAG files", ("file", "SDK s", "file s", "x"), rows)
 
 
+def web_pages() -> None:
+    """Open each page with 1,000 profiles and 200,000 contacts in staging; statements with 20 profiles beside it."""
+    with tempfile.TemporaryDirectory() as home:
+        rows = pages.measure(Path(home), median)
+    head = ("page", "SQLite s", "PostgreSQL s", "statements of 20", "of 1,000 profiles")
+    table("Pages: 1,000 profiles, 200,000 contacts", head, rows)
+
+
 BENCHMARKS = {
     "dag_files": dag_files,
     "requests": requests,
     "runs": whole_runs,
     "diff": diff,
     "parsing": parsing,
+    "pages": web_pages,
 }
 
 

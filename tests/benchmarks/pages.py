@@ -1,0 +1,185 @@
+"""How long each page takes where there is much: 1,000 profiles, 200,000 contacts, and as many items and changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from sync_lib.store import tables as t
+from sync_lib.store.bulk import insert_rows, parts
+from sync_lib.store.engine import open_engine
+from sync_lib.store.migrate import migrate
+from sync_lib.web.app import make_app
+from tests.databases import postgres_server
+from tests.web.conftest import EDITOR, seams_of
+from tests.web.queries import counted
+from tests.web.world import NOON, add_company, add_hold, add_profile, add_result, add_run, at, counters
+
+CITIES = ("Zaandam", "Utrecht", "Haarlem", "Amsterdam", "Rotterdam")
+#: Where Airflow has the pages; they lead to each other by it.
+MOUNT = "/contact_sync"
+#: Runs that the log still holds, and how many contacts of a profile each of them changed.
+RUNS, CHANGED = 10, 20
+#: Profile, contact and run that the addresses below name.
+PROFILE, RUN = 7, f"manual__{RUNS - 1}"
+
+#: Every kind of page, with what people ask of it.
+ADDRESSES = {
+    "overview": "/",
+    "overview, searched": "/?q=collega77",
+    "overview, sorted": "/?sort=rejects&order=down",
+    "overview, last part": "/?part=20",
+    "run": f"/runs/{RUN}",
+    "profile": f"/profiles/{PROFILE}",
+    "profile, preview": f"/profiles/{PROFILE}/preview",
+    "profile, new": "/profiles/new",
+    "plans": "/plans",
+    "plan": f"/plans/{PROFILE}/{RUN}",
+    "plan, searched": f"/plans/{PROFILE}/{RUN}?q=inkoper",
+    "hold": "/holds/1",
+    "contacts": "/contacts",
+    "contacts, by name": "/contacts?q=Persoon+123456",
+    "contacts, by a common word": "/contacts?q=persoon",
+    "contacts, by an unknown word": "/contacts?q=niemand",
+    "contact": f"/contacts/of/{PROFILE}/{{contact}}",
+    "item": f"/items/{PROFILE}/item-{PROFILE}-3",
+    "rejects": "/rejects",
+    "rejects, of a profile": f"/rejects?profile={PROFILE}",
+    "undo of a run": f"/undo?profile={PROFILE}&run={RUN}",
+}
+
+
+Figures = dict[str, tuple[float, int]]
+
+
+def contact_id(n: int) -> str:
+    return f"00000000-0000-0000-0000-{n:012}"
+
+
+def fill(engine: Engine, profiles: int, contacts: int) -> None:
+    """Fill the staging database as months of runs leave it: each profile holds its share of the contacts."""
+    each = contacts // profiles
+    with engine.begin() as conn:
+        company = add_company(conn)
+        rows = (
+            (company, contact_id(n), "e", NOON, "Person", f"C{n:06}", f"Persoon {n}", f"persoon{n}@klant.example",
+             f"persoon{n}@klant.example", CITIES[n % len(CITIES)], f"{n % profiles:05}", n)
+            for n in range(contacts)
+        )  # fmt: skip
+        names = ("company", "id", "etag", "last_modified", "type", "number", "name", "email",
+                 "email_key", "city", "post_code", "fingerprint")  # fmt: skip
+        for part in parts(rows):
+            insert_rows(conn, t.bc_contact, names, part)
+        for n in range(RUNS):
+            add_run(conn, f"manual__{n}", at(n))
+        for n in range(profiles):
+            code = f"{n:05}"
+            filters = json.dumps([["Post Code", code]])
+            key = add_profile(
+                conn, f"collega{n}@voorbeeld.example", filter=filters, company=company,
+                graph_user_id=f"user-{n}", folder_id=f"folder-{n}",
+            )  # fmt: skip
+            _fill_profile(conn, key, [n + profiles * m for m in range(each)])
+        add_hold(conn, profile=PROFILE, plan=1, requested=1)
+        conn.exec_driver_sql("UPDATE change SET outcome = 'held', state = 'done' WHERE plan = 1")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("ANALYZE")
+
+
+def _fill_profile(conn: Any, profile: int, people: list[int]) -> None:
+    record = json.dumps({"displayName": "Persoon", "jobTitle": "Inkoper", "emailAddresses": []})
+    items = [
+        (profile, f"item-{profile}-{m}", "e", NOON, record, f"persoon{n}@klant.example", f"Persoon {n}", n)
+        for m, n in enumerate(people)
+    ]
+    names = ("profile", "id", "etag", "last_modified", "record", "email_key", "name", "fingerprint")
+    insert_rows(conn, t.outlook_contact, names, items)
+    pairs = [
+        (profile, contact_id(n), f"item-{profile}-{m}", "made_by_sync", "active", NOON, NOON)
+        for m, n in enumerate(people)
+    ]
+    names = ("profile", "bc_id", "outlook_id", "origin", "state", "created_at", "updated_at")
+    insert_rows(conn, t.coupling, names, pairs)
+    for run in range(RUNS):
+        told = counters(len(people), unchanged=len(people) - CHANGED, updated=CHANGED)
+        add_result(conn, f"manual__{run}", profile, started_at=at(run), counters=told)
+        values = {"profile": profile, "run": f"manual__{run}", "mode": "incremental", "fencing": 1}
+        (plan,) = conn.execute(t.plan.insert().values(created_at=at(run), **values)).inserted_primary_key
+        before, after = json.dumps({"job_title": "Inkoper"}), json.dumps({"job_title": f"Directeur {run}"})
+        changes = [
+            (plan, m, profile, "update_outlook", contact_id(n), f"item-{profile}-{m}", before, after,
+             "changed_in_bc", "done", "updated", at(run))
+            for m, n in enumerate(people[:CHANGED], 1)
+        ]  # fmt: skip
+        names = ("plan", "n", "profile", "action", "bc_id", "outlook_id", "before", "after",
+                 "cause", "state", "outcome", "ended_at")  # fmt: skip
+        insert_rows(conn, t.change, names, changes)
+    rejects = [
+        (profile, "business_central", contact_id(n), "", "rejected", "email_missing", NOON, "manual__0")
+        for n in people[-5:]
+    ]
+    names = ("profile", "side", "contact", "field", "outcome", "reason", "since", "run")
+    insert_rows(conn, t.reject, names, rejects)
+
+
+@contextmanager
+def filled(url: str, profiles: int, contacts: int) -> Iterator[tuple[TestClient, Engine]]:
+    """Yield the pages over a database that holds so much."""
+    engine = open_engine(url)
+    migrate(engine)
+    fill(engine, profiles, contacts)
+    headers = {"x-user": EDITOR, "sec-fetch-site": "same-origin"}
+    outer = FastAPI()
+    outer.mount(MOUNT, make_app(seams_of(engine)))
+    yield TestClient(outer, headers=headers), engine
+    engine.dispose()
+
+
+def statements(url: str, profiles: int) -> dict[str, int]:
+    """Return how many statements each page sends, with so many profiles of 20 contacts."""
+    with filled(url, profiles, profiles * 20) as (client, engine):
+        found = {}
+        for page, address in ADDRESSES.items():
+            with counted(engine) as sent:
+                _get(client, address)
+            found[page] = len(sent)
+    return found
+
+
+def seconds(
+    url: str, profiles: int, contacts: int, median: Callable[[Callable[[], object]], float]
+) -> Figures:
+    """Return how long each page takes, and how many statements it sends."""
+    found = {}
+    with filled(url, profiles, contacts) as (client, engine):
+        for page, address in ADDRESSES.items():
+            with counted(engine) as sent:
+                _get(client, address)
+            taken = median(lambda address=address: _get(client, address))  # type: ignore[misc]
+            found[page] = (taken, len(sent))
+    return found
+
+
+def _get(client: TestClient, address: str) -> None:
+    # The profiles number from 1, so that profile 7 has the contacts 6, 6 + profiles, ...
+    answer = client.get(MOUNT + address.format(contact=contact_id(PROFILE - 1)))
+    assert answer.status_code == 200, address
+
+
+def measure(home: Path, median: Callable[[Callable[[], object]], float]) -> list[tuple[object, ...]]:
+    """Return per page: seconds with SQLite and with PostgreSQL, and statements with 20 and with 1,000 profiles."""
+    few = statements(f"sqlite:///{home}/few.db", 20)
+    sqlite = seconds(f"sqlite:///{home}/many.db", 1_000, 200_000, median)
+    with postgres_server() as server:
+        postgres = seconds(server.create(), 1_000, 200_000, median)
+    return [
+        (page, f"{sqlite[page][0]:.3f}", f"{postgres[page][0]:.3f}", few[page], sqlite[page][1])
+        for page in ADDRESSES
+    ]
