@@ -151,8 +151,7 @@ class Life:
 def find_contacts(conn: Connection, wanted: Wanted) -> list[Found]:
     """Return one part of the contacts of BC, by name, and one more where another part follows."""
     bc, p, tie = t.bc_contact.c, t.sync_profile.c, t.coupling.c
-    # From the profiles on, since couplings are found by profile and contact.
-    folders = select(func.count()).select_from(t.sync_profile).join(t.coupling, tie.profile == p.id)
+    folders = select(func.count()).select_from(t.coupling).join(t.sync_profile, p.id == tie.profile)
     folders = folders.where(p.company == bc.company, tie.bc_id == bc.id, tie.outlook_id.is_not(None))
     query = (
         select(

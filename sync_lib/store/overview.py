@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 
+from sync_lib.store import search
 from sync_lib.store import tables as t
 from sync_lib.store.plans import standing_hold
 
@@ -224,8 +225,7 @@ def _state(own: Any, *, whole_run: bool) -> tuple[ColumnElement[str], ColumnElem
 
 
 def _matches(every: Any, text: str) -> ColumnElement[bool]:
-    columns = (every.c.mailbox, every.c.company)
-    return or_(*(func.lower(column).contains(text.lower(), autoescape=True) for column in columns))
+    return search.holds(text, every.c.mailbox, every.c.company)
 
 
 def _part(every: Any, wanted: Wanted) -> Select[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, distinct, func, or_, select
 
+from sync_lib.store import search
 from sync_lib.store import tables as t
 
 #: Profiles in the list of those with the most rejects.
@@ -127,25 +128,24 @@ def _chosen(query: Select[Any], wanted: Wanted) -> Select[Any]:
         query = query.where(r.reason == wanted.reason)
     if wanted.profile is not None:
         query = query.where(r.profile == wanted.profile)
-    return query.where(_holds(wanted.text.lower())) if wanted.text else query
+    return query.where(_holds(wanted.text)) if wanted.text else query
 
 
 def _holds(text: str) -> Any:
     """Whether mailbox, name or address holds a text; each asks for the contacts of its own side only."""
     r, p, bc, item = t.reject.c, t.sync_profile.c, t.bc_contact.c, t.outlook_contact.c
 
-    def like(*columns: Any) -> Any:
-        return or_(*(func.lower(column).contains(text, autoescape=True) for column in columns))
-
     owner = select(p.id).where(p.id == r.profile)
     in_bc = select(bc.id).join(t.sync_profile, p.company == bc.company)
-    in_bc = in_bc.where(p.id == r.profile, bc.overlay == "", bc.id == r.contact, like(bc.name, bc.email))
+    in_bc = in_bc.where(
+        p.id == r.profile, bc.overlay == "", bc.id == r.contact, search.holds(text, bc.name, bc.email)
+    )
     in_outlook = select(item.id).where(item.profile == r.profile, item.overlay == "", item.id == r.contact)
     return or_(
-        owner.where(like(p.mailbox)).correlate(t.reject).exists(),
+        owner.where(search.holds(text, p.mailbox)).correlate(t.reject).exists(),
         and_(r.side == "business_central", in_bc.correlate(t.reject).exists()),
         and_(
             r.side == "outlook",
-            in_outlook.where(like(item.name, item.email_key)).correlate(t.reject).exists(),
+            in_outlook.where(search.holds(text, item.name, item.email_key)).correlate(t.reject).exists(),
         ),
     )

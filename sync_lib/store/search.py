@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 
-from sqlalchemy import ColumnElement, func, literal, or_
+from sqlalchemy import Boolean, ColumnElement, and_, func, literal, or_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import SQLColumnExpression
+from sqlalchemy.sql.functions import FunctionElement
 
 #: Words of one search that are looked at; what a person types behind them narrows nothing further.
 MOST_WORDS = 8
@@ -17,9 +20,33 @@ _LAST_DIGITS = 8
 _NUMBER = re.compile(r"[\d\s()+./-]+")
 
 
+class _Matches(FunctionElement[bool]):
+    """Whether a text matches: SQLite goes by the GLOB pattern, which it reads itself, and not through Python."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: SQLColumnExpression[str], glob: str, regexp: str) -> None:
+        super().__init__(column, literal(glob), literal(regexp))
+
+
+@compiles(_Matches)
+def _by_regexp(element: _Matches, compiler: SQLCompiler, **options: object) -> str:
+    column, _, regexp = element.clauses
+    return compiler.process(column.regexp_match(regexp), **options)
+
+
+@compiles(_Matches, "sqlite")
+def _by_glob(element: _Matches, compiler: SQLCompiler, **options: object) -> str:
+    column, glob, _ = element.clauses
+    return f"({compiler.process(column, **options)} GLOB {compiler.process(glob, **options)})"
+
+
 def holds(text: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
     """Whether one of these columns holds a text."""
-    return or_(*(column.regexp_match(f"(?i){any_case(text)}") for column in columns))
+    return or_(
+        *(_Matches(column, f"*{_any_case_glob(text)}*", f"(?i){any_case(text)}") for column in columns)
+    )
 
 
 def holds_in_values(text: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
@@ -36,7 +63,7 @@ def holds_words(text: str, *columns: SQLColumnExpression[str]) -> list[ColumnEle
     whole = columns[0]
     for column in columns[1:]:
         whole = whole + literal("\n") + func.coalesce(column, "")
-    return [whole.regexp_match(f"(?i){any_case(word)}") for word in text.split()[:MOST_WORDS]]
+    return [holds(word, whole) for word in text.split()[:MOST_WORDS]]
 
 
 def as_number(text: str) -> str:
@@ -48,8 +75,10 @@ def as_number(text: str) -> str:
 
 def holds_number(digits: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
     """Whether one of these columns holds these digits in a row, whatever stands between them."""
-    pattern = "[^0-9A-Za-z]*".join(digits)
-    return or_(*(column.regexp_match(pattern) for column in columns))
+    pattern, in_order = "[^0-9A-Za-z]*".join(digits), f"*{'*'.join(digits)}*"
+    return or_(
+        *(and_(_Matches(column, in_order, pattern), column.regexp_match(pattern)) for column in columns)
+    )
 
 
 def any_case(text: str) -> str:
@@ -59,3 +88,15 @@ def any_case(text: str) -> str:
         escaped if lower == upper or len(lower + upper) > 2 or lower.isascii() else f"[{lower}{upper}]"
         for escaped, lower, upper in letters
     )
+
+
+def _any_case_glob(text: str) -> str:
+    """Return the same as a pattern of SQLite's GLOB, which has no flag for it."""
+    classes = []
+    for each in text:
+        lower, upper = each.lower(), each.upper()
+        if lower == upper or len(lower + upper) > 2:
+            classes.append(f"[{each}]" if each in "[*?" else each)
+        else:
+            classes.append(f"[{lower}{upper}]")
+    return "".join(classes)

@@ -215,6 +215,7 @@ coupling = Table(
     Column("updated_at", Time, nullable=False),
     UniqueConstraint("profile", "bc_id"),
     UniqueConstraint("profile", "outlook_id"),
+    Index(None, "bc_id"),
 )
 
 #: Where the next extract of a side starts. Scope: company id (business_central) or profile id (outlook), as text.

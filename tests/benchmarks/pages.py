@@ -48,6 +48,8 @@ ADDRESSES = {
     "contacts, by name": "/contacts?q=Persoon+123456",
     "contacts, by a common word": "/contacts?q=persoon",
     "contacts, by an unknown word": "/contacts?q=niemand",
+    "contacts, by letters beyond ASCII": "/contacts?q=%C3%A9%C3%A9n",
+    "contacts, by a telephone number": "/contacts?q=06+1234+5678",
     "contact": f"/contacts/of/{PROFILE}/{{contact}}",
     "item": f"/items/{PROFILE}/item-{PROFILE}-3",
     "rejects": "/rejects",

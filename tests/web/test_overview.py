@@ -95,8 +95,16 @@ def test_every_order_shows_every_profile_once(visit: Make, sort: str) -> None:
 def test_filters(visit: Make) -> None:
     assert mailboxes(visit().get("/?state=held").text) == ["held@a.example"]
     assert mailboxes(visit().get("/?q=%25").text) == []
+    assert mailboxes(visit().get("/?q=_@").text) == []
+    assert mailboxes(visit().get("/?q=MOLENZICHT").text)
     assert "No profile matches." in visit().get("/?q=nobody").text
     assert visit().get("/?state=none").status_code == 400
+
+
+def test_a_search_takes_any_letter_in_any_case(visit: Make, engine: Engine) -> None:
+    with engine.begin() as conn:
+        add_profile(conn, "anna@a.example", company_name="Énergie Étoile")
+    assert mailboxes(visit().get("/?q=éNERGIE").text) == ["anna@a.example"]
 
 
 @pytest.mark.usefixtures("world")
