@@ -94,11 +94,13 @@ def _parsed(text: str, region: str) -> str:
         return ""
     try:
         number = phonenumbers.parse(text, region)
+        form = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        again = phonenumbers.format_number(phonenumbers.parse(form), PhoneNumberFormat.E164)
     except phonenumbers.NumberParseException:
         return ""
-    if not phonenumbers.is_possible_number(number):
+    # A row of zeros loses one of them each time that it is read: such a form would never equal itself.
+    if form != again or not phonenumbers.is_possible_number(number):
         return ""
-    form = phonenumbers.format_number(number, PhoneNumberFormat.E164)
     if number.extension:
         return f"{form};ext={number.extension}"
     return form if _NUMBER_ONLY.match(text) else ""
