@@ -158,6 +158,22 @@ def test_why_a_contact_is_not_in_a_folder(pages: Any, stage: Any, wanted: Any, s
     answer.get_by_text(re.compile(said)).first.wait_for()
 
 
+def test_why_the_second_person_with_an_address_is_not_in_a_folder(pages: Any, stage: Any) -> None:
+    by_address: dict[str, list[dict[str, Any]]] = {}
+    for each in people(stage):
+        if each["type"] == "Person" and not each["privacyBlocked"] and "@" in each["email"]:
+            by_address.setdefault(each["email"].casefold(), []).append(each)
+    twins = next(found for found in by_address.values() if len(found) == 2)
+    first, second = sorted(twins, key=lambda each: str(each["number"]))
+    pages.get_by_role("link", name="Contacts", exact=True).click()
+    pages.get_by_label("Search").fill(second["number"])
+    pages.get_by_role("link", name=second["displayName"]).first.click()
+    pages.get_by_role("heading", name=second["displayName"]).wait_for()
+    answer = pages.locator(".answers > li").filter(has_text=ANNA)
+    answer.get_by_text(re.compile("has the same e-mail address")).first.wait_for()
+    assert first["number"] in answer.inner_text()
+
+
 def test_the_life_of_a_contact_is_shown(pages: Any, stage: Any) -> None:
     contact = person(stage, city="Utrecht")
     company = next(each for each in stage.sandbox.info["companies"] if each["name"] == COMPANY)
