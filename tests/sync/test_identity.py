@@ -122,6 +122,20 @@ def test_of_twins_in_bc_the_lowest_number_is_taken(make_harness):
     settled(h)
 
 
+def test_a_second_item_with_the_address_never_takes_an_edited_pair_over(make_harness):
+    h = make_harness(world(*people(1)))
+    h.add_profiles()
+    h.full()
+    first = h.items()["Persoon 000"]["id"]
+    h.edit_contact("Persoon 000", jobTitle="Inkoper")
+    h.add_item(displayName="Tweede", emailAddresses=email("p0@klant.example"), jobTitle="Directeur")
+    ran = h.run()
+    assert (ran.writes, ran.reasons()) == ({"updated_outlook": 1}, {"duplicate_email_in_outlook": 1})
+    assert (h.items()["Persoon 000"]["id"], h.items()["Persoon 000"]["jobTitle"]) == (first, "Inkoper")
+    assert (h.items()["Tweede"]["key"], h.items()["Tweede"]["jobTitle"]) == ("", "Directeur")
+    settled(h)
+
+
 def test_of_twins_in_outlook_the_oldest_is_taken_and_no_other_writes_to_bc(make_harness):
     twins = [
         {"displayName": "Jan Jong", "emailAddresses": email("jan@klant.example"), "jobTitle": "jong"},
