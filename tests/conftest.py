@@ -9,6 +9,7 @@ import tempfile
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 # Airflow reads its home when it is first imported and writes its configuration there, so this comes before any test
@@ -31,6 +32,15 @@ from tests.databases import (  # noqa: E402, F401
     sqlite_template,
 )
 from tests.faults import note_faults  # noqa: E402, F401
+
+# No test is about time: a machine that is busy must not make one of them fail. And a fixture that outlives an example
+# is what most tests of the staging database want.
+settings.register_profile(
+    "timeless",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("timeless")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

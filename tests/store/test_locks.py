@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select, update
 
@@ -30,9 +30,7 @@ from sync_lib.store.locks import (
 )
 
 NOW = "2026-03-02T09:00:00.000Z"
-PER_EXAMPLE = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PER_EXAMPLE = settings(max_examples=25)
 
 
 def _expire(engine: Engine) -> None:

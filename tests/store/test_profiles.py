@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
@@ -324,7 +324,7 @@ entries = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.lists(entries, max_size=4, unique_by=lambda entry: entry.identity))
 def test_what_is_exported_reads_back_as_it_was(chosen):
     content = profile_file.ProfileFile(tuple(chosen), {"NO": "NO", "Ærø & co: 1": "DK"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, literal, select
 
@@ -20,12 +20,7 @@ def found(engine: Engine, text: str, held: str) -> bool:
         return conn.scalar(select(rows.c.held).where(search.holds(text, rows.c.held))) is not None
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    database=None,
-)
+@settings(max_examples=150)
 @given(before=TEXTS, text=TEXTS.filter(bool), after=TEXTS, upper=st.booleans())
 def test_a_text_is_found_in_any_case(engine: Engine, before: str, text: str, after: str, upper: bool) -> None:
     plain = text.replace("ß", "s")
@@ -33,12 +28,7 @@ def test_a_text_is_found_in_any_case(engine: Engine, before: str, text: str, aft
     assert found(engine, asked, before + plain + after)
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    database=None,
-)
+@settings(max_examples=150)
 @given(text=TEXTS.filter(bool), held=TEXTS)
 def test_what_is_not_there_is_not_found(engine: Engine, text: str, held: str) -> None:
     assert found(engine, text, held) == (text.lower() in held.lower())

@@ -5,7 +5,7 @@ import string
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
@@ -17,9 +17,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.snapshots import BcRow, KnownItem, OutlookRow
 
-PER_EXAMPLE = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PER_EXAMPLE = settings(max_examples=40)
 AT = "2026-03-02T09:00:00.000Z"
 
 
