@@ -394,6 +394,27 @@ def test_a_create_of_unknown_outcome_takes_nothing_back_from_outlook(make_harnes
 # -- refusals and other forms (6, 8.6) -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("what", ["created", "updated"])
+def test_one_contact_that_outlook_refuses_stops_no_other(synced, what):
+    h = synced
+    if what == "created":
+        for name in ("Een Nieuw", "Twee Nieuw", "Drie Nieuw"):
+            h.add_contact(name)
+    else:
+        for n in range(3):
+            h.edit_contact(f"Persoon {n:03}", jobTitle="Inkoper")
+    refusal = {"kind": "status", "status": 400, "code": "ErrorInvalidProperty"}
+    h.sim.add_fault(
+        service="graph", part=True, method="POST|PATCH", path="/contacts", nth=2, count=1, **refusal
+    )
+    ran = h.run()
+    assert ran.errors == []
+    assert ran.writes == {f"{what}_outlook": 2}
+    assert ran.reasons() == {"ErrorInvalidProperty": 1}
+    assert h.run().writes == {f"{what}_outlook": 1}, "it is tried again"
+    settled(h)
+
+
 def refuse(h: Harness, field: str) -> Any:
     """BC refuses any write with this field, as if it could hold no such value."""
 
