@@ -102,6 +102,22 @@ def test_some_profiles_are_chosen_by_mailbox_or_number(three):
         three.full(profiles=[ANNA, "niemand@voorbeeld.example"])
 
 
+def test_each_profile_reads_on_from_its_own_mark(three):
+    three.full()
+    three.run()
+    three.edit_item("Persoon 000", BRAM, jobTitle="van Bram")
+    three.edit_item("Persoon 001", CATO, jobTitle="van Cato")
+    ran = three.run()
+    assert ran.errors == []
+    assert [three.contacts()[name]["jobTitle"] for name in ("Persoon 000", "Persoon 001")] == [
+        "van Bram",
+        "van Cato",
+    ]
+    three.run()
+    for box in (ANNA, BRAM, CATO):
+        assert {item["jobTitle"] for item in three.items(box).values()} == {"van Bram", "van Cato"}
+
+
 def test_above_a_number_of_profiles_a_task_takes_several(make_harness):
     h = make_harness(
         world(*people(2), mailboxes=[ANNA, BRAM, {"user_principal_name": CATO, "state": "policy_denied"}]),
