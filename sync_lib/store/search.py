@@ -75,6 +75,7 @@ def as_number(text: str) -> str:
 
 def holds_number(digits: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
     """Whether one of these columns holds these digits in a row, whatever stands between them."""
+    # GLOB can't say what may stand between the digits, but leaves few texts for Python to look at.
     pattern, in_order = "[^0-9A-Za-z]*".join(digits), f"*{'*'.join(digits)}*"
     return or_(
         *(and_(_Matches(column, in_order, pattern), column.regexp_match(pattern)) for column in columns)

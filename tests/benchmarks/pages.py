@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def seconds(
         for page, address in ADDRESSES.items():
             with counted(engine) as sent:
                 _get(client, address)
-            taken = median(lambda address=address: _get(client, address))  # type: ignore[misc]
+            taken = median(partial(_get, client, address))
             found[page] = (taken, len(sent))
     return found
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
 MANAGERS = "airflow.providers.fab.auth_manager"
 PASSWORD = "voor-deze-test"
-#: Role of Flask-AppBuilder -> status of a page, and of a change; None is somebody who did not log in.
+#: Role of Flask-AppBuilder -> status of a page, and of a change.
 ROLES = {
     "Admin": (200, 404),
     "Op": (200, 404),
