@@ -6,7 +6,8 @@ The YAML format of import and export is described in ``profile_file``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -263,13 +264,12 @@ def _lock_profiles(conn: Connection) -> None:
         conn.execute(text("LOCK TABLE sync_profile IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def _refuse_taken_folder(entry: ProfileEntry, neighbours: list[Profile]) -> None:
+def _refuse_taken_folder(entry: ProfileEntry, neighbours: Iterable[Profile | ProfileEntry]) -> None:
     """Refuse a folder that another profile of the mailbox has, of whatever company (rules 1)."""
     for other in neighbours:
         if entry.default_folder and other.default_folder:
             raise WrongValue("another profile syncs the own Contacts folder of this mailbox already.")
-        both_named = not entry.default_folder and not other.default_folder
-        if both_named and other.folder_name.casefold() == entry.folder_name.casefold():
+        if other.folder_name.casefold() == entry.folder_name.casefold():
             raise WrongValue(
                 "another profile of this mailbox, for the company %(company)s, has the folder %(name)r: "
                 "choose another name.",
@@ -361,20 +361,24 @@ def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: 
     with transaction(engine) as conn:
         # Two imports at once would both find a profile missing and add it.
         _lock_profiles(conn)
-        matched = _matched(conn, content.profiles)
+        stored, by = _read_stored(conn), Author(TERMINAL, now)
+        known = _matched(stored, content.profiles)
+        neighbours: dict[str, list[Profile | ProfileEntry]] = defaultdict(list)
+        for one in stored:
+            neighbours[one.profile.mailbox.casefold()].append(one.profile)
         for entry in content.profiles:
+            if entry.identity in known:
+                _import_known(conn, entry, known[entry.identity].profile, by, report)
+                continue
+            others = neighbours[entry.mailbox.casefold()]
             try:
-                _import_entry(conn, entry, matched.get(entry.identity), Author(TERMINAL, now), report)
-            except IntegrityError as error:
-                raise ConfigError(_NAME_TAKEN.format(entry.mailbox, entry.folder_name)) from error
+                _refuse_taken_folder(entry, others)
+            except WrongValue as wrong:
+                raise ConfigError(f"Nothing was changed. {entry.mailbox}: {wrong}") from wrong
+            others.append(entry)
+            report.added.append(_insert(conn, entry, by))
         _import_regions(conn, content)
     return report
-
-
-_NAME_TAKEN = (
-    "Nothing was changed. {}: another profile of this mailbox and company has a folder of the name {!r}; "
-    "choose another name."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,14 +387,17 @@ class _Stored:
     folder_asked: str
 
 
-def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[str, ...], _Stored]:
+def _read_stored(conn: Connection) -> list[_Stored]:
+    asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).all())
+    return [_Stored(each, asked[each.id]) for each in read_profiles(conn, enabled_only=False)]
+
+
+def _matched(stored: list[_Stored], entries: tuple[ProfileEntry, ...]) -> dict[tuple[str, ...], _Stored]:
     """Return which stored profile each entry means, by the entry's identity.
 
     Where a user has renamed the folder, the name that a file last gave it still means this profile, unless the file
     names it by the new name too.
     """
-    asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).all())
-    stored = [_Stored(each, asked[each.id]) for each in read_profiles(conn, enabled_only=False)]
     by_name = {_entry(one.profile).identity: one for one in stored}
     named = {entry.identity for entry in entries}
     found = {}
@@ -401,14 +408,11 @@ def _matched(conn: Connection, entries: tuple[ProfileEntry, ...]) -> dict[tuple[
     return found | by_name
 
 
-def _import_entry(
-    conn: Connection, entry: ProfileEntry, stored: _Stored | None, by: Author, report: ImportReport
+def _import_known(
+    conn: Connection, entry: ProfileEntry, stored: Profile, by: Author, report: ImportReport
 ) -> None:
-    if stored is None:
-        report.added.append(_insert(conn, entry, by))
-        return
     values = _columns(entry)
-    before, key = _entry(stored.profile), stored.profile.id
+    before, key = _entry(stored), stored.id
     if entry.default_folder or entry.identity != before.identity:
         # The file asks for what it asked for before: the name that a user has given the folder since stays.
         entry = replace(entry, folder_name=before.folder_name)

@@ -16,6 +16,8 @@ from tests.e2e.test_sync import writes
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
+#: Milliseconds that a run may take that a page starts, also where several Airflows share a small machine.
+A_RUN = 300_000
 JORIS, PIETER = "joris.visser@voorbeeld.example", "pieter.mulder@voorbeeld.example"
 
 
@@ -93,7 +95,7 @@ def test_the_connection_of_one_profile_is_checked_by_a_task(pages: Any) -> None:
     pages.get_by_role("link", name=JORIS, exact=True).click()
     pages.get_by_text("Not checked yet.").wait_for()
     pages.get_by_role("button", name="Check the connection").click()
-    pages.get_by_text("All is well.").wait_for(timeout=120_000)
+    pages.get_by_text("All is well.").wait_for(timeout=A_RUN)
     pages.locator("#checked").get_by_text("Opens; its folder is").wait_for()
 
 
@@ -222,7 +224,7 @@ def test_a_change_is_undone_and_both_sides_are_as_before(pages: Any, stage: Any)
     pages.get_by_role("heading", name="Undo this change").wait_for()
     assert "Vergissing 4712" in pages.get_by_role("table", name="What would be written").inner_text()
     pages.get_by_role("button", name="Undo it, on both sides").click()
-    pages.get_by_text("1 contact is as it was before.").wait_for(timeout=120_000)
+    pages.get_by_text("1 contact is as it was before.").wait_for(timeout=A_RUN)
     stage.sync(mode="incremental")
     assert job_titles(stage, contact) == before
     stage.sync(mode="full")
@@ -244,6 +246,6 @@ def test_what_a_run_did_to_a_profile_is_undone(pages: Any, stage: Any) -> None:
     pages.get_by_role("link", name="Undo all of it").click()
     pages.get_by_role("heading", name="Undo what this run did").wait_for()
     pages.get_by_role("button", name="Undo it, on both sides").click()
-    pages.get_by_text("1 contact is as it was before.").wait_for(timeout=120_000)
+    pages.get_by_text("1 contact is as it was before.").wait_for(timeout=A_RUN)
     stage.sync(mode="incremental")
     assert job_titles(stage, contact) == before

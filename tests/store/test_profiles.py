@@ -125,7 +125,8 @@ def test_a_changed_line_changes_that_profile_only(engine):
 
 
 @pytest.mark.parametrize(
-    "change", [{"mailbox": "b@example.com"}, {"company": "Other"}, {"folder": "Klanten"}]
+    "change",
+    [{"mailbox": "b@example.com"}, {"company": "Other", "folder": "Elders"}, {"folder": "Klanten"}],
 )
 def test_another_mailbox_company_or_folder_is_another_profile(engine, change):
     load(engine, MINIMAL)
@@ -169,7 +170,7 @@ def test_the_mailboxes_own_contacts_must_be_chosen(engine):
     with pytest.raises(ConfigError, match="leave out 'folder' or 'default_folder'"):
         load(engine, one(default_folder=True, folder="x"))
     other = {"mailbox": "bram@example.com"}
-    with pytest.raises(ConfigError, match="has a folder of the name 'Contacts'"):
+    with pytest.raises(ConfigError, match="for the company Cronus, has the folder 'Contacts'"):
         load(
             engine,
             one(folder="Contacts", **other) + one(default_folder=True, **other).removeprefix("profiles:\n"),
@@ -372,8 +373,26 @@ def test_what_a_file_changes_is_written_down_with_it(engine):
     assert newest.settings == [SettingChange("folder_name", "Business Central", "Klanten")]
 
 
+TWIN = "  - {mailbox: Anna@example.com, company: Other, folder: business central}\n"
+
+
+@pytest.mark.parametrize("is_stored", [True, False], ids=["stored", "in the file"])
+def test_a_folder_of_a_mailbox_is_named_by_one_profile(engine, is_stored):
+    """Whatever its company: a file that names it twice is refused before any sync meets the folder."""
+    if is_stored:
+        load(engine, MINIMAL)
+    before = stored(engine)
+    with pytest.raises(ConfigError) as caught:
+        load(engine, MINIMAL + TWIN, now=LATER)
+    assert str(caught.value) == (
+        "Nothing was changed. Anna@example.com: another profile of this mailbox, for the company Cronus, has the "
+        "folder 'Business Central': choose another name."
+    )
+    assert stored(engine) == before
+
+
 def test_a_folder_belongs_to_one_profile(engine):
-    load(engine, MINIMAL + "  - {mailbox: anna@example.com, company: Other}\n")
+    load(engine, MINIMAL + "  - {mailbox: anna@example.com, company: Other, folder: Elders}\n")
     first, second = stored(engine)
     bound = {"graph_user_id": "u", "folder_id": "f", "folder_made_by_sync": True, "marker_counter": 3}
     with transaction(engine) as conn:
