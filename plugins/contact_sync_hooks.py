@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -141,6 +141,24 @@ def edges() -> Iterator[Edges]:
         business_central_settings(), graph_settings(), staging_settings(), sync_settings()
     )
     with opened as ready:
+        yield ready
+
+
+@contextmanager
+def edges_or_alarm() -> Iterator[Edges]:
+    """Yield the edges to the last task of a run; where they cannot be opened, tell people that the run is dead.
+
+    Raises:
+        ConfigError: As ``edges``.
+    """
+    from sync_lib.report import Verdict
+
+    with ExitStack() as opened:
+        try:
+            ready = opened.enter_context(edges())
+        except Exception as error:
+            notify(None, Verdict(False, _cause(error)))
+            raise
         yield ready
 
 
@@ -478,8 +496,10 @@ def publish(report: RunReport, outlet_events: Any) -> None:
         outlet_events[Asset(name)].extra = extra
 
 
-def notify(edges: Edges, verdict: Verdict) -> None:
+def notify(edges: Edges | None, verdict: Verdict) -> None:
     """Tell people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
+
+    Without edges there is nothing to read about it, and the verdict is all that is told.
 
     Whatever goes wrong here is logged, and makes no run red.
     """
@@ -508,16 +528,17 @@ def _link_to_run() -> str:
     return f"{_address_of_airflow()}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}"
 
 
-def _notice(edges: Edges, verdict: Verdict) -> Notice | None:
+def _notice(edges: Edges | None, verdict: Verdict) -> Notice | None:
     from sync_lib import notices, notify
 
     repeated = False
     try:
         repeated = not verdict.ok and _failed_before()
-        return notify.read_notice(edges, this_run(), verdict, repeated=repeated)
+        if edges:
+            return notify.read_notice(edges, this_run(), verdict, repeated=repeated)
     except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
         log.warning("what to tell could not be read: %s", _cause(error))
-        return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
 
 
 def _failed_before() -> bool:

@@ -67,7 +67,7 @@ def request_approval(run_id: str, hold: int, asked: int) -> None:
 def verdict(planned_by: str) -> None:
     from sync_lib import pipeline
 
-    with hooks.edges() as edges:
+    with hooks.edges_or_alarm() as edges:
         told = pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states(), planned_by=planned_by)
         hooks.notify(edges, told)
         hooks.raise_unless_good(told)

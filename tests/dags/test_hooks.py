@@ -347,11 +347,14 @@ def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
     monkeypatch.setattr(hooks, "get_current_context", lambda: context)
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
 
-    def tell(receivers: dict[str, dict[str, Any]], previous: str = "") -> None:
+    def tell(receivers: dict[str, dict[str, Any]], previous: str = "", *, opens: bool = True) -> None:
         for name, values in receivers.items():
             connection(name, json.dumps(values))
         monkeypatch.setenv(hooks.NOTIFY_VARIABLE, " , ".join(receivers))
         context["ti"].previous = Previous(previous) if previous else None
+        if not opens:
+            with hooks.edges_or_alarm():
+                return
         with tempfile.TemporaryDirectory() as home:
             edges = pipeline.Edges(
                 BusinessCentralSettings("", "", ""),
@@ -462,6 +465,20 @@ def test_runs_that_fail_one_after_the_other_are_told_of_once(told_by: Any) -> No
         assert taken.bodies == []
         told_by(receiver, previous="success")
         assert len(taken.bodies) == 1
+
+
+def test_a_run_that_cannot_open_its_connections_is_told_of(told_by: Any, connection: Any) -> None:
+    connection(hooks.BUSINESS_CENTRAL, app(login=None))
+    with receivers.webhook() as slack:
+        text = {"conn_type": "contact_sync_webhook", "password": slack.url, "extra": {"format": "text"}}
+        with pytest.raises(ConfigError, match="login must hold the client id"):
+            told_by({"to_slack": text}, opens=False)
+        (body,) = slack.bodies
+        assert body["text"].startswith("Contact sync: the run failed")
+        assert "Connection 'business_central_default': login must hold the client id" in body["text"]
+        with pytest.raises(ConfigError):
+            told_by({"to_slack": text}, previous="failed", opens=False)
+        assert len(slack.bodies) == 1
 
 
 def test_whether_the_run_before_failed(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
