@@ -30,6 +30,8 @@ MOUNT = "/contact_sync"
 RUNS, CHANGED = 10, 20
 #: Profile, contact and run that the addresses below name.
 PROFILE, RUN = 7, f"manual__{RUNS - 1}"
+#: The profile that has no filter: everybody of the company would come into its folder.
+UNFILTERED = 8
 
 #: Every kind of page, with what people ask of it.
 ADDRESSES = {
@@ -40,6 +42,7 @@ ADDRESSES = {
     "run": f"/runs/{RUN}",
     "profile": f"/profiles/{PROFILE}",
     "profile, preview": f"/profiles/{PROFILE}/preview",
+    "profile, preview without a filter": f"/profiles/{UNFILTERED}/preview",
     "profile, new": "/profiles/new",
     "plans": "/plans",
     "plan": f"/plans/{PROFILE}/{RUN}",
@@ -71,6 +74,8 @@ def fill(engine: Engine, profiles: int, contacts: int) -> None:
     each = contacts // profiles
     with engine.begin() as conn:
         company = add_company(conn)
+        read = {"side": "business_central", "scope": str(company), "updated_at": NOON}
+        conn.execute(t.cursor.insert().values(read))
         rows = (
             (company, contact_id(n), "e", NOON, "Person", f"C{n:06}", f"Persoon {n}", f"persoon{n}@klant.example",
              f"persoon{n}@klant.example", CITIES[n % len(CITIES)], f"{n % profiles:05}", n)
@@ -83,8 +88,7 @@ def fill(engine: Engine, profiles: int, contacts: int) -> None:
         for n in range(RUNS):
             add_run(conn, f"manual__{n}", at(n))
         for n in range(profiles):
-            code = f"{n:05}"
-            filters = json.dumps([["Post Code", code]])
+            filters = json.dumps([] if n + 1 == UNFILTERED else [["Post Code", f"{n:05}"]])
             key = add_profile(
                 conn, f"collega{n}@voorbeeld.example", filter=filters, company=company,
                 graph_user_id=f"user-{n}", folder_id=f"folder-{n}",
