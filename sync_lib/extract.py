@@ -307,12 +307,17 @@ def stage_folder(
         len(read.gone),
     )
     changed = staged.changed + len(read.gone)
-    if changed and not run.dry_run:
-        # Whoever comes next has to compare, also if this worker gets no further.
-        runs.write_cursor(conn, "outlook", profile, updated_at=staging.at, pending=True)
+    if changed:
+        _must_compare(conn, staging)
     if not staged.stored:
         move_folder_cursor(conn, read, staging)
     return changed, staged.stored
+
+
+def _must_compare(conn: Connection, staging: Staging) -> None:
+    """Let whoever comes next compare, also if this worker gets no further."""
+    if not staging.run.dry_run:
+        runs.write_cursor(conn, "outlook", staging.scope, updated_at=staging.at, pending=True)
 
 
 def move_folder_cursor(conn: Connection, read: FolderRead, staging: Staging) -> None:
@@ -380,6 +385,7 @@ def stage_judged_items(
     )
     for reason, gone in gone_items(items, folder):
         snapshots.mark_gone_outlook(conn, profile, gone, at=staging.at, reason=reason, overlay=overlay)
+    _must_compare(conn, staging)
 
 
 def gone_items(items: Mapping[str, OutlookContact | None], folder: str) -> Iterator[tuple[str, list[str]]]:

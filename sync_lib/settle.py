@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sync_lib.diff import UNDO, PlannedChange, moved_baseline
+from sync_lib.diff import UNDO, PlannedChange, left_coupling, moved_baseline
 from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import email_key
@@ -22,6 +22,7 @@ from sync_lib.load import MadeInOutlook, Target, couple_created, stage_business_
 from sync_lib.model import (
     Action,
     BcContact,
+    BcKey,
     Coupling,
     CouplingState,
     Fields,
@@ -210,23 +211,68 @@ class _Settler:
         for row in rows:
             with self.target.engine.begin() as conn:
                 self.target.check_lease(conn)
-                if row["after"] and self._taken(conn, row).keys() == row["after"].keys():
-                    self._take_over(conn, row)
-                    self._close(conn, row, Outcome.UPDATED, "settled")
-                    outcomes[row["plan"], row["n"]] = Outcome.UPDATED
+                outcome = self._carried_out(conn, row)
+                if outcome is not None:
+                    self._close(conn, row, outcome, "settled")
+                    outcomes[row["plan"], row["n"]] = outcome
         return outcomes
+
+    def _carried_out(self, conn: Connection, row: Row) -> Outcome | None:
+        """The outcome of a write that was carried out whole, or None."""
+        if row["action"] == Action.COUPLE:
+            return Outcome.COUPLED if self._couple_keyed(conn, row) else None
+        if not row["after"] or self._taken(conn, row).keys() != row["after"].keys():
+            return None
+        self._take_over(conn, row)
+        return Outcome.UPDATED
 
     def _outcome_of(self, conn: Connection, row: Row) -> Outcome:
         if row["action"] == Action.DELETE_OUTLOOK:
             key = row["outlook_id"]
             known = snapshots.read_outlook_records(conn, self.target.profile, [key]).get(key)
             return Outcome.SKIPPED if known and known["gone_since"] is None else Outcome.DELETED
+        if row["action"] == Action.COUPLE:
+            return Outcome.COUPLED if self._couple_keyed(conn, row) else Outcome.SKIPPED
         return Outcome.UPDATED if self._take_over(conn, row) else Outcome.SKIPPED
 
     def _read_again(self, rows: list[Row]) -> None:
         items = sorted({row["outlook_id"] for row in rows if row["outlook_id"]})
         contacts = sorted({row["bc_id"] for row in rows if row["action"] == Action.UPDATE_BC})
         reread(self.target, items, contacts)
+
+    def _couple_keyed(self, conn: Connection, row: Row) -> bool:
+        """Couple an item whose key says that the write was carried out, so that the updates beside it find the pair."""
+        item_id, bc_id = row["outlook_id"], row["bc_id"]
+        item = snapshots.read_outlook_records(conn, self.target.profile, [item_id]).get(item_id)
+        staged = snapshots.read_bc_rows(conn, self.target.company, ids=[bc_id])
+        if item is None or item["gone_since"] is not None or not staged:
+            return False
+        key = BcKey.parse(item["bc_key"] or "")
+        if key is None or not key.same_company(self.target.company_key) or key.contact_id != bc_id.lower():
+            return False
+        own = self._coupling_of(conn, bc_id)
+        if own and own.outlook_id == item_id:
+            return True
+        # As matching does it: an item whose contact was made again keeps its baseline; one that takes another's
+        # place has none. Where there are both, matching goes on.
+        base = ledger.find_coupling(conn, self.target.profile, outlook_id=item_id)
+        if base and own:
+            return False
+        if own:
+            base = replace(left_coupling(own), baseline_bc={}, baseline_outlook={})
+        base = base or Coupling(0, bc_id, None, None, None, key.origin, CouplingState.ACTIVE)
+        coupling = replace(
+            base,
+            bc_id=bc_id,
+            bc_row=staged[0]["row_id"],
+            outlook_id=item_id,
+            outlook_row=item["row_id"],
+            origin=key.origin,
+            state=CouplingState.ACTIVE,
+            attention=True,
+        )
+        ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
+        return True
 
     def _take_over(self, conn: Connection, row: Row) -> bool:
         """Give both baselines the value that was sent, field by field, where the target holds it now (rules 8.1)."""

@@ -290,9 +290,9 @@ def read_unsettled(conn: Connection, profile: int) -> list[dict[str, Any]]:
 
 
 def read_mismatched(conn: Connection, plan: int) -> list[dict[str, Any]]:
-    """Return the updates of a plan that met another version than they were made for."""
+    """Return the updates of a plan that met another version than they were made for, and keys with them."""
     c = t.change.c
-    updates = c.action.in_([Action.UPDATE_OUTLOOK, Action.UPDATE_BC])
+    updates = c.action.in_([Action.COUPLE, Action.UPDATE_OUTLOOK, Action.UPDATE_BC])
     return _sent_rows(conn, c.plan == plan, updates, c.reason == "version_mismatch")
 
 
