@@ -196,6 +196,8 @@ class _Books:
     writes: Counter[str] = field(default_factory=Counter)
     planned: Counter[str] = field(default_factory=Counter)
     rejects: set[Reject] = field(default_factory=set)
+    #: Outcomes of contacts that the first round left aside; a later one may decide otherwise.
+    aside: dict[str, Outcome] = field(default_factory=dict)
 
     def add(self, view: ProfileView, matching: Matching, plan: Plan, *, first: bool) -> None:
         """Take over what a round decided; later rounds decide again about a few contacts of the first."""
@@ -205,7 +207,8 @@ class _Books:
             made_again = [each for each in plan.changes if each.cause == UNDO and each.outlook_id is None]
             self.read = contacts - _joined(matching, set(split.bc_ids)) + len(made_again)
             self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})
-        self.rejects.update(plan.rejects)
+            self.aside = {each.contact: each.outcome for each in plan.rejects if each.reason != "differs"}
+        self.rejects = set(plan.rejects)
 
     def add_changes(self, changes: list[PlannedChange], *, first: bool) -> None:
         """Take over the outcomes of a round's changes; the weightiest one of a contact is what became of it."""
@@ -218,8 +221,8 @@ class _Books:
                 # An earlier round made a pair of the item, which was counted by its own id then.
                 key = change.outlook_id
             known = key in self.changed or key in decided
-            if not first and not known and self.plain[Outcome.UNCHANGED]:
-                self.plain[Outcome.UNCHANGED] -= 1
+            if not first and not known:
+                self._take_back(change)
             before = decided.get(key)
             if before is None or _weight(change) >= _weight(before):
                 decided[key] = change
@@ -229,6 +232,14 @@ class _Books:
                 # Only a dry run leaves changes without an outcome.
                 self.planned[f"{_DONE[change.action]}_{_side(change)}"] += 1
         self.changed |= decided
+
+    def _take_back(self, change: PlannedChange) -> None:
+        """Forget what the first round said of a contact that counts as changed now."""
+        ids = (change.outlook_id or "", change.bc_id or "")
+        aside = [self.aside.pop(key) for key in ids if key in self.aside]
+        outcome = aside[0] if aside else Outcome.UNCHANGED
+        if self.plain[outcome]:
+            self.plain[outcome] -= 1
 
     @property
     def reasons(self) -> Counter[str]:

@@ -456,3 +456,20 @@ def test_an_item_that_returns_beside_a_renamed_one_takes_its_place_in_the_next_r
 def test_an_item_that_never_got_its_key_goes_when_its_contact_is_blocked(keyless):
     keyless.edit_contact("Jan Jansen", privacyBlocked=True)
     assert keyless.run().writes == {"deleted_outlook": 1}
+
+
+def test_an_item_that_was_left_aside_and_is_made_a_contact_in_the_same_run_counts_once(make_harness):
+    """It had the address of another one, which got a new one; Business Central made the run go round again."""
+    h = make_harness(world(post_codes={"1501 AB": ["ZAANDAM", "NH"]}))
+    h.add_profiles()
+    h.full()
+    for name in ("Jan Jansen", "Jan Twee"):
+        h.add_item(displayName=name, emailAddresses=[email("jan@klant.example")])
+        h.run()
+    assert h.run().reasons() == {"duplicate_email_in_outlook": 1}
+    address = {"city": "Zaandam", "postalCode": "1501 AB", "state": "Noord"}
+    h.edit_item("Jan Jansen", emailAddresses=[email("nieuw@klant.example")], businessAddress=address)
+    ran = h.run()
+    counters = ran.report.profiles[0].counters
+    assert counters["outcomes"] == {"created": 1, "updated": 1}
+    assert (counters["unbalanced"], counters["reasons"]) == (0, {})
