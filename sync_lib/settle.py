@@ -288,7 +288,7 @@ class _Settler:
     def _taken(self, conn: Connection, row: Row) -> Fields:
         """Return those of the values that were sent which the target holds now, as it writes them."""
         coupling = self._coupling_of(conn, row["bc_id"]) if row["bc_id"] else None
-        if coupling is None or row["action"] in (Action.DELETE_OUTLOOK, Action.COUPLE):
+        if coupling is None:
             return {}
         to_bc = row["action"] == Action.UPDATE_BC
         present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)
