@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -12,3 +16,12 @@ def find_chromium() -> str:
     found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
     assert found, "no Chromium on this machine; scripts/test leaves these tests out and says so"
     return found
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser. A container has no namespaces for its own sandbox, and it visits nothing but localhost."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.browsers import find_chromium
+from tests.browsers import chromium
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -18,11 +18,7 @@ ANNA = "anna.bakker@voorbeeld.example"
 
 @pytest.fixture(scope="module")
 def page(stage: Any) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # A container has no namespaces for Chromium's own sandbox, and this one visits nothing but localhost.
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+    with chromium() as browser:
         context = browser.new_context(viewport={"width": 1500, "height": 1000}, locale="en-US")
         page = context.new_page()
         page.set_default_timeout(30_000)
@@ -33,7 +29,6 @@ def page(stage: Any) -> Iterator[Any]:
         page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
         page.wait_for_url(lambda url: "/auth/login" not in url)
         yield page
-        browser.close()
 
 
 def test_a_mapped_task_is_found_by_its_mailbox_and_its_log_is_readable(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from fastapi import HTTPException, Request
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
@@ -15,6 +18,7 @@ from sync_lib.settings import SyncSettings
 from sync_lib.web.app import make_app
 from sync_lib.web.seams import SAFE_METHODS, Seams, User
 
+MOUNT = "/contact_sync"
 VIEWER, EDITOR = "viewer", "editor"
 
 
@@ -42,6 +46,27 @@ def seams_of(engine: Engine) -> Seams:
         settings=SyncSettings,
         edges=no_edges,
     )
+
+
+def open_seams(engine: Engine) -> Seams:
+    """The surroundings of the pages, in which everybody may do everything."""
+    return replace(seams_of(engine), authorize=lambda: User("anna", may_edit=True))
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an app on a free port, where Airflow would mount it."""
+    outer = FastAPI()
+    outer.mount(MOUNT, app)
+    server = uvicorn.Server(uvicorn.Config(outer, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        threading.Event().wait(0.02)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    yield f"http://{host}:{port}{MOUNT}/"
+    server.should_exit = True
+    thread.join()
 
 
 @pytest.fixture

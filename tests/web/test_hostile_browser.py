@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from sandbox import Sandbox
 from sync_lib.web.app import make_app
-from sync_lib.web.seams import User
-from tests.browsers import find_chromium
+from tests.browsers import chromium
 from tests.sync.harness import Harness, person, world
-from tests.web.conftest import seams_of
+from tests.web.conftest import MOUNT, open_seams, served
 from tests.web.hostile import HOSTILE, MARKER
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-MOUNT, MOST = "/contact_sync", 400
+MOST = 400
 #: Texts that nobody can be found by still belong to somebody.
 PEOPLE = [
     person(
@@ -59,22 +53,6 @@ def item(n: int, text: str) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve an app on a free port, where Airflow would mount it."""
-    outer = FastAPI()
-    outer.mount(MOUNT, app)
-    server = uvicorn.Server(uvicorn.Config(outer, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        threading.Event().wait(0.02)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    yield f"http://{host}:{port}{MOUNT}/"
-    server.should_exit = True
-    thread.join()
-
-
 @pytest.fixture
 def synced(new_database: Callable[[str], str]) -> Iterator[Harness]:
     """Runs of all kinds over hostile texts: creates, updates, conflicts, rejects, a plan only, and a hold."""
@@ -100,16 +78,8 @@ def synced(new_database: Callable[[str], str]) -> Iterator[Harness]:
 @pytest.fixture
 def visited(synced: Harness) -> Iterator[tuple[Page, str]]:
     """A browser in front of the pages; what the pages' own policy would stop is let through, so that it would show."""
-    with served(make_app(open_seams(synced))) as root, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
-        page = browser.new_context(bypass_csp=True, locale="en-US").new_page()
-        yield page, root
-        browser.close()
-
-
-def open_seams(h: Harness) -> Any:
-    """The surroundings of the pages, in which everybody may do everything."""
-    return replace(seams_of(h.edges.engine), authorize=lambda: User("anna", may_edit=True))
+    with served(make_app(open_seams(synced.edges.engine))) as root, chromium() as browser:
+        yield browser.new_context(bypass_csp=True, locale="en-US").new_page(), root
 
 
 def walk(page: Page, root: str) -> tuple[list[str], list[str]]:

@@ -1,7 +1,13 @@
-// Takes over Airflow's theme before anything is drawn, and follows it when it is switched.
+// What cannot wait until the page is there: Airflow's theme, and that no click is lost meanwhile.
 (function () {
   "use strict";
   var root = document.documentElement;
+
+  // The scripts come after the controls, and a click between the two would do nothing.
+  root.dataset.loading = "";
+  document.addEventListener("DOMContentLoaded", function () { delete root.dataset.loading; });
+
+  // The theme is taken over before anything is drawn, and followed when it is switched.
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
 
   function airflowRoot() {
