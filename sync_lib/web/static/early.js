@@ -1,13 +1,40 @@
-// What cannot wait until the page is there: Airflow's theme, and that no click is lost meanwhile.
+// What cannot wait until the page is there: that nothing is lost meanwhile, and Airflow's theme.
 (function () {
   "use strict";
   var root = document.documentElement;
 
-  // The scripts come after the controls, and a click between the two would do nothing.
-  root.dataset.loading = "";
-  document.addEventListener("DOMContentLoaded", function () { delete root.dataset.loading; });
+  // -- the first moment -------------------------------------------------------------------------------------------
 
-  // The theme is taken over before anything is drawn, and followed when it is switched.
+  // The scripts come after the controls: what a person does in between is done again once they are there.
+  var kinds = ["click", "input", "change"];
+  var early = [];
+
+  function keep(event) {
+    var isClick = event.type === "click";
+    var control = isClick ? event.target.closest("button") : event.target;
+    if (!control) return;
+    if (isClick) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+    early.push({ control: control, kind: event.type });
+  }
+
+  function again(each) {
+    if (each.kind === "click") each.control.click();
+    else each.control.dispatchEvent(new Event(each.kind, { bubbles: true }));
+  }
+
+  kinds.forEach(function (kind) { document.addEventListener(kind, keep, true); });
+  document.addEventListener("DOMContentLoaded", function () {
+    kinds.forEach(function (kind) { document.removeEventListener(kind, keep, true); });
+    // htmx begins in this event too, and is behind.
+    setTimeout(function () { early.forEach(again); });
+  });
+
+  // -- theme ------------------------------------------------------------------------------------------------------
+
+  // Airflow's, before anything is drawn, and followed when it is switched.
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
 
   function airflowRoot() {
