@@ -2,6 +2,9 @@
 # Needs nothing but a shell, git and Python 3.11 to 3.13. Expects the current folder to be the checkout.
 # shellcheck shell=bash
 
+# Airflow is many processes: without byte code each of them would compile all of it again.
+unset PYTHONDONTWRITEBYTECODE
+
 say() { printf '%s: %s\n' "$NAME" "$*"; }
 fail() {
   printf '%s: %s\n' "$NAME" "$*" >&2

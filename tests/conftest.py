@@ -29,6 +29,7 @@ from tests.databases import (  # noqa: E402, F401
     engine,
     new_database,
     postgres_databases,
+    share_compiled_statements,
     sqlite_template,
 )
 from tests.faults import note_faults  # noqa: E402, F401
@@ -41,6 +42,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("timeless")
+
+share_compiled_statements()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from demo_parts.postgres import PostgresInstance
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Dialect, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
+from sync_lib.store import engine as engine_module
 from sync_lib.store.engine import open_engine
 from sync_lib.store.migrate import migrate
 
@@ -34,6 +36,23 @@ for pid_file in home.glob("**/postmaster.pid"):
     os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
 shutil.rmtree(home, ignore_errors=True)
 """
+
+
+def share_compiled_statements() -> None:
+    """Let all engines of a kind share what SQLAlchemy has compiled: in tests each of them lives for a second.
+
+    A compiled statement is found by its dialect, so they share that too; all are of one server, opened the same way.
+    """
+    dialects: dict[str, Dialect] = {}
+    compiled: dict[str, dict[Any, Any]] = {}
+
+    def create(*arguments: Any, **options: Any) -> Engine:
+        made = create_engine(*arguments, **options)
+        made.dialect = dialects.setdefault(made.dialect.name, made.dialect)
+        made.update_execution_options(compiled_cache=compiled.setdefault(made.dialect.name, {}))
+        return made
+
+    engine_module.create_engine = create
 
 
 class PostgresDatabases:

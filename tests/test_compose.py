@@ -23,6 +23,7 @@ DEMO_ONLY = {
     "AIRFLOW_HOME",  # the image sets it
     "AIRFLOW__DATABASE__EXTERNAL_DB_MANAGERS",  # the demo has no Flask-AppBuilder, whose tables these are
     "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME",  # somebody watches; elsewhere nobody counts the seconds
     "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT",
 }
 # What both set, to different values, each for its own place.
