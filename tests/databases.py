@@ -1,11 +1,12 @@
 """Fresh staging databases for tests: a SQLite file, and a database of a PostgreSQL server that the tests start.
 
-A test that asks for ``engine`` (or ``database_url``) runs once on each. The schema is migrated once per session and
-copied for every test.
+A test that asks for ``engine`` (or ``database_url``) runs once on each. The schema is migrated once per session, and
+every test finds it without a row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import subprocess
@@ -20,12 +21,43 @@ import pytest
 from demo_parts.postgres import PostgresInstance
 from sqlalchemy import Dialect, Engine, create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.pool import NullPool
 
 from sync_lib.store import engine as engine_module
 from sync_lib.store.engine import open_engine
 from sync_lib.store.migrate import migrate
 
 KINDS = ("sqlite", "postgresql")
+
+# Leaves a migrated database as it was when it was new: no rows but the version's, and every number from one.
+_EMPTY = """
+DO $$
+DECLARE found record;
+BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR found IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        IF found.tablename <> 'contact_sync_version' THEN
+            EXECUTE format('DELETE FROM %I', found.tablename);
+        END IF;
+    END LOOP;
+    PERFORM setval(seqrelid, seqstart, false) FROM pg_sequence;
+END $$
+"""
+# Everything that a migration makes, and which one was the last.
+_SHAPE = """
+SELECT md5(string_agg(part, ' ' ORDER BY part)) FROM (
+    SELECT concat(c.relname, ' ', c.relkind, ' ', a.attname, ' ', a.atttypid) AS part
+    FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+    WHERE c.relnamespace = 'public'::regnamespace
+    UNION ALL SELECT concat(conrelid::regclass, ' ', conname) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT version_num FROM contact_sync_version
+) parts
+"""
+_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 # Waits until the tests' process is gone, however it went, and then stops the server that would outlive it.
 _WATCH = """
@@ -56,34 +88,55 @@ def share_compiled_statements() -> None:
 
 
 class PostgresDatabases:
-    """A server, and databases in it that are made and dropped quickly."""
+    """A server, and databases in it.
+
+    Making one takes longer than many a test, so a migrated one that is given back is emptied and used again.
+    """
 
     def __init__(self, home: Path) -> None:
         self._server = PostgresInstance(home)
         self._base = make_url(self._server.url("postgres"))
-        self._admin = create_engine(self._base, isolation_level="AUTOCOMMIT")
         self._numbers = itertools.count()
-        self._template = self.create("template1")
-        engine = open_engine(self._template)
+        self._free: list[str] = []
+        self._template = self._make("template1")
+        engine = open_engine(self._url(self._template))
         migrate(engine)
         engine.dispose()
+        self._shape = self._run(_SHAPE, self._template)
 
-    def create(self, template: str | None = None) -> str:
-        """Return the URL of a new database: migrated, or a copy of ``template``."""
-        name = f"test_{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE {template or make_url(self._template).database}")
-        return self._base.set(database=name).render_as_string(hide_password=False)
+    def create(self, *, empty: bool = False) -> str:
+        """Return the URL of a new database: migrated, or without any table."""
+        if empty:
+            return self._url(self._make("template1"))
+        return self._url(self._free.pop() if self._free else self._make(self._template))
 
-    def drop(self, url: str) -> None:
-        self._run(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+    def give_back(self, url: str) -> None:
+        """End all connections to a database; it is used again if a test has not changed more than its rows."""
+        name = str(make_url(url).database)
+        self._run(_OTHERS, name)
+        with contextlib.suppress(ProgrammingError):
+            if self._run(_SHAPE, name) == self._shape:
+                self._run(_EMPTY, name)
+                self._free.append(name)
+                return
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def stop(self) -> None:
-        self._admin.dispose()
         self._server.stop()
 
-    def _run(self, statement: str) -> None:
-        with self._admin.connect() as conn:
-            conn.execute(text(statement))
+    def _make(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _url(self, name: str) -> str:
+        return self._base.set(database=name).render_as_string(hide_password=False)
+
+    def _run(self, statement: str, name: str = "postgres") -> Any:
+        server = create_engine(self._url(name), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with server.connect() as conn:
+            done = conn.execute(text(statement))
+            return done.scalar() if done.returns_rows else None
 
 
 @contextmanager
@@ -134,13 +187,13 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[New
                 shutil.copy(request.getfixturevalue("sqlite_template"), path)
             return f"sqlite:///{path}"
         databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
-        url = databases.create("template1" if empty else None)
+        url = databases.create(empty=empty)
         made.append((databases, url))
         return url
 
     yield make
     for databases, url in made:
-        databases.drop(url)
+        databases.give_back(url)
 
 
 @pytest.fixture(params=[KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.postgres)])

@@ -124,7 +124,7 @@ class Worker:
         for made in self.made:
             if made.startswith("postgresql"):
                 assert self._postgres
-                self._postgres.drop(made)
+                self._postgres.give_back(made)
             else:
                 for path in self.home.glob(Path(made).name + "*"):
                     path.unlink()
