@@ -6,14 +6,13 @@ every test finds it without a row.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ class PostgresDatabases:
         """End all connections to a database; it is used again if a test has not changed more than its rows."""
         name = str(make_url(url).database)
         self._run(_OTHERS, name)
-        with contextlib.suppress(ProgrammingError):
+        with suppress(ProgrammingError):
             if self._run(_SHAPE, name) == self._shape:
                 self._run(_EMPTY, name)
                 self._free.append(name)
