@@ -24,6 +24,7 @@ from demo_parts.processes import (
 )
 
 FINISHED = ("success", "failed")
+BUSY_SECONDS = 45  # for which a process of Airflow waits for another one's transaction on SQLite
 
 
 def shared_settings() -> dict[str, str]:
@@ -54,6 +55,8 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         # A run has six steps one after the other, and the scheduler looks for the next one only so often.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        # Its processes write one at a time; by default a busy file is given up on after 5 seconds, with an error 500.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={BUSY_SECONDS}",
         # Standalone uses the simple auth manager, so the tables of the other one are not needed.
         "AIRFLOW__DATABASE__EXTERNAL_DB_MANAGERS": "",
     }

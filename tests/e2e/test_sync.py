@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
+from contextlib import closing
+from threading import Timer
 from typing import Any
 from urllib.parse import quote
 
@@ -126,6 +128,22 @@ def test_the_form_refuses_an_unknown_mode(stage: Any) -> None:
 
     with pytest.raises(DemoError, match="400"):
         stage.airflow.trigger("contact_sync", mode="partial")
+
+
+def test_a_run_starts_after_its_database_was_busy(stage: Any, first_sync: str) -> None:
+    """Airflow's processes share one SQLite file, and each waits until another one has written."""
+    other = sqlite3.connect(
+        stage.home / "airflow" / "airflow.db", isolation_level=None, check_same_thread=False
+    )
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        release = Timer(8, other.rollback)
+        release.start()
+        try:
+            run = stage.airflow.trigger("contact_sync_check")
+        finally:
+            release.join()
+    assert stage.airflow.wait_for_run("contact_sync_check", run) == "success"
 
 
 def test_one_bad_profile_stops_no_other(stage: Any, first_sync: str) -> None:
