@@ -57,7 +57,7 @@
 
   // -- language and times -----------------------------------------------------------------------------------------
 
-  document.getElementById("language").addEventListener("change", function (event) {
+  document.getElementById("language-of-page").addEventListener("change", function (event) {
     document.cookie =
       "contact_sync_language=" + event.target.value + ";path=" + document.body.dataset.cookiePath +
       ";max-age=31536000;samesite=lax";

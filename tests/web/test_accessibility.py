@@ -1,0 +1,114 @@
+"""What a reader of screens, a keyboard and a phone find on each page, in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from sandbox import Sandbox
+from sync_lib.web.app import make_app
+from tests.browsers import chromium
+from tests.sync.harness import Harness, person, world
+from tests.web.conftest import MOUNT, open_seams, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+#: Wide, light and in English; and what a phone shows at night.
+SCREENS = {
+    "wide": ({"width": 1280, "height": 900}, "light", "en-US"),
+    "phone": ({"width": 390, "height": 844}, "dark", "nl-NL"),
+}
+KINDS = {
+    "/",
+    "/contacts",
+    "/contacts/#/#",
+    "/contacts/of/#/#",
+    "/holds/#",
+    "/items/#/#",
+    "/plans",
+    "/plans/#/#",
+    "/runs/#",
+    "/profiles/#",
+    "/profiles/new",
+    "/rejects",
+    "/undo",
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The pages after runs that wrote, refused, found two edits of one field, and held a plan."""
+    people = [person(f"Klant {x}", f"{x}@voorbeeld.example" if x not in "AE" else "") for x in "ABCDEFGH"]
+    sim = Sandbox(world=world(*people)).start()
+    staging = f"sqlite:///{tmp_path_factory.mktemp('staging')}/staging.db"
+    h = Harness(sim, staging, guard_emptied_from=3)
+    h.add_profiles()
+    h.full()
+    key = h.sim.dump()["companies"][0]["contacts"][1]["id"]
+    h.in_bc("PATCH", f"contacts({key})", {"jobTitle": "Inkoper"})
+    h.edit_item("Klant B", jobTitle="Verkoper")
+    h.run()
+    for found in h.items().values():
+        h.in_outlook("DELETE", f"contacts/{found['id']}")
+    h.add_item(displayName="Klant B thuis")
+    h.run()
+    with served(make_app(open_seams(h.edges.engine))) as address:
+        yield address
+    h.close()
+    sim.stop()
+
+
+def kind_of(address: str) -> str:
+    """Return the path of a page with its keys left out."""
+    path = urlsplit(address).path.removeprefix(MOUNT)
+    return "/".join(part if re.fullmatch("[a-z]*", part) else "#" for part in path.split("/"))
+
+
+def one_of_each_kind(page: Page, root: str) -> Iterator[str]:
+    """Open a page of each kind that links lead to, from the overview and from what a search finds."""
+    queue = deque([root, f"{root}contacts?q=Klant+B"])
+    seen = {kind_of(address) for address in queue}
+    while queue:
+        address = queue.popleft()
+        page.goto(address, wait_until="networkidle")
+        yield kind_of(address)
+        for link in page.evaluate(
+            "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
+        ):
+            found = urljoin(address, link).partition("#")[0]
+            if found.startswith(root) and ".csv" not in found and kind_of(found) not in seen:
+                seen.add(kind_of(found))
+                queue.append(found)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_page_can_be_read_and_used(browser: Browser, root: str, screen: str) -> None:
+    size, theme, locale = SCREENS[screen]
+    context = browser.new_context(viewport=size, color_scheme=theme, locale=locale, bypass_csp=True)
+    page, wrong, kinds = context.new_page(), [], set()
+    for kind in one_of_each_kind(page, root):
+        kinds.add(kind)
+        for violation in Axe().run(page).response["violations"]:
+            places = [node["target"][0] for node in violation["nodes"]]
+            wrong.append(f"{kind}: {violation['id']}: {violation['help']}: {places}")
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map(part => part.id)")
+        wrong += [f"{kind}: {key} names two parts" for key, count in Counter(ids).items() if count > 1]
+        sideways = "part => { const p = document.querySelector(part); return p.scrollWidth > p.clientWidth }"
+        wrong += [
+            f"{kind}: {part} scrolls sideways" for part in ("html", "nav") if page.evaluate(sideways, part)
+        ]
+    context.close()
+    assert wrong == [], "\n".join(wrong)
+    assert kinds == KINDS
