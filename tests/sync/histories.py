@@ -24,7 +24,7 @@ from sandbox import Sandbox
 from sync_lib import pipeline
 from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
-from sync_lib.store import holds, runs, tables
+from sync_lib.store import holds, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
@@ -148,6 +148,10 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
     names = [n for n in WEIGHTS if faults or n not in ("fault", "clear_faults", "kill", "during")]
     chosen = rng.choices(names, [WEIGHTS[name] for name in names], k=rng.randint(steps // 3, steps))
     drawn = [("run", "full"), *(_step(rng, name) for name in chosen)]
+    # From a generator of their own, so that the rest of a history is what it was before there were any.
+    undos = random.Random(f"undo {seed}")
+    for _ in range(undos.choice((0, 0, 1, 1, 2, 4))):
+        drawn.insert(undos.randint(1, len(drawn)), _step(undos, "undo"))
     return History(
         seed,
         rng.choice(("sqlite", "sqlite", "postgresql")),
@@ -424,7 +428,7 @@ class Player:
 
     def _note_check(self) -> None:
         """What the self-test finds out about Graph (rules 8.5)."""
-        answer = "ignored" if self.history.sandbox.get("graph_if_match") == "ignore" else "enforced"
+        answer = "ignored" if self._ignores_versions() else "enforced"
         with self.h.edges.engine.begin() as conn:
             runs.write_fact(conn, self.sim.info()["tenant_id"], "graph_if_match", answer, self.h.edges.now())
 
@@ -541,10 +545,17 @@ class Player:
         self.oracle.saw_couplings(self.h.edges.engine)
         oracle.judge_counters(self.sim.counters())
 
+    def _ignores_versions(self) -> bool:
+        return self.history.sandbox.get("graph_if_match") == "ignore"
+
     def _note_edits(self) -> None:
         """Edits that the service made during a run (F10): from now on their values must survive."""
         for fault in self.planned:
             if fault.name == "F10" and fault.fired and fault.typed:
+                if fault.get("service") == "graph" and self._ignores_versions() and self.typed_by_service:
+                    # The sync may be writing what was typed at the other side, over it (the exception of rules 8.5).
+                    fault.typed = ""
+                    continue
                 for value in self.typed_by_service:
                     self.oracle.tokens.pop(oracle.compact(value), None)
                 self.typed_by_service.append(fault.typed)
@@ -594,8 +605,9 @@ class Player:
 
     def do_during(self, mode: str, where: str, at: int, steps: tuple[Step, ...]) -> None:
         """A run, and what users do between two of its calls (I11)."""
-        ignores = self.history.sandbox.get("graph_if_match") == "ignore"
-        interrupter = Interrupter(where, at, lambda request: self._act(where, request, steps), ignores)
+        interrupter = Interrupter(
+            where, at, lambda request: self._act(where, request, steps), self._ignores_versions()
+        )
         interrupter.watch(self.h.edges)
         if where == "page":
             self.sim.set(bc_max_page=3)
@@ -677,6 +689,26 @@ class Player:
         self._judge(before)
         if errors:
             raise errors[0]
+
+    def do_undo(self, a: int, b: int) -> None:
+        """A person wants back what a run did to a profile, or one change of it (rules 9)."""
+        done = oracle.rows(
+            self.h.edges.engine,
+            "SELECT c.profile, p.run, c.plan, c.n, s.mailbox, c.action, c.bc_id, c.after FROM change c"
+            " JOIN plan p ON p.id = c.plan JOIN sync_profile s ON s.id = c.profile"
+            " WHERE c.outcome IN ('created', 'updated', 'deleted') ORDER BY c.plan, c.n",
+        )
+        if not done:
+            return
+        # Of the last ones: what was changed since stays as it is.
+        chosen = done[-1 - a % min(len(done), 12)]
+        names = ("profile", "run", "plan", "n")[: 4 if b % 2 else 2]
+        asked = {name: chosen[name] for name in names}
+        with self.h.edges.engine.begin() as conn:
+            undo.ask(conn, undo.Asked(**asked), "person", self.h.edges.now())
+        for change in done:
+            if asked.items() <= change.items():
+                self.oracle.wanted_back(change)
 
     # -- faults ----------------------------------------------------------------------------------------------------
 

@@ -331,6 +331,12 @@ class Oracle:
         for key in [key for key in self.tokens if key in seen]:
             del self.tokens[key]
 
+    def wanted_back(self, change: dict[str, Any]) -> None:
+        """A person sees what the sync wrote, and wants it undone: it need not survive, and an item may go (I4)."""
+        self.typed_over(json.loads(change["after"]))
+        if change["action"] == "create_outlook":
+            self.causes.setdefault((change["mailbox"], change["bc_id"]), set()).add("undone")
+
     # -- after each run --------------------------------------------------------------------------------------------
 
     def judge_run(self, before: Scene, after: Scene, *, users_acted: bool) -> None:

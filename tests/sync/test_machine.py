@@ -54,7 +54,7 @@ def test_every_fault_is_drawn():
     drawn = {histories.FAULTS[step[1]]["name"] for step in steps if step[0] == "fault"}
     drawn |= set(histories.STANDS_FOR.values()) | {"F16"}  # F16: what users do between two pages of a run.
     assert drawn == {f"F{n}" for n in range(1, 23)}
-    assert {step[0] for step in steps} == set(histories.WEIGHTS)
+    assert {step[0] for step in steps} == {*histories.WEIGHTS, "undo"}
     fired = {
         histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
     }
