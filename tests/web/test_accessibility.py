@@ -112,3 +112,35 @@ def test_every_page_can_be_read_and_used(browser: Browser, root: str, screen: st
     context.close()
     assert wrong == [], "\n".join(wrong)
     assert kinds == KINDS
+
+
+CONTROLS = "a[href], button, input, select, textarea, summary"
+
+
+def test_the_first_key_skips_what_all_pages_have(browser: Browser, root: str) -> None:
+    page = browser.new_context(locale="en-US").new_page()
+    page.goto(root, wait_until="networkidle")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'content'")
+
+
+@pytest.mark.parametrize("path", ["", "profiles/1", "contacts?q=Klant+B", "holds/1"])
+def test_a_keyboard_reaches_every_control(browser: Browser, root: str, path: str) -> None:
+    """By the key Tab alone, but for the further buttons of a choice, which the arrows reach."""
+    page = browser.new_context(locale="en-US").new_page()
+    page.goto(f"{root}{path}", wait_until="networkidle")
+    shown = page.locator(CONTROLS).locator("visible=true")
+    for _ in range(shown.count() + 5):
+        page.keyboard.press("Tab")
+        page.evaluate("document.activeElement.dataset.reached = 'yes'")
+    left = shown.and_(page.locator(":not([data-reached], [disabled], [type=radio])"))
+    assert [each.evaluate("part => part.outerHTML") for each in left.all()] == []
+
+
+def test_a_label_of_a_profile_leads_to_its_own_field(browser: Browser, root: str) -> None:
+    page = browser.new_context(locale="en-US").new_page()
+    page.goto(f"{root}profiles/1", wait_until="networkidle")
+    for label in page.locator("form#profile label[for]").all():
+        label.click()
+        assert page.evaluate("document.activeElement.form?.id") == "profile", label.inner_text()
