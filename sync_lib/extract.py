@@ -239,12 +239,13 @@ def _fetch_changes(client: Any, folder: KnownFolder, delta_link: str) -> FolderR
     known = folder.known([*(contact.id for contact in page.contacts), *page.removed])
     unknown = [c.id for c in page.contacts if c.id not in known or known[c.id].bc_key is None]
     returned = [c.id for c in page.contacts if c.id in known and known[c.id].gone]
-    # Also what is staged as gone: an item that we deleted and a user put back shows up as removed only.
-    removed = [key for key in page.removed if key in known]
     contacts = {c.id: c for c in page.contacts if c.id in known}
-    present, gone = _look_up(client, folder, dict.fromkeys([*unknown, *returned, *removed]))
+    # Whatever shows up as removed may be there: what left and came back shows up as removed only, also what is staged
+    # as gone, and what nobody has seen yet.
+    present, gone = _look_up(client, folder, dict.fromkeys([*unknown, *returned, *page.removed]))
     for key in gone:
         contacts.pop(key, None)
+    gone = {key: why for key, why in gone.items() if key in known}
     return FolderRead(False, list((contacts | present).values()), gone, page.delta_link)
 
 

@@ -237,6 +237,44 @@ def test_an_item_that_left_and_came_back_between_two_runs_never_left(make, retur
     settled(h)
 
 
+@pytest.mark.parametrize("returned", ["removed", "present"])
+def test_a_new_item_that_left_and_came_back_before_anybody_looked_is_seen(make, returned):
+    h = make()
+    h.sim.set(graph_delta_returned=returned)
+    new = h.add_item(
+        displayName="Nora Nieuw", emailAddresses=[{"address": "nora@klant.example", "name": "x"}]
+    )
+    for to in ("Contacts", FOLDER):
+        h.sim.control("POST", "graph/move", {"mailbox": ANNA, "contact": new["id"], "to": to})
+    assert h.run().writes == {"created_business_central": 1}
+    assert "Nora Nieuw" in h.contacts()
+    settled(h)
+
+
+@pytest.mark.parametrize("returned", ["removed", "present"])
+def test_a_copy_that_left_and_came_back_goes_with_a_privacy_block(make, returned):
+    h = make()
+    h.sim.set(graph_delta_returned=returned)
+    jan = h.items()["Persoon 001"]["id"]
+    copy = h.sim.control("POST", "graph/copy", {"mailbox": ANNA, "contact": jan})["immutable_id"]
+    for to in ("Contacts", FOLDER):
+        h.sim.control("POST", "graph/move", {"mailbox": ANNA, "contact": copy, "to": to})
+    h.edit_contact("Persoon 001", privacyBlocked=True)
+    assert h.run().writes == {"deleted_outlook": 2}
+    assert "Persoon 001" not in h.items()
+    settled(h)
+
+
+def test_an_item_that_came_and_went_between_two_runs_is_nothing(make):
+    h = make()
+    new = h.add_item(
+        displayName="Nora Nieuw", emailAddresses=[{"address": "nora@klant.example", "name": "x"}]
+    )
+    h.in_outlook("DELETE", f"contacts/{new['id']}")
+    assert h.run().writes == {}
+    settled(h)
+
+
 @pytest.mark.parametrize("body", ["full", "partial"])
 def test_what_a_delta_leaves_out_keeps_its_value(make, body):
     h = make()
