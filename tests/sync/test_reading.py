@@ -225,13 +225,17 @@ def test_a_moved_item_is_gone_from_this_folder_and_only_from_it(make):
     settled(h)
 
 
+def leave_and_come_back(h, item):
+    for to in ("Contacts", FOLDER):
+        h.sim.control("POST", "graph/move", {"mailbox": ANNA, "contact": item, "to": to})
+
+
 @pytest.mark.parametrize("returned", ["removed", "present"])
 def test_an_item_that_left_and_came_back_between_two_runs_never_left(make, returned):
     h = make()
     h.sim.set(graph_delta_returned=returned)
     jan = h.items()["Persoon 001"]["id"]
-    for to in ("Contacts", FOLDER):
-        h.sim.control("POST", "graph/move", {"mailbox": ANNA, "contact": jan, "to": to})
+    leave_and_come_back(h, jan)
     assert h.run().writes == {}
     assert h.items()["Persoon 001"]["id"] == jan
     settled(h)
@@ -244,8 +248,7 @@ def test_a_new_item_that_left_and_came_back_before_anybody_looked_is_seen(make, 
     new = h.add_item(
         displayName="Nora Nieuw", emailAddresses=[{"address": "nora@klant.example", "name": "x"}]
     )
-    for to in ("Contacts", FOLDER):
-        h.sim.control("POST", "graph/move", {"mailbox": ANNA, "contact": new["id"], "to": to})
+    leave_and_come_back(h, new["id"])
     assert h.run().writes == {"created_business_central": 1}
     assert "Nora Nieuw" in h.contacts()
     settled(h)
@@ -257,8 +260,7 @@ def test_a_copy_that_left_and_came_back_goes_with_a_privacy_block(make, returned
     h.sim.set(graph_delta_returned=returned)
     jan = h.items()["Persoon 001"]["id"]
     copy = h.sim.control("POST", "graph/copy", {"mailbox": ANNA, "contact": jan})["immutable_id"]
-    for to in ("Contacts", FOLDER):
-        h.sim.control("POST", "graph/move", {"mailbox": ANNA, "contact": copy, "to": to})
+    leave_and_come_back(h, copy)
     h.edit_contact("Persoon 001", privacyBlocked=True)
     assert h.run().writes == {"deleted_outlook": 2}
     assert "Persoon 001" not in h.items()

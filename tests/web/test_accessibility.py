@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from sandbox import Sandbox
 from sync_lib.web.app import make_app
-from tests.browsers import chromium
+from tests.browsers import chromium, links_of
 from tests.sync.harness import Harness, person, world
 from tests.web.conftest import MOUNT, open_seams, served
 
@@ -78,11 +78,8 @@ def one_of_each_kind(page: Page, root: str) -> Iterator[str]:
         address = queue.popleft()
         page.goto(address, wait_until="networkidle")
         yield kind_of(address)
-        for link in page.evaluate(
-            "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
-        ):
-            found = urljoin(address, link).partition("#")[0]
-            if found.startswith(root) and ".csv" not in found and kind_of(found) not in seen:
+        for found in links_of(page, root):
+            if ".csv" not in found and kind_of(found) not in seen:
                 seen.add(kind_of(found))
                 queue.append(found)
 

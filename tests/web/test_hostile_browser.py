@@ -7,14 +7,14 @@ import io
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page
 
 from sandbox import Sandbox
 from sync_lib.web.app import make_app
-from tests.browsers import chromium
+from tests.browsers import chromium, links_of
 from tests.sync.harness import Harness, person, world
 from tests.web.conftest import MOUNT, open_seams, served
 from tests.web.hostile import HOSTILE, MARKER
@@ -95,10 +95,8 @@ def walk(page: Page, root: str) -> tuple[list[str], list[str]]:
         assert answer.status == 200, address
         assert page.evaluate(f"window.{MARKER}") is None, address
         pages.append(address)
-        links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
-        for link in links:
-            found = urljoin(address, link).partition("#")[0]
-            if found.startswith(root) and found not in seen:
+        for found in links_of(page, root):
+            if found not in seen:
                 seen.add(found)
                 queue.append(found)
     return pages, files
