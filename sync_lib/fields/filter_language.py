@@ -16,8 +16,10 @@ both ends of a range, case-insensitive. Wildcards stand where a whole value is c
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -68,10 +70,11 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of a few spellings, for options and booleans."""
+    """One of some spellings: of options and booleans, and of a list of values (``a|b``, ``<>a&<>b``)."""
 
     spellings: frozenset[str]
     negated: bool = False
+    fold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +199,34 @@ class _Parser:
         terms = [self.conjunction()]
         while self.take("|"):
             terms.append(self.conjunction())
-        return terms[0] if len(terms) == 1 else Or(tuple(terms))
+        return _joined(Or, self.merged(terms, "="))
 
     def conjunction(self) -> Node:
         terms = [self.term()]
         while self.take("&"):
             terms.append(self.term())
-        return terms[0] if len(terms) == 1 else And(tuple(terms))
+        return _joined(And, self.merged(terms, "<>"))
+
+    def merged(self, terms: list[Node], operator: Operator) -> list[Node]:
+        """Return the terms with those that compare with one value put together, so that a long list costs one look.
+
+        A blank date has two spellings, so dates stay single.
+        """
+        values: dict[bool, list[Compare]] = {False: [], True: []}
+        others: list[Node] = []
+        for term in terms:
+            single = isinstance(term, Compare) and term.operator == operator and not term.me
+            if isinstance(term, Compare) and single and self.column.kind != "date":
+                values[term.fold].append(term)
+            else:
+                others.append(term)
+        for fold, found in values.items():
+            if len(found) > 1:
+                spellings = frozenset(each.value for each in found)
+                others.append(OneOf(spellings, negated=operator == "<>", fold=fold))
+            else:
+                others += found
+        return others
 
     def term(self) -> Node:
         if self.take("("):
@@ -376,11 +400,11 @@ class _Parser:
 
     def options_like(self, operand: _Operand, options: tuple[_Option, ...]) -> list[int]:
         folded = _Operand(operand.pieces, fold=True, position=operand.position)
-        wanted = regular_expression(Like(self.pattern(folded)))
+        wanted = matcher(Like(self.pattern(folded)))
         return [
             index
             for index, (spellings, names) in enumerate(options)
-            if any(wanted.match(name.casefold()) for name in (*spellings, *names))
+            if any(wanted(name.casefold()) for name in (*spellings, *names))
         ]
 
 
@@ -388,15 +412,80 @@ def _one_of(options: list[_Option] | tuple[_Option, ...], *, negated: bool = Fal
     return OneOf(frozenset(spelling for spellings, _ in options for spelling in spellings), negated)
 
 
-def regular_expression(like: Like) -> re.Pattern[str]:
-    """Return the pattern as a regular expression for ``match``.
+def matcher(like: Like) -> Callable[[str], bool]:
+    """Return whether a text has the pattern, as a function; ``negated`` is the caller's.
 
-    Each part between two ``*`` is an atomic group that takes its first place, which for such patterns is always
-    right; so a filter like ``*a*a*a*a*`` can't make the engine try all combinations.
+    Each part between two ``*`` takes its first place, which for such patterns is always right. So the time grows with
+    the text's length whatever the pattern is, which a regular expression does not promise.
     """
-    first, *rest = ("".join("." if text is None else re.escape(text) for text in part) for part in like.parts)
+    first, *rest = map(_Part, like.parts)
     if not rest:
-        return re.compile(rf"{first}\Z", re.DOTALL)
+        return lambda text: len(text) == first.size and first.is_at(text, 0)
     *middle, last = rest
-    groups = "".join(f"(?>.*?{part})" for part in middle if part)
-    return re.compile(rf"{first}{groups}.*{last}\Z", re.DOTALL)
+    shortest = sum(part.size for part in (first, *rest))
+
+    def matches(text: str) -> bool:
+        end = len(text) - last.size
+        if len(text) < shortest or not first.is_at(text, 0) or not last.is_at(text, end):
+            return False
+        position = first.size
+        for part in middle:
+            position = part.find(text, position)
+            if position < 0:
+                return False
+        return position <= end
+
+    return matches
+
+
+class _Part:
+    """What is between two ``*``: characters, and places where any character may be."""
+
+    def __init__(self, pieces: tuple[str | None, ...]) -> None:
+        signs: list[str | None] = []
+        for piece in pieces:
+            signs.extend([None] if piece is None else piece)
+        self.size = len(signs)
+        self._runs = [
+            (start, "".join(text for text in signs[start:end] if text is not None))
+            for start, end in _runs_of(signs)
+        ]
+        self._whole = self._runs == [(0, "".join(text or "" for text in signs))]
+        # Bit n of a character's mask: it fits at place n of the part.
+        self._any = sum(1 << n for n, text in enumerate(signs) if text is None)
+        self._masks: dict[str, int] = {}
+        for n, text in enumerate(signs):
+            if text is not None:
+                self._masks[text] = self._masks.get(text, self._any) | 1 << n
+
+    def is_at(self, text: str, position: int) -> bool:
+        return all(text.startswith(run, position + start) for start, run in self._runs)
+
+    def find(self, text: str, position: int) -> int:
+        """Return where the first place from ``position`` on ends, or -1."""
+        if not self._runs:
+            return position + self.size if position + self.size <= len(text) else -1
+        if self._whole:
+            found = text.find(self._runs[0][1], position)
+            return found + self.size if found >= 0 else -1
+        # All places are followed at once, one bit each ("shift-and"): one step for each character of the text.
+        states, complete = 0, 1 << (self.size - 1)
+        for place in range(position, len(text)):
+            states = (states << 1 | 1) & self._masks.get(text[place], self._any)
+            if states & complete:
+                return place + 1
+        return -1
+
+
+def _runs_of(signs: list[str | None]) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each run of characters that are given."""
+    start = 0
+    for given, run in itertools.groupby(signs, key=lambda text: text is not None):
+        end = start + len(list(run))
+        if given:
+            yield start, end
+        start = end
+
+
+def _joined(kind: type[And | Or], terms: list[Node]) -> Node:
+    return terms[0] if len(terms) == 1 else kind(tuple(terms))

@@ -22,6 +22,10 @@ Operator = Literal["=", "<>", "<", "<=", ">", ">=", "like"]
 
 #: Escapes ``%``, ``_`` and itself in the value of a ``like`` condition.
 LIKE_ESCAPE = "\\"
+#: Characters that a filter has at most, names of fields included (rules 4).
+MOST_CHARACTERS = 2_000
+#: Terms of one SQL condition; SQLite takes no tree that is deeper than 1,000.
+MOST_TERMS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,15 @@ class Compare:
     column: str
     op: Operator
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The column holds one of the values, or none of them where it is negated; bound parameters."""
+
+    column: str
+    values: tuple[str, ...]
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class Everything:
     """No condition: every row may match."""
 
 
-Condition = Compare | And | Or | Everything
+Condition = Compare | In | And | Or | Everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,26 @@ def parse_filter(pairs: Sequence[tuple[str, str]], *, field_profile: str) -> Fil
     return Filter(tuple(clauses))
 
 
+def check_length(pairs: Iterable[tuple[str, str]]) -> None:
+    """Make sure that a filter that is to be stored is no longer than filters may be.
+
+    Raises:
+        FilterSyntaxError: The condition in which it becomes too long.
+    """
+    left = MOST_CHARACTERS
+    for name, expression in pairs:
+        left -= len(name) + len(expression)
+        if left < 0:
+            place = max(0, len(expression) + left)
+            raise FilterSyntaxError(
+                name,
+                expression,
+                place,
+                "the end: a filter has at most %(number)s characters",
+                number=MOST_CHARACTERS,
+            )
+
+
 def _names(column: BcColumn) -> set[str]:
     names = (column.name, column.property, column.caption, *column.captions)
     return {name.casefold() for name in names}
@@ -166,12 +199,12 @@ def _mask(node: Node, values: pd.Series[str], me: str) -> pd.Series[bool]:
         for other in others:
             first = first & other if isinstance(node, language.And) else first | other
         return first
-    if isinstance(node, language.OneOf):
-        found = values.isin(list(node.spellings))
-        return ~found if node.negated else found
     if node.fold:
         # Python's own folding: that of the column's back end differs for a few letters.
         values = values.map(str.casefold)
+    if isinstance(node, language.OneOf):
+        found = values.isin(list(node.spellings))
+        return ~found if node.negated else found
     return _leaf_mask(node, values, me)
 
 
@@ -187,9 +220,8 @@ def _leaf_mask(
         if node.low is not None:
             mask &= values >= node.low
         return mask if node.high is None else mask & (values <= node.high)
-    matches: Callable[[str], object] = language.regular_expression(node).match
-    # Python's own expressions: the back end of the column knows neither atomic groups nor all escapes.
-    return values.map(lambda text: (matches(text) is None) is node.negated).astype(bool)
+    found = values.map(language.matcher(node)).astype(bool)
+    return ~found if node.negated else found
 
 
 def _mine(node: language.Compare, values: pd.Series[str], me: str) -> pd.Series[bool]:
@@ -214,13 +246,14 @@ def _compared(operator: language.Operator, values: pd.Series[str], value: str) -
 
 def _both(conditions: Iterable[Condition]) -> Condition:
     kept = tuple(condition for condition in conditions if not isinstance(condition, Everything))
-    if not kept:
+    # Less than all of them still loses nobody.
+    if not kept or len(kept) > MOST_TERMS:
         return Everything()
     return kept[0] if len(kept) == 1 else And(kept)
 
 
 def _either(conditions: list[Condition]) -> Condition:
-    if any(isinstance(condition, Everything) for condition in conditions):
+    if len(conditions) > MOST_TERMS or any(isinstance(each, Everything) for each in conditions):
         return Everything()
     return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
 
@@ -230,10 +263,10 @@ def _sql(node: Node, column: BcColumn, me: str) -> Condition:
         return _both([_sql(term, column, me) for term in node.terms])
     if isinstance(node, language.Or):
         return _either([_sql(term, column, me) for term in node.terms])
-    if isinstance(node, language.OneOf):
-        return _sql_one_of(node, column)
     if node.fold:
         return Everything()
+    if isinstance(node, language.OneOf):
+        return _sql_one_of(node, column)
     if column.kind == "date":
         return _sql_date(node, column)
     if isinstance(node, language.Compare) and node.operator in ("=", "<>"):
@@ -247,10 +280,10 @@ def _sql(node: Node, column: BcColumn, me: str) -> Condition:
 
 
 def _sql_one_of(node: language.OneOf, column: BcColumn) -> Condition:
-    if node.negated:
-        return _both([Compare(column.name, "<>", spelling) for spelling in sorted(node.spellings)])
-    conditions: list[Condition] = [Compare(column.name, "=", each) for each in sorted(node.spellings)]
-    return _either(conditions) if conditions else Or(())
+    values = tuple(sorted(node.spellings))
+    if len(values) == 1:
+        return Compare(column.name, "<>" if node.negated else "=", values[0])
+    return In(column.name, values, node.negated)
 
 
 def _sql_date(node: language.Compare | language.Like | language.Between, column: BcColumn) -> Condition:

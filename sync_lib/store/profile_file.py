@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 import yaml
 
 from sync_lib.errors import ConfigError, FilterSyntaxError
+from sync_lib.fields.filters import check_length
 from sync_lib.store import profile_values
 from sync_lib.store.profile_values import WrongValue
 
@@ -247,6 +248,7 @@ class _Parser:
                         name, _text(each), field_profile=self._field_profile
                     )
                     pairs.append(pair)
+                    check_length(pairs)
                 except FilterSyntaxError as error:
                     raise _Wrong(each, str(error)) from error
         return tuple(pairs)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sync_lib.fields.filters import parse_filter
+from sync_lib.fields.filters import check_length, parse_filter
 from sync_lib.model import Direction
 
 DEFAULT_REGION = "NL"
@@ -53,9 +53,10 @@ def check_condition(name: str, expression: str, *, field_profile: str) -> tuple[
 
     Raises:
         WrongValue: It holds something that nobody can see.
-        FilterSyntaxError: There is no such field, or the expression cannot be understood.
+        FilterSyntaxError: There is no such field, the expression is too long, or it cannot be understood.
     """
     pair = (visible(name), visible(expression))
+    check_length([pair])
     parse_filter([pair], field_profile=field_profile)
     return pair
 

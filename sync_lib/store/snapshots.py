@@ -618,6 +618,8 @@ def _condition(rows: FromClause, condition: filters.Condition) -> ColumnElement[
         # ``IS NULL`` of a column without NULLs: Or(()) means nothing.
         return or_(rows.c.id.is_(None), *(_condition(rows, part) for part in condition.parts))
     column = rows.c[condition.column]
+    if isinstance(condition, filters.In):
+        return column.not_in(condition.values) if condition.negated else column.in_(condition.values)
     if condition.op == "like":
         return column.like(condition.value, escape=filters.LIKE_ESCAPE)
     return column.op(condition.op, is_comparison=True)(condition.value)

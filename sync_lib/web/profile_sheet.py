@@ -14,7 +14,7 @@ from fastapi import HTTPException
 from starlette.datastructures import FormData
 
 from sync_lib.errors import FilterSyntaxError
-from sync_lib.fields.filters import find_column, parse_filter
+from sync_lib.fields.filters import check_length, find_column, parse_filter
 from sync_lib.preview import Wish
 from sync_lib.store import profile_values
 from sync_lib.store.profile_file import OWN_CONTACTS, ProfileEntry
@@ -75,6 +75,13 @@ class Row:
             self.problem = problem
             return None
 
+    def limit(self, pairs: list[tuple[str, str]]) -> None:
+        """Note where the filter becomes too long with this condition."""
+        try:
+            check_length(pairs)
+        except FilterSyntaxError as problem:
+            self.problem = problem
+
 
 @dataclass(slots=True)
 class Sheet:
@@ -134,17 +141,26 @@ class Sheet:
                 values[name] = profile_values.check(name, text)
             except WrongValue as wrong:
                 self.problems[name] = wrong
-        pairs = [pair for row in self.rows if (pair := row.check(field_profile)) and pair[1]]
+        pairs = [pair for pair in self._pairs(field_profile) if pair[1]]
         return None if self.is_wrong else ProfileEntry(**values, filter=tuple(pairs))
 
     def wish(self, field_profile: str) -> Wish | None:
         """Return what decides who is in the folder, or None where a condition cannot be understood."""
-        pairs = [pair for row in self.rows if (pair := row.check(field_profile))]
+        pairs = self._pairs(field_profile)
         if any(row.problem for row in self.rows):
             return None
         me = self.texts["salesperson_code"].strip().upper()
         chosen = parse_filter(pairs, field_profile=field_profile)
         return Wish(chosen, me, self.texts["direction"], self.texts["left_scope"])
+
+    def _pairs(self, field_profile: str) -> list[tuple[str, str]]:
+        """Return the conditions that are in order, and note what is wrong with the others."""
+        pairs = []
+        for row in self.rows:
+            if pair := row.check(field_profile):
+                pairs.append(pair)
+                row.limit(pairs)
+        return pairs
 
     def merge(self, mine: ProfileEntry, stored: ProfileEntry) -> None:
         """Show what somebody else changed meanwhile: their value where I left it alone, else beside mine."""
