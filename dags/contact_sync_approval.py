@@ -9,6 +9,9 @@ for it. It waits under **Browse > Required Actions** for a person: what would be
 | *Reject* | nothing is written; what is held stays held, and nobody is asked again until it changes |
 | none in time (`CONTACT_SYNC_APPROVAL_TIMEOUT`, seven days) | as *Reject*, and recorded as such |
 
+While `contact_sync` is paused, or `CONTACT_SYNC_WRITES` is off, an approval writes nothing: it stays approved, and the
+first run that may write carries it out, as far as it still comes out the same.
+
 An answer to a hold that another one has taken the place of writes nothing and says so. To be asked once more about
 what was rejected: `contact-sync holds ask-again ID`.
 """
@@ -72,7 +75,13 @@ def contact_sync_approval() -> None:
         from sync_lib import approval
 
         with hooks.edges() as edges:
-            plan = approval.decide(edges, *hooks.hold_of_run(), hooks.this_run(), hooks.decision(answer))
+            plan = approval.decide(
+                edges,
+                *hooks.hold_of_run(),
+                hooks.this_run(),
+                hooks.decision(answer),
+                paused=hooks.is_paused("contact_sync"),
+            )
         hooks.hand_on("tasks", plan.tasks)
         return plan.companies
 

@@ -61,6 +61,14 @@ RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
 TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
 APPROVAL_TIMEOUT_VARIABLE = "CONTACT_SYNC_APPROVAL_TIMEOUT"
 NOTIFY_VARIABLE = "CONTACT_SYNC_NOTIFY"
+WRITES_VARIABLE = "CONTACT_SYNC_WRITES"
+
+_SECONDS = {RETRY_DELAY_VARIABLE: 15.0, TIMEOUT_VARIABLE: 3600.0, APPROVAL_TIMEOUT_VARIABLE: 604800.0}
+_CRONS = {
+    SCHEDULE_VARIABLE: "*/15 * * * *",
+    FULL_SCHEDULE_VARIABLE: "0 2 * * *",
+    HOUSEKEEPING_SCHEDULE_VARIABLE: "30 3 * * *",
+}
 
 
 def environment() -> dict[str, str]:
@@ -69,13 +77,43 @@ def environment() -> dict[str, str]:
     The file has lines ``CONTACT_SYNC_NAME=value``. It is read again whenever a DAG file is parsed and whenever a task
     starts, so a new schedule or limit in it needs no restart.
     """
+    return _environment()[0]
+
+
+def _environment() -> tuple[dict[str, str], list[str]]:
+    """Return the environment with the settings file, and what is wrong with that file.
+
+    A file that cannot be read may be what says that nothing is to be written: until it can, nothing is.
+    """
     path = os.environ.get(SETTINGS_FILE_VARIABLE)
     if not path:
-        return dict(os.environ)
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would be one more import per parse.
-        lines = [line.strip() for line in file]
+        return dict(os.environ), []
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would be one more import per parse.
+            lines = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        problem = (
+            f"{SETTINGS_FILE_VARIABLE} is {path!r}, and that file cannot be read ({type(error).__name__}). Put it "
+            f"there, or unset the variable. Until then defaults count, and nothing is written ({WRITES_VARIABLE}=off)."
+        )
+        return {**os.environ, WRITES_VARIABLE: "off"}, [problem]
     given = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    return {**given, **os.environ}
+    return {**given, **os.environ}, []
+
+
+def setting_problems() -> list[str]:
+    """Return what is wrong with settings, each with its name, its value, and what counts meanwhile.
+
+    A DAG file must load whatever a setting says: an import error names no setting, and stops the sync silently.
+    """
+    from sync_lib.settings import SyncSettings
+
+    given, problems = _environment()
+    for variable, default in _SECONDS.items():
+        problems += _seconds(given, variable, default)[1]
+    for variable, cron in _CRONS.items():
+        problems += _read_cron(given, variable, cron)[1]
+    return [*problems, *_zone(given)[1], *SyncSettings.read_environment(given)[1]]
 
 
 def schedule() -> MultipleCronTriggerTimetable | None:
@@ -85,37 +123,37 @@ def schedule() -> MultipleCronTriggerTimetable | None:
 
 def housekeeping_schedule() -> MultipleCronTriggerTimetable | None:
     """Return when housekeeping runs, or None for by hand only."""
-    return _timetable(_cron(HOUSEKEEPING_SCHEDULE_VARIABLE, "30 3 * * *"))
+    return _timetable(_cron(HOUSEKEEPING_SCHEDULE_VARIABLE))
 
 
 def incremental_schedule() -> str:
     """Return the cron expression of the regular runs, "" for none."""
-    return _cron(SCHEDULE_VARIABLE, "*/15 * * * *")
+    return _cron(SCHEDULE_VARIABLE)
 
 
 def full_schedule() -> str:
     """Return the cron expression of the slots whose scheduled run is a full sync, "" for none."""
-    return _cron(FULL_SCHEDULE_VARIABLE, "0 2 * * *")
+    return _cron(FULL_SCHEDULE_VARIABLE)
 
 
 def timezone() -> str:
     """Return the time zone that the schedules are read in."""
-    return environment().get(TIMEZONE_VARIABLE) or "UTC"
+    return _zone(environment())[0]
 
 
 def retry_delay() -> timedelta:
     """Return the pause before a task's next try, where the service named none."""
-    return timedelta(seconds=float(environment().get(RETRY_DELAY_VARIABLE) or 15))
+    return _duration(RETRY_DELAY_VARIABLE)
 
 
 def task_timeout() -> timedelta:
     """Return how long one task may take; leases are shorter than this, and renewed."""
-    return timedelta(seconds=float(environment().get(TIMEOUT_VARIABLE) or 3600))
+    return _duration(TIMEOUT_VARIABLE)
 
 
 def approval_timeout() -> timedelta:
     """Return how long a hold waits for a person, before it counts as rejected."""
-    return timedelta(seconds=float(environment().get(APPROVAL_TIMEOUT_VARIABLE) or 604800))
+    return _duration(APPROVAL_TIMEOUT_VARIABLE)
 
 
 def _timetable(*crons: str) -> MultipleCronTriggerTimetable | None:
@@ -123,9 +161,49 @@ def _timetable(*crons: str) -> MultipleCronTriggerTimetable | None:
     return MultipleCronTriggerTimetable(*given, timezone=timezone()) if given else None
 
 
-def _cron(variable: str, default: str) -> str:
-    cron = environment().get(variable, default).strip()
-    return "" if cron.lower() == "none" else cron
+def _cron(variable: str) -> str:
+    return _read_cron(environment(), variable, _CRONS[variable])[0]
+
+
+def _read_cron(given: dict[str, str], variable: str, default: str) -> tuple[str, list[str]]:
+    cron = given.get(variable, default).strip()
+    if not cron or cron.lower() == "none":
+        return "", []
+    from croniter import croniter
+
+    if croniter.is_valid(cron):
+        return cron, []
+    remedy = f'It takes a cron expression, or "none". Until it is corrected, {default!r} counts.'
+    return default, [f"{variable} is {cron!r}. {remedy}"]
+
+
+def _zone(given: dict[str, str]) -> tuple[str, list[str]]:
+    from zoneinfo import ZoneInfo
+
+    name = given.get(TIMEZONE_VARIABLE) or "UTC"
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        remedy = "It takes a name such as Europe/Amsterdam. Until it is corrected, UTC counts."
+        return "UTC", [f"{TIMEZONE_VARIABLE} is {name!r}. {remedy}"]
+    return name, []
+
+
+def _duration(variable: str) -> timedelta:
+    return timedelta(seconds=_seconds(environment(), variable, _SECONDS[variable])[0])
+
+
+def _seconds(given: dict[str, str], variable: str, default: float) -> tuple[float, list[str]]:
+    text = (given.get(variable) or "").strip()
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = -1.0
+    # Whatever is longer than a year is a slip, and Airflow's own sums end somewhere above.
+    if 0 <= seconds <= 366 * 86_400:
+        return seconds, []
+    remedy = f"It takes seconds, as a number without a unit. Until it is corrected, {default:g} counts."
+    return default, [f"{variable} is {text!r}. {remedy}"]
 
 
 @contextmanager
@@ -138,7 +216,7 @@ def edges() -> Iterator[Edges]:
     from sync_lib import pipeline
 
     opened = pipeline.open_edges(
-        business_central_settings(), graph_settings(), staging_settings(), sync_settings()
+        business_central_settings(), graph_settings(), staging_settings(), sync_settings(), _may_write
     )
     with opened as ready:
         yield ready
@@ -163,14 +241,15 @@ def edges_or_alarm() -> Iterator[Edges]:
 
 
 def sync_settings() -> SyncSettings:
-    """Return how the sync behaves.
-
-    Raises:
-        ConfigError: A variable does not hold a number that is zero or more.
-    """
+    """Return how the sync behaves; what cannot be read counts as ``setting_problems`` says."""
     from sync_lib.settings import SyncSettings
 
-    return SyncSettings.from_environment(environment())
+    return SyncSettings.read_environment(environment())[0]
+
+
+def _may_write() -> bool:
+    """Read the switch once more: turned off in the settings file, it stops also what is under way."""
+    return sync_settings().writes
 
 
 def business_central_settings(connection_id: str = BUSINESS_CENTRAL) -> BusinessCentralSettings:
@@ -353,6 +432,17 @@ def is_full_slot(moment: datetime) -> bool:
     return bool(cron) and bool(croniter.match(cron, moment.astimezone(ZoneInfo(timezone()))))
 
 
+def is_paused(dag_id: str) -> bool:
+    """Whether a DAG is switched off in Airflow."""
+    return bool(get_current_context()["ti"].get_dag(dag_id).is_paused)
+
+
+def log_setting_problems() -> None:
+    """Warn of every setting that cannot be read, in the log of the task that plans a run."""
+    for problem in setting_problems():
+        log.warning("%s", problem)
+
+
 def this_run() -> str:
     """Return the id of the DAG run that the calling task belongs to."""
     return str(get_current_context()["dag_run"].run_id)
@@ -364,13 +454,14 @@ def chosen_profiles() -> list[str]:
 
 
 def run_request() -> RunRequest:
-    """Return what this DAG run was asked to do.
+    """Return what this DAG run was asked to do, and warn of settings that cannot be read.
 
     Raises:
         ConfigError: A parameter has a value that the form would have refused.
     """
     from sync_lib.pipeline import RunRequest
 
+    log_setting_problems()
     context = get_current_context()
     dag_run, params = context["dag_run"], context["params"]
     run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))

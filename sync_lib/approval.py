@@ -21,6 +21,7 @@ from sync_lib.store.holds import Decision, HeldActions, Hold, HoldState
 #: How many kinds of held changes a question lists.
 MOST_KINDS = 10
 SUPERSEDED = "This hold was superseded by another one, or has been decided already. Nothing was written."
+PAUSED = "Approved. The DAG contact_sync is paused: its next run carries this out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,13 @@ def ask(edges: Edges, key: int, asked: int, run_id: str) -> Question | None:
         return _of_company(conn, hold) if hold.company is not None else _of_profile(conn, hold)
 
 
-def decide(edges: Edges, key: int, asked: int, run_id: str, decision: Decision) -> RunPlan:
+def decide(  # noqa: PLR0913 - an answer, to what, and what it may set going
+    edges: Edges, key: int, asked: int, run_id: str, decision: Decision, *, paused: bool = False
+) -> RunPlan:
     """Record an answer; plan the run that carries an approved hold out, or say why there is nothing to do.
 
-    Answering once more with the same decision, as a task that is tried again does, changes nothing.
+    Answering once more with the same decision, as a task that is tried again does, changes nothing. While the sync is
+    ``paused`` an approval stays approved, and the first run that may write carries it out (rules 8.8c).
 
     Raises:
         ConfigError: There is no such hold, or its profile cannot be planned.
@@ -81,6 +85,8 @@ def decide(edges: Edges, key: int, asked: int, run_id: str, decision: Decision) 
             return _write_end(
                 conn, edges, run_id, "Approved, and no profile of it is enabled: nothing is synced."
             )
+        if paused:
+            return _write_end(conn, edges, run_id, PAUSED)
     mode = Mode.FULL if hold.company is not None else Mode.INCREMENTAL
     return plan_run(edges, RunRequest(run_id, mode, chosen, run_type="approval"))
 

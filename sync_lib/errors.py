@@ -52,6 +52,17 @@ class ProfileError(SyncError):
         self.remedy = remedy
 
 
+class WritesOffError(ProfileError):
+    """Somebody stopped all writes to both services; what was about to be written waits."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "writes_off",
+            "CONTACT_SYNC_WRITES is off: nothing is written to Business Central or to Outlook.",
+            remedy="Set it to on again; what waits is written by the next run.",
+        )
+
+
 class FilterSyntaxError(ConfigError):
     """A filter expression that cannot be understood.
 

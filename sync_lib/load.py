@@ -34,6 +34,7 @@ from sync_lib.errors import (
     ServiceError,
     ThrottledError,
     VersionMismatchError,
+    WritesOffError,
 )
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import Normaliser, email_key
@@ -70,6 +71,7 @@ class Target:
         in_filter: Whether a BC contact with these values passes the profile's filter.
         enforces_if_match: Graph refuses a write with an old version; else each write is preceded by a read (8.5).
         check_lease: Raises ``LeaseLostError`` where another worker took over; called inside the transaction.
+        may_write: Reads the switch for writes; a change is not marked as being sent while it is off (8.8c).
     """
 
     engine: Engine
@@ -85,6 +87,7 @@ class Target:
     in_filter: Callable[[dict[str, str]], bool]
     enforces_if_match: bool
     check_lease: Callable[[Connection], None]
+    may_write: Callable[[], bool]
     fencing: int
     now: Callable[[], str]
     longest_request: float
@@ -243,6 +246,8 @@ class _Loader:
         self._record(sendings)
 
     def _begin(self, changes: Sequence[PlannedChange]) -> None:
+        if not self.target.may_write():
+            raise WritesOffError
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
             numbers = [change.n for change in changes]

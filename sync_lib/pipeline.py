@@ -64,6 +64,8 @@ BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
 #: one is made. A second backfill is not made that soon after the first one's full sync began.
 BACKFILL_SPREAD = 5.0
 COMPANY_WAIT = 5.0
+#: Said of a run that plans only, whatever it was asked for (rules 8.8c).
+WRITES_OFF = "Writes are off (CONTACT_SYNC_WRITES): this run plans only."
 
 
 # -- edges -----------------------------------------------------------------------------------------------------------
@@ -79,6 +81,8 @@ class Edges:
     settings: SyncSettings
     worker: str = field(default_factory=lambda: uuid.uuid4().hex)
     sleep: Callable[[float], None] = time.sleep
+    #: Reads the switch for writes again; without it the settings' own holds for as long as the edges live.
+    read_switch: Callable[[], bool] | None = None
 
     @cached_property
     def engine(self) -> Engine:
@@ -112,8 +116,13 @@ class Edges:
         session = ApiSession(bc.root, tokens, gate=budget, **self._patience())
         return BusinessCentralClient(session, bc)
 
+    def may_write(self) -> bool:
+        """Whether anything may be written to either service now (rules 8.8c)."""
+        return self.read_switch() if self.read_switch else self.settings.writes
+
     def _patience(self) -> dict[str, Any]:
         return {
+            "may_write": self.may_write,
             "timeout": self.settings.request_timeout,
             "retry_cap": self.settings.retry_cap,
             "sleep": self.sleep,
@@ -135,9 +144,10 @@ def open_edges(
     graph: GraphSettings,
     staging: StagingSettings,
     settings: SyncSettings,
+    read_switch: Callable[[], bool] | None = None,
 ) -> Iterator[Edges]:
     """Yield the edges of a task, and close them behind it."""
-    edges = Edges(business_central, graph, staging, settings)
+    edges = Edges(business_central, graph, staging, settings, read_switch=read_switch)
     try:
         yield edges
     finally:
@@ -197,10 +207,10 @@ def plan_run(edges: Edges, request: RunRequest) -> RunPlan:
         other = _done_by(conn, request, digest)
         values = {
             "mode": mode,
-            "dry_run": request.dry_run,
+            "dry_run": request.dry_run or not edges.may_write(),
             "run_type": request.run_type,
             "state": "skipped" if other else "running",
-            "message": other or "",
+            "message": other or ("" if edges.may_write() else WRITES_OFF),
             "profiles_digest": digest,
             "started_at": edges.now(),
             "ended_at": None,
@@ -213,6 +223,8 @@ def plan_run(edges: Edges, request: RunRequest) -> RunPlan:
         chunks = _chunks(chosen, edges.settings.profiles_per_task_from)
         runs.plan_run_rows(conn, request.run_id, used, chunks)
     logger.info("%s run over %d profiles of %d companies", mode, len(chosen), len(used))
+    if not edges.may_write():
+        logger.warning("%s", WRITES_OFF)
     return RunPlan([str(company) for company in used], sorted(set(chunks.values()), key=_map_order))
 
 
@@ -430,6 +442,9 @@ def sync_profile(
         keys = runs.read_chunk(conn, run_id, task_key)
     if run is None or not keys:
         raise ConfigError(f"Run {run_id} has no profiles for the key {task_key}: clear its task plan_run.")
+    if not edges.may_write():
+        # Switched off since the run was planned.
+        run = replace(run, dry_run=True)
     errors: list[Exception] = []
     for key in keys:
         try:
@@ -464,8 +479,8 @@ def finish_run(edges: Edges, run_id: str) -> RunReport:
             runs.write_run(
                 conn, run_id, {"state": state, "ended_at": edges.now(), "counters": report.counters_json()}
             )
-        if run.dry_run:
-            snapshots.drop_overlay(conn, run.overlay)
+        if run.dry_run or not edges.may_write():
+            snapshots.drop_overlay(conn, run.id)
         locks.drop_done_claims(conn, run_id)
     return report
 
@@ -491,7 +506,8 @@ def run_verdict(
             return Verdict(True, run.message)
         read_companies = runs.read_company_results(conn, run_id)
         results = runs.read_profile_results(conn, run_id)
-    return judge(read_companies, results, task_states)
+    verdict = judge(read_companies, results, task_states)
+    return replace(verdict, message=f"{verdict.message} {run.message}".strip())
 
 
 def _reason(error: SyncError) -> str:

@@ -809,6 +809,7 @@ class _ProfileSync:
             in_filter=lambda values: passes(self.filter, self.profile.salesperson_code, values),
             enforces_if_match=self._enforces_if_match(),
             check_lease=lambda conn: locks.check_lease(conn, self.lease),
+            may_write=self.edges.may_write,
             fencing=self.lease.fencing,
             now=self.edges.now,
             longest_request=self.edges.settings.longest_request,

@@ -59,7 +59,10 @@ class SyncSettings:
     """How the sync behaves; every value can be set as ``CONTACT_SYNC_<NAME>`` (see ``from_environment``).
 
     Seconds unless the name says otherwise. The guard's percentages are of the active and pinned couplings.
+    ``writes`` is the switch that stops every write to both services (rules 8.8c).
     """
+
+    writes: bool = True
 
     profiles_per_task_from: int = 1000
     overlap: float = 900.0
@@ -95,14 +98,53 @@ class SyncSettings:
         """Return the settings, each overridden by its ``CONTACT_SYNC_<NAME>`` variable where that is set.
 
         Raises:
-            ConfigError: A variable does not hold a number that is zero or more.
+            ConfigError: A variable does not hold a number that is zero or more, or on or off.
         """
-        given: dict[str, int | float] = {}
+        settings, problems = cls.read_environment(environment)
+        if problems:
+            raise ConfigError(problems[0])
+        return settings
+
+    @classmethod
+    def read_environment(cls, environment: Mapping[str, str]) -> tuple[SyncSettings, list[str]]:
+        """Return the settings, with the default for each that cannot be read, and what is wrong with those.
+
+        A switch for writes that cannot be read counts as off: somebody wanted to stop something.
+        """
+        given: dict[str, bool | int | float] = {}
+        problems = []
         for setting in fields(cls):
             name = f"CONTACT_SYNC_{setting.name.upper()}"
-            if text := environment.get(name, "").strip():
-                given[setting.name] = _number(name, text, whole=setting.type == "int")
-        return cls(**given)  # type: ignore[arg-type]
+            text = environment.get(name, "").strip()
+            try:
+                if text:
+                    given[setting.name] = _value(name, text, str(setting.type))
+            except ConfigError as error:
+                fallback = "off" if setting.type == "bool" else f"{setting.default:g}"
+                problems.append(f"{error} Until it is corrected, {fallback} counts.")
+                if setting.type == "bool":
+                    given[setting.name] = False
+        return cls(**given), problems  # type: ignore[arg-type]
+
+
+_SWITCH = {
+    "on": True,
+    "true": True,
+    "yes": True,
+    "1": True,
+    "off": False,
+    "false": False,
+    "no": False,
+    "0": False,
+}
+
+
+def _value(name: str, text: str, kind: str) -> bool | int | float:
+    if kind != "bool":
+        return _number(name, text, whole=kind == "int")
+    if text.lower() not in _SWITCH:
+        raise ConfigError(f"{name} is {text!r}; it takes on or off.")
+    return _SWITCH[text.lower()]
 
 
 def _number(name: str, text: str, *, whole: bool) -> int | float:
@@ -110,7 +152,7 @@ def _number(name: str, text: str, *, whole: bool) -> int | float:
         value = int(text) if whole else float(text)
     except ValueError:
         value = -1
-    if value < 0:
+    if not 0 <= value < float("inf"):
         kind = "whole number" if whole else "number"
         raise ConfigError(f"{name} is {text!r}; it takes a {kind} that is zero or more.")
     return value

@@ -162,7 +162,10 @@ _SETTING = re.compile(r"(?<![A-Z_])(?:CONTACT_SYNC|AIRFLOW_CONN)_[A-Z_]*[A-Z]")
 
 
 def settings_of_the_library() -> dict[str, str]:
-    return {f"CONTACT_SYNC_{each.name.upper()}": f"{each.default:g}" for each in fields(SyncSettings)}
+    return {
+        f"CONTACT_SYNC_{each.name.upper()}": "on" if each.default is True else f"{each.default:g}"
+        for each in fields(SyncSettings)
+    }
 
 
 def settings_of_the_hooks() -> dict[str, str]:
@@ -174,17 +177,23 @@ def settings_of_the_hooks() -> dict[str, str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         if isinstance(node.value, ast.Constant) and str(node.value.value).startswith("CONTACT_SYNC_")
     }
-    found = dict.fromkeys(names.values(), "none")
+    found = dict.fromkeys(set(names.values()) - set(settings_of_the_library()), "none")
     for node in ast.walk(tree):
         if isinstance(node, ast.BoolOp):
-            get, default = node.values[0], node.values[-1]
-            read = get.args[0] if isinstance(get, ast.Call) and get.args else None
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_cron":
-            read, default = node.args
+            get = node.values[0]
+            read = [(get.args[0] if isinstance(get, ast.Call) and get.args else None, node.values[-1])]
+        elif isinstance(node, ast.Dict):
+            read = list(zip(node.keys, node.values, strict=True))
         else:
             continue
-        if isinstance(read, ast.Name) and read.id in names and isinstance(default, ast.Constant):
-            found[names[read.id]] = str(default.value)
+        for name, default in read:
+            if (
+                isinstance(name, ast.Name)
+                and names.get(name.id) in found
+                and isinstance(default, ast.Constant)
+            ):
+                value = default.value
+                found[names[name.id]] = f"{value:g}" if isinstance(value, float) else str(value)
     assert sum(default != "none" for default in found.values()) >= 5
     return found
 
@@ -199,7 +208,7 @@ def test_the_readme_tells_the_same_defaults() -> None:
     told = {
         row[0].strip("`"): row[1].strip("`") for row in rows(README.read_text()) if "CONTACT_SYNC_" in row[0]
     }
-    assert told == settings_of_the_hooks()
+    assert told == settings_of_the_hooks() | {"CONTACT_SYNC_WRITES": "on"}
 
 
 def test_the_readme_tells_the_limits_of_the_guard() -> None:

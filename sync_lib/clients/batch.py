@@ -114,6 +114,7 @@ class BatchSender:
                 repeat=work.repeat_lost and all(part.repeat for part in parts),
                 operations=len(parts),
                 gate=self._gate,
+                writes=any(part.method != "GET" for part in parts),
             )
         except ApiError as error:
             refused = error

@@ -42,6 +42,7 @@ from sync_lib.errors import (
     ServiceError,
     ThrottledError,
     VersionMismatchError,
+    WritesOffError,
 )
 
 __all__ = ["Answer", "ApiSession", "Gate", "Tokens", "WindowPacer", "to_error", "to_stamp"]
@@ -138,6 +139,7 @@ class ApiSession:
         timeout: Seconds without a byte from the service after which an attempt counts as broken.
         retry_cap: Seconds that one request may spend on waits and failed attempts together.
         headers: Sent with each request.
+        may_write: Asked right before each request that changes something (rules 8.8c).
     """
 
     def __init__(  # noqa: PLR0913 - options of one session; the last two are for tests
@@ -149,6 +151,7 @@ class ApiSession:
         timeout: float = 100,
         retry_cap: float = 120,
         headers: Mapping[str, str] | None = None,
+        may_write: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -161,6 +164,7 @@ class ApiSession:
         self._timeout = (min(_CONNECT_TIMEOUT, timeout), timeout)
         self._retry_cap = retry_cap
         self._headers = {"Accept": "application/json", "User-Agent": _USER_AGENT, **(headers or {})}
+        self._may_write = may_write
         self._sleep = sleep
         self._jitter = jitter
         self._renewal = threading.Lock()
@@ -178,6 +182,7 @@ class ApiSession:
         repeat: bool | None = None,
         operations: int = 1,
         gate: Gate | None = None,
+        writes: bool | None = None,
     ) -> Answer:
         """Return the service's 2xx answer, after as many repeats as are safe and patience allows.
 
@@ -191,11 +196,15 @@ class ApiSession:
                 repeated is sent again only where the service certainly did nothing: 429, 401, no connection.
             operations: How many the service counts it for (parts of a batch count singly).
             gate: A limit of this request's own, for example its mailbox's.
+            writes: Whether it changes something at the service; by default all but GET do.
 
         Raises:
+            WritesOffError: Somebody stopped all writes; nothing was sent.
             ApiError: See ``sync_lib.errors``. A ``ServiceError`` other than ``ThrottledError`` means that a write
                 may have been carried out, in this attempt or an earlier one.
         """
+        if (method != "GET" if writes is None else writes) and not self._may_write():
+            raise WritesOffError
         content_type = {} if json is None else {"Content-Type": "application/json"}
         call = _Call(
             method,

@@ -35,6 +35,16 @@ def test_every_file_loads_and_holds_the_dag_that_it_is_named_after(dagbag: Any) 
     assert set(dagbag.dags) == {name.removesuffix(".py") for name in DAG_FILES}
 
 
+def test_no_setting_keeps_a_file_from_loading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """O2: an import error would name no setting, and stop the sync silently."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    for name in ("RETRY_DELAY", "TASK_TIMEOUT", "APPROVAL_TIMEOUT", "SCHEDULE", "TIMEZONE", "WRITES"):
+        monkeypatch.setenv(f"CONTACT_SYNC_{name}", "15s")
+    monkeypatch.setenv("CONTACT_SYNC_SETTINGS_FILE", str(tmp_path / "nowhere.env"))
+    assert DagBag(dag_folder=str(ROOT / "dags")).import_errors == {}
+
+
 def test_every_dag_explains_itself(dagbag: Any) -> None:
     for dag in dagbag.dags.values():
         assert dag.doc_md.startswith("# ")

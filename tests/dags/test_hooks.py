@@ -255,6 +255,63 @@ def test_settings_may_stand_in_a_file_that_is_read_again(
     assert hooks.incremental_schedule() == "5 * * * *"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "counts"),
+    [
+        ("CONTACT_SYNC_RETRY_DELAY", "15s", lambda: hooks.retry_delay() == timedelta(seconds=15)),
+        ("CONTACT_SYNC_RETRY_DELAY", "-1", lambda: hooks.retry_delay() == timedelta(seconds=15)),
+        ("CONTACT_SYNC_TASK_TIMEOUT", "1e12", lambda: hooks.task_timeout() == timedelta(hours=1)),
+        ("CONTACT_SYNC_APPROVAL_TIMEOUT", "een week", lambda: hooks.approval_timeout() == timedelta(days=7)),
+        ("CONTACT_SYNC_SCHEDULE", "elk uur", lambda: hooks.incremental_schedule() == "*/15 * * * *"),
+        ("CONTACT_SYNC_FULL_SCHEDULE", "0 25 * * *", lambda: hooks.full_schedule() == "0 2 * * *"),
+        ("CONTACT_SYNC_HOUSEKEEPING_SCHEDULE", "30 3 * *", lambda: hooks.housekeeping_schedule() is not None),
+        ("CONTACT_SYNC_TIMEZONE", "Europa/Amsterdam", lambda: hooks.timezone() == "UTC"),
+        ("CONTACT_SYNC_GUARD_DELETES", "tien", lambda: hooks.sync_settings() == SyncSettings()),
+        ("CONTACT_SYNC_LEASE", "nan", lambda: hooks.sync_settings() == SyncSettings()),
+        ("CONTACT_SYNC_WRITES", "uit", lambda: hooks.sync_settings() == SyncSettings(writes=False)),
+    ],
+)
+def test_a_setting_that_cannot_be_read_stops_no_dag(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, value: str, counts: Any
+) -> None:
+    """O2: its default counts (for writes: off), and each run says which setting, which value, and what to do."""
+    assert hooks.setting_problems() == []
+    monkeypatch.setenv(variable, value)
+    hooks.schedule()
+    assert counts()
+    hooks.log_setting_problems()
+    [problem] = hooks.setting_problems()
+    assert problem in caplog.text
+    assert problem.startswith(f"{variable} is {value!r}")
+    assert "It takes" in problem or "it takes" in problem
+    assert "Until it is corrected" in problem
+
+
+def test_a_settings_file_that_is_gone_stops_no_dag_and_all_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O2: it may have said that nothing is to be written, so nothing is, until it can be read."""
+    path = tmp_path / "contact_sync.env"
+    monkeypatch.setenv(hooks.SETTINGS_FILE_VARIABLE, str(path))
+    for broken in (
+        lambda: None,
+        lambda: path.write_bytes(b"\xff\xfe"),
+        lambda: (path.unlink(), path.mkdir()),
+    ):
+        broken()
+        assert hooks.incremental_schedule() == "*/15 * * * *"
+        assert hooks.sync_settings() == SyncSettings(writes=False)
+        assert not hooks._may_write()
+        [problem] = hooks.setting_problems()
+        assert str(path) in problem
+        assert hooks.SETTINGS_FILE_VARIABLE in problem
+    path.rmdir()
+    path.write_text("CONTACT_SYNC_WRITES=on\n")
+    assert hooks._may_write()
+    path.write_text("CONTACT_SYNC_WRITES=off\n")
+    assert not hooks._may_write()
+
+
 def test_the_full_slot_is_read_in_the_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     midnight_utc = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
     assert not hooks.is_full_slot(midnight_utc)
