@@ -88,20 +88,20 @@ class Staging:
         self._opened: tuple[str, Engine] | None = None
 
     def engine(self) -> Engine:
-        """Return the staging database, its schema up to date.
+        """Return the staging database.
 
         Raises:
-            ConfigError: The Connection is missing or incomplete, or nobody answers there.
+            ConfigError: The Connection is missing or incomplete, nobody answers there, or its schema is another one.
         """
         import contact_sync_hooks as hooks
         from sync_lib.store.engine import open_engine
-        from sync_lib.store.migrate import migrate
+        from sync_lib.store.migrate import require_schema
 
         url = hooks.staging_settings().url
         with self._lock:
             if self._opened is None or self._opened[0] != url:
                 engine = open_engine(url)
-                migrate(engine)
+                require_schema(engine)
                 if self._opened:
                     self._opened[1].dispose()
                 self._opened = (url, engine)

@@ -23,7 +23,7 @@ from sync_lib.model import BatchWrite, BcKey, Origin
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
 from sync_lib.store import profile_checks, profiles, runs, snapshots
 from sync_lib.store.engine import open_engine, read, transaction
-from sync_lib.store.migrate import migrate
+from sync_lib.store.migrate import require_schema
 from sync_lib.store.profile_checks import Line, Said
 from sync_lib.store.profiles import Profile
 
@@ -218,7 +218,7 @@ def _attempt(name: str, kind: str, remedy: str, look: Callable[[], str]) -> Chec
 
 def _check_staging(edges: Edges) -> Iterator[Check]:
     def look() -> str:
-        migrate(edges.engine)
+        require_schema(edges.engine)
         return told("%(database)s, schema up to date.", database=edges.engine.dialect.name)
 
     yield _attempt("staging database", "staging", _STAGING, look)

@@ -24,7 +24,7 @@ from sync_lib.store import companies, erasure, holds, profiles
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Hold, HoldState
-from sync_lib.store.migrate import head, migrate
+from sync_lib.store.migrate import downgrade, head, migrate, require_schema
 
 URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
 STAGING_VARIABLE = "AIRFLOW_CONN_CONTACT_SYNC_STAGING"
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     try:
         engine = open_engine(options.database or staging_url(environment))
         try:
-            migrate(engine)
+            if options.run is not _migrate:
+                require_schema(engine)
             options.run(engine, options, environment)
         finally:
             engine.dispose()
@@ -60,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     _hold_commands(_area(areas, "holds", "what waits for a person"))
     _contact_commands(_area(areas, "contacts", "contacts in the staging database"))
     database = _area(areas, "db", "staging database")
-    _command(database, "migrate", _migrate, "bring the schema up to this program's version")
+    migrating = _command(database, "migrate", _migrate, "bring the schema up to this program's version")
+    migrating.add_argument(
+        "--to", metavar="NUMBER", help="take it back to an earlier program's, before that is installed again"
+    )
     return parser
 
 
@@ -228,9 +232,12 @@ def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     print(f"Renamed. The next sync renames the folder in Outlook; write {options.name!r} into your file too.")
 
 
-def _migrate(_engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
-    # Every command has migrated by the time it runs.
-    print(f"The staging database has schema {head()}.")
+def _migrate(engine: Engine, options: Options, _environment: Mapping[str, str]) -> None:
+    if options.to:
+        downgrade(engine, options.to)
+    else:
+        migrate(engine)
+    print(f"The staging database has schema {options.to or head()}.")
 
 
 # -- where the database is -------------------------------------------------------------------------------------------

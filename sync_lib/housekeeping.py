@@ -18,7 +18,7 @@ from sync_lib.pipeline import Edges, RunPlan, RunRequest
 from sync_lib.profile_sync import company_context
 from sync_lib.store import companies, drift_checks, ledger, profiles, retention, runs, snapshots
 from sync_lib.store.engine import read, transaction
-from sync_lib.store.migrate import migrate
+from sync_lib.store.migrate import require_schema
 from sync_lib.views import bc_side
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ SHORTEST_RETENTION = 2
 
 def remove_old(edges: Edges) -> dict[str, int]:
     """Remove what is older than the retention and needed by no later run; return the number of rows per table."""
-    migrate(edges.engine)
+    require_schema(edges.engine)
     days = max(edges.settings.retention_days, SHORTEST_RETENTION)
     left = retention.drop_left_overlays(edges.engine, shift(edges.now(), -SHORTEST_RETENTION * DAY))
     if left:
@@ -50,7 +50,7 @@ def check_drift(edges: Edges, run_id: str) -> list[Checked]:
     It is a dry run (rules 8.2), which reads into an overlay of its own, with one more look before that is thrown away.
     The dry run and its plan are forgotten as well: what is kept are counts.
     """
-    migrate(edges.engine)
+    require_schema(edges.engine)
     with read(edges.engine) as conn:
         due = drift_checks.read_due(conn, edges.settings.drift_sample)
     if not due:

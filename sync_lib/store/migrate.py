@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: A name of our own: the database may be shared with a program that also uses Alembic, such as Airflow.
 VERSION_TABLE = "contact_sync_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
+#: The oldest schema that a way back leads to: that of the first program that knew of one.
+OLDEST = "0008"
 _LOCK = 0x636F6E74616374  # "contact": one migration at a time in a PostgreSQL database.
 
 
@@ -40,6 +42,61 @@ def migrate(engine: Engine) -> None:
         if is_postgresql(conn):
             conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         _upgrade(conn)
+
+
+def require_schema(engine: Engine) -> None:
+    """Make sure that the schema is this program's; only an empty database gets one here.
+
+    Whoever merely looks must not change the schema under workers of the version before: planning a run does, and the
+    command ``contact-sync db migrate``.
+
+    Raises:
+        ConfigError: The schema is older or newer; the message says what to do.
+    """
+    with read(engine) as conn:
+        version = _version(conn)
+    if version is None:
+        migrate(engine)
+    elif version < head():
+        raise ConfigError(
+            f"The staging database has the older schema {version}; this program needs {head()}. The next run of"
+            " contact_sync brings it up to date, and so does: contact-sync db migrate."
+        )
+    elif version > head():
+        raise ConfigError(_NEWER.format(version, head()))
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the schema back to that of an earlier program; what only later ones store is lost.
+
+    Raises:
+        ConfigError: There is no such way back.
+    """
+    with transaction(engine) as conn:
+        version = _version(conn)
+        if (
+            version is None
+            or version > head()
+            or not OLDEST <= revision <= version
+            or not _is_known(revision)
+        ):
+            raise ConfigError(
+                f"There is no way from schema {version} to {revision!r}. It may be {OLDEST} or a later one, down to"
+                f" which this program's migrations lead; its newest is {head()}."
+            )
+        from alembic import command
+
+        command.downgrade(alembic_config(conn), revision)
+
+
+_NEWER = (
+    "The staging database has schema {}, which is newer than this program's {}."
+    " Install the newer version of the program."
+)
+
+
+def _is_known(revision: str) -> bool:
+    return revision in {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
 
 
 def head() -> str:
@@ -67,10 +124,7 @@ def _upgrade(conn: Connection) -> None:
 
     version = _version(conn)
     if version is not None and version > head():
-        raise ConfigError(
-            f"The staging database has schema {version}, which is newer than this program's {head()}."
-            " Install the newer version of the program."
-        )
+        raise ConfigError(_NEWER.format(version, head()))
     try:
         command.upgrade(alembic_config(conn), "head")
     except CommandError as error:

@@ -560,3 +560,24 @@ def test_the_test_of_a_webhook_posts_a_message(connection: Any) -> None:
         ok, message = hooks.WebhookHook("hook_under_test").test_connection()
     assert not ok
     assert "answered 404" in message
+
+
+def test_a_page_changes_no_schema(tmp_path: Path, connection: Any) -> None:
+    """O10: it says which schema there is, and what brings it up to date."""
+    from sqlalchemy import text
+
+    import contact_sync_plugin
+    from sync_lib.store.engine import open_engine, transaction
+    from sync_lib.store.migrate import VERSION_TABLE, migrate
+
+    path = tmp_path / "staging.db"
+    connection(
+        hooks.STAGING, json.dumps({"conn_type": "contact_sync_staging", "extra": {"sqlite_path": str(path)}})
+    )
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    with transaction(engine) as conn:
+        conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0000'"))
+    with pytest.raises(ConfigError, match="older schema 0000"):
+        contact_sync_plugin.Staging().engine()
+    engine.dispose()

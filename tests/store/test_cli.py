@@ -11,7 +11,7 @@ from sync_lib import cli
 from sync_lib.errors import ConfigError
 from sync_lib.store import profiles
 from sync_lib.store.engine import open_engine, read
-from sync_lib.store.migrate import head
+from sync_lib.store.migrate import OLDEST, downgrade, head
 
 FILE = """
 profiles:
@@ -71,6 +71,20 @@ def test_a_folder_gets_another_name(run, file):
     )
     assert "needs a name" in run("profiles", "rename", "1", " ", code=1).err
     assert "There is no profile 9" in run("profiles", "rename", "9", "X", code=1).err
+
+
+def test_a_command_changes_no_schema_but_the_one_for_it(run, empty_url):
+    """O10: workers of the version before may still be at work."""
+    run("db", "migrate")
+    engine = open_engine(empty_url)
+    downgrade(engine, OLDEST)
+    if head() != OLDEST:
+        assert "contact-sync db migrate" in run("profiles", "list", code=1).err
+    assert f"schema {head()}" in run("db", "migrate").out
+    assert run("profiles", "list").out
+    assert f"schema {OLDEST}" in run("db", "migrate", "--to", OLDEST).out
+    assert "There is no way" in run("db", "migrate", "--to", "0001", code=1).err
+    engine.dispose()
 
 
 def test_db_migrate_makes_the_schema(run, empty_url):

@@ -13,7 +13,15 @@ from sqlalchemy import insert, select, text
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
-from sync_lib.store.migrate import VERSION_TABLE, alembic_config, head, migrate
+from sync_lib.store.migrate import (
+    OLDEST,
+    VERSION_TABLE,
+    alembic_config,
+    downgrade,
+    head,
+    migrate,
+    require_schema,
+)
 
 
 def _differences(engine):
@@ -154,3 +162,52 @@ def test_holds_of_the_first_schema_are_kept(empty_url):
         assert sorted(map(tuple, kept)) == [(5, "open", "", ""), (6, "rejected", "eva", "person")]
         assert list(conn.scalars(select(t.change.c.plan).order_by(t.change.c.plan))) == [5, 6, 7]
     engine.dispose()
+
+
+def version_of(engine):
+    with read(engine) as conn:
+        return conn.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
+
+
+def test_only_an_empty_database_gets_a_schema_by_being_looked_at(empty_url):
+    """O10: a page would else change the schema under workers of the version before."""
+    engine = open_engine(empty_url)
+    require_schema(engine)
+    assert version_of(engine) == head()
+    require_schema(engine)
+    with transaction(engine) as conn:
+        conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{OLDEST[:-1]}0'"))
+    with pytest.raises(ConfigError, match=r"older schema 0000; .*contact-sync db migrate"):
+        require_schema(engine)
+    with transaction(engine) as conn:
+        conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match=r"schema 9999, which is newer"):
+        require_schema(engine)
+    assert version_of(engine) == "9999"
+    engine.dispose()
+
+
+def test_there_is_a_way_back(empty_url):
+    """O10: down to the oldest program that knew of one, with what it stored, and up again."""
+    engine = open_engine(empty_url)
+    migrate(engine)
+    with transaction(engine) as conn:
+        profile = "INSERT INTO sync_profile (id, mailbox, company_name, created_at, updated_at) VALUES "
+        conn.execute(text(profile + "(1, 'a@a.example', 'A', '2026', '2026')"))
+    downgrade(engine, OLDEST)
+    assert version_of(engine) == OLDEST
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT mailbox FROM sync_profile")).scalars().all() == ["a@a.example"]
+    migrate(engine)
+    assert _differences(engine) == []
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT mailbox FROM sync_profile")).scalars().all() == ["a@a.example"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["0001", "9999", "head", "0008x", ""])
+def test_a_way_back_that_there_is_not(engine, revision):
+    """O10: said before anything changes."""
+    with pytest.raises(ConfigError, match="There is no way from schema"):
+        downgrade(engine, revision)
+    assert version_of(engine) == head()
