@@ -562,6 +562,8 @@ def tell(results: Iterable[ProfileResult]) -> None:
     for result in results:
         counters = result.counters
         log.info("%s of %s: %s %s", result.mailbox, result.company, result.state, result.message)
+        if result.compared_at is not None:
+            log.info("  quiet: the figures are those of the comparison at %s", result.compared_at or "-")
         log.info("  contacts read: %d; %s", counters.get("read", 0), _counts(counters.get("outcomes")))
         log.info("  written: %s", _counts(counters.get("writes")))
         log.info("  not synced, by reason: %s", _counts(counters.get("reasons")))

@@ -358,7 +358,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ProfileResult:
-    """What became of one profile in one run."""
+    """What became of one profile in one run.
+
+    ``counters`` are those of its last comparison where the run found it quiet, and ``compared_at`` says when that was;
+    else None (rules 8.8).
+    """
 
     profile: int
     mailbox: str
@@ -368,6 +372,7 @@ class ProfileResult:
     message: str
     counters: dict[str, Any] = field(default_factory=dict)
     last_good_at: str | None = None
+    compared_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

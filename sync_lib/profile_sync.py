@@ -26,6 +26,7 @@ from sync_lib.errors import (
 )
 from sync_lib.fields.filters import parse_filter
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, company_key
+from sync_lib.fields.required import PROBLEMS
 from sync_lib.load import Loaded, Target, apply_plan
 from sync_lib.logs import phase
 from sync_lib.match import Matching, match
@@ -244,10 +245,13 @@ class _Books:
     @property
     def reasons(self) -> Counter[str]:
         """Why contacts, or fields of them, were left as they are."""
-        left = (change.reason for change in self.changed.values() if change.outcome in OPEN_OUTCOMES)
-        return Counter(reject.reason for reject in self.rejects) + Counter(
-            reason for reason in left if reason
-        )
+        changes = self.changed.values()
+        # Of a change that was refused as a whole, its own reason says it once.
+        parts = {
+            each for change in changes if change.outcome is not Outcome.REJECTED for each in _rejects(change)
+        }
+        left = (change.reason for change in changes if change.outcome in OPEN_OUTCOMES)
+        return Counter(reject.reason for reject in self.rejects | parts) + Counter(filter(None, left))
 
     def counters(self) -> dict[str, Any]:
         """Return the counters that the report shows."""
@@ -571,21 +575,12 @@ class _ProfileSync:
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def _unchanged(self, cursor: Cursor) -> Result:
+        """Leave the figures of the last comparison as they stand: this run has no outcomes (rules 8.8)."""
         logger.info("nothing changed on either side: %d contacts as they were", cursor.contacts)
-        outcomes = {str(Outcome.UNCHANGED): cursor.contacts} if cursor.contacts else {}
-        if not self.run.dry_run:
-            with self.edges.engine.begin() as conn:
-                now = self.edges.now()
-                runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, last_good_at=now)
-        return Result(
-            counters={
-                "read": cursor.contacts,
-                "unbalanced": 0,
-                "outcomes": outcomes,
-                "writes": {},
-                "reasons": {},
-            }
-        )
+        with self.edges.engine.begin() as conn:
+            now, key = self.edges.now(), self.profile.id
+            runs.write_cursor(conn, "outlook", key, updated_at=now, last_good_at=now)
+            return Result(counters=runs.quiet_counters(conn, key))
 
     # -- diff, guard, load -----------------------------------------------------------------------------------------
 
@@ -657,7 +652,8 @@ class _ProfileSync:
             results = [(change.n, Outcome.FAILED, change.reason, "") for change in left]
             ledger.finish_changes(conn, plan_id, results, self.edges.now())
 
-    def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Matching, Plan]:
+    def _compare(self) -> tuple[ProfileView, Matching, Plan]:
+        """Compare both sides as they are staged now; nothing is written down."""
         scope = Scope(
             self.profile.id,
             self.company.id,
@@ -672,7 +668,10 @@ class _ProfileSync:
             view = read_view(conn, scope)
         self.context = self._context(view.company_names | company_names_in(self.undoing.wanted.undone))
         matching = match(view.views, self.company_key)
-        plan = plan_changes(matching, view.views, self.context)
+        return view, matching, plan_changes(matching, view.views, self.context)
+
+    def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Matching, Plan]:
+        view, matching, plan = self._compare()
         self.books.add(view, matching, plan, first=first)
         for change in plan.changes:
             to_outlook = change.action is Action.CREATE_OUTLOOK and change.bc_id in open_creates.bc_ids
@@ -822,32 +821,54 @@ class _ProfileSync:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _finish(self, stopped: ServiceError | None, plan: Plan) -> Result:
+        rejects = self._left_after_load(plan)
+        self.books.rejects = set(rejects)
         counters = self.books.counters()
         if counters["unbalanced"]:
             logger.error("the books do not balance: %d contacts without an outcome", counters["unbalanced"])
         outcomes = {change.outcome for change in self.books.changed.values()}
         failed = bool(outcomes & {Outcome.FAILED, Outcome.UNKNOWN})
-        if not self.run.dry_run:
-            self._close_cursor(plan, failed, bool(outcomes & OPEN_OUTCOMES), counters["read"])
+        rejects += [reject for change in self.books.changed.values() for reject in _rejects(change)]
+        if self.run.dry_run:
+            self._store_dry_rejects(rejects)
+        else:
+            self._close_cursor(plan, counters, rejects, failed=failed, open_=bool(outcomes & OPEN_OUTCOMES))
         held = [change for change in self.books.changed.values() if change.outcome is Outcome.HELD]
         if not held:
             return Result(counters=counters, stopped=stopped)
         message = f"{len(held)} changes wait for a person."
         return Result("held", held[0].reason, message, counters, stopped)
 
-    def _close_cursor(self, plan: Plan, failed: bool, open_: bool, contacts: int) -> None:
+    def _left_after_load(self, plan: Plan) -> list[Reject]:
+        """The contacts that stay out, judged after the load: a value that it mended is no reject any more (8.8)."""
+        updated = [change for change in self.books.changed.values() if change.outcome is Outcome.UPDATED]
+        touched = {contact for change in updated for contact in (change.bc_id, change.outlook_id)}
+        mended = [each for each in plan.rejects if _lacks_value(each) and each.contact in touched]
+        if not mended:
+            return list(plan.rejects)
+        _, _, after = self._compare()
+        still = [each for each in after.rejects if _lacks_value(each) and each.contact in touched]
+        return [each for each in plan.rejects if each not in mended] + still
+
+    def _store_dry_rejects(self, rejects: list[Reject]) -> None:
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            ledger.replace_dry_rejects(conn, self.run, self.profile, rejects, self.edges.now())
+
+    def _close_cursor(
+        self, plan: Plan, counters: dict[str, Any], rejects: list[Reject], *, failed: bool, open_: bool
+    ) -> None:
         now = self.edges.now()
-        rejects = plan.rejects + [
-            reject for change in self.books.changed.values() for reject in _rejects(change)
-        ]
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             ledger.replace_rejects(conn, self.profile.id, rejects, self.run.id, now)
+            runs.write_comparison(conn, self.profile.id, self.run.id, counters, now)
             # What a diff or a load moves decides about other contacts too (a copy whose pair agrees now): only a
             # diff that moves nothing is the last one.
             moved = bool(plan.couplings or plan.ended or plan.changes)
             pending = open_ or moved or ledger.count_attention(conn, self.profile.id) > 0
-            values = {"pending": pending, "contacts": contacts} | ({} if failed else {"last_good_at": now})
+            values = {"pending": pending, "contacts": counters["read"]}
+            values |= {} if failed else {"last_good_at": now}
             holds.spend_approvals(conn, self.approvals.spent)
             if not self.undoing.is_open:
                 undo.close(conn, self.undoing.wanted.keys, self.run.id, self.undoing.told, now)
@@ -935,6 +956,11 @@ def _stored(plan: Plan, couplings: list[Coupling]) -> None:
     for change in plan.changes:
         if change.coupling is not None and not change.coupling.id and change.bc_id in ids:
             change.coupling = replace(change.coupling, id=ids[change.bc_id])
+
+
+def _lacks_value(reject: Reject) -> bool:
+    """Whether a whole contact stays out for its name or address, which a load may put right (rules 3)."""
+    return not reject.field and reject.reason in PROBLEMS
 
 
 def _rejects(change: PlannedChange) -> list[Reject]:

@@ -23,6 +23,7 @@ _COLUMNS = (
     "BC +/~",
     "held",
     "rejected",
+    "compared",
     "last good sync",
 )
 
@@ -68,9 +69,13 @@ class RunReport:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """Contacts by outcome, over all profiles."""
+        """Contacts by outcome, over all profiles; of those that were quiet as their last comparison found them."""
+        return self._outcomes(self.profiles)
+
+    @staticmethod
+    def _outcomes(profiles: Sequence[ProfileResult]) -> Counter[str]:
         total: Counter[str] = Counter()
-        for profile in self.profiles:
+        for profile in profiles:
             total.update(profile.counters.get("outcomes", {}))
         return total
 
@@ -88,8 +93,9 @@ class RunReport:
         }
 
     def counters_json(self) -> str:
-        """Return the run's totals as they are stored."""
-        totals = {"outcomes": self.outcomes, "writes": self.writes, "failures": self.failures}
+        """Return the run's totals as they are stored: what an earlier comparison found is no outcome of this run."""
+        own = self._outcomes([profile for profile in self.profiles if profile.compared_at is None])
+        totals = {"outcomes": own, "writes": self.writes, "failures": self.failures}
         return json.dumps(totals, sort_keys=True)
 
     def lines(self) -> list[str]:
@@ -116,7 +122,8 @@ class RunReport:
             reasons = profile.counters.get("reasons", {})
             if reasons:
                 told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-                lines.append(f"{profile.mailbox}: not synced: {told}")
+                when = f" (compared {age(profile.compared_at, self.at)})" if profile.compared_at else ""
+                lines.append(f"{profile.mailbox}: not synced: {told}{when}")
         return lines
 
 
@@ -170,8 +177,16 @@ def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
         told("business_central", "created", "updated"),
         str(outcomes.get("held", 0)),
         str(max(0, left_out)),
+        _compared(profile, at),
         age(profile.last_good_at, at),
     )
+
+
+def _compared(profile: ProfileResult, at: str) -> str:
+    """When the figures of a profile were found: in this run, or by its last comparison."""
+    if profile.compared_at is None:
+        return "now" if "outcomes" in profile.counters else "-"
+    return age(profile.compared_at, at)
 
 
 def age(since: str | None, at: str) -> str:

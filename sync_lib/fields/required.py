@@ -11,6 +11,9 @@ from sync_lib.model import Fields
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What a contact may lack; "invalid" stands for a problem that is not there any more when it is looked up.
+PROBLEMS = frozenset({"name_missing", "email_missing", "email_invalid", "invalid"})
+
 
 def to_outlook_problem(name: str, email: str) -> str | None:
     """Return why a person of BC can't go to Outlook: ``name_missing``, ``email_missing``, ``email_invalid`` or None.

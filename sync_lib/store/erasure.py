@@ -261,23 +261,28 @@ def _addresses_in(baseline: Mapping[str, Any]) -> Iterator[str]:
 def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[bool]]]:
     """Every table that holds anything of a contact, with the condition for its rows."""
     ours, item, bc, tie = _profiles(traces.company), t.outlook_contact.c, t.bc_contact.c, t.coupling.c
-    left, claim = t.reject.c, t.claim.c
-    rejected = or_(
-        and_(left.side == Side.BUSINESS_CENTRAL, left.contact == traces.contact),
-        and_(left.side == Side.OUTLOOK, among(conn, left.contact, traces.items)),
-    )
+    claim = t.claim.c
     claimed = or_(
         func.coalesce(claim.bc_id, "") == (traces.contact or None),
         among(conn, claim.email_key, traces.addresses),
     )
     return [
         (t.change, _changes(conn, traces)),
-        (t.reject, and_(left.profile.in_(ours), rejected)),
+        *((table, _rejected(conn, traces, table)) for table in (t.reject, t.dry_reject)),
         (t.claim, and_(claim.company == traces.company, claimed)),
         (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
         (t.bc_contact, and_(bc.company == traces.company, bc.id == traces.contact)),
         (t.outlook_contact, and_(item.profile.in_(ours), among(conn, item.id, traces.items))),
     ]
+
+
+def _rejected(conn: Connection, traces: _Traces, table: Table) -> ColumnElement[bool]:
+    left = table.c
+    named = or_(
+        and_(left.side == Side.BUSINESS_CENTRAL, left.contact == traces.contact),
+        and_(left.side == Side.OUTLOOK, among(conn, left.contact, traces.items)),
+    )
+    return and_(left.profile.in_(_profiles(traces.company)), named)
 
 
 def _changes(conn: Connection, traces: _Traces) -> ColumnElement[bool]:

@@ -25,9 +25,11 @@ from sqlalchemy import (
 
 from sync_lib.diff import PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
-from sync_lib.model import Action, Coupling, CouplingState, Direction, Origin, Outcome
+from sync_lib.model import Action, Coupling, CouplingState, Direction, Origin, Outcome, Run, Side
+from sync_lib.store import snapshots
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import read_frame
+from sync_lib.store.profiles import Profile
 
 T = TypeVar("T")
 
@@ -351,7 +353,11 @@ def read_known_values(
 
 
 def replace_rejects(conn: Connection, profile: int, rejects: Iterable[Reject], run: str, now: str) -> None:
-    """Make the standing rejects of a profile those given; rows that stay as they are are not written."""
+    """Make the standing rejects of a profile those given; rows that stay as they are are not written.
+
+    What a dry run found before is out of date by that.
+    """
+    _drop_dry_rejects(conn, profile)
     table, c = t.reject, t.reject.c
     wanted = {(r.side, r.contact, r.field): (r.outcome, r.reason) for r in rejects}
     rows = conn.execute(select(c.side, c.contact, c.field, c.outcome, c.reason).where(c.profile == profile))
@@ -377,3 +383,39 @@ def _reject_row(
     outcome, reason = value
     row = {"profile": profile, "side": side, "contact": contact, "field": field, "run": run, "since": now}
     return row | {"outcome": outcome, "reason": reason}
+
+
+def replace_dry_rejects(
+    conn: Connection, run: Run, profile: Profile, rejects: Iterable[Reject], now: str
+) -> None:
+    """Make what a dry run would leave out those given, with the contacts' names, beside the standing rejects."""
+    _drop_dry_rejects(conn, profile.id)
+    found = {(r.side, r.contact, r.field): r for r in rejects}.values()
+    if not found:
+        return
+    told = _names(conn, profile, run.overlay, found)
+    rows = []
+    for r in found:
+        row = _reject_row(profile.id, (r.side, r.contact, r.field), (r.outcome, r.reason), run.id, now)
+        name, email = told.get((r.side, r.contact), ("", ""))
+        rows.append(row | {"name": name, "email": email})
+    conn.execute(insert(t.dry_reject), rows)
+
+
+def _drop_dry_rejects(conn: Connection, profile: int) -> None:
+    conn.execute(delete(t.dry_reject).where(t.dry_reject.c.profile == profile))
+
+
+def _names(
+    conn: Connection, profile: Profile, overlay: str, rejects: Iterable[Reject]
+) -> dict[tuple[Side, str], tuple[str, str]]:
+    """Return name and address of the contacts of some rejects, as a run has staged them."""
+    ids: dict[Side, set[str]] = {side: set() for side in Side}
+    for reject in rejects:
+        ids[reject.side].add(reject.contact)
+    people = snapshots.read_bc_rows(
+        conn, profile.company or 0, ids=ids[Side.BUSINESS_CENTRAL], overlay=overlay
+    )
+    items = snapshots.read_outlook_records(conn, profile.id, ids[Side.OUTLOOK], overlay)
+    named = {(Side.BUSINESS_CENTRAL, row["id"]): (row["name"], row["email"]) for row in people}
+    return named | {(Side.OUTLOOK, key): (row["name"], row["email_key"]) for key, row in items.items()}

@@ -20,15 +20,19 @@ from sqlalchemy import (
     case,
     cast,
     distinct,
+    false,
     func,
     literal,
     or_,
     select,
+    true,
 )
 
 from sync_lib.store import search
 from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql
 from sync_lib.store.plans import standing_hold
+from sync_lib.store.runs import Comparison, figures
 
 #: What the overview makes of a profile's last run, most urgent first: this is the default order.
 STATES = ("failed", "held", "running", "never", "skipped", "done", "off")
@@ -62,10 +66,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class ProfileLine:
-    """One profile, with what became of it in its last run.
+    """One profile, with what became of it in its last run that is over.
 
-    ``map_index`` is that of its task in Airflow; ``hold`` is what waits for a person
-    now, of the profile or its company.
+    ``state`` is ``running`` where a run works on it, or is going to; ``last_state`` is how the last one ended all the
+    same. ``compared_at`` is when its figures were found, where that was before its last run. ``map_index`` is that of
+    its task in Airflow; ``hold`` is what waits for a person now, of the profile or its company.
     """
 
     id: int
@@ -74,6 +79,7 @@ class ProfileLine:
     folder: str
     direction: str
     state: str
+    last_state: str
     reason: str
     message: str
     run: str | None
@@ -83,24 +89,26 @@ class ProfileLine:
     ended_at: str | None
     last_good_at: str | None
     rejects: int
+    now: str | None
     counters: dict[str, Any]
+    compared_at: str | None
     map_index: int | None
     hold: int | None
     history: list[Bar] = field(default_factory=list)
 
     def outcome(self, *names: str) -> int:
-        """Number of contacts with one of these outcomes in the last run."""
+        """Number of contacts with one of these outcomes, as they were last compared."""
         outcomes = self.counters.get("outcomes", {})
         return sum(outcomes.get(name, 0) for name in names)
 
     @property
     def read(self) -> int | None:
-        """Contacts that the last run read, or None where it did not come that far."""
+        """Contacts that were read when they were last compared, or None where that never was."""
         return self.counters.get("read")
 
     @property
     def in_agreement(self) -> int:
-        """Contacts of the last run that are the same on both sides."""
+        """Contacts that are the same on both sides, as they were last compared."""
         return self.outcome("unchanged", "created", "updated", "coupled", "conflict", "deleted")
 
     @property
@@ -143,13 +151,13 @@ class RunLine:
 
 def read_overview(conn: Connection, wanted: Wanted) -> Overview:
     """Return one part of the profiles that a person wants to see."""
-    every = _profiles(wanted).subquery("every_profile")
+    every = _profiles(wanted, by_profile=is_postgresql(conn)).subquery("every_profile")
     counted = select(every.c.state, func.count()).where(_matches(every, wanted.text)).group_by(every.c.state)
     counts = {row[0]: row[1] for row in conn.execute(counted)}
     total = counts.get(wanted.state, 0) if wanted.state else sum(counts.values())
     rows = conn.execute(_part(every, wanted)).all()
     history = _read_history(conn, [row.id for row in rows])
-    lines = [_line(row, history.get(row.id, [])) for row in rows]
+    lines = [_line(row, history.get(row.id, []), of_run=bool(wanted.run)) for row in rows]
     return Overview(lines, counts, total)
 
 
@@ -173,55 +181,97 @@ def _run_lines() -> Select[Any]:
 # -- one row per profile ---------------------------------------------------------------------------------------------
 
 
-def _profiles(wanted: Wanted) -> Select[Any]:
-    """One row per profile with what became of it; of a given run, those only that it planned."""
+def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
+    """One row per profile with what became of it; of a given run, those only that it planned.
+
+    Args:
+        wanted: Which profiles.
+        by_profile: Look the last run up for each profile by itself (PostgreSQL, which would read all runs otherwise).
+    """
     p, r, k = t.sync_profile.c, t.sync_run.c, t.cursor.c
-    own = t.run_profile.alias("own")
     chosen = literal(wanted.run) if wanted.run else _last_run_of(p.id)
-    rejects = select(func.count(distinct(t.reject.c.contact))).where(t.reject.c.profile == p.id)
-    rejects = rejects.correlate(t.sync_profile)
-    state, reason = _state(own, whole_run=bool(wanted.run))
+    own = _own(chosen) if by_profile else t.run_profile.alias("own")
+    is_its = true() if by_profile else and_(own.c.profile == p.id, own.c.run == chosen)
+    now = t.sync_run.alias("now")
+    is_now = false() if wanted.run else now.c.id == _run_now_of(p.id)
+    state, last, reason = _state(own, now, whole_run=bool(wanted.run))
     is_own = and_(k.side == "outlook", k.scope == cast(p.id, Text))
     return (
         select(
             p.id, p.mailbox, p.company_name.label("company"), p.folder_name.label("folder"), p.direction,
-            state.label("state"), reason.label("reason"), func.coalesce(own.c.message, "").label("message"),
+            state.label("state"), last.label("last_state"), reason.label("reason"),
+            func.coalesce(own.c.message, "").label("message"),
             own.c.run, own.c.chunk, r.mode, func.coalesce(r.dry_run, False).label("dry_run"),
-            own.c.started_at, own.c.ended_at, k.last_good_at,
-            rejects.scalar_subquery().label("rejects"),
+            own.c.started_at, own.c.ended_at, k.last_good_at, _rejects().label("rejects"), now.c.id.label("now"),
         )
         .select_from(t.sync_profile)
-        .join(own, and_(own.c.profile == p.id, own.c.run == chosen), isouter=not wanted.run)
+        .join(own, is_its, isouter=not wanted.run)
         .outerjoin(t.sync_run, r.id == own.c.run)
+        .outerjoin(now, is_now)
         .outerjoin(t.cursor, is_own)
     )  # fmt: skip
 
 
+def _own(chosen: Any) -> Any:
+    """What became of the outer query's profile in a run; the limit keeps it from being joined any other way."""
+    row = t.run_profile
+    found = select(row).where(row.c.profile == t.sync_profile.c.id, row.c.run == chosen)
+    return found.limit(1).correlate(t.sync_profile).lateral("own")
+
+
+def _rejects() -> ColumnElement[int]:
+    """How many contacts do not sync; after a dry run those too that it would leave out."""
+    p, r, left, dry = t.sync_profile.c, t.sync_run.c, t.reject.c, t.dry_reject.c
+    standing = select(func.count(distinct(left.contact))).where(left.profile == p.id)
+    known = select(left.contact).where(left.profile == dry.profile, left.contact == dry.contact)
+    more = select(func.count(distinct(dry.contact))).where(
+        dry.profile == p.id, dry.run == r.id, ~known.correlate(t.dry_reject).exists()
+    )
+    of_dry_run = more.correlate(t.sync_profile, t.sync_run).scalar_subquery()
+    return standing.correlate(t.sync_profile).scalar_subquery() + case((r.dry_run, of_dry_run), else_=0)
+
+
 def _last_run_of(profile: ColumnElement[int]) -> Any:
-    """The run that the profile's task started in last; or the newest run of all, while the task waits in it."""
-    c, newest = t.run_profile.alias("last").c, t.run_profile.alias("newest").c
-    run = select(t.sync_run.c.id).order_by(t.sync_run.c.started_at.desc()).limit(1)
-    waits = select(newest.run).where(newest.run == run.scalar_subquery(), newest.profile == profile)
-    started = select(c.run).where(c.profile == profile, c.started_at.is_not(None))
+    """The last run that is over for the profile; or the newest run of all, where its task never began in it."""
+    last, newest = t.run_profile.alias("last").c, t.run_profile.alias("newest").c
+    r, whole = t.sync_run.alias("r"), t.sync_run.alias("whole").c
+    run = select(whole.id).order_by(whole.started_at.desc()).limit(1).scalar_subquery()
+    dead = select(newest.run).join(r, and_(r.c.id == newest.run, r.c.ended_at.is_not(None)))
+    dead = dead.where(newest.run == run, newest.profile == profile, newest.state == "planned")
+    is_over = or_(last.state.not_in(["planned", "running"]), r.c.ended_at.is_not(None))
+    over = select(last.run).join(r, r.c.id == last.run)
+    over = over.where(last.profile == profile, last.started_at.is_not(None), is_over)
     return func.coalesce(
-        waits.where(newest.state == "planned").correlate(t.sync_profile).scalar_subquery(),
-        started.order_by(c.started_at.desc()).limit(1).correlate(t.sync_profile).scalar_subquery(),
+        dead.correlate(t.sync_profile).scalar_subquery(),
+        over.order_by(last.started_at.desc()).limit(1).correlate(t.sync_profile).scalar_subquery(),
     )
 
 
-def _state(own: Any, *, whole_run: bool) -> tuple[ColumnElement[str], ColumnElement[str]]:
-    """State and reason: a task that is over without having written an outcome has failed."""
+def _run_now_of(profile: ColumnElement[int]) -> Any:
+    """The newest run that is not over and has the profile before it, or at hand."""
+    c, r = t.run_profile.alias("at_hand").c, t.sync_run.alias("open")
+    found = select(c.run).join(r, and_(r.c.id == c.run, r.c.ended_at.is_(None)))
+    found = found.where(c.profile == profile, c.state.in_(["planned", "running"]))
+    return found.order_by(r.c.started_at.desc()).limit(1).correlate(t.sync_profile).scalar_subquery()
+
+
+def _state(
+    own: Any, now: Any, *, whole_run: bool
+) -> tuple[ColumnElement[str], ColumnElement[str], ColumnElement[str]]:
+    """State now, state of the last run and its reason: a task that is over without an outcome has failed."""
     p, r = t.sync_profile.c, t.sync_run.c
     dead = and_(own.c.state.in_(["planned", "running"]), r.ended_at.is_not(None))
-    state = case(
-        # In a run that is looked back at, it does not matter what was switched off since.
-        *([] if whole_run else [(~p.enabled, "off")]),
+    last = case(
         (dead, "failed"),
         (own.c.run.is_(None), "never"),
         (own.c.state == "planned", "running"),
         else_=own.c.state,
     )
-    return state, case((dead, "no_outcome"), else_=func.coalesce(own.c.reason, ""))
+    # A run that was stopped from outside never ends; one that is over since says that it is not at work any more.
+    is_now = and_(now.c.id.is_not(None), now.c.started_at >= func.coalesce(r.started_at, ""))
+    # In a run that is looked back at, it does not matter what was switched off since.
+    state = last if whole_run else case((~p.enabled, "off"), (is_now, "running"), else_=last)
+    return state, last, case((dead, "no_outcome"), else_=func.coalesce(own.c.reason, ""))
 
 
 def _matches(every: Any, text: str) -> ColumnElement[bool]:
@@ -241,15 +291,17 @@ def _part(every: Any, wanted: Wanted) -> Select[Any]:
     is_longer = func.length(other.chunk) < length
     before = or_(is_longer, and_(func.length(other.chunk) == length, other.chunk < part.c.chunk))
     index = select(func.count(distinct(other.chunk))).where(other.run == part.c.run, before).correlate(part)
-    shown = t.run_profile.alias("shown")
+    shown, seen = t.run_profile.alias("shown"), t.comparison.c
     return (
         select(
-            part, shown.c.counters, index.scalar_subquery().label("map_index"), standing_hold().label("hold")
+            part, shown.c.counters, index.scalar_subquery().label("map_index"), standing_hold().label("hold"),
+            seen.run.label("compared_in"), seen.compared_at, seen.counters.label("compared"),
         )
         .join(t.sync_profile, t.sync_profile.c.id == part.c.id)
         .outerjoin(shown, and_(shown.c.run == part.c.run, shown.c.profile == part.c.id))
+        .outerjoin(t.comparison, seen.profile == part.c.id)
         .order_by(*_order(part, wanted))
-    )
+    )  # fmt: skip
 
 
 def _order(rows: Any, wanted: Wanted) -> list[ColumnElement[Any]]:
@@ -266,10 +318,21 @@ def _order(rows: Any, wanted: Wanted) -> list[ColumnElement[Any]]:
     return [first.desc() if wanted.descending else first, func.lower(c.mailbox), c.id]
 
 
-def _line(row: Any, history: list[Bar]) -> ProfileLine:
+def _line(row: Any, history: list[Bar], *, of_run: bool) -> ProfileLine:
     values = row._asdict()
+    compared = Comparison(*(values.pop(name) for name in ("compared_in", "compared_at", "compared")))
     del values["chunk"]
-    return ProfileLine(**values | {"counters": json.loads(row.counters or "{}"), "history": history})
+    counters, at = _figures(row, compared if compared.run else None, of_run=of_run)
+    return ProfileLine(**values | {"counters": counters, "compared_at": at, "history": history})
+
+
+def _figures(row: Any, compared: Comparison | None, *, of_run: bool) -> tuple[dict[str, Any], str | None]:
+    """What a line shows: of a given run, or of a dry run, that run's; else what was last compared."""
+    own, at = figures(row.counters or "{}", compared)
+    if of_run or row.dry_run or compared is None:
+        return own, at
+    written = {"writes": own.get("writes") or {}, "planned": {}}
+    return json.loads(compared.counters) | written, None if compared.run == row.run else compared.compared_at
 
 
 # -- the last runs ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, distinct, func, or_, select
+from sqlalchemy import Connection, Select, and_, distinct, false, func, literal, or_, select, true, union_all
 
 from sync_lib.store import search
 from sync_lib.store import tables as t
@@ -58,14 +58,28 @@ class RejectLine:
     since: str
     name: str
     email: str
+    dry_run: bool = False
+
+
+def _every() -> Any:
+    """The standing rejects, and beside them what dry runs would leave out that does not stand already."""
+    r, dry = t.reject.c, t.dry_reject.c
+    same = (r.profile == dry.profile, r.side == dry.side, r.contact == dry.contact, r.field == dry.field)
+    stands = select(r.profile).where(*same, r.reason == dry.reason).correlate(t.dry_reject).exists()
+    keys = ("profile", "side", "contact", "field", "reason", "since")
+    blanks = (literal("").label("name"), literal("").label("email"))
+    standing = select(*(r[key] for key in keys), *blanks, false().label("dry_run"))
+    planned = select(*(dry[key] for key in keys), dry.name, dry.email, true().label("dry_run")).where(~stands)
+    return union_all(standing, planned).subquery("rejects")
 
 
 def read_reasons(conn: Connection, wanted: Wanted) -> list[ReasonCount]:
     """Return the reasons with their counts, most frequent first; the wanted reason does not narrow them."""
-    r = t.reject.c
+    every = _every()
+    r = every.c
     # A contact with two refused fields counts once per reason.
     contacts = select(r.reason, r.profile, r.side, r.contact).distinct()
-    chosen = _chosen(contacts, Wanted("", wanted.profile, wanted.text)).subquery()
+    chosen = _chosen(contacts, every, Wanted("", wanted.profile, wanted.text)).subquery()
     count = func.count()
     counted = select(chosen.c.reason, count, func.count(distinct(chosen.c.profile))).group_by(chosen.c.reason)
     return [ReasonCount(*row) for row in conn.execute(counted.order_by(count.desc(), chosen.c.reason))]
@@ -73,8 +87,10 @@ def read_reasons(conn: Connection, wanted: Wanted) -> list[ReasonCount]:
 
 def read_profiles_with_most(conn: Connection, wanted: Wanted) -> list[ProfileCount]:
     """Return the profiles with the most rejects; a wanted profile is the only one."""
-    r, p = t.reject.c, t.sync_profile.c
-    chosen = _chosen(select(r.profile, func.count().label("rejects")), wanted).group_by(r.profile).subquery()
+    every = _every()
+    r, p = every.c, t.sync_profile.c
+    of_each = _chosen(select(r.profile, func.count().label("rejects")), every, wanted)
+    chosen = of_each.group_by(r.profile).subquery()
     counted = select(p.id, p.mailbox, p.company_name, chosen.c.rejects).join(chosen, chosen.c.profile == p.id)
     counted = counted.order_by(chosen.c.rejects.desc(), p.mailbox, p.id).limit(MOST)
     return [ProfileCount(*row) for row in conn.execute(counted)]
@@ -82,7 +98,8 @@ def read_profiles_with_most(conn: Connection, wanted: Wanted) -> list[ProfileCou
 
 def count_rejects(conn: Connection, wanted: Wanted) -> int:
     """Return the number of rejects."""
-    return conn.scalar(_chosen(select(func.count()).select_from(t.reject), wanted)) or 0
+    every = _every()
+    return conn.scalar(_chosen(select(func.count()).select_from(every), every, wanted)) or 0
 
 
 def read_rejects(conn: Connection, wanted: Wanted, part: int, size: int) -> list[RejectLine]:
@@ -100,9 +117,10 @@ def iter_rejects(conn: Connection, wanted: Wanted) -> Iterator[RejectLine]:
 
 def _lines(wanted: Wanted, **window: int) -> Select[Any]:
     # The page is cut by the table's own key before names are looked up: that costs the same for any number of rows.
-    r, p, bc, item = t.reject.c, t.sync_profile.c, t.bc_contact.c, t.outlook_contact.c
-    key = (r.profile, r.side, r.contact, r.field)
-    chosen = _chosen(select(t.reject), wanted).order_by(*key)
+    every = _every()
+    r, p, bc, item = every.c, t.sync_profile.c, t.bc_contact.c, t.outlook_contact.c
+    key = (r.profile, r.side, r.contact, r.field, r.dry_run)
+    chosen = _chosen(select(every), every, wanted).order_by(*key)
     if window:
         chosen = chosen.limit(window["limit"]).offset(window["offset"])
     shown = chosen.subquery("shown")
@@ -112,28 +130,28 @@ def _lines(wanted: Wanted, **window: int) -> Select[Any]:
     return (
         select(
             c.profile, p.mailbox, p.company_name, c.side, c.contact, c.field, c.reason, c.since,
-            func.coalesce(bc.name, item.name, ""), func.coalesce(bc.email, item.email_key, ""),
+            func.coalesce(bc.name, item.name, c.name), func.coalesce(bc.email, item.email_key, c.email), c.dry_run,
         )
         .select_from(shown)
         .join(t.sync_profile, p.id == c.profile)
         .outerjoin(t.bc_contact, is_bc)
         .outerjoin(t.outlook_contact, is_item)
-        .order_by(c.profile, c.side, c.contact, c.field)
+        .order_by(c.profile, c.side, c.contact, c.field, c.dry_run)
     )  # fmt: skip
 
 
-def _chosen(query: Select[Any], wanted: Wanted) -> Select[Any]:
-    r = t.reject.c
+def _chosen(query: Select[Any], every: Any, wanted: Wanted) -> Select[Any]:
+    r = every.c
     if wanted.reason:
         query = query.where(r.reason == wanted.reason)
     if wanted.profile is not None:
         query = query.where(r.profile == wanted.profile)
-    return query.where(_holds(wanted.text)) if wanted.text else query
+    return query.where(_holds(wanted.text, every)) if wanted.text else query
 
 
-def _holds(text: str) -> Any:
+def _holds(text: str, every: Any) -> Any:
     """Whether mailbox, name or address holds a text; each asks for the contacts of its own side only."""
-    r, p, bc, item = t.reject.c, t.sync_profile.c, t.bc_contact.c, t.outlook_contact.c
+    r, p, bc, item = every.c, t.sync_profile.c, t.bc_contact.c, t.outlook_contact.c
 
     owner = select(p.id).where(p.id == r.profile)
     in_bc = select(bc.id).join(t.sync_profile, p.company == bc.company)
@@ -142,10 +160,11 @@ def _holds(text: str) -> Any:
     )
     in_outlook = select(item.id).where(item.profile == r.profile, item.overlay == "", item.id == r.contact)
     return or_(
-        owner.where(search.holds(text, p.mailbox)).correlate(t.reject).exists(),
-        and_(r.side == "business_central", in_bc.correlate(t.reject).exists()),
+        owner.where(search.holds(text, p.mailbox)).correlate(every).exists(),
+        search.holds(text, r.name, r.email),
+        and_(r.side == "business_central", in_bc.correlate(every).exists()),
         and_(
             r.side == "outlook",
-            in_outlook.where(search.holds(text, item.name, item.email_key)).correlate(t.reject).exists(),
+            in_outlook.where(search.holds(text, item.name, item.email_key)).correlate(every).exists(),
         ),
     )

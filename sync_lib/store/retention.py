@@ -82,6 +82,7 @@ def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remov
         yield "outlook_contact", partial(_remove_gone_items, profile=key, before=before, batch=batch)
     yield "claim", partial(_remove_claims, before=before, batch=batch)
     yield "undo", partial(_remove_undos, before=before, batch=batch)
+    yield "dry_reject", partial(_remove_dry_rejects, before=before, batch=batch)
     yield "drift_check", partial(_remove_drift_checks, before=before, batch=batch)
 
 
@@ -198,6 +199,13 @@ def _remove_claims(conn: Connection, before: str, batch: int) -> int:
     key = tuple_(claim.company, claim.email_key)
     old = select(claim.company, claim.email_key).where(claim.claimed_at < before, ~settling).limit(batch)
     return conn.execute(delete(t.claim).where(key.in_(old))).rowcount
+
+
+def _remove_dry_rejects(conn: Connection, before: str, batch: int) -> int:
+    c = t.dry_reject.c
+    key = tuple_(c.profile, c.side, c.contact, c.field)
+    old = select(c.profile, c.side, c.contact, c.field).where(c.since < before).limit(batch)
+    return conn.execute(delete(t.dry_reject).where(key.in_(old))).rowcount
 
 
 def _remove_drift_checks(conn: Connection, before: str, batch: int) -> int:

@@ -126,25 +126,66 @@ def read_company_results(conn: Connection, run: str) -> list[CompanyResult]:
 
 def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
     """Return the outcome of each profile of a run, with the time of its last good sync."""
-    rp, p, k = t.run_profile.c, t.sync_profile.c, t.cursor.c
+    rp, p, k, seen = t.run_profile.c, t.sync_profile.c, t.cursor.c, t.comparison.c
     is_own = and_(k.side == "outlook", k.scope == cast(p.id, Text))
     wanted = (
         select(
-            rp.profile,
-            p.mailbox,
-            p.company_name,
-            rp.state,
-            rp.reason,
-            rp.message,
-            rp.counters,
-            k.last_good_at,
+            rp.profile, p.mailbox, p.company_name, rp.state, rp.reason, rp.message, rp.counters,
+            k.last_good_at, seen.run, seen.compared_at, seen.counters,
         )
         .join(t.sync_profile, p.id == rp.profile)
         .outerjoin(t.cursor, is_own)
+        .outerjoin(t.comparison, seen.profile == rp.profile)
         .where(rp.run == run)
         .order_by(p.mailbox, p.id)
-    )
-    return [ProfileResult(*row[:6], json.loads(row[6]), row[7]) for row in conn.execute(wanted)]
+    )  # fmt: skip
+    results = []
+    for row in conn.execute(wanted):
+        counters, at = figures(row[6], Comparison(*row[8:]) if row[8] else None)
+        results.append(ProfileResult(*row[:6], counters, row[7], at))
+    return results
+
+
+# -- comparisons -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a profile's last comparison found; ``counters`` is JSON."""
+
+    run: str
+    compared_at: str
+    counters: str
+
+
+def write_comparison(conn: Connection, profile: int, run: str, counters: dict[str, Any], at: str) -> None:
+    """Store what a comparison found; belongs into the transaction that closes it."""
+    values = {"run": run, "compared_at": at, "counters": json.dumps(counters)}
+    c = t.comparison.c
+    changed = conn.execute(update(t.comparison).where(c.profile == profile).values(**values))
+    if not changed.rowcount:
+        conn.execute(insert(t.comparison).values(profile=profile, **values))
+
+
+def quiet_counters(conn: Connection, profile: int) -> dict[str, Any]:
+    """Return the counters of a run that found a profile quiet: no outcomes, but whose comparison still holds."""
+    run = conn.scalar(select(t.comparison.c.run).where(t.comparison.c.profile == profile))
+    return {"quiet": True, "compared_in": run or ""}
+
+
+def figures(counters: str, comparison: Comparison | None) -> tuple[dict[str, Any], str | None]:
+    """Return the counters to show of a run, and when they were found if that was before it (rules 8.8).
+
+    Args:
+        counters: Of the run, as JSON.
+        comparison: The last one of the profile. One that came later says nothing of this run.
+    """
+    own: dict[str, Any] = json.loads(counters)
+    if not own.get("quiet"):
+        return own, None
+    if comparison is None or comparison.run != own["compared_in"]:
+        return own, ""
+    return json.loads(comparison.counters) | {"writes": {}, "planned": {}}, comparison.compared_at
 
 
 def read_before(conn: Connection, run: Run) -> dict[int, Before]:

@@ -246,12 +246,20 @@ sync_run = Table(
     Column("dry_run", Boolean, nullable=False, server_default="0"),
     Column("run_type", String(24), nullable=False, server_default="manual"),
     Column("state", String(16), nullable=False),  # running / skipped / success / failed
+    # A cause that all profiles share and that ended the run before any of them was worked on, "" for none.
+    _blank("reason"),
     Column("message", Text, nullable=False, server_default=""),
     Column("profiles_digest", Text, nullable=False, server_default=""),
     Column("started_at", Time, nullable=False),
     Column("ended_at", Time),
     Column("counters", Text, nullable=False, server_default="{}"),
     Index(None, "started_at"),
+    Index(
+        "ix_sync_run_open",
+        "started_at",
+        postgresql_where=text("ended_at IS NULL"),
+        sqlite_where=text("ended_at IS NULL"),
+    ),
 )
 
 #: One row per company that a run reads, and per profile that it syncs; a planned row without an end is a failure.
@@ -396,6 +404,43 @@ reject = Table(
     Column("reason", String(64), nullable=False),
     Column("since", Time, nullable=False),
     Column("run", Text, nullable=False),
+)
+
+#: What a dry run would leave out, beside the standing rejects; the next comparison of the profile takes its place.
+dry_reject = Table(
+    "dry_reject",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("side", String(20), primary_key=True),
+    Column("contact", Text, primary_key=True),
+    Column("field", String(24), primary_key=True, server_default=""),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("since", Time, nullable=False),
+    Column("run", Text, nullable=False),
+    # What the dry run read of the contact is thrown away with its overlay, and its page names it all the same.
+    _blank("name"),
+    _blank("email"),
+)
+
+#: What the last comparison of a profile found; a run that finds it quiet shows these figures (rules 8.8).
+comparison = Table(
+    "comparison",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("run", Text, nullable=False),  # the run that compared
+    Column("compared_at", Time, nullable=False),
+    Column("counters", Text, nullable=False, server_default="{}"),  # JSON: read, outcomes, reasons, ...
+)
+
+#: Why a profile fails, and since when without a break, by this database's clock (rules 8.8).
+profile_cause = Table(
+    "profile_cause",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Time, nullable=False),
+    Column("told_at", Time),  # when people were last told of it
 )
 
 #: The right to create a contact in BC (rules 8.7).

@@ -31,6 +31,7 @@ _TITLES = (
     msg("Field"),
     msg("Reason"),
     msg("What to do"),
+    msg("Plan only"),
     msg("Since"),
     msg("Id"),
 )
@@ -89,6 +90,7 @@ def _rows(visit: Visit, wanted: Wanted) -> Iterator[Sequence[object]]:
                 visit.text(words.field_of(line.field)),
                 visit.text(reason.means),
                 visit.text(reason.remedy),
+                visit.text(msg("yes")) if line.dry_run else "",
                 line.since,
                 line.contact,
             )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -211,3 +212,48 @@ def test_a_way_back_that_there_is_not(engine, revision):
     with pytest.raises(ConfigError, match="There is no way from schema"):
         downgrade(engine, revision)
     assert version_of(engine) == head()
+
+
+def test_the_last_comparison_of_each_profile_is_found_in_its_runs(empty_url):
+    """P1: a quiet run of the old kind said that all agree; what the run before it had compared is carried over."""
+    from alembic import command
+
+    def run(conn, name, at, counters, *, dry=False, profile=1):
+        values = {"run": name, "at": at, "no": dry, "profile": profile, "counters": counters}
+        for statement in (
+            "INSERT INTO sync_run (id, mode, dry_run, state, started_at, ended_at)"
+            " VALUES (:run, 'full', :no, 'success', :at, :at)",
+            "INSERT INTO run_profile (run, profile, chunk, state, counters, started_at, ended_at)"
+            " VALUES (:run, :profile, '1', 'done', :counters, :at, :at)",
+        ):
+            conn.execute(text(statement), values)
+
+    compared = '{"read": 9, "outcomes": {"rejected": 5, "unchanged": 4}, "planned": {}, "reasons": {"x": 5}}'
+    quiet = '{"read": 9, "unbalanced": 0, "outcomes": {"unchanged": 9}, "writes": {}, "reasons": {}}'
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0008")
+        for key in (1, 2):
+            conn.execute(
+                text(
+                    "INSERT INTO sync_profile (id, mailbox, company_name, created_at, updated_at)"
+                    f" VALUES ({key}, 'm{key}@a.example', 'A', '2026', '2026')"
+                )
+            )
+        run(conn, "first", "2026-03-01", '{"read": 9, "outcomes": {}, "planned": {}}')
+        run(conn, "compared", "2026-03-02", compared)
+        run(conn, "dry", "2026-03-03", '{"outcomes": {}, "planned": {"created_outlook": 1}}', dry=True)
+        run(conn, "quiet", "2026-03-04", quiet)
+        run(conn, "other", "2026-03-04T1", quiet, profile=2)
+    migrate(engine)
+    with read(engine) as conn:
+        [row] = conn.execute(select(t.comparison)).all()
+        assert (row.profile, row.run, row.compared_at) == (1, "compared", "2026-03-02")
+        assert json.loads(row.counters)["outcomes"] == {"rejected": 5, "unchanged": 4}
+        assert conn.scalar(select(t.sync_run.c.reason).where(t.sync_run.c.id == "quiet")) == ""
+    with transaction(engine) as conn:
+        command.downgrade(alembic_config(conn), "0008")
+    with transaction(engine) as conn:
+        assert conn.scalar(text("SELECT count(*) FROM run_profile")) == 5
+    migrate(engine)
+    engine.dispose()
