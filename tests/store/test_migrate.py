@@ -220,13 +220,17 @@ def test_the_last_comparison_of_each_profile_is_found_in_its_runs(empty_url):
 
     def run(conn, name, at, counters, *, dry=False, profile=1):
         values = {"run": name, "at": at, "no": dry, "profile": profile, "counters": counters}
-        for statement in (
-            "INSERT INTO sync_run (id, mode, dry_run, state, started_at, ended_at)"
-            " VALUES (:run, 'full', :no, 'success', :at, :at)",
-            "INSERT INTO run_profile (run, profile, chunk, state, counters, started_at, ended_at)"
-            " VALUES (:run, :profile, '1', 'done', :counters, :at, :at)",
-        ):
-            conn.execute(text(statement), values)
+        names = "id, mode, dry_run, state, started_at, ended_at"
+        conn.execute(
+            text(f"INSERT INTO sync_run ({names}) VALUES (:run, 'full', :no, 'success', :at, :at)"), values
+        )
+        names = "run, profile, chunk, state, counters, started_at, ended_at"
+        conn.execute(
+            text(
+                f"INSERT INTO run_profile ({names}) VALUES (:run, :profile, '1', 'done', :counters, :at, :at)"
+            ),
+            values,
+        )
 
     compared = '{"read": 9, "outcomes": {"rejected": 5, "unchanged": 4}, "planned": {}, "reasons": {"x": 5}}'
     quiet = '{"read": 9, "unbalanced": 0, "outcomes": {"unchanged": 9}, "writes": {}, "reasons": {}}'
