@@ -203,5 +203,8 @@ def read_state(path: Path) -> dict[str, Any]:
 def write_state(server: Server, path: Path) -> None:
     """Write the world to a state file, in one step."""
     partial = path.with_suffix(path.suffix + ".part")
+    # For its owner alone: the world holds contacts, and the secrets of its apps.
+    partial.unlink(missing_ok=True)
+    partial.touch(0o600, exist_ok=False)
     partial.write_bytes(orjson.dumps(world_json.to_json(server.world)))
     partial.replace(path)

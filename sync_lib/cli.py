@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from sync_lib import airflow_clean
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.moments import shift
 from sync_lib.settings import SyncSettings
-from sync_lib.store import companies, erasure, holds, profiles
+from sync_lib.store import companies, erasure, holds, profiles, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Hold, HoldState
@@ -56,10 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="contact-sync", description="Contact sync: profiles, holds, contacts and staging database."
     )
     parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
-    areas = parser.add_subparsers(required=True, metavar="profiles | holds | contacts | db")
+    areas = parser.add_subparsers(required=True, metavar="profiles | holds | contacts | airflow-clean | db")
     _profile_commands(_area(areas, "profiles", "sync profiles"))
     _hold_commands(_area(areas, "holds", "what waits for a person"))
     _contact_commands(_area(areas, "contacts", "contacts in the staging database"))
+    cleaning = _command(areas, "airflow-clean", _clean, "cut Airflow's own database and log files by age")
+    cleaning.add_argument("--days", type=int, help="days that are kept (default: CONTACT_SYNC_AIRFLOW_DAYS)")
     database = _area(areas, "db", "staging database")
     migrating = _command(database, "migrate", _migrate, "bring the schema up to this program's version")
     migrating.add_argument(
@@ -230,6 +233,15 @@ def _said_of(found: Erasure, *, erased: bool) -> str:
 def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     profiles.rename_folder(engine, options.id, options.name.strip(), now=_now())
     print(f"Renamed. The next sync renames the folder in Outlook; write {options.name!r} into your file too.")
+
+
+def _clean(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
+    days = options.days or SyncSettings.from_environment(environment).airflow_days
+    cleaned = airflow_clean.clean(days)
+    with transaction(engine) as conn:
+        runs.write_fact(conn, "airflow", "cleaned_at", _now(), _now())
+    logs = f"{cleaned.files} log files, {cleaned.size / 1e6:.1f} MB"
+    print(f"Airflow's own database and logs: what is older than {days} days went ({logs}).")
 
 
 def _migrate(engine: Engine, options: Options, _environment: Mapping[str, str]) -> None:

@@ -89,6 +89,7 @@ class SyncSettings:
     request_timeout: float = 100.0
     retry_cap: float = 120.0
     retention_days: int = 90
+    airflow_days: int = 14
     drift_sample: int = 5
     drift_warn_percent: float = 95.0
     notify_after_hours: float = 24.0

@@ -16,6 +16,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
+# What an image is called where .env names none.
+DEFAULT = re.compile(r"\$\{[A-Z_]+:-(.+)\}")
 AIRFLOW_SERVICES = {name for name, service in SERVICES.items() if "env_file" in service}
 
 # What the demo sets and compose does not: it shares one machine with others, and has its own Python.
@@ -35,6 +37,7 @@ PLACES = {
     "AIRFLOW__API__HOST",
     "AIRFLOW__API__PORT",
     "AIRFLOW__API__BASE_URL",
+    "AIRFLOW__CORE__TEST_CONNECTION",  # for whoever tries things; elsewhere while setting up
 }
 # What only several machines need.
 COMPOSE_ONLY = {
@@ -46,6 +49,8 @@ COMPOSE_ONLY = {
     "AIRFLOW__CELERY__RESULT_BACKEND",
     "AIRFLOW__CELERY__BROKER_URL",
     "AIRFLOW__CELERY__WORKER_CONCURRENCY",
+    "AIRFLOW__FAB__COOKIE_SECURE",
+    "AIRFLOW__FAB__ENABLE_PROXY_FIX",
 }
 
 
@@ -54,14 +59,18 @@ def settings_of(environment: dict[str, str]) -> dict[str, str]:
 
 
 def test_the_parts_are_those_of_the_demo_and_what_celery_needs() -> None:
-    assert {"init", "api-server", "scheduler", "dag-processor", "triggerer", "worker"} == AIRFLOW_SERVICES
+    parts = {"init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "airflow-clean"}
+    assert parts == AIRFLOW_SERVICES
     assert set(SERVICES) - AIRFLOW_SERVICES == {"postgres", "redis", "sandbox"}
 
 
 def test_every_airflow_service_has_the_shared_settings_and_one_environment() -> None:
     common = SERVICES["scheduler"]["environment"]
     for name in AIRFLOW_SERVICES:
-        assert SERVICES[name]["env_file"] == ["config/airflow.env"]
+        assert SERVICES[name]["env_file"] == [
+            {"path": "config/airflow.env"},
+            {"path": "config/local.env", "required": False},
+        ]
         assert common.items() <= SERVICES[name]["environment"].items()
     assert len(shared_settings()) >= 5
 
@@ -149,7 +158,8 @@ def test_images_are_pinned_by_tag() -> None:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version
     for name, service in SERVICES.items():
-        image, _, tag = service["image"].partition(":")
+        named = DEFAULT.fullmatch(service["image"])
+        image, _, tag = (named[1] if named else service["image"]).partition(":")
         assert re.fullmatch(r"\d+\.\d+(\.\d+)?", tag), name
         if image == "bc-outlook-contact-sync":
             assert tag == version[1]
@@ -191,9 +201,11 @@ def test_commands_are_those_of_standalone_and_the_worker() -> None:
     from airflow.cli.commands.standalone_command import StandaloneCommand
 
     parts = set(re.findall(r'command=\["([\w-]+)"\]', inspect.getsource(StandaloneCommand)))
-    commands = {name: SERVICES[name]["command"] for name in AIRFLOW_SERVICES - {"init"}}
+    commands = {name: SERVICES[name]["command"] for name in AIRFLOW_SERVICES - {"init", "airflow-clean"}}
     assert parts == {"scheduler", "dag-processor", "api-server", "triggerer"}
-    assert set(commands.values()) == parts | {"celery worker"}
+    assert {command.removesuffix(" --proxy-headers") for command in commands.values()} == parts | {
+        "celery worker"
+    }
     for command in commands.values():
         assert get_parser().parse_args(command.split()).func
 
@@ -201,13 +213,50 @@ def test_commands_are_those_of_standalone_and_the_worker() -> None:
 @pytest.mark.airflow
 def test_every_setting_exists_in_airflow() -> None:
     from airflow.configuration import conf
+    from airflow.providers.fab.get_provider_info import get_provider_info
 
+    described_by_all = {**conf.configuration_description, **get_provider_info()["config"]}
     known = {
         f"AIRFLOW__{section}__{option}".upper()
-        for section, described in conf.configuration_description.items()
+        for section, described in described_by_all.items()
         for option in described["options"]
     }
     compose = settings_of({**shared_settings(), **SERVICES["init"]["environment"]})
     demo = settings_of(airflow_environment(Path("demo-home"), 8080))
     assert len(known) > 200
     assert ({*compose, *demo} - known) == set()
+
+
+def test_no_password_is_on_a_command_line() -> None:
+    """O7: every list of processes would show it; standard input and the environment do not."""
+    init, redis = SERVICES["init"]["command"][0], SERVICES["redis"]["command"][0]
+    assert "--password" not in init
+    for command in (init, redis):
+        # Of the shell's own printf no list of processes tells.
+        assert [line.split()[0] for line in command.splitlines() if "PASSWORD" in line] == ["printf"]
+    assert all(
+        "PASSWORD" not in str(SERVICES[name].get("command")) for name in set(SERVICES) - {"init", "redis"}
+    )
+
+
+def test_redis_asks_for_a_password() -> None:
+    """O7: whoever reaches the broker can have any task run."""
+    assert "requirepass" in SERVICES["redis"]["command"][0]
+    assert "${REDIS_PASSWORD:?" in SERVICES["worker"]["environment"]["AIRFLOW__CELERY__BROKER_URL"]
+
+
+def test_cookies_are_for_tls_and_the_proxy_says_whether_there_is_any() -> None:
+    """O7: behind a proxy Airflow itself sees plain http, and would send its cookies anywhere."""
+    api_server = SERVICES["api-server"]
+    assert "--proxy-headers" in api_server["command"]
+    assert api_server["environment"]["FORWARDED_ALLOW_IPS"] == "*"
+    assert all(port.startswith("127.0.0.1:") for port in api_server["ports"])
+    assert api_server["environment"]["AIRFLOW__FAB__COOKIE_SECURE"] == "${COOKIE_SECURE:-True}"
+
+
+def test_a_dead_worker_is_noticed_before_the_next_run_but_not_before_its_lease_is_free() -> None:
+    """O12: tried again earlier, the task would find its own profile busy."""
+    from sync_lib.settings import SyncSettings
+
+    seconds = int(shared_settings()["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+    assert SyncSettings().lease <= seconds < 300

@@ -44,6 +44,7 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
         "PYTHONPATH": str(ROOT / "config"),
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),

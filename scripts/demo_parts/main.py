@@ -100,7 +100,10 @@ class Demo:
         require_free_port(options.sandbox_port, "the sandbox", "--sandbox-port")
         if options.fresh:
             shutil.rmtree(self.home, ignore_errors=True)
+        # What is kept holds contacts and passwords. Others may pass through, since PostgreSQL must run as another user.
+        os.umask(0o077)
         self.home.mkdir(parents=True, exist_ok=True)
+        self.home.chmod(0o711)
         with timed("Sandbox: Entra ID, Microsoft Graph and Business Central"):
             self.sandbox = SandboxInstance(self.home, options.sandbox_port)
             self.running.callback(self.sandbox.stop)

@@ -68,6 +68,7 @@ class PostgresInstance:
         home.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             shutil.chown(home, self._user, self._user_group())
+            home.chmod(0o711)
         return home
 
     def _user_group(self) -> int:

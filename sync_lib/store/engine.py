@@ -6,6 +6,7 @@ PostgreSQL goes by psycopg 3. SQLite is one file in WAL mode, so that readers ne
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -104,10 +105,17 @@ def _open_sqlite(target: URL) -> Engine:
         raise ConfigError(_SHAPES.format("names no file"))
     if not Path(path).absolute().parent.is_dir():
         raise ConfigError(f"The directory of the staging database {path} does not exist; create it first.")
+    _create_unreadable(path)
     engine = create_engine(target, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_unreadable(path: str) -> None:
+    """Make a new file readable for its owner alone: it holds contacts. SQLite gives its side files the same mode."""
+    with contextlib.suppress(FileExistsError, PermissionError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

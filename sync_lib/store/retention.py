@@ -83,6 +83,7 @@ def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remov
     yield "claim", partial(_remove_claims, before=before, batch=batch)
     yield "undo", partial(_remove_undos, before=before, batch=batch)
     yield "dry_reject", partial(_remove_dry_rejects, before=before, batch=batch)
+    yield "profile_change", partial(_remove_profile_changes, before=before, batch=batch)
     yield "drift_check", partial(_remove_drift_checks, before=before, batch=batch)
 
 
@@ -212,6 +213,13 @@ def _remove_drift_checks(conn: Connection, before: str, batch: int) -> int:
     """All but the last one of each profile, by which the next night chooses whom to check."""
     c, later = t.drift_check.c, t.drift_check.alias("later").c
     newer = select(later.id).where(later.profile == c.profile, later.id > c.id).correlate(t.drift_check)
+    return _delete(conn, c.id, select(c.id).where(c.at < before, newer.exists()).limit(batch))
+
+
+def _remove_profile_changes(conn: Connection, before: str, batch: int) -> int:
+    """All but the last one of each profile: old filters may name people."""
+    c, later = t.profile_change.c, t.profile_change.alias("later").c
+    newer = select(later.id).where(later.profile == c.profile, later.id > c.id).correlate(t.profile_change)
     return _delete(conn, c.id, select(c.id).where(c.at < before, newer.exists()).limit(batch))
 
 

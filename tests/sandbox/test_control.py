@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import stat
 import subprocess
 import sys
 
@@ -253,6 +254,8 @@ def test_the_command_keeps_its_state(tmp_path):
     ).json()
     assert requests.get(f"{base}/__sim/switches", timeout=20).json()["switches"]["graph_if_match"] == "ignore"
     assert requests.post(f"{base}/__sim/save", timeout=20).ok
+    # O8: it holds contacts and secrets.
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
     stop(process)
     process, base = start()
     again = requests.get(f"{base}/graph/v1.0/{path}/{made['id']}", headers=headers, timeout=20).json()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 
@@ -189,3 +190,14 @@ def test_an_error_holds_no_parameter(engine: Engine) -> None:
     with pytest.raises(DBAPIError) as caught, transaction(engine) as conn:
         conn.execute(text("INSERT INTO no_such_table VALUES (:value)"), {"value": "geheim@klant.example"})
     assert "geheim" not in str(caught.value)
+
+
+def test_a_new_staging_file_is_its_owners_alone(tmp_path):
+    """O8: also the files that SQLite makes beside it."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'staging.db'}")
+    with engine.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE x (y)")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    engine.dispose()
+    assert set(modes.values()) == {0o600}
+    assert {"staging.db", "staging.db-wal"} <= set(modes)

@@ -248,6 +248,15 @@ def test_claims_go_that_nothing_settles_any_more(log):
         assert sorted(conn.scalars(select(t.claim.c.email_key))) == ["new", "unknown"]
 
 
+def test_the_last_change_of_a_profiles_settings_stays(log, new_profile):
+    """O9: the others go, since a filter of long ago may name people."""
+    profile, other = new_profile(), new_profile()
+    for whose, at in ((profile, OLD), (profile, OLD), (profile, NEW), (other, OLD)):
+        log.add(t.profile_change, profile=whose, at=at, who="eva")
+    assert log.forget()["profile_change"] == 2
+    assert log.ids(t.profile_change) == [3, 4]
+
+
 def test_the_last_drift_check_of_a_profile_stays(log, new_profile):
     for profile, at in ((log.profile, OLD), (log.profile, OLD), (new_profile(), OLD)):
         log.add(t.drift_check, profile=profile, at=at)
