@@ -83,7 +83,9 @@ class Query:
         self.page = page
         self.settings = settings
         text = call.query.get("$filter")
-        self.test: Test | None = parse_filter(text, page.fields) if text else None
+        is_new = call.query.get("$schemaversion", "2.0") not in ("1.0", "2.0")
+        nested = "fold" if is_new else settings.switches["bc_nested_functions"]
+        self.test: Test | None = parse_filter(text, page.fields, nested) if text else None
         self.order = self._order()
 
     def _order(self) -> list[tuple[str, bool]]:

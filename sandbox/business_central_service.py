@@ -25,6 +25,8 @@ class BusinessCentral:
         self.world = world
         self.router = Router()
         add = self.router.add
+        add("GET", "/", self.service_document)
+        add("GET", "/$metadata", self.metadata)
         add("GET", "/companies", self.list_companies)
         add("GET", "/company/{company}", self.get_company)
         add("GET", "/company/{company}/contacts", self.list_contacts)
@@ -64,7 +66,22 @@ class BusinessCentral:
         if company.state == "forbidden" and call.identity != "user":
             message = "You do not have permission to read the table Contact in this company."
             raise ApiError(403, "Authorization_InsufficientPermissions", message)
+        self._check_rights(call, company)
         return company
+
+    @staticmethod
+    def _check_rights(call: Call, company: Company) -> None:
+        segment = call.segments[2] if len(call.segments) > 2 else ""
+        status = company.rights.get({"contact": "contacts"}.get(segment, segment))
+        if status is None or call.identity == "user":
+            return
+        codes = {
+            401: "Authentication_InvalidCredentials",
+            404: "BadRequest_ResourceNotFound",
+            400: "BadRequest",
+        }
+        code = codes.get(status, "Authorization_InsufficientPermissions")
+        raise ApiError(int(status), code, "You do not have the following permissions on the table: Read.")
 
     def _row(self, call: Call, values: dict[str, str]) -> tuple[Company, Row]:
         company = self._company(call, values)
@@ -74,12 +91,37 @@ class BusinessCentral:
         else:
             row = company.current(values["contact"].lower(), call.identity)
         if row is None:
-            raise ApiError(404, "Internal_RecordNotFound", "The record in table Contact does not exist.")
+            answer = self.world.settings.switches["bc_missing_contact"]
+            status = 400 if answer == "400" else 404
+            code = {"400": "Internal_DataNotFoundFilter", "no_code": "", "empty": ""}.get(answer, answer)
+            call.notes["bodiless"] = answer == "empty"
+            raise ApiError(status, code, "The record in table Contact does not exist.")
         return company, row
 
     def page(self, call: Call) -> Page:
         """Return the set of fields that the address stands for."""
         return PAGES[call.notes.get("profile", "standard")]
+
+    # What the API has
+
+    def service_document(self, call: Call, _values: dict[str, str]) -> Reply:
+        """GET the API's root: the entity sets below it."""
+        sets = [{"name": name, "kind": "EntitySet", "url": name} for name in self._sets(call)]
+        return Reply(200, {"@odata.context": f"{_root(call)}/$metadata", "value": sets})
+
+    def metadata(self, call: Call, _values: dict[str, str]) -> Reply:
+        """GET $metadata: the entity types, as CSDL."""
+        return Reply(200, raw=csdl(self._sets(call)).encode(), content_type="application/xml")
+
+    def _sets(self, call: Call) -> dict[str, dict[str, str]]:
+        contact = {name: EDM.get(field.kind, "Edm.String") for name, field in self.page(call).fields.items()}
+        named = dict.fromkeys(("code", "displayName"), "Edm.String")
+        return {
+            "companies": {"id": "Edm.Guid", "name": "Edm.String", "displayName": "Edm.String"},
+            "contacts": contact,
+            "countriesRegions": {"id": "Edm.Guid", **named},
+            "salespeoplePurchasers": {"id": "Edm.Guid", **named, "email": "Edm.String"},
+        }
 
     # Companies and small tables
 
@@ -243,6 +285,32 @@ class BusinessCentral:
         return {"@odata.context": f"{_context(call)}/contacts/$entity", **self.page(call).write(row, select)}
 
 
+EDM = {
+    "guid": "Edm.Guid",
+    "bool": "Edm.Boolean",
+    "datetime": "Edm.DateTimeOffset",
+    "date": "Edm.Date",
+    "integer": "Edm.Int64",
+}
+
+
+def csdl(sets: dict[str, dict[str, str]]) -> str:
+    """Return the metadata document of entity sets: name -> property -> type."""
+    types, entries = "", ""
+    for name, properties in sets.items():
+        kind = {"companies": "company", "countriesRegions": "countryRegion"}.get(name, name.removesuffix("s"))
+        listed = "".join(f'<Property Name="{each}" Type="{edm}"/>' for each, edm in properties.items())
+        types += f'<EntityType Name="{kind}"><Key><PropertyRef Name="id"/></Key>{listed}</EntityType>'
+        entries += f'<EntitySet Name="{name}" EntityType="Microsoft.NAV.{kind}"/>'
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        '<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>'
+        '<Schema Namespace="Microsoft.NAV" xmlns="http://docs.oasis-open.org/odata/ns/edm">'
+        f'{types}<EntityContainer Name="NAV">{entries}</EntityContainer></Schema>'
+        "</edmx:DataServices></edmx:Edmx>"
+    )
+
+
 def _plain(segments: list[str], call: Call) -> list[str]:
     """Return path segments in which ``companies(id)`` has become ``company/id``."""
     result: list[str] = []
@@ -295,6 +363,8 @@ def _write_company(company: Company) -> dict[str, Any]:
 def problem(call: Call, error: ApiError) -> Reply:
     """Return an error in Business Central's shape."""
     correlation = call.notes.get("ids", {}).get("request-id", "")
+    if call.notes.pop("bodiless", False):
+        return Reply(error.status)
     message = f"{error.message}  CorrelationId:  {correlation}."
-    body = {"error": {"code": error.code, "message": message}}
+    body = {"error": {"code": error.code, "message": message} if error.code else {"message": message}}
     return Reply(error.status, body, dict(error.headers), content_type=JSON_BC)

@@ -143,6 +143,8 @@ class Company:
         self.post_codes: dict[str, tuple[str, str]] = {}
         self.salespeople: list[dict[str, str]] = []
         self.manual_numbers = False
+        #: Entity set -> status with which the app is refused.
+        self.rights: dict[str, int] = {}
         self.next_number = 1
         self.defaults: dict[str, str] = {}
         self.inherit: list[str] = ["salesperson", "territory", "country", "address"]

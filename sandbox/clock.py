@@ -81,7 +81,8 @@ def iso_seconds(moment: float) -> str:
 
 def iso_milliseconds(milliseconds: int) -> str:
     """Return a moment as Business Central writes it: no trailing zeros in the fraction."""
-    text = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    # Not strftime, which gives the year of a blank time one digit where the service gives it four.
+    text = datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()[:19]
     fraction = f"{milliseconds % 1000:03d}".rstrip("0")
     return f"{text}.{fraction}Z" if fraction else f"{text}Z"
 

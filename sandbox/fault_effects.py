@@ -56,7 +56,7 @@ class Effects:
     async def after(self, hits: list[Fault], call: Call, reply: Reply) -> Reply:
         """Return the answer that leaves the server after the service has acted."""
         for fault in hits:
-            if fault.moment == "after":
+            if fault.moment == "after" and fault.hits(reply.status):
                 reply = await self._effect(fault, call, reply) or reply
         return reply
 
@@ -82,7 +82,9 @@ class Effects:
 
     def _status(self, fault: Fault, call: Call) -> Reply:
         status = int(fault.get("status", 500))
-        code = fault.get("code") or CODES.get((call.service, status), "UnknownError")
+        code = fault.get("code")
+        if code is None:
+            code = CODES.get((call.service, status), "UnknownError")
         error = ApiError(status, code, "Injected fault.")
         if call.service == "entra":
             reply = Reply(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from sandbox.business_central_query import HARD_PAGE
 from sandbox.wire import Call, words
 
 # What each number of the fault list stands for when only its name is given.
@@ -52,13 +53,49 @@ PRESETS: dict[str, dict[str, Any]] = {
     "F20": {"kind": "user_action", "action": {"method": "POST", "path": "/__sim/clock"}},
     "F21": {"kind": "delay", "seconds": 0.05, "service": "graph", "count": None},
     "F22": {"kind": "delay", "seconds": 0.2, "count": None},
+    "F23": {
+        "kind": "status",
+        "moment": "after",
+        "service": "bc",
+        "method": "GET",
+        "path": r"/contacts\(",
+        "answered": 404,
+        "status": 404,
+        "code": "BadRequest_ResourceNotFound",
+        "count": None,
+    },
+    "F25": {
+        "kind": "status",
+        "service": "bc",
+        "method": "GET",
+        "path": "/countriesRegions",
+        "status": 403,
+        "code": "Authorization_InsufficientPermissions",
+        "count": None,
+    },
+    "F26": {
+        "kind": "status",
+        "service": "bc",
+        "method": "GET",
+        "path": r"/contacts(\?|$)",
+        "rows_above": 2000,
+        "status": 504,
+        "body": "empty",
+        "count": None,
+    },
+    "F30": {
+        "kind": "user_action",
+        "service": "bc",
+        "method": "GET",
+        "action": {"method": "POST", "path": "/__sim/bc/set"},
+    },
 }
 KINDS = ("status", "reset", "delay", "gone", "malformed", "user_action", "callback")
 VARIANTS = ("truncated", "no_value", "next_self", "next_foreign", "empty_page", "short", "duplicate")
 NAMES = frozenset(
     words(
         "id name kind service method path mailbox company identity part nth every probability seed moment "
-        "count status code retry_after body headers seconds variant keep action"
+        "count status code retry_after body headers seconds variant keep action answered rows_above"
     )
 )
 
@@ -109,7 +146,15 @@ class Fault:
             and self.get("company", call.company or "").lower() == (call.company or "")
             and re.fullmatch(self.get("method", ".*"), call.method) is not None
             and re.search(self.get("path", ""), call.target) is not None
+            and (call.page_size() or HARD_PAGE) > self.get("rows_above", 0)
         )
+
+    def hits(self, status: int) -> bool:
+        """Whether an answer of this status is among those aimed at; one that is not was not hit."""
+        if self.get("answered", status) == status:
+            return True
+        self.fired -= 1
+        return False
 
     def fires(self) -> bool:
         """Count a fitting call and return whether this is the one to hit."""

@@ -67,8 +67,9 @@ class Condition:
 class Parser:
     """Recursive descent over one filter expression."""
 
-    def __init__(self, text: str, fields: dict[str, Field]) -> None:
+    def __init__(self, text: str, fields: dict[str, Field], nested: str = "fold") -> None:
         self._fields = fields
+        self._nested = nested
         self._tokens = self._split(text)
         self._position = 0
 
@@ -168,8 +169,22 @@ class Parser:
         if self._at_word("eq"):
             self._take()
             self._take("word", "true")
+        if operand.fold and self._nested != "fold":
+            return self._undefined(
+                operand, lambda row: _MATCH[word](getattr(row, operand.spec.attribute), wanted)
+            )
         match, read = _MATCH[word], operand.reader()
         return Condition(lambda row: match(read(row), wanted), frozenset((operand.spec.name,)))
+
+    def _undefined(self, operand: Operand, raw: Test) -> Condition:
+        """What a schema version before 2.1 makes of a function of a function, or of ``in``."""
+        if self._nested == "error":
+            raise refused("The filter expression is not supported by this version of the API.")
+        fields = frozenset((operand.spec.name,))
+        if self._nested == "case":
+            return Condition(raw, fields)
+        result = self._nested == "everything"
+        return Condition(lambda _row: result, fields)
 
     def _comparison(self) -> Condition:
         operand = self._operand()
@@ -182,7 +197,8 @@ class Parser:
                 self._take()
                 wanted.add(self._literal(operand))
             self._take("sign", ")")
-            return Condition(lambda row: read(row) in wanted, fields)
+            is_in = Condition(lambda row: read(row) in wanted, fields)
+            return is_in if self._nested == "fold" else self._undefined(operand, is_in.test)
         if operator not in _COMPARE:
             raise refused("Syntax error in the filter expression.")
         compare, value = _COMPARE[operator], self._literal(operand)
@@ -218,6 +234,10 @@ def moment_to_milliseconds(text: str) -> float:
     return round(whole - moment.microsecond / 1e6) * 1000 + moment.microsecond / 1000
 
 
-def parse_filter(text: str, fields: dict[str, Field]) -> Test:
-    """Return the test for a ``$filter``, or raise the server's 400."""
-    return Parser(text, fields).parse()
+def parse_filter(text: str, fields: dict[str, Field], nested: str = "fold") -> Test:
+    """Return the test for a ``$filter``, or raise the server's 400.
+
+    ``nested`` is what comes of a function of a function and of ``in``: ``fold`` for what they say (schema version
+    2.1), else a value of the switch ``bc_nested_functions``.
+    """
+    return Parser(text, fields, nested).parse()

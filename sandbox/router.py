@@ -17,7 +17,7 @@ class Router:
 
     def add(self, method: str, pattern: str, handler: Handler) -> None:
         """Register a handler."""
-        self._routes.append((method, tuple(pattern.strip("/").split("/")), handler))
+        self._routes.append((method, tuple(part for part in pattern.split("/") if part), handler))
 
     def find(self, call: Call) -> tuple[Handler, dict[str, str]]:
         """Return the handler and the values of its pattern; 404 or 405 when there is none."""

@@ -219,7 +219,9 @@ class Server:
             self.counters.tally(*key).enter(request=False)
         try:
             await self._latency(call)
-            return self.bc.handle(call)
+            reply = self.bc.handle(call)
+            await self._row_latency(call, reply)
+            return reply
         finally:
             for key in keys:
                 self.counters.tally(*key).leave(request=False)
@@ -227,6 +229,13 @@ class Server:
     async def _latency(self, call: Call) -> None:
         milliseconds = self.world.settings.options[f"{call.service}_latency_ms"]
         await asyncio.sleep(milliseconds / 1000 if call.identity != "user" else 0)
+
+    async def _row_latency(self, call: Call, reply: Reply) -> None:
+        """Wait as long as Business Central computes the rows of an answer."""
+        rows = reply.body.get("value") if isinstance(reply.body, dict) else None
+        milliseconds = self.world.settings.options["bc_row_latency_ms"] if call.identity != "user" else 0
+        if milliseconds and isinstance(rows, list):
+            await asyncio.sleep(milliseconds * len(rows) / 1000)
 
     # Batches
 

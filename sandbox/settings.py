@@ -28,6 +28,16 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "bc_country_change": ("clear", "keep"),
     "bc_batch_after_error": ("continue", "stop"),
     "bc_stale_status": ("409", "412"),
+    "bc_missing_contact": (
+        "Internal_RecordNotFound",
+        "BadRequest_NotFound",
+        "BadRequest_ResourceNotFound",
+        "Internal_DataNotFoundFilter",
+        "400",
+        "no_code",
+        "empty",
+    ),
+    "bc_nested_functions": ("error", "nothing", "everything", "case", "fold"),
     "bc_retry_after_on_429": ("yes", "no"),
 }
 
@@ -51,6 +61,7 @@ LIMITS: dict[str, float | None] = {
 OPTIONS: dict[str, Any] = {
     "graph_latency_ms": 0,
     "bc_latency_ms": 0,
+    "bc_row_latency_ms": 0,
     "token_lifetime_seconds": 3599,
     "delta_lag_seconds": 0,
     "delta_shuffle": True,

@@ -78,6 +78,7 @@ def write_company(company: Company) -> dict[str, Any]:
         "post_codes": company.post_codes,
         "salespeople": company.salespeople,
         "manual_numbers": company.manual_numbers,
+        "rights": company.rights,
         "defaults": company.defaults,
         "inherit": company.inherit,
         "next_number": company.next_number,
@@ -174,7 +175,7 @@ def _read_app(item: dict[str, Any], world: World, index: int) -> App:
 
 def set_tables(company: Company, item: dict[str, Any]) -> None:
     """Set the small tables and the setup of a company, as far as they are given."""
-    for name in ("display_name", "salespeople", "manual_numbers", "defaults", "inherit"):
+    for name in ("display_name", "salespeople", "manual_numbers", "rights", "defaults", "inherit"):
         if name in item:
             setattr(company, name, item[name])
     if "countries" in item:

@@ -140,6 +140,9 @@ _STAGING = told("Mend the Connection contact_sync_staging.")
 _LOGIN = told("Mend the Connection's client id, secret or tenant.")
 _FILTER = told("Mend the filter.")
 _COMPANY = told("Mend the profile's company, or the app's rights in BC.")
+_COUNTRIES = told(
+    "Let the app read the table Country/Region in BC; until then countries wait, all else syncs."
+)
 _COMPANIES = told(
     "In BC, open Microsoft Entra Applications, enable the app and give it a permission set for contacts."
 )
@@ -294,6 +297,9 @@ def _check_profile(edges: Edges, profile: Profile) -> Iterator[Check]:
 
     yield _attempt(f"{name}: company", "company", _COMPANY, look_at_company)
     if found:
+        yield _attempt(
+            f"{name}: countries", "countries", _COUNTRIES, lambda: _look_at_countries(edges, found[0])
+        )
         key = BcKey(bc.tenant_id, bc.environment, found[0], "", Origin.MADE_BY_SYNC)
         yield _attempt(f"{name}: mailbox", "mailbox", _MAILBOX, lambda: _look_at_folder(edges, profile, key))
 
@@ -301,6 +307,10 @@ def _check_profile(edges: Edges, profile: Profile) -> Iterator[Check]:
 def _look_at_filter(edges: Edges, profile: Profile) -> str:
     parsed = parse_filter(profile.filter, field_profile=edges.business_central_settings.field_profile)
     return parsed.describe() or told("no filter: all persons.")
+
+
+def _look_at_countries(edges: Edges, company: str) -> str:
+    return told("%(number)s countries.", number=len(edges.business_central.fetch_countries(company)))
 
 
 def _look_at_folder(edges: Edges, profile: Profile, key: BcKey) -> str:

@@ -97,6 +97,7 @@ class ApiError(SyncError):
         request_id: The service's id of the request, for its support, or "".
         method: HTTP method.
         path: Path of the URL without host and query, with ids but without values of contacts.
+        in_form: The body had OData's error form, so it was the API that spoke and not a proxy before it.
     """
 
     def __init__(  # noqa: PLR0913 - this is what an answer tells
@@ -108,8 +109,10 @@ class ApiError(SyncError):
         request_id: str = "",
         method: str = "",
         path: str = "",
+        in_form: bool = False,
     ) -> None:
         super().__init__(message)
+        self.in_form = in_form
         self.status = status
         self.code = code
         self.request_id = request_id
@@ -135,6 +138,10 @@ class ServiceError(ApiError, TransientError):
 
 class ThrottledError(ServiceError):
     """429, and the wait that the service asks for exceeds our cap. The request did nothing."""
+
+
+class TooSlowError(ServiceError):
+    """A page of a list did not come in time, or was cut off: a smaller one may."""
 
 
 class CursorExpiredError(ApiError):

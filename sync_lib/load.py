@@ -28,6 +28,7 @@ from sync_lib.errors import (
     ApiError,
     AuthError,
     ConflictError,
+    MalformedAnswerError,
     NotFoundError,
     RecordError,
     RejectedError,
@@ -53,12 +54,14 @@ from sync_lib.model import (
     OutlookContact,
     WriteResult,
 )
-from sync_lib.moments import shift
-from sync_lib.store import ledger, locks, snapshots
+from sync_lib.moments import before, shift
+from sync_lib.store import ledger, locks, runs, snapshots
 
 logger = logging.getLogger(__name__)
 
 BATCH = 20
+#: Seconds before the last read's watermark from which lists of addresses are looked through.
+LOOK_BACK = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -593,7 +596,9 @@ class _Loader:
         state = self._claim(change)
         if state.mine or self._take_over(change, state):
             found = self._in_bc(change.email_key)
-            if found:
+            if found is None:
+                self._leave_create(change, state)
+            elif found:
                 self._drop_claim(change, found)
                 self._finish([(change, Outcome.SKIPPED, "found_in_bc", "")])
                 self.loaded.reread_bc |= {contact.id for contact in found}
@@ -641,9 +646,16 @@ class _Loader:
             locks.drop_claim(conn, self.target.company, change.email_key)
             stage_business_central(conn, self.target, found, force=True)
 
-    def _in_bc(self, key: str) -> list[BcContact]:
-        found = self.target.business_central.find_by_email(self.target.company_key.company_id, key)
-        return [contact for contact in found if email_key(contact.values.get("email", "")) == key]
+    def _leave_create(self, change: PlannedChange, state: locks.ClaimState) -> None:
+        """Send no create without a look-up that can be believed (rules 8.4); the next run tries again."""
+        if state.state == "open":
+            with self.target.engine.begin() as conn:
+                self.target.check_lease(conn)
+                locks.drop_claim(conn, self.target.company, change.email_key)
+        self._finish([(change, Outcome.FAILED, NOT_LOOKED_UP, "")])
+
+    def _in_bc(self, key: str) -> list[BcContact] | None:
+        return look_up(self.target, key)
 
     def _send_create(self, change: PlannedChange) -> None:
         body, _ = mapping.to_business_central(
@@ -663,7 +675,7 @@ class _Loader:
                 self.loaded.reread_bc.add(result.contact.id)
         if _is_unknown(result):
             name = self.normaliser.normal("name", change.after.get("name", ""))
-            for contact in self._in_bc(change.email_key):
+            for contact in self._in_bc(change.email_key) or ():
                 if self.normaliser.normal("name", contact.values["name"]) == name:
                     result = WriteResult(contact=contact, request_id=result.request_id)
         self._record_create(change, result)
@@ -761,6 +773,28 @@ class _Loader:
             change.outcome, change.reason = outcome, reason
         rows = [(change.n, outcome, reason, request) for change, outcome, reason, request in results]
         ledger.finish_changes(conn, self.plan, rows, self.target.now())
+
+
+# -- looking up in BC ------------------------------------------------------------------------------------------------
+
+#: Why a create was not sent: nobody knows whether BC has the contact already.
+NOT_LOOKED_UP = "not_looked_up"
+
+
+def look_up(target: Target, key: str) -> list[BcContact] | None:
+    """Return the contacts of BC with an address (normal form), or None where BC's answer cannot be believed.
+
+    Lists of addresses that changed before the last read are in the snapshot: whom they hold is matched already.
+    """
+    with target.engine.connect() as conn:
+        cursor = runs.read_cursor(conn, "business_central", target.company)
+    since = before(cursor.position, LOOK_BACK) if cursor.position else ""
+    try:
+        found = target.business_central.find_by_email(target.company_key.company_id, key, since=since)
+    except (RejectedError, MalformedAnswerError) as error:
+        logger.warning("looking up an address in Business Central proves nothing: %s", error)
+        return None
+    return [contact for contact in found if email_key(contact.values.get("email", "")) == key]
 
 
 # -- staging what a service returned ---------------------------------------------------------------------------------

@@ -206,12 +206,14 @@ class Lookups:
         language: Language of country names written to Outlook, for example ``nl``.
         countries: BC's own table Country/Region: code -> display name.
         companies: Company contacts by case-folded name: number, or None where the name is not unique.
+        countries_read: False where the app may not read that table: no country is written to either side.
     """
 
     region: str = "NL"
     language: str = "nl"
     countries: dict[str, str] = field(default_factory=dict)
     companies: dict[str, str | None] = field(default_factory=dict)
+    countries_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,15 @@ from sync_lib.clients.auth import TokenSource
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.rest import ApiSession
-from sync_lib.errors import ConfigError, ProfileError, SyncError, TransientError
+from sync_lib.errors import (
+    AccessDeniedError,
+    AuthError,
+    ConfigError,
+    ProfileError,
+    RecordError,
+    SyncError,
+    TransientError,
+)
 from sync_lib.logs import phase
 from sync_lib.model import Company, Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
@@ -376,16 +384,28 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     plan = replace(plan, full=plan.full or is_held)
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:
-            countries = edges.business_central.fetch_countries(row.company_id)
-            with edges.engine.begin() as conn:
-                companies.write_countries(conn, row.id, countries)
-                row = companies.read_company(conn, row.id)
+            row = _read_countries(edges, row)
         found = extract.fetch_company(edges.business_central, row.company_id, known, cursor, plan)
     if found.dropped:
         raise _CompanyHeldError(_offer_count(edges, run, row.id, found.count or 0), found.count or 0)
     with phase("Stage Business Central"):
         _stage_company(edges, run, row, found)
     return {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+
+
+def _read_countries(edges: Edges, row: CompanyRow) -> CompanyRow:
+    """Read BC's table of countries; without the right to it all but the country of a contact syncs (rules 5)."""
+    countries: dict[str, str] | None = None
+    try:
+        countries = edges.business_central.fetch_countries(row.company_id)
+    except (AuthError, AccessDeniedError, RecordError) as error:
+        logger.warning("the countries of %s cannot be read, so they wait: %s", row.name, error)
+    with edges.engine.begin() as conn:
+        if countries is None:
+            companies.miss_countries(conn, row.id)
+        else:
+            companies.write_countries(conn, row.id, countries)
+        return companies.read_company(conn, row.id)
 
 
 def _offer_count(edges: Edges, run: Run, company: int, count: int) -> str:

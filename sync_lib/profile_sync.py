@@ -67,7 +67,12 @@ OPEN_OUTCOMES = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.REJECTED, Ou
 
 def company_context(row: CompanyRow, field_profile: str, *, language: str = "nl") -> DiffContext:
     """Return what reading and comparing the contacts of a company depends on, without a profile's policies."""
-    lookups = Lookups(region=row.phone_region, language=language, countries=row.country_names)
+    lookups = Lookups(
+        region=row.phone_region,
+        language=language,
+        countries=row.country_names,
+        countries_read=row.countries_read,
+    )
     return DiffContext(Policy(field_profile=field_profile), lookups, Normaliser(lookups))
 
 

@@ -17,8 +17,14 @@ from sqlalchemy import Connection
 from sync_lib.diff import UNDO, PlannedChange, left_coupling, moved_baseline
 from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
-from sync_lib.fields.normal_forms import email_key
-from sync_lib.load import MadeInOutlook, Target, couple_created, stage_business_central, stage_outlook
+from sync_lib.load import (
+    MadeInOutlook,
+    Target,
+    couple_created,
+    look_up,
+    stage_business_central,
+    stage_outlook,
+)
 from sync_lib.model import (
     Action,
     BcContact,
@@ -141,15 +147,14 @@ class _Settler:
         ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
 
     def _create_in_bc(self, row: Row) -> None:
-        company, key = self.target.company_key.company_id, row["email_key"]
+        key = row["email_key"]
         normal = self.target.context.normaliser.normal
         name = normal("name", row["after"].get("name", ""))
-        found = [
-            contact
-            for contact in self.target.business_central.find_by_email(company, key)
-            if email_key(contact.values.get("email", "")) == key
-            and normal("name", contact.values["name"]) == name
-        ]
+        looked_up = look_up(self.target, key)
+        if looked_up is None:
+            self.open.outlook_ids.add(row["outlook_id"])
+            return
+        found = [each for each in looked_up if normal("name", each.values["name"]) == name]
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
             if found:

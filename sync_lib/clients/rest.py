@@ -41,6 +41,7 @@ from sync_lib.errors import (
     RejectedError,
     ServiceError,
     ThrottledError,
+    TooSlowError,
     VersionMismatchError,
     WritesOffError,
 )
@@ -51,6 +52,10 @@ logger = logging.getLogger(__name__)
 
 _USER_AGENT = "bc-outlook-contact-sync"
 _CONNECT_TIMEOUT = 10.0
+
+#: What a page that is too large for the service, or for the time that it has, ends with (0: no answer at all).
+_TOO_SLOW = frozenset({0, 408, 504})
+_TOO_LARGE = 413
 
 #: A 500 may be one broken record; a few attempts tell (https://learn.microsoft.com/graph/errors).
 ATTEMPTS_ON_500 = 4
@@ -106,6 +111,23 @@ class Answer:
     request_id: str
 
 
+class Paging(Protocol):
+    """What a list asks how many rows a page may have, and tells how that went."""
+
+    @property
+    def is_smallest(self) -> bool:
+        """Whether fewer rows would help no more."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers that ask for a page."""
+
+    def shrink(self) -> bool:
+        """Ask for fewer rows from now on; False where that helps no more."""
+
+    def answered(self, answer: Answer) -> None:
+        """Take note of a page that came."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     method: str
@@ -113,6 +135,7 @@ class _Call:
     headers: Mapping[str, str]
     data: bytes | None
     repeat: bool
+    same_size: bool
     operations: int
     gates: tuple[Gate, ...]
 
@@ -180,6 +203,7 @@ class ApiSession:
         json: object = None,
         headers: Mapping[str, str] | None = None,
         repeat: bool | None = None,
+        same_size: bool = True,
         operations: int = 1,
         gate: Gate | None = None,
         writes: bool | None = None,
@@ -194,12 +218,14 @@ class ApiSession:
             headers: On top of the session's.
             repeat: Whether sending it twice does no harm; by default only for GET. A write that may not be
                 repeated is sent again only where the service certainly did nothing: 429, 401, no connection.
+            same_size: Whether it is sent again as it is where the service was too slow for it.
             operations: How many the service counts it for (parts of a batch count singly).
             gate: A limit of this request's own, for example its mailbox's.
             writes: Whether it changes something at the service; by default all but GET do.
 
         Raises:
             WritesOffError: Somebody stopped all writes; nothing was sent.
+            TooSlowError: Without ``same_size``: no answer, or one cut off, or 408 or 504.
             ApiError: See ``sync_lib.errors``. A ``ServiceError`` other than ``ThrottledError`` means that a write
                 may have been carried out, in this attempt or an earlier one.
         """
@@ -212,6 +238,7 @@ class ApiSession:
             {**self._headers, **content_type, **(headers or {})},
             None if json is None else orjson.dumps(json),
             method == "GET" if repeat is None else repeat,
+            same_size,
             operations,
             tuple(one for one in (gate, self._gate) if one is not None),
         )
@@ -224,11 +251,13 @@ class ApiSession:
         headers: Mapping[str, str] | None = None,
         *,
         gate: Gate | None = None,
+        paging: Paging | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the pages of a collection; whoever stops early has not seen them all.
 
         Next links are opaque and used as they come, with the same headers, which they do not contain
-        (https://learn.microsoft.com/graph/paging). A page may be empty and still have a next link.
+        (https://learn.microsoft.com/graph/paging). A page may be empty and still have a next link. With ``paging`` a
+        link whose page was too slow or too large is asked again for fewer rows.
 
         Raises:
             MalformedAnswerError: A page has no ``value``, or a link leads elsewhere or back.
@@ -236,10 +265,13 @@ class ApiSession:
         seen: set[str] = set()
         url, query = path, params
         while True:
-            body = self.request("GET", url, params=query, headers=headers, gate=gate).body
+            answer = self._page(url, query, headers or {}, gate, paging)
+            body = answer.body
             # An absent list is not an empty one: it would read as "everything is gone".
             if not isinstance(body.get("value"), list):
                 raise self._malformed(url, "a page has no value")
+            if paging is not None:
+                paging.answered(answer)
             yield body
             link = body.get("@odata.nextLink")
             if not link:
@@ -248,6 +280,28 @@ class ApiSession:
             if url in seen:
                 raise self._malformed(url, "a next link leads back")
             seen.add(url)
+
+    def _page(
+        self,
+        url: str,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        gate: Gate | None,
+        paging: Paging | None,
+    ) -> Answer:
+        if paging is None:
+            return self.request("GET", url, params=query, headers=headers, gate=gate)
+        while True:
+            asked = {**headers, **paging.headers()}
+            try:
+                return self.request(
+                    "GET", url, params=query, headers=asked, gate=gate, same_size=paging.is_smallest
+                )
+            except (TooSlowError, RejectedError) as error:
+                too_large = isinstance(error, TooSlowError) or error.status == _TOO_LARGE
+                if not too_large or not paging.shrink():
+                    raise
+                logger.info("%s: asking for fewer rows at a time", error)
 
     def own_link(self, link: object) -> str:
         """Return a link that the service gave us, once it is known to lead to this API and nowhere else.
@@ -288,6 +342,8 @@ class ApiSession:
                 renewed = True
                 self._renew(token, patience)
                 continue
+            if not call.same_size and _is_too_slow(result):
+                raise _like(result.error, TooSlowError)
             maybe_done = maybe_done or result.maybe_done
             if not self._wait(call, result, patience):
                 raise settled(result.error, maybe_done=maybe_done and call.method != "GET")
@@ -375,6 +431,7 @@ def to_error(  # noqa: PLR0913 - all that an answer without success consists of
         "request_id": request_id,
         "method": method,
         "path": path,
+        "in_form": isinstance(body, dict) and isinstance(body.get("error"), dict),
     }
     if issubclass(kind, ServiceError):
         return kind(message, retry_after=retry_after(headers), **details)
@@ -393,15 +450,27 @@ def settled(error: ApiError, *, maybe_done: bool) -> ApiError:
     """
     if not isinstance(error, ThrottledError) or not maybe_done:
         return error
-    return ServiceError(
-        f"{error}, after an attempt whose outcome is unknown",
-        retry_after=error.retry_after,
+    return _like(error, ServiceError, f"{error}, after an attempt whose outcome is unknown")
+
+
+def _like(error: ApiError, kind: type[ServiceError], message: str = "") -> ServiceError:
+    """Return an error of another kind that tells the same of the answer."""
+    return kind(
+        message or str(error),
+        retry_after=getattr(error, "retry_after", None),
         status=error.status,
         code=error.code,
         request_id=error.request_id,
         method=error.method,
         path=error.path,
     )
+
+
+def _is_too_slow(failure: _Failure) -> bool:
+    """Whether the service had the request, and a smaller one might have been answered."""
+    error = failure.error
+    is_service = isinstance(error, ServiceError) and not isinstance(error, MalformedAnswerError)
+    return is_service and failure.maybe_done and error.status in _TOO_SLOW
 
 
 def to_query(params: Mapping[str, str]) -> str:

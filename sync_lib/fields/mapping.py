@@ -39,6 +39,8 @@ __all__ = [
 
 #: The Outlook category of every item that the sync made or adopted.
 CATEGORY = "Business Central"
+#: Why a country waits: without BC's own table nobody can say which code or name stands for it (rules 5).
+COUNTRIES_NOT_READ = "countries_not_read"
 
 _SCALARS = {
     "job_title": "jobTitle",
@@ -185,12 +187,16 @@ def to_outlook(  # noqa: PLR0913 - what a body depends on; a settings object wou
     """
     record: Mapping[str, Any] = current_record or {}
     changes = {name: _written(name, text) for name, text in changes.items()}
+    unread = changes.get("country") and not lookups.countries_read
+    if unread:
+        changes.pop("country")
     body: dict[str, Any] = _name_body(changes, record, all_fields, field_profile)
     body |= {key: changes[name] or None for name, key in _SCALARS.items() if name in changes}
     if not _ADDRESS.keys().isdisjoint(changes):
         body["businessAddress"] = _address_body(changes, record, lookups)
     arrays, refusals = _arrays_body(changes, record, all_fields, baseline)
     body |= arrays
+    refusals += [Refusal("country", COUNTRIES_NOT_READ)] if unread else []
     if current_record is None:
         body = {key: value for key, value in body.items() if _filled(value)} | {"categories": [CATEGORY]}
     return body, refusals
@@ -430,6 +436,9 @@ class _BcWriter:
         text = self._changes.get("country")
         if not text:
             return text
+        if not self._lookups.countries_read:
+            self._refuse("country", COUNTRIES_NOT_READ)
+            return None
         code = country_code(text, self._lookups.language, self._lookups.countries)
         if not code or length(code) > _LENGTHS["country"][0]:
             self._refuse("country", "unknown_country")

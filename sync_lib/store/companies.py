@@ -26,7 +26,7 @@ class CompanyRow:
         phone_region: ISO 3166 alpha-2; phone numbers without a country belong there.
         generation: Grows with every stage that changed a contact.
         accepted_count: Number of contacts that the last believable complete read found; None before the first.
-        countries: BC's table Country/Region as JSON, code -> name.
+        countries: BC's table Country/Region as JSON, code -> name; "" where it could never be read.
     """
 
     id: int
@@ -42,8 +42,13 @@ class CompanyRow:
     @property
     def country_names(self) -> dict[str, str]:
         """BC's table Country/Region, code -> name."""
-        names: dict[str, str] = json.loads(self.countries)
+        names: dict[str, str] = json.loads(self.countries or "{}")
         return names
+
+    @property
+    def countries_read(self) -> bool:
+        """Whether the table is known, if not as it is today."""
+        return bool(self.countries)
 
 
 _COLUMNS = tuple(t.company.c[name] for name in CompanyRow.__dataclass_fields__)
@@ -97,6 +102,12 @@ def write_countries(conn: Connection, company: int, countries: dict[str, str]) -
     text = json.dumps(countries, sort_keys=True, ensure_ascii=False)
     c = t.company.c
     conn.execute(update(t.company).where(c.id == company, c.countries != text).values(countries=text))
+
+
+def miss_countries(conn: Connection, company: int) -> None:
+    """Note that BC's table Country/Region may not be read; one that was read before goes on to serve."""
+    c = t.company.c
+    conn.execute(update(t.company).where(c.id == company, c.countries == "{}").values(countries=""))
 
 
 def accept_count(conn: Connection, company: int, count: int) -> None:

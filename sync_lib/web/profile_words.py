@@ -111,6 +111,7 @@ CHECKS = {
     "companies": msg("Companies in Business Central"),
     "filter": msg("Filter of this profile"),
     "company": msg("Company of this profile"),
+    "countries": msg("Countries in Business Central"),
     "mailbox": msg("Mailbox and folder"),
     "if_match": msg("Writes with an old version"),
 }

@@ -157,6 +157,10 @@ _FIELD = {
         msg("No country of that name is known"),
         msg("Correct the country in Outlook, or add it in Business Central."),
     ),
+    "countries_not_read": Reason(
+        msg("The app may not read Business Central's table of countries: the country waits"),
+        msg("Let the app read the table Country/Region in Business Central."),
+    ),
     "company_not_unique": Reason(
         msg("No company in Business Central has exactly this name, or several have"),
         msg("Correct the company name in Outlook, or make the company in Business Central."),
@@ -231,6 +235,9 @@ _ACTION = {
     ),
     "depends_on_outlook": Reason(
         msg("Business Central was not written, since the Outlook side failed"), _NEXT_RUN
+    ),
+    "not_looked_up": Reason(
+        msg("Business Central did not say whether it has this contact already, so it was not made"), _NEXT_RUN
     ),
     "found_in_bc": Reason(
         msg("The contact was found in Business Central; it was tied to it instead"), _NOTHING

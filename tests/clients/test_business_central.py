@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -8,6 +9,7 @@ import pytest
 import requests
 
 from sync_lib.clients.business_central import BusinessCentralClient, to_contact
+from sync_lib.clients.listing import Listing
 from sync_lib.errors import (
     AccessDeniedError,
     AuthError,
@@ -200,19 +202,109 @@ def test_companies_countries_and_salespeople() -> None:
 # Look-ups
 
 
-def test_contacts_are_fetched_in_batches_and_only_a_definite_404_is_none() -> None:
+Handle = Callable[[dict[str, Any]], Any]
+
+
+def company_of(
+    handle: Handle, *, ids: tuple[str, ...] = ("1", "2")
+) -> tuple[BusinessCentralClient, Transport]:
+    """A client of a company that lists contacts with these ids, and answers parts of batches by ``handle``."""
+    batches = BatchService(handle)
+
+    def answer(request: requests.PreparedRequest) -> Any:
+        if str(request.url).endswith("/$batch"):
+            return batches(request)
+        return 200, {"value": [{"id": one} for one in ids], "@odata.count": len(ids)}
+
+    return client_of(answer)
+
+
+def by_id(
+    answer: Callable[[str], Any], listed: Callable[[str], Any] = lambda _: (200, {"value": []})
+) -> Handle:
+    """Parts of a batch that ask for one contact by its address, or list those of one id."""
+
     def handle(part: dict[str, Any]) -> Any:
         assert part["method"] == "GET"
-        contact_id = part["url"].partition("?")[0].rsplit("(", 1)[1].rstrip(")")
-        return (404, error_body("BadRequest_NotFound")) if contact_id == "7" else (200, record(contact_id))
+        if "$filter=id" in part["url"]:
+            return listed(unquote(part["url"]).partition("id eq ")[2].partition("&")[0])
+        return answer(part["url"].partition("?")[0].rsplit("(", 1)[1].rstrip(")"))
 
-    client, transport = client_of(BatchService(handle))
+    return handle
+
+
+def gone(*ids: str, status: int = 404, body: Any = None) -> Callable[[str], Any]:
+    return lambda one: (status, body) if one in ids else (200, record(one))
+
+
+def test_contacts_are_fetched_in_batches_and_only_a_definite_404_is_none() -> None:
+    client, transport = company_of(by_id(gone("7", body=error_body("BadRequest_NotFound"))))
     found = client.fetch_contacts(COMPANY, [str(number) for number in range(150)])
     assert [contact_id for contact_id, contact in found.items() if contact is None] == ["7"]
     assert [len(parts) for parts in transport.parts] == [100, 50]
     assert transport.urls[0] == f"{API}/$batch"
     assert transport.parts[0][0]["url"].startswith(f"companies({COMPANY})/contacts(0)?$select=id,")
     assert transport.requests[0].headers["Prefer"] == "odata.continue-on-error"
+
+
+ABSENT = [
+    (404, error_body("BadRequest_NotFound")),
+    (404, error_body("Internal_RecordNotFound")),
+    (404, error_body("BadRequest_ResourceNotFound")),
+    (404, error_body("Internal_DataNotFoundFilter")),
+    (404, error_body("Something_Of_Next_Year")),
+    (404, {"error": {"message": "The record does not exist."}}),
+    (404, None),
+    (404, "<html>nothing here</html>"),
+    (400, error_body("Internal_DataNotFoundFilter")),
+    (400, error_body("BadRequest")),
+    (405, None),
+    (410, error_body("Gone")),
+    (500, error_body("Internal_ServerError")),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), ABSENT)
+def test_an_absence_is_settled_without_codes(status: int, body: Any) -> None:
+    """R2: whatever BC answers for a contact that is gone, the others of the company go on."""
+    client, _ = company_of(by_id(gone("7", status=status, body=body)))
+    found = client.fetch_contacts(COMPANY, ["1", "7", "2"])
+    assert found["7"] is None
+    assert found["1"]
+    assert found["2"]
+    client, _ = company_of(by_id(gone("7", status=status, body=body)))
+    assert client.fetch_contacts(COMPANY, ["7"]) == {"7": None}, (
+        "another contact answers, though nobody asked for it"
+    )
+
+
+@pytest.mark.parametrize("listed", [(400, error_body("BadRequest")), (200, {}), (500, None), (404, None)])
+def test_one_that_cannot_be_judged_stays_in_doubt_alone(
+    listed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R2: neither present nor gone."""
+    client, _ = company_of(by_id(gone("7", "8", status=400, body=error_body("Unknown")), lambda _: listed))
+    assert client.fetch_contacts(COMPANY, ["7", "1", "8"]).keys() == {"1"}
+    assert "2 contacts" in caplog.text
+
+
+def test_one_that_is_listed_is_there_whatever_its_own_address_answers() -> None:
+    """R2: and a list that does not heed the filter proves nothing."""
+    not_found = gone("7", status=404)
+    client, _ = company_of(by_id(not_found, lambda one: (200, {"value": [record(one)]})))
+    assert client.fetch_contacts(COMPANY, ["7"])["7"]
+    client, _ = company_of(by_id(not_found, lambda one: (200, {"value": [record("1"), record("2")]})))
+    assert client.fetch_contacts(COMPANY, ["7"]) == {}
+
+
+def test_nothing_is_gone_while_no_other_contact_answers() -> None:
+    """R2: an address that leads nowhere, or a company that shows the app nothing, says 404 for everything."""
+    not_found = 404, error_body("BadRequest_NotFound")
+    client, _ = company_of(by_id(lambda _: not_found))
+    assert client.fetch_contacts(COMPANY, ["7", "8"]) == {}
+    client, _ = company_of(by_id(lambda _: not_found), ids=())
+    assert client.fetch_contacts(COMPANY, ["7"]) == {}
+    assert client.fetch_contacts(COMPANY, ["7"], may_be_empty=True) == {"7": None}
 
 
 @pytest.mark.parametrize(
@@ -224,64 +316,163 @@ def test_contacts_are_fetched_in_batches_and_only_a_definite_404_is_none() -> No
         (400, "BadRequest", RejectedError),
         (403, "", AccessDeniedError),
         (500, "Internal_ServerError", ServiceError),
+        (503, "", ServiceError),
     ],
 )
-def test_any_other_answer_says_nothing_about_the_contact(
+def test_a_company_that_does_not_answer_says_nothing_about_any_contact(
     status: int, code: str, kind: type[Exception]
 ) -> None:
-    client, _ = client_of(BatchService(lambda part: (status, error_body(code) if code else None)))
+    refusal = status, error_body(code) if code else None
+    batches = BatchService(lambda part: refusal)
+    client, _ = client_of(
+        lambda request: batches(request) if str(request.url).endswith("$batch") else refusal
+    )
     with pytest.raises(kind):
         client.fetch_contacts(COMPANY, ["1"])
 
 
-def test_an_address_is_looked_up_in_any_case_and_stands_in_no_url_or_log(
+def test_an_address_is_looked_up_in_documented_words_and_stands_in_no_url_or_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """R3: single functions only, which API v2.0 documents at its own schema version."""
     caplog.set_level(logging.DEBUG)
+    asked: list[str] = []
 
     def handle(part: dict[str, Any]) -> Any:
-        assert "contains(tolower(email),'o''neil@molenzicht.example')" in unquote(part["url"])
-        return 200, {"value": [record("a"), record("b")]}
+        asked.append(unquote(part["url"]).partition("$filter=")[2].partition("&")[0])
+        return 200, {
+            "value": [record("a", email="O'Neil@molenzicht.example")] if "';'" not in asked[-1] else []
+        }
 
     client, transport = client_of(BatchService(handle))
-    assert [contact.id for contact in client.find_by_email(COMPANY, " O'Neil@Molenzicht.example")] == [
-        "a",
-        "b",
+    (contact,) = client.find_by_email(COMPANY, " O'Neil@Molenzicht.example")
+    assert contact.id == "a"
+    assert asked == [
+        "tolower(email) eq 'o''neil@molenzicht.example'",
+        "contains(email,'o''neil@molenzicht.example')",
+        "contains(email,'O''Neil@Molenzicht.example')",
+        "contains(email,'O''NEIL@MOLENZICHT.EXAMPLE')",
+        "contains(email,';')",
     ]
     assert transport.urls == [f"{API}/$batch"]
     assert "molenzicht" not in caplog.text.lower()
 
 
-def test_a_version_of_bc_without_nested_functions_is_asked_in_other_words() -> None:
-    asked = []
+def test_lists_that_changed_lately_are_read_whatever_the_case_in_them() -> None:
+    """R3: no documented filter finds an address in a list in any case."""
+    listed = record("a", email="info@x.example; Jan@X.Example")
 
     def handle(part: dict[str, Any]) -> Any:
-        asked.append(unquote(part["url"]))
-        if "contains(tolower" in asked[-1]:
-            return 400, error_body("BadRequest")
-        return 200, {"value": [record("a"), record(part["id"])]}
+        wanted = "contains(email,';') and lastModifiedDateTime ge 2026-03-02T09:00:00.000Z"
+        return 200, {"value": [listed] if wanted in unquote(part["url"]) else []}
 
     client, _ = client_of(BatchService(handle))
-    assert [contact.id for contact in client.find_by_email(COMPANY, "Jan@x.example")] == [
-        "a",
-        "1",
-        "2",
-        "3",
-        "4",
-    ]
-    assert any("tolower(email) eq 'jan@x.example'" in url for url in asked)
-    assert any("contains(email,'Jan@x.example')" in url for url in asked)
+    (contact,) = client.find_by_email(COMPANY, "jan@x.example", since="2026-03-02T09:00:00.000Z")
+    assert contact.id == "a"
+
+
+@pytest.mark.parametrize("word", ["tolower", "contains(email,'jan", "contains(email,';')"])
+def test_a_row_that_was_not_asked_for_makes_a_look_up_worth_nothing(word: str) -> None:
+    """R3: BC may answer what it does not understand with the whole table."""
+
+    def handle(part: dict[str, Any]) -> Any:
+        rows = [record("a", email="jan@x.example;piet@x.example"), record("b", email="els@y.example")]
+        return 200, {"value": rows if word in unquote(part["url"]) else []}
+
+    client, _ = client_of(BatchService(handle))
+    with pytest.raises(MalformedAnswerError):
+        client.find_by_email(COMPANY, "Jan@x.example", since="2026-03-02T09:00:00.000Z")
+
+
+# Page sizes
+
+
+SLOW = [RESET, requests.ReadTimeout("slow"), (408, None), (504, None), (413, error_body("BadRequest"))]
+
+
+@pytest.mark.parametrize("trouble", SLOW)
+def test_a_page_that_is_too_slow_is_asked_for_again_in_halves(trouble: Any) -> None:
+    """R5: the same link, and what comes of it is remembered once it was answered."""
+    link = f"{API}/companies({COMPANY})/contacts?$skiptoken=x"
+    page = (200, {"value": [record("a")], "@odata.nextLink": link})
+    client, transport = client_of([page, trouble, trouble, (200, {"value": [record("b")]})])
+    remembered: list[int] = []
+    listing = Listing(20_000, remembered.append)
+    assert [contact.id for contact in client.iter_contacts(COMPANY, listing=listing)] == ["a", "b"]
+    sizes = [request.headers["Prefer"].partition("=")[2] for request in transport.requests]
+    assert sizes == ["20000", "20000", "10000", "5000"]
+    assert transport.urls[1:] == [link] * 3
+    assert remembered == [5000]
+    assert listing.troubled
+
+
+def test_pages_shrink_to_500_and_no_further() -> None:
+    """R5: what does not answer then is away; nothing is remembered of it."""
+    client, transport = client_of(lambda _: (504, None))
+    remembered: list[int] = []
+    with pytest.raises(ServiceError):
+        list(client.iter_contacts(COMPANY, listing=Listing(3000, remembered.append)))
+    sizes = dict.fromkeys(request.headers["Prefer"].partition("=")[2] for request in transport.requests)
+    assert list(sizes) == ["3000", "1500", "750", "500"]
+    assert remembered == []
+
+
+@pytest.mark.parametrize("trouble", [(503, None), (429, None, {"Retry-After": "1"}), (500, None)])
+def test_other_trouble_leaves_the_pages_as_large_as_they_are(trouble: Any) -> None:
+    client, transport = client_of([trouble, (200, {"value": [record("a")]})])
+    listing = Listing()
+    assert len(list(client.iter_contacts(COMPANY, listing=listing))) == 1
+    assert {request.headers["Prefer"] for request in transport.requests} == {"odata.maxpagesize=20000"}
+    assert not listing.troubled
+
+
+# What time it is
+
+
+def test_the_newest_stamp_is_never_later_than_the_answer_that_it_came_in() -> None:
+    """R10: a stamp in the future hides nothing; an answer without a date bounds nothing."""
+    link = f"{API}/companies({COMPANY})/contacts?$skiptoken=x"
+    early = record("a", lastModifiedDateTime="2026-03-02T09:00:00Z")
+    late = record("b", lastModifiedDateTime="2031-01-01T00:00:00Z")
+    date = {"Date": "Mon, 02 Mar 2026 10:00:00 GMT"}
+    client, _ = client_of(
+        [(200, {"value": [early, late], "@odata.nextLink": link}, date), (200, {"value": []}, date)]
+    )
+    listing = Listing()
+    assert len(list(client.iter_contacts(COMPANY, listing=listing))) == 2
+    assert listing.newest == listing.date == "2026-03-02T10:00:00.000Z"
+    client, _ = client_of([(200, {"value": [early, late]}, {"Date": "not a date"})])
+    listing = Listing()
+    assert len(list(client.iter_contacts(COMPANY, listing=listing))) == 2
+    assert (listing.newest, listing.date) == ("2031-01-01T00:00:00.000Z", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        ((200, {"value": [], "@odata.count": 0}), 0),
+        ((200, {"value": []}), None),
+        ((200, {"value": [], "@odata.count": "7"}), None),
+        ((400, None), None),
+        ((501, None), None),
+    ],
+)
+def test_a_count_is_taken_where_bc_gives_one(answer: Any, count: int | None) -> None:
+    client, transport = client_of([answer])
+    assert client.count_contacts(COMPANY) == count
+    assert "$count=true" in unquote(transport.urls[0])
 
 
 def test_a_look_up_follows_its_pages_and_proves_nothing_without_a_list() -> None:
     def answer(request: requests.PreparedRequest) -> Any:
         if str(request.url).endswith("/$batch"):
             page = {
-                "value": [record("a")],
+                "value": [record("a", email="X@y.example")],
                 "@odata.nextLink": f"{API}/companies({COMPANY})/contacts?$skiptoken=1",
             }
-            return 200, {"responses": [{"id": "1", "status": 200, "body": page}]}
-        return 200, {"value": [record("b")]}
+            empty = [{"id": str(number), "status": 200, "body": {"value": []}} for number in (2, 3, 4)]
+            return 200, {"responses": [{"id": "1", "status": 200, "body": page}, *empty]}
+        return 200, {"value": [record("b", email="x@y.example")]}
 
     client, _ = client_of(answer)
     assert [contact.id for contact in client.find_by_email(COMPANY, "x@y.example")] == ["a", "b"]

@@ -1,0 +1,239 @@
+"""Business Central as it is documented, where that is less kind than a table (rules 5 and 8.4): whole runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.sync.harness import Harness, person, world
+
+ANNA = "anna@voorbeeld.example"
+
+
+@pytest.fixture
+def database_kind() -> str:
+    """One database is enough here: what differs between the two is tested with the store."""
+    return "sqlite"
+
+
+@pytest.fixture
+def make(make_harness) -> Any:
+    def made(count: int = 4, **settings: Any) -> Harness:
+        h = make_harness(world(*(person(f"Persoon {n}") for n in range(count))), retry_cap=0.0, **settings)
+        h.add_profiles()
+        assert h.full().writes == {"created_outlook": count}
+        h.run()
+        return h
+
+    return made
+
+
+def mail(address: str) -> list[dict[str, str]]:
+    return [{"address": address, "name": "x"}]
+
+
+def settled(h: Harness) -> None:
+    """After a run everything agrees: neither an incremental nor a full run writes anything."""
+    h.run()
+    h.sim.reset_counters()
+    assert h.run().writes == {}
+    assert h.full().writes == {}
+    assert h.app_writes() == 0
+
+
+# -- R2: what a contact that is gone answers ------------------------------------------------------------------------
+
+GONE = [
+    "BadRequest_NotFound",
+    "BadRequest_ResourceNotFound",
+    "Internal_DataNotFoundFilter",
+    "400",
+    "no_code",
+    "empty",
+]
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("answer", GONE)
+def test_a_contact_that_is_gone_stops_no_other_whatever_it_answers(make, answer, mode):
+    """R2: by a full read and by an id scan."""
+    h = make()
+    h.sim.set(bc_missing_contact=answer)
+    h.delete_contact("Persoon 1")
+    h.edit_contact("Persoon 2", jobTitle="Inkoper")
+    ran = h.run(mode)
+    assert ran.verdict.ok
+    assert ran.writes == {"deleted_outlook": 1, "updated_outlook": 1}
+    settled(h)
+
+
+@pytest.mark.parametrize("answer", GONE)
+def test_a_contact_that_goes_while_it_is_written_is_settled_too(make, answer):
+    """R2: deleted in BC between the read and our write."""
+    h = make()
+    h.sim.set(bc_missing_contact=answer)
+    h.edit_item("Persoon 1", jobTitle="Inkoper")
+    gone = h.contacts()["Persoon 1"]["id"]
+    path = f"/companies({h.sim.info()['companies'][0]['id']})/contacts({gone})"
+    h.sim.add_fault(name="F10", service="bc", action={"method": "DELETE", "path": path})
+    ran = h.run()
+    assert ran.verdict.ok
+    h.run()
+    assert ran.profile(ANNA).state == "done"
+    assert "Persoon 1" in h.items(), "deleted in BC, edited in Outlook: kept (7.2b)"
+    settled(h)
+
+
+def test_one_that_cannot_be_judged_stays_in_doubt_alone(make):
+    """R2: BC says neither that it is there nor that it is not; the next run knows more."""
+    h = make()
+    h.delete_contact("Persoon 1")
+    h.delete_contact("Persoon 3")
+    gone = h.sim.control("GET", "requests")  # the log works; the id is taken from the item's key
+    assert gone
+    doubtful = h.items()["Persoon 1"]["key"].split("/")[3].split("|")[0].split(";")[0].split(" ")[0][:36]
+    h.sim.add_fault(kind="status", status=400, code="Unknown", service="bc", path=doubtful, count=None)
+    h.edit_contact("Persoon 2", jobTitle="Inkoper")
+    ran = h.run()
+    assert ran.verdict.ok
+    assert ran.writes == {"deleted_outlook": 1, "updated_outlook": 1}
+    assert "Persoon 1" in h.items()
+    h.sim.clear_faults()
+    assert h.full().writes == {"deleted_outlook": 1}
+    settled(h)
+
+
+def test_f23_in_a_form_of_its_own(make):
+    """R2: the fault that histories draw."""
+    h = make()
+    h.delete_contact("Persoon 0")
+    fault = h.sim.add_fault(name="F23", status=404, code="Application_Whatever")
+    assert h.full().writes == {"deleted_outlook": 1}
+    assert fault.fired
+
+
+# -- R3: the look-up before a create ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", ["error", "nothing", "everything", "case"])
+def test_a_person_whom_a_colleague_makes_meanwhile_is_found(make, nested):
+    """R3: also in other case, and as the first address of a list."""
+    h = make()
+    h.sim.set(bc_nested_functions=nested)
+    h.add_item(displayName="Els Nieuw", emailAddresses=mail("els@nieuw.example"))
+    h.add_item(displayName="Bas Oud", emailAddresses=mail("Bas@oud.example"))
+    late = [person("Els Nieuw", "ELS@nieuw.Example"), person("Bas Oud", "bAS@Oud.example;info@oud.example")]
+    made = {"method": "POST", "path": "/__sim/bc/set", "body": {"contacts": late}}
+    # In the load's look-up, long after the read.
+    h.sim.add_fault(kind="user_action", service="bc", part=True, path="tolower", action=made)
+    ran = h.run()
+    assert ran.verdict.ok
+    assert "created_business_central" not in ran.writes
+    names = [contact["displayName"] for contact in h.sim.dump()["companies"][0]["contacts"]]
+    assert sorted(names) == ["Bas Oud", "Els Nieuw", *(f"Persoon {n}" for n in range(4))]
+    settled(h)
+
+
+def everything(h: Harness) -> dict[str, Any]:
+    rows = [
+        {"@odata.etag": 'W/"x"', **{k: v for k, v in contact.items() if not k.startswith("@")}}
+        for contact in h.contacts().values()
+    ]
+    return {"value": rows}
+
+
+@pytest.mark.parametrize("odd", ["everything", "refused", "no_list"])
+def test_a_look_up_that_cannot_be_believed_makes_no_contact(make, odd):
+    """R3: the create waits, the profile's other changes go on, and the next run tries again."""
+    h = make()
+    h.add_item(displayName="Els Nieuw", emailAddresses=mail("els@nieuw.example"))
+    h.edit_contact("Persoon 2", jobTitle="Inkoper")
+    spec = {
+        "everything": {"status": 200, "body": everything(h)},
+        "refused": {"status": 400, "code": "BadRequest"},
+        "no_list": {"status": 200, "body": {}},
+    }[odd]
+    fault = h.sim.add_fault(kind="status", service="bc", part=True, path=r"\(email", count=None, **spec)
+    ran = h.run()
+    assert fault.fired
+    assert ran.verdict.ok
+    assert ran.writes == {"updated_outlook": 1}
+    assert ran.reasons() == {"not_looked_up": 1}
+    assert "Els Nieuw" not in h.contacts()
+    h.sim.clear_faults()
+    assert h.run().writes == {"created_business_central": 1}
+    settled(h)
+
+
+def test_an_unknown_create_is_not_made_again_while_nobody_can_look_it_up(make):
+    """R3: the same look-up settles what an earlier run left open."""
+    h = make(longest_request=0.0)
+    h.add_item(displayName="Els Nieuw", emailAddresses=mail("els@nieuw.example"))
+    h.sim.add_fault(name="F4", service="bc", method="POST", path="/contacts$")
+    h.sim.add_fault(
+        kind="status", service="bc", part=True, path=r"\(email", status=400, count=None, nth=[*range(5, 99)]
+    )
+    h.run()
+    h.run()
+    assert list(h.contacts()).count("Els Nieuw") == 1
+    h.sim.clear_faults()
+    h.run()
+    names = [contact["displayName"] for contact in h.sim.dump()["companies"][0]["contacts"]]
+    assert names.count("Els Nieuw") == 1
+    settled(h)
+
+
+# -- R4: no right to read the countries ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_without_the_countries_the_country_alone_waits(make_harness, status):
+    """R4: in both directions; all else syncs, and the country follows once the table can be read."""
+    h = make_harness(
+        world(
+            person("Jan Bos", country="BE", city="Gent"),
+            person("Els Vos"),
+            rights={"countriesRegions": status},
+        )
+    )
+    h.add_profiles()
+    ran = h.full()
+    assert ran.verdict.ok
+    assert ran.writes == {"created_outlook": 2}
+    assert h.items()["Jan Bos"]["businessAddress"].get("countryOrRegion") in (None, "")
+    assert h.items()["Jan Bos"]["businessAddress"]["city"] == "Gent"
+    assert h.run().reasons() == {"countries_not_read": 1}
+    h.edit_item("Els Vos", jobTitle="Inkoper", businessAddress={"city": "Luik", "countryOrRegion": "België"})
+    h.run()
+    els = h.contacts()["Els Vos"]
+    assert (els["jobTitle"], els["country"]) == ("Inkoper", "")
+    h.sim.control("POST", "bc/company", {"rights": {}})
+    h.run()
+    h.run()
+    assert h.items()["Jan Bos"]["businessAddress"]["countryOrRegion"] == "België"
+    assert h.contacts()["Els Vos"]["country"] == "BE"
+    settled(h)
+
+
+def test_countries_that_were_read_before_go_on_to_serve(make):
+    """R4: a right that is taken away later."""
+    h = make()
+    fault = h.sim.add_fault(name="F25")
+    h.edit_contact("Persoon 1", country="BE")
+    ran = h.full()
+    assert fault.fired
+    assert ran.writes == {"updated_outlook": 1}
+    assert h.items()["Persoon 1"]["businessAddress"]["countryOrRegion"] == "België"
+
+
+def test_the_check_reads_the_countries(make):
+    """R4: it was green."""
+    from sync_lib.pipeline import check_connections
+
+    h = make()
+    assert all(check.ok for check in check_connections(h.edges) if check.kind == "countries")
+    h.sim.control("POST", "bc/company", {"rights": {"countriesRegions": 403}})
+    (check,) = [check for check in check_connections(h.edges) if check.kind == "countries"]
+    assert not check.ok
+    assert "Country/Region" in check.remedy
