@@ -42,6 +42,7 @@ class Control:
             "POST switches": self._set,
             "GET clock": lambda _: self.world.clock.to_json(),
             "POST clock": self._clock,
+            "POST late": lambda _: {"statuses": self.server.carry_out_late()},
             "POST entra/expire-tokens": lambda _: self._expire_tokens(),
             "POST entra/app": self._app,
             "POST graph/mailbox": self._mailbox,

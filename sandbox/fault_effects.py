@@ -44,6 +44,8 @@ class Effects:
     def __init__(self, world: World, act: Act) -> None:
         self.world = world
         self.act = act
+        #: Calls that were given no answer and are carried out when the control plane says so.
+        self.late: list[Call] = []
 
     async def before(self, hits: list[Fault], call: Call) -> Reply | None:
         """Return the answer that a fault gives in place of the service, if one does."""
@@ -70,6 +72,9 @@ class Effects:
         elif fault.kind == "gone":
             status = int(fault.get("status") or self.world.settings.switches["graph_delta_expired"])
             return graph_problem(call, ApiError(status, "SyncStateNotFound", "The sync state is not found."))
+        elif fault.kind == "late":
+            self.late.append(call)
+            return self._status(fault, call)
         elif fault.kind == "status":
             return self._status(fault, call)
         elif fault.kind == "reset":
@@ -81,7 +86,7 @@ class Effects:
         return None
 
     def _status(self, fault: Fault, call: Call) -> Reply:
-        status = int(fault.get("status", 500))
+        status = int(fault.get("status", 504 if fault.kind == "late" else 500))
         code = fault.get("code")
         if code is None:
             code = CODES.get((call.service, status), "UnknownError")

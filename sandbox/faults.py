@@ -89,8 +89,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "method": "GET",
         "action": {"method": "POST", "path": "/__sim/bc/set"},
     },
+    "F37": {"kind": "late", "method": "POST", "path": r"/contacts$"},
 }
-KINDS = ("status", "reset", "delay", "gone", "malformed", "user_action", "callback")
+KINDS = ("status", "reset", "delay", "gone", "malformed", "user_action", "callback", "late")
 VARIANTS = ("truncated", "no_value", "next_self", "next_foreign", "empty_page", "short", "duplicate")
 NAMES = frozenset(
     words(

@@ -309,6 +309,19 @@ class Server:
             logger.warning("the action of a fault was refused: %d %s", reply.status, inner.method)
         return reply
 
+    def carry_out_late(self) -> list[int]:
+        """Carry out what a fault of the kind ``late`` kept back; return the status of each call."""
+        calls, self.effects.late = self.effects.late, []
+        statuses = []
+        for call in calls:
+            try:
+                reply = self.graph.handle(call) if call.service == "graph" else self.bc.handle(call)
+            except ApiError as error:
+                reply = self._problem(call, error)
+            self.counters.count(call, reply, operation=True, request=False)
+            statuses.append(reply.status)
+        return statuses
+
     # Sending
 
     @staticmethod

@@ -19,7 +19,6 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from sync_lib import airflow_clean
 from sync_lib.errors import ConfigError, SyncError
-from sync_lib.moments import shift
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies, erasure, holds, profiles, runs
 from sync_lib.store.engine import open_engine, read, transaction
@@ -203,9 +202,9 @@ def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> 
     wanted = Wanted(company.id, options.bc_id or "", address)
     found = erasure.preview(engine, wanted)
     if options.yes:
-        settings, now = SyncSettings.from_environment(environment), _now()
-        open_since = shift(now, -settings.longest_request)
-        found = erasure.erase(engine, wanted, lease_seconds=settings.lease, open_since=open_since, now=now)
+        settings = SyncSettings.from_environment(environment)
+        seconds = {"lease_seconds": settings.lease, "longest_request": settings.longest_request}
+        found = erasure.erase(engine, wanted, **seconds)
     _show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
     print(_said_of(found, erased=options.yes))
 

@@ -13,10 +13,9 @@ from functools import partial
 from sync_lib import drift, pipeline
 from sync_lib.drift import Agreement, Checked, Ends
 from sync_lib.model import BcStatus, Mode, ProfileResult
-from sync_lib.moments import shift
 from sync_lib.pipeline import Edges, RunPlan, RunRequest
 from sync_lib.profile_sync import company_context
-from sync_lib.store import companies, drift_checks, ledger, profiles, retention, runs, snapshots
+from sync_lib.store import clock, companies, drift_checks, ledger, profiles, retention, runs, snapshots
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.migrate import require_schema
 from sync_lib.views import bc_side
@@ -32,10 +31,12 @@ def remove_old(edges: Edges) -> dict[str, int]:
     """Remove what is older than the retention and needed by no later run; return the number of rows per table."""
     require_schema(edges.engine)
     days = max(edges.settings.retention_days, SHORTEST_RETENTION)
-    left = retention.drop_left_overlays(edges.engine, shift(edges.now(), -SHORTEST_RETENTION * DAY))
+    with read(edges.engine) as conn:
+        before, overlays = clock.now(conn, -days * DAY), clock.now(conn, -SHORTEST_RETENTION * DAY)
+    left = retention.drop_left_overlays(edges.engine, overlays)
     if left:
         logger.info("threw away what %d dry runs left that were stopped", left)
-    removed = retention.remove_old(edges.engine, shift(edges.now(), -days * DAY))
+    removed = retention.remove_old(edges.engine, before)
     for table, rows in removed.items():
         logger.info("%s: removed %d rows older than %d days", table, rows, days)
     return removed

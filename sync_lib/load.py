@@ -54,8 +54,8 @@ from sync_lib.model import (
     OutlookContact,
     WriteResult,
 )
-from sync_lib.moments import before, shift
-from sync_lib.store import ledger, locks, runs, snapshots
+from sync_lib.moments import before
+from sync_lib.store import clock, ledger, locks, runs, snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +95,9 @@ class Target:
     now: Callable[[], str]
     longest_request: float
 
-    def too_late(self) -> str:
+    def too_late(self, conn: Connection) -> str:
         """Return the time before which a request was sent that is not carried out now and never will be."""
-        return shift(self.now(), -self.longest_request)
+        return clock.now(conn, -self.longest_request)
 
 
 @dataclass(slots=True)
@@ -254,7 +254,7 @@ class _Loader:
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
             numbers = [change.n for change in changes]
-            ledger.begin_sending(conn, self.plan, numbers, self.target.fencing, self.target.now())
+            ledger.begin_sending(conn, self.plan, numbers, self.target.fencing)
 
     def _unchanged_since_read(self, sendings: list[_Sending]) -> list[_Sending]:
         """Where Graph does not check versions, read each item right before its write (rules 8.5)."""
@@ -620,16 +620,16 @@ class _Loader:
                 profile=self.target.profile,
                 fencing=self.target.fencing,
                 run=self.target.run,
-                at=self.target.now(),
             )
 
     def _take_over(self, change: PlannedChange, state: locks.ClaimState) -> bool:
         """Take the claim of a worker that is gone, once nothing that it sent can still be carried out (8.7)."""
-        settled = state.bc_id is not None or state.claimed_at > self.target.too_late()
-        if settled:
+        if state.bc_id is not None:
             return False
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
+            if state.claimed_at > self.target.too_late(conn):
+                return False
             return locks.take_claim(
                 conn,
                 self.target.company,
@@ -772,7 +772,7 @@ class _Loader:
         for change, outcome, reason, _ in results:
             change.outcome, change.reason = outcome, reason
         rows = [(change.n, outcome, reason, request) for change, outcome, reason, request in results]
-        ledger.finish_changes(conn, self.plan, rows, self.target.now())
+        ledger.finish_changes(conn, self.plan, rows)
 
 
 # -- looking up in BC ------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from sync_lib import guard
 from sync_lib.diff import PlannedChange
 from sync_lib.fields.filters import Filter
 from sync_lib.model import Action, CouplingState, Direction, Origin
-from sync_lib.moments import shift
 from sync_lib.settings import SyncSettings
 from sync_lib.store import ledger, profile_preview
 from sync_lib.views import Scope, read_scope
@@ -54,10 +53,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look: the guard's limits, the time, and how many names of each list to show."""
+    """How to look: the guard's limits, and how many names of each list to show."""
 
     settings: SyncSettings
-    now: str
     first: int = 50
 
 
@@ -196,11 +194,10 @@ def _held(conn: Connection, subject: Subject, deletes: int, pairs: pd.DataFrame,
     """Ask the guard about so many deletes."""
     if subject.profile is None or not deletes:
         return []
-    since = shift(look.now, -_DAY)
     circumstances = guard.Circumstances(
         live=int(pairs["state"].isin(_LIVE).sum()),
         present=int(pairs["present"].sum()),
-        recent_deletes=ledger.count_recent_deletes(conn, subject.profile, since),
+        recent_deletes=ledger.count_recent_deletes(conn, subject.profile, _DAY),
     )
     # What holds some of the deletes holds all of them, so the guard need not look at a hundred thousand.
     asked = 1_000

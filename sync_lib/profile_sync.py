@@ -45,7 +45,6 @@ from sync_lib.model import (
     Side,
     Undone,
 )
-from sync_lib.moments import shift
 from sync_lib.store import companies, holds, ledger, locks, profiles, runs, snapshots, undo
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
@@ -601,7 +600,7 @@ class _ProfileSync:
         if not self.restored:
             with self.edges.engine.begin() as conn:
                 locks.check_lease(conn, self.lease)
-                ledger.give_up_planned(conn, self.profile.id, "superseded", self.edges.now())
+                ledger.give_up_planned(conn, self.profile.id, "superseded")
         if not rows:
             return settle.Open()
         with phase("Settle what an earlier run left open", changes=len(rows)):
@@ -655,7 +654,7 @@ class _ProfileSync:
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             results = [(change.n, Outcome.FAILED, change.reason, "") for change in left]
-            ledger.finish_changes(conn, plan_id, results, self.edges.now())
+            ledger.finish_changes(conn, plan_id, results)
 
     def _compare(self) -> tuple[ProfileView, Matching, Plan]:
         """Compare both sides as they are staged now; nothing is written down."""
@@ -694,11 +693,11 @@ class _ProfileSync:
     def _guard(self, view: ProfileView, matching: Matching, plan: Plan, cursor: Cursor) -> guard.Verdict:
         self.base = self.base or (view.partition.live, view.partition.present + matching.found)
         with read(self.edges.engine) as conn:
-            key, now = self.profile.id, self.edges.now()
+            key = self.profile.id
             circumstances = guard.Circumstances(
                 live=self.base[0],
                 present=self.base[1],
-                recent_deletes=ledger.count_recent_deletes(conn, key, shift(now, -DAY)),
+                recent_deletes=ledger.count_recent_deletes(conn, key, DAY),
                 company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
                 first_sync=cursor.diffed_generation is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
@@ -729,7 +728,6 @@ class _ProfileSync:
                 "mode": self.run.mode,
                 "dry_run": self.run.dry_run,
                 "fencing": self.lease.fencing,
-                "created_at": now,
             }
             if self.run.dry_run:
                 return ledger.write_plan(conn, values, plan.changes) if plan.changes else 0
@@ -767,7 +765,7 @@ class _ProfileSync:
         if self.restored:
             profiles.bind_profile(conn, self.profile.id, marker_counter=self.restored)
             self.profile = replace(self.profile, marker_counter=self.restored)
-            ledger.give_up_planned(conn, self.profile.id, "superseded", self.edges.now())
+            ledger.give_up_planned(conn, self.profile.id, "superseded")
 
     def _load(self, plan_id: int, plan: Plan) -> Loaded:
         open_changes = [change for change in plan.changes if change.outcome is None]

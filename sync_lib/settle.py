@@ -192,7 +192,7 @@ class _Settler:
 
     def _give_up(self, conn: Connection, row: Row) -> bool:
         """Close a create that was looked up after the longest request time: it was never carried out."""
-        if row["sent_at"] >= self.target.too_late():
+        if row["sent_at"] >= self.target.too_late(conn):
             return False
         self._close(conn, row, Outcome.FAILED, "not_carried_out")
         return True
@@ -337,7 +337,7 @@ class _Settler:
 
     def _close(self, conn: Connection, row: Row, outcome: Outcome, reason: str) -> None:
         result = [(row["n"], outcome, reason, row["request_id"])]
-        ledger.finish_changes(conn, row["plan"], result, self.target.now())
+        ledger.finish_changes(conn, row["plan"], result)
 
 
 def reread(target: Target, outlook_ids: list[str], bc_ids: list[str]) -> None:

@@ -16,7 +16,6 @@ from sync_lib.errors import ProfileError
 from sync_lib.fields.filters import parse_filter
 from sync_lib.match import match
 from sync_lib.model import BcKey, Origin, Outcome
-from sync_lib.moments import shift
 from sync_lib.profile_sync import DAY, company_context, company_names_in, policy_of
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies, ledger, profiles, snapshots, undo
@@ -25,11 +24,10 @@ from sync_lib.views import ProfileView, Scope, read_view
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look: the guard's limits, which fields of BC there are, and the time."""
+    """How to look: the guard's limits, and which fields of BC there are."""
 
     settings: SyncSettings
     field_profile: str
-    now: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def _held(
     circumstances = guard.Circumstances(
         live=view.partition.live,
         present=view.partition.present,
-        recent_deletes=ledger.count_recent_deletes(conn, profile, shift(look.now, -DAY)),
+        recent_deletes=ledger.count_recent_deletes(conn, profile, DAY),
     )
     guard.hold(list(changes), circumstances, look.settings)
     return sorted({change.reason for change in changes if change.outcome is Outcome.HELD})

@@ -39,7 +39,7 @@ def look_at(h: Harness, chosen: ProfileEntry, *, first: int = 50) -> Preview:
         company = profiles.read_profile(conn, 1).company
         assert company
         subject = Subject(company, 1, wish(entry(h)))
-        return make_preview(conn, subject, wish(chosen), Look(h.settings, h.edges.now(), first))
+        return make_preview(conn, subject, wish(chosen), Look(h.settings, first))
 
 
 def save(h: Harness, chosen: ProfileEntry) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, f
 from sync_lib.errors import ConfigError, ProfileBusyError
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.model import BcKey, Origin, Side
-from sync_lib.store import companies, holds, locks, runs
+from sync_lib.store import clock, companies, holds, locks, runs
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
 from sync_lib.store.engine import read, transaction
@@ -74,15 +74,14 @@ def preview(engine: Engine, wanted: Wanted) -> Erasure:
         return _told(conn, traces, counts)
 
 
-def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, open_since: str, now: str) -> Erasure:
+def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_request: float) -> Erasure:
     """Erase a contact; between syncs, so that none of them brings back what it has read before.
 
     Args:
         engine: The staging database.
         wanted: Whom.
         lease_seconds: How long the syncs of the company are kept out at most.
-        open_since: A write sent since then may still be carried out.
-        now: The time to write down.
+        longest_request: Seconds for which a write that was sent may still be carried out.
 
     Raises:
         ConfigError: Several contacts have the address, or a write of this contact has no outcome yet.
@@ -92,7 +91,7 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, open_since: s
         for lease in leases:
             locks.check_lease(conn, lease)
         traces = _Finder(conn, wanted).find()
-        _refuse_unsettled(conn, traces, open_since)
+        _refuse_unsettled(conn, traces, longest_request)
         told = _told(conn, traces, {})
         plans = list(conn.scalars(select(t.change.c.plan).where(_changes(conn, traces)).distinct()))
         _read_again(conn, traces, in_bc=told.in_bc)
@@ -100,7 +99,7 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, open_since: s
             told.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
         holds.supersede_empty(conn, plans)
         if told.total:
-            row = {"company": wanted.company, "at": now, "counts": json.dumps(told.counts)}
+            row = {"company": wanted.company, "at": clock.moment(conn), "counts": json.dumps(told.counts)}
             conn.execute(insert(t.erasure).values(row))
         return told
 
@@ -318,10 +317,10 @@ def _told(conn: Connection, traces: _Traces, counts: dict[str, int]) -> Erasure:
 # -- beside the deletes ----------------------------------------------------------------------------------------------
 
 
-def _refuse_unsettled(conn: Connection, traces: _Traces, since: str) -> None:
+def _refuse_unsettled(conn: Connection, traces: _Traces, longest_request: float) -> None:
     """A write that may still be carried out must be settled first: else nobody would know the contact it makes."""
     c = t.change.c
-    sent = and_(c.state == "sending", c.sent_at >= since)
+    sent = and_(c.state == "sending", c.sent_at >= clock.moment(conn, -longest_request))
     broke_off = and_(c.state == "planned", c.plan.in_(select(t.plan.c.id).where(~t.plan.c.dry_run)))
     wanted = select(c.n).where(_changes(conn, traces), or_(sent, broke_off)).limit(1)
     if conn.execute(wanted).first():

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sync_lib.diff import PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
 from sync_lib.model import Action, Coupling, CouplingState, Direction, Origin, Outcome, Run, Side
-from sync_lib.store import snapshots
+from sync_lib.store import clock, snapshots
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import read_frame
 from sync_lib.store.profiles import Profile
@@ -193,10 +193,11 @@ def count_attention(conn: Connection, profile: int) -> int:
 
 def write_plan(conn: Connection, values: dict[str, Any], changes: Sequence[PlannedChange]) -> int:
     """Store a plan with its changes, before anything is applied (rules 8.1); return its id."""
-    result = conn.execute(insert(t.plan).values(values))
+    result = conn.execute(insert(t.plan).values(values | {"created_at": clock.moment(conn)}))
     assert result.inserted_primary_key is not None
     plan = int(result.inserted_primary_key[0])
-    rows = [_change_row(plan, values["profile"], change, values["created_at"]) for change in changes]
+    now = clock.now(conn)
+    rows = [_change_row(plan, values["profile"], change, now) for change in changes]
     if rows:
         conn.execute(insert(t.change), rows)
     return plan
@@ -234,22 +235,20 @@ def _etag(change: PlannedChange) -> str:
     return side.etag if side else ""
 
 
-def begin_sending(conn: Connection, plan: int, numbers: Sequence[int], fencing: int, now: str) -> None:
-    """Set changes to ``sending``, by compare-and-set (rules 8.4): after this, each may have been carried out.
+def begin_sending(conn: Connection, plan: int, numbers: Sequence[int], fencing: int) -> None:
+    """Set changes to ``sending``, by compare-and-set (rules 8.4): once this is committed, each may be carried out.
 
     Raises:
         LeaseLostError: One of them is no longer ``planned``; another worker has taken over.
     """
     c = t.change.c
     statement = update(t.change).where(c.plan == plan, c.n.in_(numbers), c.state == "planned")
-    result = conn.execute(statement.values(state="sending", fencing=fencing, sent_at=now))
+    result = conn.execute(statement.values(state="sending", fencing=fencing, sent_at=clock.moment(conn)))
     if result.rowcount != len(numbers):
         raise LeaseLostError(f"Plan {plan} was taken over by another worker.")
 
 
-def finish_changes(
-    conn: Connection, plan: int, results: Iterable[tuple[int, Outcome, str, str]], now: str
-) -> None:
+def finish_changes(conn: Connection, plan: int, results: Iterable[tuple[int, Outcome, str, str]]) -> None:
     """Record outcome, reason and request id of changes of one plan. An ``unknown`` one stays to be settled."""
     rows = [
         {
@@ -259,16 +258,16 @@ def finish_changes(
             "outcome": outcome,
             "reason": reason,
             "request_id": request_id,
-            "ended_at": now,
         }
         for n, outcome, reason, request_id in results
     ]
     if rows:
-        names = ("state", "outcome", "reason", "request_id", "ended_at")
+        names = ("state", "outcome", "reason", "request_id")
         statement = update(t.change).where(
             t.change.c.plan == bindparam("key_plan"), t.change.c.n == bindparam("key_n")
         )
-        conn.execute(statement.values({name: bindparam(name) for name in names}), rows)
+        statement = statement.values({name: bindparam(name) for name in names})
+        conn.execute(statement.values(ended_at=clock.moment(conn)), rows)
 
 
 def has_planned(conn: Connection, profile: int) -> bool:
@@ -279,11 +278,12 @@ def has_planned(conn: Connection, profile: int) -> bool:
     return conn.execute(planned.limit(1)).first() is not None
 
 
-def give_up_planned(conn: Connection, profile: int, reason: str, now: str) -> None:
+def give_up_planned(conn: Connection, profile: int, reason: str) -> None:
     """Close changes that were planned and never sent, for example by a worker that was killed."""
     c = t.change.c
     statement = update(t.change).where(c.profile == profile, c.state == "planned")
-    conn.execute(statement.values(state="done", outcome=Outcome.SKIPPED, reason=reason, ended_at=now))
+    ended = {"state": "done", "outcome": Outcome.SKIPPED, "reason": reason, "ended_at": clock.moment(conn)}
+    conn.execute(statement.values(ended))
 
 
 def read_unsettled(conn: Connection, profile: int) -> list[dict[str, Any]]:
@@ -310,9 +310,10 @@ def _sent_rows(conn: Connection, *conditions: ColumnElement[bool]) -> list[dict[
 # -- what the guard counts -------------------------------------------------------------------------------------------
 
 
-def count_recent_deletes(conn: Connection, profile: int, since: str) -> int:
-    """Return how many guarded deletes this profile carried out since a time (rules 8.3: a rolling 24 hours)."""
+def count_recent_deletes(conn: Connection, profile: int, seconds: float) -> int:
+    """Return how many guarded deletes this profile carried out in the last seconds (rules 8.3: a rolling 24 hours)."""
     c = t.change.c
+    since = clock.moment(conn, -seconds)
     done = (c.outcome == Outcome.DELETED, c.guard_class == "deletes", c.hold.is_(None))
     return int(conn.scalar(select(func.count()).where(c.profile == profile, c.ended_at >= since, *done)) or 0)
 

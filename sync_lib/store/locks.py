@@ -17,35 +17,16 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Double,
-    Engine,
-    and_,
-    delete,
-    func,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from sync_lib.errors import LeaseLostError
+from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, transaction
 
 logger = logging.getLogger(__name__)
-
-
-def database_now(bind: Engine | Connection) -> ColumnElement[float]:
-    """Return the expression for the database's own time, in seconds since 1970."""
-    if is_postgresql(bind):
-        # Not now(): that is when the transaction began, and a lock may have been waited for since.
-        return func.extract("epoch", func.clock_timestamp()).cast(Double)
-    return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double)
 
 
 def _upsert(bind: Engine | Connection) -> Callable[..., postgresql.Insert | sqlite.Insert]:
@@ -71,7 +52,7 @@ def acquire_lease(engine: Engine, key: str, holder: str, seconds: float) -> Leas
     what stands under its name but with the older number (a first try that still lives) has lost it.
     """
     lease = t.lease
-    now = database_now(engine)
+    now = clock.seconds(engine)
     new = _upsert(engine)(lease).values(key=key, holder=holder, fencing=1, expires_at=now + seconds)
     taken = new.on_conflict_do_update(
         index_elements=[lease.c.key],
@@ -89,7 +70,7 @@ def renew_lease(engine: Engine, lease: Lease, seconds: float) -> None:
     Raises:
         LeaseLostError: Somebody has taken it.
     """
-    statement = update(t.lease).where(_is_held(lease)).values(expires_at=database_now(engine) + seconds)
+    statement = update(t.lease).where(_is_held(lease)).values(expires_at=clock.seconds(engine) + seconds)
     with transaction(engine) as conn:
         if not conn.execute(statement).rowcount:
             raise _lost(lease)
@@ -101,7 +82,7 @@ def check_lease(conn: Connection, lease: Lease) -> None:
     Raises:
         LeaseLostError: It was taken or has expired; roll the transaction back.
     """
-    held = select(t.lease.c.fencing).where(_is_held(lease), t.lease.c.expires_at > database_now(conn))
+    held = select(t.lease.c.fencing).where(_is_held(lease), t.lease.c.expires_at > clock.seconds(conn))
     if conn.execute(held.with_for_update(read=True)).first() is None:
         raise _lost(lease)
 
@@ -347,7 +328,7 @@ class BcBudget:
 
 
 def _read_clock(conn: Connection) -> float:
-    return float(conn.execute(select(database_now(conn))).scalar_one())
+    return float(conn.execute(select(clock.seconds(conn))).scalar_one())
 
 
 # -- claims ----------------------------------------------------------------------------------------------------------
@@ -363,7 +344,7 @@ class ClaimState:
         fencing: The number of the lease that it was claimed under.
         state: ``open`` (may be sent at any moment), ``unknown`` (was sent, nobody knows), ``done``.
         bc_id: The contact that came of it, when done.
-        claimed_at: When it was claimed.
+        claimed_at: When it was claimed, by the staging database's clock.
     """
 
     mine: bool
@@ -375,21 +356,22 @@ class ClaimState:
 
 
 def claim_create(  # noqa: PLR0913 - what a row of the table holds
-    conn: Connection, company: int, email_key: str, *, profile: int, fencing: int, run: str, at: str
+    conn: Connection, company: int, email_key: str, *, profile: int, fencing: int, run: str
 ) -> ClaimState:
     """Claim the right to create a contact with this address, and return who has it.
 
     A profile takes over its own claim of an earlier lease: ``state`` tells whether that was sent. A claim of another
     profile stands until it is settled, dropped, or taken by ``take_claim``.
     """
-    values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": at}
+    values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": clock.moment(conn)}
     new = _upsert(conn)(t.claim).values(company=company, email_key=email_key, state="open", **values)
-    if conn.execute(new.on_conflict_do_nothing().returning(t.claim.c.profile)).first():
-        return ClaimState(True, profile, fencing, "open", None, at)
+    made = conn.execute(new.on_conflict_do_nothing().returning(t.claim.c.claimed_at)).first()
+    if made:
+        return ClaimState(True, profile, fencing, "open", None, made.claimed_at)
     found = _read_claim(conn, company, email_key)
     if found is None or found.profile != profile or found.state == "done":
         # None: dropped at this very moment; the next run asks again.
-        return found or ClaimState(False, 0, 0, "open", None, at)
+        return found or ClaimState(False, 0, 0, "open", None, clock.now(conn))
     mine = replace(found, mine=True, fencing=fencing)
     conn.execute(update(t.claim).where(_is_claim(company, email_key)).values(fencing=fencing, run=run))
     return mine

@@ -148,7 +148,7 @@ def _preview(visit: Visit, profile: Profile | None, sheet: Sheet, names: int) ->
         with visit.read() as conn:
             subject = _subject(conn, visit, profile, sheet)
             if subject:
-                found = make_preview(conn, subject, wish, Look(visit.settings, visit.now, names))
+                found = make_preview(conn, subject, wish, Look(visit.settings, names))
     return visit.fragment(
         "profile_preview.html",
         profile=profile,

@@ -64,7 +64,7 @@ def preview(visit: CurrentVisit, wanted: Annotated[AskedPreview, Query()]) -> HT
     asked = wanted.asked
     with visit.read() as conn:
         head = _found(plans.read_head(conn, asked.profile, asked.run))
-        look = Look(visit.settings, visit.field_profile, visit.now)
+        look = Look(visit.settings, visit.field_profile)
         found = preview_undo(conn, asked, look)
         named = [each.bc_id for each in found.left[:NAMED]]
         names = {row["id"]: row["name"] for row in snapshots.read_bc_rows(conn, found.company, ids=named)}

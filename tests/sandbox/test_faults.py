@@ -274,3 +274,33 @@ def test_chance_follows_the_seed_and_users_are_spared(sim, graph, graph_user):
     assert graph_user.get(f"{graph.user}/contacts").status_code == 200
     sim.add_fault(name="F3", identity="user")
     assert graph_user.get(f"{graph.user}/contacts").status_code == 503
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_f37_keeps_a_create_until_it_is_carried_out(sim, graph, batched):
+    before = count(graph)
+    fault = sim.add_fault(name="F37")
+    if batched:
+        url = f"/users/{MAILBOX}/contacts"
+        part = {"id": "1", "method": "POST", "url": url, "body": SANNE}
+        part["headers"] = {"Content-Type": "application/json"}
+        answers = graph.ok("POST", f"{graph.graph}/$batch", {"requests": [part]})["responses"]
+        assert answers[0]["status"] == 504
+    else:
+        assert graph.send("POST", f"{graph.user}/contacts", SANNE).status_code == 504
+    assert (fault.fired, count(graph)) == (1, before)
+    assert sim.control("POST", "late") == {"statuses": [201]}
+    assert count(graph) == before + 1
+    assert sim.control("POST", "late") == {"statuses": []}
+
+
+def test_what_arrives_late_can_be_refused(sim, bc):
+    url = f"{bc.company}/contacts"
+    made = bc.ok("POST", url, {"type": "Person", "displayName": "Sanne"})
+    sim.add_fault(name="F37", method="PATCH", path="/contacts")
+    one = f"{url}({made['id']})"
+    version = made["@odata.etag"]
+    assert bc.send("PATCH", one, {"jobTitle": "late"}, If_Match=version).status_code == 504
+    bc.ok("PATCH", one, {"jobTitle": "first"}, If_Match=version)
+    assert sim.control("POST", "late") == {"statuses": [409]}
+    assert bc.ok("GET", one)["jobTitle"] == "first"

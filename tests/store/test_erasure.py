@@ -45,7 +45,7 @@ def couple(log, contact, item=None, address="", former=()):
 
 def erase(log, contact=X, address=""):
     wanted = erasure.Wanted(log.company, "" if address else contact, address)
-    return erasure.erase(log.engine, wanted, lease_seconds=60.0, open_since=NEW, now=NEW)
+    return erasure.erase(log.engine, wanted, lease_seconds=60.0, longest_request=600.0)
 
 
 def left(log, table, column):

@@ -24,7 +24,7 @@ from sandbox import Sandbox
 from sync_lib import pipeline
 from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
-from sync_lib.store import holds, runs, tables, undo
+from sync_lib.store import clock, holds, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
@@ -402,7 +402,7 @@ class Player:
         ]
         world = {"companies": [{"name": COMPANY, "contacts": people}], "mailboxes": boxes}
         self.sim = Sandbox(world=world, settings=self.history.sandbox).start()
-        self.hours = self.latest = 0.0
+        self.hours = self.worker_skew = 0.0
         self.skew = 0
         self.number = 1000
         self.oracle = Oracle([replace(profile) for profile in self.history.profiles])
@@ -442,8 +442,9 @@ class Player:
         settings = replace(made.business_central_settings, field_profile=self.history.field_profile)
         made.business_central_settings = settings
         made.settings = replace(made.settings, **self.patience)
+        clock.set_offset(made.engine, self.hours * 3600)
         now = made.now
-        made.now = lambda: shift(now(), self.hours * 3600)  # type: ignore[method-assign]
+        made.now = lambda: shift(now(), (self.hours + self.worker_skew) * 3600)  # type: ignore[method-assign]
         return made
 
     def _import(self, profile: Setup) -> None:
@@ -481,7 +482,7 @@ class Player:
         self._do(("release", 0, 0))
         self.do_unlag(0, 0)
         self.do_clear_faults(0, 0)
-        self.hours = self.latest + 1
+        self.do_hours(0, 0)
         mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
             self.do_run(mode)
@@ -750,13 +751,13 @@ class Player:
             self._reopen()
 
     def do_hours(self, _a: int, _b: int) -> None:
+        """An hour passes: by the staging database's clock, which decides, and by the workers'."""
         self.hours += 1
-        self.latest = max(self.hours, self.latest)
+        clock.set_offset(self.h.edges.engine, self.hours * 3600)
 
     def do_worker_clock(self, a: int, _b: int) -> None:
-        """The workers' clock is off by up to a day (F20)."""
-        self.hours = float(a % 49 - 24)
-        self.latest = max(self.hours, self.latest)
+        """The workers' clock is off by up to a day (F20), which changes nothing (I12)."""
+        self.worker_skew = float(a % 49 - 24)
 
     def do_clock(self, a: int, _b: int) -> None:
         """The services' clocks are off by up to a day (F20)."""

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from sync_lib import approval, housekeeping
+from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from tests.sync.harness import Harness, person, world
@@ -19,11 +20,11 @@ PEOPLE = 12
 
 
 @contextmanager
-def later(h: Harness, at: str = "2099-01-01T00:00:00.000Z") -> Any:
-    """The sync's clock, far ahead: everything is old."""
-    h.edges.now = lambda: at
+def later(h: Harness, years: float = 70) -> Any:
+    """The staging database's clock, far ahead: everything is old."""
+    clock.set_offset(h.edges.engine, years * 365 * 86_400.0)
     yield
-    del h.edges.now
+    clock.set_offset(h.edges.engine, 0.0)
 
 
 def forget(h: Harness) -> dict[str, int]:

@@ -1,0 +1,53 @@
+"""The staging database's clock: the only one that decides anything (rules 8.8b).
+
+Two tasks run on two machines, whose clocks may be hours apart. Whatever compares a moment of one task with a moment of
+another (sent, claimed, tried, due, a rolling day) is therefore written and read by this clock, inside the statement or
+transaction that needs it. A worker's own clock is good for records that people read, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, Double, Engine, String, func, literal_column, select
+
+from sync_lib.store.engine import is_postgresql
+
+#: Execution option of an engine: seconds that its database's clock seems to be ahead. Only tests set it.
+_OFFSET = "contact_sync_clock_offset"
+
+
+def seconds(bind: Engine | Connection) -> ColumnElement[float]:
+    """Return the expression for the database's time, in seconds since 1970."""
+    if is_postgresql(bind):
+        # Not now(): that is when the transaction began, and a lock may have been waited for since.
+        real: ColumnElement[float] = func.extract("epoch", func.clock_timestamp()).cast(Double)
+    else:
+        real = literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double)
+    offset = bind.get_execution_options().get(_OFFSET, 0.0)
+    return real + offset if offset else real
+
+
+def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
+    """Return the expression for the database's time as tables hold times: UTC text of 24 characters.
+
+    Args:
+        bind: Whose clock.
+        after: So many seconds from now; less than 0 for what has passed.
+    """
+    at = seconds(bind) + after if after else seconds(bind)
+    if is_postgresql(bind):
+        utc = func.timezone("UTC", func.to_timestamp(at))
+        return func.to_char(utc, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', type_=String)
+    return func.strftime("%Y-%m-%dT%H:%M:%fZ", at, "unixepoch", type_=String)
+
+
+def now(conn: Connection, after: float = 0.0) -> str:
+    """Return the database's time, now or so many seconds from now, as tables hold times."""
+    return str(conn.execute(select(moment(conn, after))).scalar_one())
+
+
+def set_offset(engine: Engine, seconds: float) -> None:
+    """Let the database's clock seem to be so many seconds ahead, for all later connections of this engine.
+
+    For tests, in which hours must pass. Every engine on one database needs the same offset, as they share one clock.
+    """
+    engine.update_execution_options(**{_OFFSET: seconds})
