@@ -62,7 +62,8 @@ class Entra:
                 "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
                 "jwks_uri": f"{root}/discovery/v2.0/keys",
                 "response_types_supported": ["token"],
-                "issuer": f"{root}/v2.0",
+                # The tenant's id, however the address names the tenant.
+                "issuer": f"https://{call.base.partition('://')[2]}/{self.world.tenant_id}/v2.0",
                 "authorization_endpoint": f"{root}/oauth2/v2.0/authorize",
                 "device_authorization_endpoint": f"{root}/oauth2/v2.0/devicecode",
                 "tenant_region_scope": "EU",

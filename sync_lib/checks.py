@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sync_lib import folders
+from sync_lib import bindings, folders
 from sync_lib.clients.auth import TokenSource, roles
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.rest import ApiSession
@@ -19,9 +19,9 @@ from sync_lib.errors import (
     VersionMismatchError,
 )
 from sync_lib.fields.filters import parse_filter
-from sync_lib.model import BatchWrite, BcKey, Origin
+from sync_lib.model import BatchWrite, BcKey, Company, Origin
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
-from sync_lib.store import profile_checks, profiles, runs, snapshots
+from sync_lib.store import companies, profile_checks, profiles, runs, snapshots
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import require_schema
 from sync_lib.store.profile_checks import Line, Said
@@ -283,25 +283,44 @@ def _check_companies(edges: Edges) -> Iterator[Check]:
 
 def _check_profile(edges: Edges, profile: Profile) -> Iterator[Check]:
     name = f"profile {profile.mailbox} / {profile.company_name}"
-    bc = edges.business_central_settings
     yield _attempt(f"{name}: filter", "filter", _FILTER, lambda: _look_at_filter(edges, profile))
-    found: list[str] = []
+    found: list[BcKey] = []
 
     def look_at_company() -> str:
-        for company in edges.business_central.fetch_companies():
-            if profile.company_name.casefold() in (company.id.casefold(), company.name.casefold()):
-                found.append(company.id)
-                next(iter(edges.business_central.iter_contacts(company.id, page_size=1)), None)
-                return told("its contacts can be read.")
-        raise ProfileError("company_not_found", f"BC lists no company {profile.company_name!r}.")
+        company, key = _find_company(edges, profile)
+        found.append(key)
+        next(iter(edges.business_central.iter_contacts(company.id, page_size=1)), None)
+        return told("its contacts can be read.")
 
     yield _attempt(f"{name}: company", "company", _COMPANY, look_at_company)
     if found:
         yield _attempt(
-            f"{name}: countries", "countries", _COUNTRIES, lambda: _look_at_countries(edges, found[0])
+            f"{name}: countries",
+            "countries",
+            _COUNTRIES,
+            lambda: _look_at_countries(edges, found[0].company_id),
         )
-        key = BcKey(bc.tenant_id, bc.environment, found[0], "", Origin.MADE_BY_SYNC)
+        key = found[0]
         yield _attempt(f"{name}: mailbox", "mailbox", _MAILBOX, lambda: _look_at_folder(edges, profile, key))
+
+
+def _find_company(edges: Edges, profile: Profile) -> tuple[Company, BcKey]:
+    """Return the company of a profile and its key: the one it is bound to, by id, else the one it names."""
+    with read(edges.engine) as conn:
+        bound = companies.read_company(conn, profile.company) if profile.company else None
+        key = companies.read_key(conn, bound) if bound else None
+    if bound:
+        bindings.check_environment(edges, bound)
+    listed, name = (
+        edges.business_central.fetch_companies(),
+        bound.company_id if bound else profile.company_name,
+    )
+    with read(edges.engine) as conn:
+        company = companies.find_listed(conn, listed, name)
+    if company is None:
+        raise ProfileError("company_not_found", f"BC lists no company {profile.company_name!r}.")
+    environment = edges.business_central_settings.environment
+    return company, key or BcKey(edges.tenant_id, environment, company.id, "", Origin.MADE_BY_SYNC)
 
 
 def _look_at_filter(edges: Edges, profile: Profile) -> str:

@@ -1,4 +1,4 @@
-"""``contact-sync``: profiles, holds, contacts and the staging database from a terminal.
+"""``contact-sync``: profiles, companies, holds, contacts and the staging database from a terminal.
 
 The database is ``--database URL``, else the variable CONTACT_SYNC_STAGING_URL, else Airflow's own variable for the
 Connection, AIRFLOW_CONN_CONTACT_SYNC_STAGING, in either of Airflow's two forms. Exit code 1: something is wrong and
@@ -56,8 +56,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="contact-sync", description="Contact sync: profiles, holds, contacts and staging database."
     )
     parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
-    areas = parser.add_subparsers(required=True, metavar="profiles | holds | contacts | airflow-clean | db")
+    areas = parser.add_subparsers(
+        required=True, metavar="profiles | companies | holds | contacts | airflow-clean | db"
+    )
     _profile_commands(_area(areas, "profiles", "sync profiles"))
+    _company_commands(_area(areas, "companies", "companies of Business Central, and where they are"))
     _hold_commands(_area(areas, "holds", "what waits for a person"))
     _contact_commands(_area(areas, "contacts", "contacts in the staging database"))
     cleaning = _command(areas, "airflow-clean", _clean, "cut Airflow's own database and log files by age")
@@ -90,6 +93,15 @@ def _profile_commands(commands: Any) -> None:
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
+
+
+def _company_commands(commands: Any) -> None:
+    _command(commands, "list", _list_companies, "list the companies that profiles are bound to")
+    moving = _command(
+        commands, "accept-move", _accept_move, "bind a company to where the Connection points now, for good"
+    )
+    moving.add_argument("company", metavar="COMPANY", help="its name, or its number in the list")
+    moving.add_argument("environment", metavar="ENVIRONMENT", help="the environment that it has moved to")
 
 
 def _hold_commands(commands: Any) -> None:
@@ -154,6 +166,27 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
             )
         )
     _show(rows)
+
+
+def _list_companies(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
+    with read(engine) as conn:
+        found = companies.read_companies(conn)
+    rows = [("id", "company", "tenant", "environment", "the Connection points to")]
+    for row in found:
+        offered = f"{row.offered_environment} of {row.offered_tenant_id}" if row.offered_environment else "it"
+        rows.append((str(row.id), row.name, row.tenant_id, row.environment, offered))
+    _show(rows)
+
+
+def _accept_move(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    with transaction(engine) as conn:
+        company = companies.find_company(conn, options.company)
+        companies.accept_move(conn, company, options.environment, now=_now())
+    print(
+        f"Accepted: {company.name} is in environment {options.environment} from now on. The next run reads it in full, "
+        "takes each difference for a conflict that Business Central wins, and holds what it plans until somebody "
+        "decides. Way back: point the Connection back, and accept that move."
+    )
 
 
 def _show(rows: Sequence[Sequence[str]]) -> None:

@@ -221,6 +221,8 @@ class DiffContext:
     restored: bool = False
     #: What persons want back, by BC id.
     undone: Mapping[str, Undone] = field(default_factory=dict)
+    #: The company's own key: one that names another binding of it is rewritten (rules 1). None: any key will do.
+    company: BcKey | None = None
 
     @property
     def version(self) -> int:
@@ -325,7 +327,7 @@ class _Planner:
 
         Without it a lost staging database would let the item make the contact once more (rules 2.7).
         """
-        if pair.item is None or pair.item.bc_key:
+        if pair.item is None or (pair.item.bc_key and not _is_former(pair.item.bc_key, self.context)):
             return False
         self.plan_.changes.append(
             PlannedChange(
@@ -567,6 +569,12 @@ class _Planner:
         """A whole contact is not synced."""
         self.plan_.rejects.append(reject)
         self.count(reject.outcome)
+
+
+def _is_former(bc_key: str, context: DiffContext) -> bool:
+    """Whether a key of ours names a place where the company was before."""
+    key = BcKey.parse(bc_key)
+    return key is not None and context.company is not None and key.binding in context.company.former
 
 
 # -- one pair, field by field ----------------------------------------------------------------------------------------
@@ -812,7 +820,9 @@ class _Merge:
     def _needs_key(self) -> bool:
         """An adopted or user-made item needs the key of the contact that it stands for (rules 2.2)."""
         key = BcKey.parse(self.item.bc_key) if self.item.bc_key else None
-        return key is None or key.contact_id != self.bc.id.lower()
+        if key is None or key.contact_id != self.bc.id.lower():
+            return True
+        return _is_former(self.item.bc_key, self.context)
 
     def _update_outlook(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
         change = self._change(Action.UPDATE_OUTLOOK, _cause(verdicts), coupling, verdicts)

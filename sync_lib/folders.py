@@ -47,7 +47,11 @@ class Marker:
     @classmethod
     def of(cls, key: BcKey, counter: int) -> Marker:
         """Return the marker of a company's folder."""
-        return cls(f"{key.tenant_id}/{key.environment}/{key.company_id}".lower(), counter)
+        return cls("/".join(key.binding), counter)
+
+    def is_of(self, key: BcKey) -> bool:
+        """Whether it names the company of a key, by where the company is now or by where it was before."""
+        return self.company in ("/".join(binding) for binding in (key.binding, *key.former))
 
     @classmethod
     def parse(cls, value: str) -> Marker | None:
@@ -156,10 +160,9 @@ def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: Taken) ->
 
 def _marked(client: Any, user: str, among: Iterable[Folder], key: BcKey, taken: Taken) -> Folder | None:
     """Return the first folder with the company's marker that is no other profile's, and is not deleted."""
-    ours = Marker.of(key, 0).company
     for folder in among:
         marker = Marker.on(folder)
-        if marker is None or marker.company != ours or folder.id in taken.ids:
+        if marker is None or not marker.is_of(key) or folder.id in taken.ids:
             continue
         if folder.name.casefold() not in taken.names and not client.is_deleted_folder(user, folder):
             return folder
@@ -180,7 +183,7 @@ def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:
 
 def _refuse_taken(folder: Folder, profile: Profile, key: BcKey, taken: Taken) -> None:
     marker = Marker.on(folder)
-    foreign = marker is not None and marker.company != Marker.of(key, 0).company
+    foreign = marker is not None and not marker.is_of(key)
     if foreign or folder.id in taken.ids:
         owner = "another company" if foreign else "another profile"
         raise ProfileError(

@@ -316,6 +316,8 @@ class BcKey:
     company_id: str
     contact_id: str
     origin: Origin
+    #: Of a company's own key: where the company was before, each as (tenant, environment, company), lower-case.
+    former: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         """Return the property's value; lower-case, since Graph compares it without case."""
@@ -333,11 +335,14 @@ class BcKey:
         tenant_id, environment, company_id, contact_id = parts
         return cls(tenant_id, environment, company_id, contact_id, Origin(origin))
 
-    def same_company(self, other: BcKey) -> bool:
-        """Whether both keys are of one tenant, environment and company."""
-        mine = (self.tenant_id, self.environment, self.company_id)
-        theirs = (other.tenant_id, other.environment, other.company_id)
-        return [part.lower() for part in mine] == [part.lower() for part in theirs]
+    @property
+    def binding(self) -> tuple[str, str, str]:
+        """Tenant, environment and company; lower-case, since none of them tells upper case from lower."""
+        return self.tenant_id.lower(), self.environment.lower(), self.company_id.lower()
+
+    def same_company(self, company: BcKey) -> bool:
+        """Whether this key is of a company, by where the company is now or by where it was before (rules 1)."""
+        return self.binding in (company.binding, *company.former)
 
 
 @dataclass(frozen=True, slots=True)

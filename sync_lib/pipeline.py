@@ -20,9 +20,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from sync_lib import extract, profile_sync
+from sync_lib import bindings, extract, profile_sync
 from sync_lib.checks import Check, check_business_central, check_connections, check_graph, check_staging
-from sync_lib.clients.auth import TokenSource
+from sync_lib.clients.auth import TokenSource, fetch_tenant_id
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.rest import ApiSession
@@ -36,7 +36,7 @@ from sync_lib.errors import (
     TransientError,
 )
 from sync_lib.logs import phase
-from sync_lib.model import Company, Mode, ProfileResult, Run
+from sync_lib.model import Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
 from sync_lib.report import RunReport, Verdict, judge, make_report
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
@@ -127,6 +127,19 @@ class Edges:
     def may_write(self) -> bool:
         """Whether anything may be written to either service now (rules 8.8c)."""
         return self.read_switch() if self.read_switch else self.settings.writes
+
+    @cached_property
+    def tenant_id(self) -> str:
+        """Id of Business Central's tenant, which the Connection may write as a domain name."""
+        settings = self.business_central_settings
+        return fetch_tenant_id(settings, settings.tenant_id)
+
+    def is_own_tenant(self, tenant: str) -> bool:
+        """Whether an id or a domain name is that of Business Central's tenant."""
+        settings = self.business_central_settings
+        if tenant.casefold() == settings.tenant_id.casefold():
+            return True
+        return fetch_tenant_id(settings, tenant) == self.tenant_id
 
     def _patience(self) -> dict[str, Any]:
         return {
@@ -272,20 +285,13 @@ def _resolve_companies(edges: Edges, chosen: list[Profile]) -> list[Profile]:
     if all(profile.company for profile in chosen):
         return chosen
     listed = edges.business_central.fetch_companies()
-    bc = edges.business_central_settings
     with edges.engine.begin() as conn:
         runs.lock_runs(conn)
         for profile in chosen:
-            company = _find_company(listed, profile.company_name)
+            company = companies.find_listed(conn, listed, profile.company_name)
             if profile.company is None and company is not None:
-                row = companies.write_company(conn, bc.tenant_id, bc.environment, company)
-                profiles.bind_profile(conn, profile.id, company=row)
+                bindings.bind_company(conn, edges, profile.id, company)
         return [profiles.read_profile(conn, profile.id) for profile in chosen]
-
-
-def _find_company(listed: list[Company], name: str) -> Company | None:
-    wanted = name.strip().casefold()
-    return next((c for c in listed if wanted in (c.id.casefold(), c.name.casefold())), None)
 
 
 def _chunks(chosen: list[Profile], limit: int) -> dict[int, str]:
@@ -314,6 +320,7 @@ def extract_business_central(
     with read(edges.engine) as conn:
         before = runs.read_cursor(conn, "business_central", key)
     try:
+        bindings.check_environment(edges, row)
         with _company_lease(edges, key):
             counters = _read_company(edges, run, row, before)
     except _CompanyHeldError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from sync_lib import extract, folders, guard, settle
+from sync_lib import bindings, extract, folders, guard, settle
 from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
@@ -32,13 +32,11 @@ from sync_lib.logs import phase
 from sync_lib.match import Matching, match
 from sync_lib.model import (
     Action,
-    BcKey,
     Coupling,
     Direction,
     Folder,
     Lookups,
     Mode,
-    Origin,
     Outcome,
     Policy,
     Run,
@@ -346,7 +344,8 @@ class _ProfileSync:
         self._check_company()
         with read(self.edges.engine) as conn:
             # What a restored database says of earlier changes may have been superseded since.
-            self.undoing = _Undoing(undo.Open() if self.restored else undo.read_open(conn, self.profile.id))
+            is_older = self.restored or self.profile.restored_by
+            self.undoing = _Undoing(undo.Open() if is_older else undo.read_open(conn, self.profile.id))
         self.filter = parse_filter(self.profile.filter, field_profile=self.field_profile)
         self.context = self._context(frozenset())
         with phase("Open the folder"):
@@ -378,6 +377,8 @@ class _ProfileSync:
         with read(self.edges.engine) as conn:
             results = {r.company: r for r in runs.read_company_results(conn, self.run.id)}
             self.company = companies.read_company(conn, self.profile.company)
+            self.company_key = companies.read_key(conn, self.company)
+        bindings.check_environment(self.edges, self.company)
         result = results.get(self.profile.company)
         if result is not None and result.state == "held":
             raise _HeldError(result.reason, result.message)
@@ -398,22 +399,17 @@ class _ProfileSync:
             lookups=replace(base.lookups, companies=companies),
             restored=self.is_restored,
             undone=self.undoing.wanted.undone,
+            company=self.company_key,
         )
 
     @property
     def is_restored(self) -> bool:
         """The staging database is older than the mailbox, and what that holds has not been carried out yet."""
-        if self.restored:
+        if self.restored or self.profile.restored_by:
             return True
         standing = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
         with read(self.edges.engine) as conn:
             return guard.RESTORED in holds.read_held(conn, self.profile.id, *standing).values()
-
-    @property
-    def company_key(self) -> BcKey:
-        return BcKey(
-            self.company.tenant_id, self.company.environment, self.company.company_id, "", Origin.MADE_BY_SYNC
-        )
 
     # -- the folder ------------------------------------------------------------------------------------------------
 
@@ -422,7 +418,7 @@ class _ProfileSync:
         profile = self.profile
         user, folder = profile.graph_user_id, profile.folder_id
         renamed = profile.folder_seen != profile.folder_name and not profile.default_folder
-        full = self.run.mode == Mode.FULL or self._broke_off()
+        full = self.run.mode == Mode.FULL or bool(profile.restored_by) or self._broke_off()
         if user and folder and not full and not renamed:
             return folders.Found(user, Folder(folder, profile.folder_name, "", ""))
         return self._find_folder()
@@ -525,7 +521,8 @@ class _ProfileSync:
             cursor = runs.read_cursor(conn, "outlook", self.profile.id)
         target = extract.KnownFolder(found.user, found.folder.id, self._known_items, found.new)
         # Fingerprints that are made of something else now are renewed by a full read, and never taken for edits.
-        full = self.run.mode == Mode.FULL or bool(self.restored) or cursor.version != self.context.version
+        full = self.run.mode == Mode.FULL or bool(self.restored or self.profile.restored_by)
+        full = full or cursor.version != self.context.version
         # A dry run binds no folder: the cursor is still that of the one before.
         full = full or found.folder.id != self.profile.folder_id
         got = extract.fetch_folder(self.edges.outlook, target, cursor.position, full=full)
@@ -559,6 +556,7 @@ class _ProfileSync:
             # What a dry run read of BC is in its overlay, which moves no generation.
             and not self.run.dry_run
             and not cursor.pending
+            and not self.profile.restored_by
             and not self.undoing.wanted.keys
             and cursor.diffed_generation == self.company.generation
             and cursor.diffed_settings == self._settings_digest()
@@ -762,6 +760,8 @@ class _ProfileSync:
             diffed_settings=self._settings_digest(),
             pending=True,
         )
+        # From here on the hold that is opened with it says so.
+        profiles.bind_profile(conn, self.profile.id, restored_by="")
         if self.restored:
             profiles.bind_profile(conn, self.profile.id, marker_counter=self.restored)
             self.profile = replace(self.profile, marker_counter=self.restored)

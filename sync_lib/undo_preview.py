@@ -15,7 +15,7 @@ from sync_lib.diff import UNDO, NotUndone, PlannedChange, plan_changes
 from sync_lib.errors import ProfileError
 from sync_lib.fields.filters import parse_filter
 from sync_lib.match import match
-from sync_lib.model import BcKey, Origin, Outcome
+from sync_lib.model import Outcome
 from sync_lib.profile_sync import DAY, company_context, company_names_in, policy_of
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies, ledger, profiles, snapshots, undo
@@ -70,8 +70,8 @@ def preview_undo(conn: Connection, asked: undo.Asked, look: Look) -> UndoPreview
     names = view.company_names | company_names_in(wanted.undone)
     lookups = replace(base.lookups, companies=snapshots.read_company_numbers(conn, company.id, names))
     policy = policy_of(profile, look.field_profile)
-    context = replace(base, policy=policy, lookups=lookups, undone=wanted.undone)
-    key = BcKey(company.tenant_id, company.environment, company.company_id, "", Origin.MADE_BY_SYNC)
+    key = companies.read_key(conn, company)
+    context = replace(base, policy=policy, lookups=lookups, undone=wanted.undone, company=key)
     plan = plan_changes(match(view.views, key), view.views, context)
     own = [change for change in plan.changes if change.cause == UNDO]
     return UndoPreview(

@@ -47,7 +47,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "model", "settings", "fields", "diff"},
 }
 #: Parts between the edges: they read and write staging, and get their clients handed in.
-BETWEEN = ("extract", "folders", "load", "logs", "preview", "profile_sync", "settle", "undo_preview", "views")
+BETWEEN = (
+    "bindings",
+    "extract",
+    "folders",
+    "load",
+    "logs",
+    "preview",
+    "profile_sync",
+    "settle",
+    "undo_preview",
+    "views",
+)
 MAY_IMPORT |= {part: {*MAY_IMPORT, *BETWEEN} - {"clients", "provider_info"} for part in BETWEEN}
 #: Package -> where in sync_lib it may be imported.
 ONLY_IN = {

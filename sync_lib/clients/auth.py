@@ -7,10 +7,11 @@ its application object is made, so that is left to the first ``token()``. No sec
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msal
 import orjson
@@ -33,6 +34,7 @@ _REMEDIES = {
     "invalid_grant": "Grant admin consent to the app registration.",
     "access_denied": "A policy of the tenant (Conditional Access) blocks this app: ask its administrator.",
 }
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _OTHER_REMEDY = "Check tenant id, client id and secret of the connection."
 
 
@@ -120,6 +122,32 @@ def roles(token: str) -> list[str] | None:
     except (IndexError, ValueError, AttributeError):
         return None
     return [str(role) for role in found] if isinstance(found, list) else None
+
+
+def fetch_tenant_id(settings: AppSettings, tenant: str, *, timeout: float = 30) -> str:
+    """Return the id of a tenant that is written as an id or as one of its domain names.
+
+    Entra ID tells it in ``issuer`` of the tenant's discovery document
+    (https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc). A name that it does not know stands for
+    itself: it is no other tenant's.
+
+    Raises:
+        ServiceError: Entra ID is out of reach or overloaded.
+    """
+    if _GUID.fullmatch(tenant.strip()):
+        return tenant.strip().lower()
+    authority = settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}")
+    plain_host = urlsplit(authority).netloc if authority.startswith("http://") else ""
+    http = _HttpClient(timeout, plain_host)
+    try:
+        address = f"{authority}/{quote(tenant.strip(), safe='')}/v2.0/.well-known/openid-configuration"
+        document = orjson.loads(http.get(address).content)
+    except requests.RequestException as error:
+        raise ServiceError(f"Entra ID is out of reach ({type(error).__name__}).") from None
+    finally:
+        http.close()
+    found = _GUID.search(str(document.get("issuer") or "")) if isinstance(document, dict) else None
+    return (found.group() if found else tenant.strip()).lower()
 
 
 def _credential_of(settings: AppSettings) -> str | dict[str, str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError
-from sync_lib.model import Company
-from sync_lib.store import holds
+from sync_lib.model import BcKey, Company, Origin
+from sync_lib.store import holds, runs
 from sync_lib.store import tables as t
+
+#: Why the first run of a profile is a restored one after its company was moved (rules 1 and 2.8).
+MOVED = "company_moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class CompanyRow:
         generation: Grows with every stage that changed a contact.
         accepted_count: Number of contacts that the last believable complete read found; None before the first.
         countries: BC's table Country/Region as JSON, code -> name; "" where it could never be read.
+        offered_tenant_id: Tenant that the Connection names instead, "" while it names this one.
+        offered_environment: The same of the environment.
     """
 
     id: int
@@ -38,6 +45,8 @@ class CompanyRow:
     generation: int
     accepted_count: int | None
     countries: str
+    offered_tenant_id: str = ""
+    offered_environment: str = ""
 
     @property
     def country_names(self) -> dict[str, str]:
@@ -66,6 +75,20 @@ def read_company(conn: Connection, company: int) -> CompanyRow:
     return CompanyRow(*row)
 
 
+def read_companies(conn: Connection) -> list[CompanyRow]:
+    """Return all companies that profiles have been bound to, in the order in which that happened."""
+    return [CompanyRow(*row) for row in conn.execute(select(*_COLUMNS).order_by(t.company.c.id))]
+
+
+def read_key(conn: Connection, company: CompanyRow) -> BcKey:
+    """Return the key of a company, without a contact; it knows where the company was before (rules 1)."""
+    f = t.former_binding.c
+    found = conn.execute(select(f.tenant_id, f.environment, f.company_id).where(f.company == company.id))
+    former = tuple((row[0].lower(), row[1].lower(), row[2].lower()) for row in found)
+    origin = Origin.MADE_BY_SYNC
+    return BcKey(company.tenant_id, company.environment, company.company_id, "", origin, former)
+
+
 def find_company(conn: Connection, name: str) -> CompanyRow:
     """Return the company that a person means by its name, its id in BC, or its key in the staging database.
 
@@ -73,7 +96,7 @@ def find_company(conn: Connection, name: str) -> CompanyRow:
         ConfigError: None is called so, or several are.
     """
     wanted = name.strip().casefold()
-    rows = [CompanyRow(*row) for row in conn.execute(select(*_COLUMNS).order_by(t.company.c.id))]
+    rows = read_companies(conn)
     found = [row for row in rows if wanted in (row.name.casefold(), row.company_id.casefold(), str(row.id))]
     if not found:
         known = ", ".join(repr(row.name) for row in rows) or "none"
@@ -85,16 +108,113 @@ def find_company(conn: Connection, name: str) -> CompanyRow:
 
 
 def write_company(conn: Connection, tenant_id: str, environment: str, found: Company) -> int:
-    """Insert a company that BC listed, or take over its name; return its key."""
+    """Return the key of a company that BC listed; one that is not known yet is bound to where it was read from.
+
+    A company is known by its id, wherever it was first read from: copies of an environment keep all ids, and a copy is
+    never bound beside the company that it was made of (rules 1).
+    """
     c = t.company.c
-    identity = {"tenant_id": tenant_id, "environment": environment, "company_id": found.id}
-    known = conn.scalar(select(c.id).where(*(c[name] == value for name, value in identity.items())))
+    here = (c.tenant_id == tenant_id) & (func.lower(c.environment) == environment.lower())
+    known = conn.scalar(select(c.id).where(c.company_id == found.id).order_by(here.desc(), c.id).limit(1))
     if known is not None:
-        conn.execute(update(t.company).where(c.id == known, c.name != found.name).values(name=found.name))
         return int(known)
-    return int(
-        conn.execute(insert(t.company).values(name=found.name, **identity).returning(c.id)).scalar_one()
+    values = {"tenant_id": tenant_id, "environment": environment, "company_id": found.id, "name": found.name}
+    return int(conn.execute(insert(t.company).values(values).returning(c.id)).scalar_one())
+
+
+def find_listed(conn: Connection, listed: Sequence[Company], name: str) -> Company | None:
+    """Return the company of BC's list that a person means by its id or name, or by a name that it had before."""
+    wanted = name.strip().casefold()
+    for company in listed:
+        if wanted in (company.id.casefold(), company.name.casefold()):
+            return company
+    former = find_former_name(conn, name)
+    return next((each for each in listed if former and each.id == former.company_id), None)
+
+
+def find_former_name(conn: Connection, name: str) -> CompanyRow | None:
+    """Return the company that had a name before, the one that had it last."""
+    f, wanted = t.former_company_name.c, name.strip().casefold()
+    for row in conn.execute(select(f.company, f.name).order_by(f.until.desc())):
+        if row.name.casefold() == wanted:
+            return read_company(conn, row.company)
+    return None
+
+
+# -- where a company is (rules 1) ------------------------------------------------------------------------------------
+
+
+def write_offer(conn: Connection, company: CompanyRow, tenant_id: str, environment: str) -> None:
+    """Note where the Connection points instead, or with blanks that it points to the company again."""
+    if (tenant_id, environment) != (company.offered_tenant_id, company.offered_environment):
+        values = {"offered_tenant_id": tenant_id, "offered_environment": environment}
+        conn.execute(update(t.company).where(t.company.c.id == company.id).values(values))
+
+
+def write_former(conn: Connection, company: int, tenant_id: str, environment: str, *, until: str) -> None:
+    """Let keys and markers of another binding of a company count as ours."""
+    f, row = t.former_binding.c, read_company(conn, company)
+    values = {"tenant_id": tenant_id, "environment": environment, "company_id": row.company_id}
+    same = [f.company == company, *(f[name] == value for name, value in values.items())]
+    conn.execute(delete(t.former_binding).where(*same))
+    conn.execute(insert(t.former_binding).values(company=company, until=until, **values))
+
+
+def accept_move(conn: Connection, company: CompanyRow, environment: str, *, now: str) -> None:
+    """Bind a company to where the Connection points; what it was bound to counts as ours (rules 1).
+
+    The next runs read it in full and take each difference for a conflict, and hold what they plan.
+
+    Args:
+        conn: Inside a transaction.
+        company: The company.
+        environment: Name of the environment that the person accepts.
+        now: The time.
+
+    Raises:
+        ConfigError: No run has seen the Connection point there, or another company is bound to that place.
+    """
+    offered = company.offered_environment
+    if not offered:
+        raise ConfigError(f"The Connection points to where {company.name!r} is: there is no move to accept.")
+    if offered.casefold() != environment.strip().casefold():
+        raise ConfigError(
+            f"The last run of {company.name!r} found environment {offered!r}, not {environment!r}: name that one, or "
+            "correct the Connection business_central_default and let contact_sync run."
+        )
+    _refuse_bound(conn, company)
+    write_former(conn, company.id, company.tenant_id, company.environment, until=now)
+    tenant, f = company.offered_tenant_id, t.former_binding.c
+    back = (f.company == company.id, f.tenant_id == tenant, func.lower(f.environment) == offered.lower())
+    conn.execute(delete(t.former_binding).where(*back))
+    moved = {"tenant_id": tenant, "environment": offered, "offered_tenant_id": "", "offered_environment": ""}
+    conn.execute(update(t.company).where(t.company.c.id == company.id).values(moved))
+    # Everything is read anew, and each pair is looked at: its key is rewritten.
+    runs.write_cursor(conn, "business_central", company.id, updated_at=now, position="")
+    c = t.sync_profile.c
+    synced = (c.company == company.id) & (c.folder_id.is_not(None))
+    conn.execute(update(t.sync_profile).where(synced).values(restored_by=MOVED))
+    ours = t.coupling.c.profile.in_(select(c.id).where(synced))
+    conn.execute(update(t.coupling).where(ours).values(attention=True))
+
+
+def _refuse_bound(conn: Connection, company: CompanyRow) -> None:
+    c = t.company.c
+    place: tuple[Any, ...] = (
+        c.id != company.id,
+        c.company_id == company.company_id,
+        c.tenant_id == company.offered_tenant_id,
+        func.lower(c.environment) == company.offered_environment.lower(),
     )
+    other = conn.scalar(select(c.id).where(*place))
+    if other is not None:
+        raise ConfigError(
+            f"The company {company.name!r} of environment {company.offered_environment!r} is bound already, as company "
+            f"{other}: its profiles are those that sync it. Switch off the profiles of company {company.id}."
+        )
+
+
+# -- what BC says of a company ---------------------------------------------------------------------------------------
 
 
 def write_countries(conn: Connection, company: int, countries: dict[str, str]) -> None:

@@ -14,14 +14,14 @@ import contextlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, insert, or_, select
 
 from sync_lib.errors import ConfigError, ProfileBusyError
 from sync_lib.fields.normal_forms import email_key
-from sync_lib.model import BcKey, Origin, Side
+from sync_lib.model import BcKey, Side
 from sync_lib.store import clock, companies, holds, locks, runs
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
@@ -216,7 +216,7 @@ class _Finder:
 
     def _key(self, contact: str) -> BcKey:
         row = companies.read_company(self.conn, self.traces.company)
-        return BcKey(row.tenant_id, row.environment, row.company_id, contact, Origin.MADE_BY_SYNC)
+        return replace(companies.read_key(self.conn, row), contact_id=contact)
 
     def _follow_addresses(self) -> None:
         """Take along what has an address of the contact and is nobody else's: twins in a folder, refused creates."""

@@ -35,6 +35,11 @@ class Profile:
         folder_id: The folder that it is bound to.
         folder_seen: The folder's name when it was last seen.
         marker_counter: What was last committed for the folder's marker (rules 2.8).
+        successor: Another account that has the mailbox's address now, or "".
+        second_folder: A folder with this profile's marker beside the bound one, or "".
+        second_answer: What a person said about it: ``go_back``, ``leave`` or "".
+        leaving_folder: A folder that was left and still has our marker and keys, or "".
+        restored_by: Why the next run takes each difference for a conflict and holds its plan, or "" (rules 2.8).
     """
 
     id: int
@@ -57,6 +62,11 @@ class Profile:
     folder_seen: str
     folder_made_by_sync: bool
     marker_counter: int
+    successor: str = ""
+    second_folder: str = ""
+    second_answer: str = ""
+    leaving_folder: str = ""
+    restored_by: str = ""
 
     @property
     def key(self) -> str:
@@ -88,6 +98,11 @@ _BOUND = frozenset(
         "folder_seen",
         "folder_made_by_sync",
         "marker_counter",
+        "successor",
+        "second_folder",
+        "second_answer",
+        "leaving_folder",
+        "restored_by",
     )
 )
 

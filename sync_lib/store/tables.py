@@ -56,7 +56,30 @@ company = Table(
     # The stop rule of rules 8.3: the count that a person (or the first read) accepted; one that waits is a hold.
     Column("accepted_count", Integer),
     Column("countries", Text, nullable=False, server_default="{}"),
+    # Where the Connection points instead, until it is pointed back or a person accepts the move (rules 1).
+    _blank("offered_tenant_id"),
+    _blank("offered_environment"),
     UniqueConstraint("tenant_id", "environment", "company_id"),
+)
+
+#: Where a company was before a person accepted a move: keys and markers of it count as ours (rules 1).
+former_binding = Table(
+    "former_binding",
+    metadata,
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("tenant_id", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("company_id", Text, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
+#: What a company was called before: a file may still name it so.
+former_company_name = Table(
+    "former_company_name",
+    metadata,
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("until", Time, nullable=False),
 )
 
 #: What people set per company, by the name (or id) that profiles know it by, before any run resolved it.
@@ -96,10 +119,37 @@ sync_profile = Table(
     _blank("folder_seen"),
     Column("folder_made_by_sync", Boolean, nullable=False, server_default="0"),
     Column("marker_counter", Integer, nullable=False, server_default="0"),
+    # Another account that has the mailbox's address now, until a person says that it is the same colleague.
+    _blank("successor"),
+    # A folder with this profile's marker beside the bound one, and what a person answered: go_back / leave.
+    _blank("second_folder"),
+    _blank("second_answer", String(8)),
+    # A folder that was left: our marker and keys are still to be taken off.
+    _blank("leaving_folder"),
+    # Why the next run is a restored one (rules 2.8) although the folder's marker is not ahead.
+    _blank("restored_by", String(32)),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     UniqueConstraint("mailbox", "company_name", "folder_name"),
     UniqueConstraint("graph_user_id", "folder_id"),
+)
+
+#: What a mailbox was called before: a file may still name it so.
+former_mailbox = Table(
+    "former_mailbox",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("mailbox", Text, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
+#: Folders that a profile was bound to before: one of them that comes back is told (rules 1).
+former_folder = Table(
+    "former_folder",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("folder_id", Text, primary_key=True),
+    Column("until", Time, nullable=False),
 )
 
 #: Who changed which settings of a profile. ``settings`` is JSON: column -> [before, after].

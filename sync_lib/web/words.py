@@ -41,6 +41,10 @@ _PROFILE = {
         msg("Business Central lists no company of that name to the app"),
         msg("Correct the company of the profile, or give the app access to it in Business Central."),
     ),
+    "environment_changed": Reason(
+        msg("The Connection points to another environment than the company was first read from"),
+        msg("Point it back; or, if the company has moved there for good, accept that by the command."),
+    ),
     "company_not_read": Reason(
         msg("The company could not be read in this run"),
         msg("Look at the log of the run's extract_business_central task."),

@@ -1,0 +1,191 @@
+"""Rules 1: companies and mailboxes are known by their ids, wherever they are copied, moved or renamed to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from sync_lib.errors import ConfigError
+from sync_lib.store import companies, holds
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read, transaction
+from sync_lib.store.holds import Decision, HoldState
+from tests.sync.harness import COMPANY, Harness, person, world
+
+
+@pytest.fixture
+def database_kind() -> str:
+    """One database is enough here: where the two differ is tested with the store."""
+    return "sqlite"
+
+
+def people(count: int) -> list[dict]:
+    return [person(f"Persoon {n:03}", f"p{n}@klant.example") for n in range(count)]
+
+
+def copy_environment(h: Harness, name: str) -> None:
+    """An administrator copies the environment, which keeps all ids, and points the Connection to the copy."""
+    copied = h.sim.dump() | {"environment": name}
+    h.sim.control("POST", "reset", {"world": copied})
+    point(h, name)
+
+
+def point(h: Harness, environment: str, **more: str) -> None:
+    settings = replace(h.edges.business_central_settings, environment=environment, **more)
+    h.close()
+    h.edges = h.open()
+    h.edges.business_central_settings = settings
+
+
+def reasons(ran) -> set[tuple[str, str]]:
+    return {(p.state, p.reason) for p in ran.report.profiles}
+
+
+def keys(h: Harness) -> set[str]:
+    return {item["key"].rsplit("/", 1)[0] for item in h.items().values()}
+
+
+def accept(h: Harness, environment: str) -> None:
+    with transaction(h.edges.engine) as conn:
+        company = companies.find_company(conn, COMPANY)
+        companies.accept_move(conn, company, environment, now=h.edges.now())
+
+
+def approve(h: Harness) -> None:
+    with transaction(h.edges.engine) as conn:
+        (hold,) = holds.read_holds(conn, HoldState.OPEN)
+        assert holds.decide(conn, hold, Decision(True, "eva", "person", h.edges.now()))
+
+
+@pytest.fixture
+def synced(make_harness) -> Harness:
+    h = make_harness(world(*people(4)))
+    h.add_profiles()
+    assert h.full().writes == {"created_outlook": 4}
+    return h
+
+
+# -- a company is where it was first read from -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_a_copied_environment_is_neither_read_nor_written(synced, mode):
+    """I1: the copy has the same ids, so its edits would overwrite the mailboxes."""
+    copy_environment(synced, "Test-kopie")
+    synced.edit_contact("Persoon 001", jobTitle="Alleen in de kopie")
+    synced.edit_item("Persoon 002", jobTitle="Inkoper")
+    synced.sim.control("POST", "counters/reset")
+    ran = synced.run(mode)
+    assert reasons(ran) == {("failed", "environment_changed")}
+    assert "accept-move" in ran.report.profiles[0].message
+    assert synced.app_writes() == 0
+    assert synced.sim.counters()["app"]["bc"]["requests"] == 0
+    assert synced.items()["Persoon 001"].get("jobTitle") != "Alleen in de kopie"
+    assert synced.contacts()["Persoon 002"].get("jobTitle") != "Inkoper"
+
+
+def test_a_new_profile_of_the_copy_does_not_pass_it_by(synced):
+    """I1: a copy is never bound beside the company that it was made of."""
+    copy_environment(synced, "Kopie")
+    synced.add_profiles(folder="Tweede")
+    assert reasons(synced.full()) == {("failed", "environment_changed")}
+
+
+def test_a_connection_that_is_pointed_back_goes_on(synced):
+    """I1: nothing has to be accepted, and nothing is asked."""
+    before = synced.sim.dump()
+    copy_environment(synced, "Kopie")
+    assert reasons(synced.run()) == {("failed", "environment_changed")}
+    synced.sim.control("POST", "reset", {"world": before})
+    point(synced, "PRODUCTION")
+    synced.edit_contact("Persoon 001", jobTitle="Inkoper")
+    assert synced.run().writes == {"updated_outlook": 1}
+    with pytest.raises(ConfigError, match="no move to accept"):
+        accept(synced, "Kopie")
+
+
+def test_a_tenant_may_be_written_as_a_domain_name(synced):
+    """I1: tenants compare by the id that the authority tells."""
+    environment = synced.edges.business_central_settings.environment
+    point(synced, environment.lower(), tenant_id="voorbeeld.example")
+    synced.edit_contact("Persoon 001", jobTitle="Inkoper")
+    assert synced.run().writes == {"updated_outlook": 1}
+
+
+def test_a_tenant_bound_by_its_domain_name_stays_the_same(make_harness):
+    """I1: the key of a company that an earlier version bound by a domain name still counts as ours."""
+    h = make_harness(world(*people(2)))
+    point(h, h.edges.business_central_settings.environment, tenant_id="voorbeeld.example")
+    h.add_profiles()
+    h.full()
+    assert keys(h) == {f"{h.sim.info()['tenant_id']}/production/{h.sim.info()['companies'][0]['id']}"}
+    with transaction(h.edges.engine) as conn:
+        conn.execute(t.company.update().values(tenant_id="voorbeeld.example"))
+    point(h, "Production", tenant_id=h.sim.info()["tenant_id"])
+    h.edit_contact("Persoon 001", jobTitle="Inkoper")
+    assert h.run().writes == {"updated_outlook": 1}
+
+
+def test_another_tenant_is_another_place(synced):
+    """I1: the same environment name in another tenant."""
+    with transaction(synced.edges.engine) as conn:
+        conn.execute(t.company.update().values(tenant_id="99999999-2222-4333-8444-555555555555"))
+    assert reasons(synced.run()) == {("failed", "environment_changed")}
+
+
+# -- an accepted move ------------------------------------------------------------------------------------------------
+
+
+def test_an_accepted_move_reads_all_anew_and_holds_what_differs(synced):
+    """I1: the first run after it is a restored one: full, each difference a conflict, its plan held."""
+    copy_environment(synced, "Nieuw")
+    synced.edit_contact("Persoon 001", jobTitle="Uit de kopie")
+    synced.edit_item("Persoon 002", jobTitle="Inkoper")
+    synced.run()
+    with pytest.raises(ConfigError, match="'Nieuw', not 'Anders'"):
+        accept(synced, "Anders")
+    accept(synced, "nieuw")
+    ran = synced.run()
+    assert (ran.errors, ran.writes) == ([], {})
+    assert ran.report.profiles[0].state == "held"
+    with read(synced.edges.engine) as conn:
+        held = select(t.change.c.action, t.change.c.cause).where(t.change.c.outcome == "held")
+        planned = Counter(map(tuple, conn.execute(held)))
+    assert planned["update_outlook", "conflict"] == 2
+    assert synced.run().report.profiles[0].state == "held"
+
+
+def test_keys_and_marker_are_rewritten_by_the_loads_that_follow(synced):
+    """I1: those of the former binding count as ours until then."""
+    before = keys(synced)
+    copy_environment(synced, "Nieuw")
+    synced.run()
+    accept(synced, "Nieuw")
+    assert synced.run().writes == {}
+    assert keys(synced) == before
+    approve(synced)
+    ran = synced.run()
+    assert ran.errors == []
+    assert keys(synced) == {key.replace("production", "nieuw") for key in before}
+    synced.edit_item("Persoon 003", jobTitle="Inkoper")
+    assert synced.full().writes == {"updated_business_central": 1}
+    assert synced.full().writes == {}
+
+
+def test_a_move_back_is_a_move_too(synced):
+    """I1: what was the former binding becomes the binding again, and the other way round."""
+    copy_environment(synced, "Nieuw")
+    synced.run()
+    accept(synced, "Nieuw")
+    synced.run()
+    copy_environment(synced, "Production")
+    assert reasons(synced.run()) == {("failed", "environment_changed")}
+    accept(synced, "Production")
+    synced.run()
+    with read(synced.edges.engine) as conn:
+        company = companies.find_company(conn, COMPANY)
+        former = companies.read_key(conn, company).former
+    assert (company.environment, [each[1] for each in former]) == ("Production", ["nieuw"])
