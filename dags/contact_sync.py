@@ -73,8 +73,8 @@ def contact_sync() -> None:
     def plan_run() -> list[str]:
         from sync_lib import pipeline
 
-        with hooks.edges() as edges:
-            plan = pipeline.plan_run(edges, hooks.run_request())
+        with hooks.edges_to_plan() as (edges, request):
+            plan = pipeline.plan_run(edges, request)
         hooks.hand_on("tasks", plan.tasks)
         return plan.companies
 

@@ -27,6 +27,7 @@ from airflow.sdk import (
 if TYPE_CHECKING:
     from sync_lib.approval import Question
     from sync_lib.checks import Check
+    from sync_lib.credentials import Ending
     from sync_lib.model import ProfileResult
     from sync_lib.notices import Notice
     from sync_lib.pipeline import Edges, RunRequest
@@ -223,19 +224,43 @@ def edges() -> Iterator[Edges]:
 
 
 @contextmanager
-def edges_or_alarm() -> Iterator[Edges]:
-    """Yield the edges to the last task of a run; where they cannot be opened, tell people that the run is dead.
+def edges_to_plan() -> Iterator[tuple[Edges, RunRequest]]:
+    """Yield to the task that plans a run its edges and what was asked; write a run down that cannot open them.
 
     Raises:
         ConfigError: As ``edges``.
     """
+    from sync_lib import pipeline
+    from sync_lib.errors import SyncError
+
+    request = run_request()
+    with ExitStack() as opened:
+        try:
+            ready = opened.enter_context(edges())
+        except SyncError as error:
+            pipeline.fail_plan(staging_settings(), request, error)
+            raise
+        yield ready, request
+
+
+@contextmanager
+def edges_or_alarm() -> Iterator[Edges]:
+    """Yield the edges to the last task of a run; where they cannot be opened, tell people that the run is dead.
+
+    Raises:
+        SystemExit: As ``raise_unless_good``, where the cause is one that a person can put right.
+    """
+    from sync_lib.errors import SyncError
     from sync_lib.report import Verdict
 
     with ExitStack() as opened:
         try:
             ready = opened.enter_context(edges())
         except Exception as error:
-            notify(None, Verdict(False, _cause(error)))
+            dead = Verdict(False, _cause(error))
+            notify(None, dead)
+            if isinstance(error, SyncError):
+                raise_unless_good(dead)
             raise
         yield ready
 
@@ -342,6 +367,7 @@ def _app_settings(connection: Any, default_root: str) -> dict[str, Any]:
         "client_secret": None if certificate else connection.password,
         "certificate": certificate,
         "authority": (_extra(connection, "authority") or AUTHORITY).rstrip("/"),
+        "secret_expires": _extra(connection, "secret_expires"),
     }
 
 
@@ -682,26 +708,27 @@ def _address_of_airflow() -> str:
 
 
 def raise_unless_good(verdict: Verdict) -> None:
-    """Log the verdict, and raise it when the run is to be red.
+    """Log the verdict, one line for each failure, and end the task when the run is to be red.
 
     Raises:
-        FatalError: The run failed; the message says which profiles or companies, and where to look.
+        SystemExit: The run failed. Of all that ends a task this is the one that Airflow logs without a traceback: the
+            lines say what is wrong, and nothing is wrong with the program.
     """
-    from sync_lib.errors import FatalError
-
+    level = logging.WARNING if verdict.ok else logging.ERROR
+    for line in verdict.lines:
+        log.log(level, "%s", line)
     if not verdict.ok:
-        raise FatalError(verdict.message)
+        log.error("%s", verdict.message)
+        raise SystemExit(1)
     log.info("%s", verdict.message)
 
 
 def raise_unless_all_ok(checks: Iterable[Check]) -> None:
-    """Log one line per check, and raise when one found something wrong.
+    """Log one line per check, and end the task when one found something wrong.
 
     Raises:
-        ConfigError: At least one check failed; the log above it says which, and the remedy.
+        SystemExit: At least one check failed; the log says which, and the remedy, without a traceback.
     """
-    from sync_lib.errors import ConfigError
-
     wrong = 0
     for check in checks:
         if check.ok:
@@ -710,7 +737,8 @@ def raise_unless_all_ok(checks: Iterable[Check]) -> None:
             wrong += 1
             log.error("WRONG  %s: %s %s", check.name, check.detail, check.remedy)
     if wrong:
-        raise ConfigError(f"{wrong} check(s) found something wrong: see the lines above that say WRONG.")
+        log.error("%d check(s) found something wrong: see the lines above that say WRONG.", wrong)
+        raise SystemExit(1)
 
 
 def _made_at(task_instance_id: Any) -> datetime:
@@ -735,7 +763,7 @@ class ByErrorType(RetryPolicy):
         from sync_lib.errors import AccessDeniedError, FatalError, ProfileError, TransientError
 
         kind = type(exception).__name__
-        if isinstance(exception, FatalError | ProfileError | AccessDeniedError):
+        if isinstance(exception, FatalError | ProfileError | AccessDeniedError | SystemExit):
             return RetryDecision.fail(reason=f"{kind}: a person must act")
         if isinstance(exception, TransientError):
             wait = exception.retry_after
@@ -746,6 +774,25 @@ class ByErrorType(RetryPolicy):
     def serialize(self) -> dict[str, Any]:
         """Return nothing: the policy has no settings."""
         return {}
+
+
+def endings() -> list[Ending]:
+    """Return the credentials of the two services that end soon, or have ended."""
+    from sync_lib.credentials import ending
+    from sync_lib.errors import ConfigError
+
+    today = datetime.now(UTC).date()
+    found = []
+    for connection_id, read in (
+        (MICROSOFT_GRAPH, graph_settings),
+        (BUSINESS_CENTRAL, business_central_settings),
+    ):
+        try:
+            found.append(ending(connection_id, read(connection_id), today))
+        except ConfigError as error:
+            # The run says what is wrong with a Connection; the pages go on without its date.
+            log.warning("when the credential of %s ends is not known: %s", connection_id, error)
+    return [each for each in found if each]
 
 
 class _CheckedHook(BaseHook):

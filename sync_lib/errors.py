@@ -30,6 +30,10 @@ class TransientError(SyncError):
         self.retry_after = retry_after
 
 
+class RequestError(ConfigError):
+    """A run was asked for something that there is not; what other runs do is not affected."""
+
+
 class LeaseLostError(FatalError):
     """Another worker took over this profile or company: stop writing at once."""
 
@@ -170,3 +174,15 @@ class RejectedError(RecordError):
 
 class MalformedAnswerError(ServiceError):
     """The service answered 2xx with a body that cannot be what was asked for."""
+
+
+def reason_of(error: SyncError) -> str:
+    """Return the short, machine-readable cause of a failure: our own word for it, or the service's code."""
+    if isinstance(error, ProfileError):
+        return error.reason
+    if isinstance(error, FilterSyntaxError):
+        return "filter_invalid"
+    for kind in (AuthError, ThrottledError, ServiceError):
+        if isinstance(error, kind):
+            return kind.__name__
+    return str(getattr(error, "code", "") or type(error).__name__)

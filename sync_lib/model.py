@@ -392,6 +392,16 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """Why one mailbox fails. ``known``: long enough, and of few enough, to make no run red; ``due``: to be told."""
+
+    reason: str
+    since: str
+    known: bool
+    due: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyResult:
     """What became of one company in one run."""
 

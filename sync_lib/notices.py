@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sync_lib.model import Before, Mode, ProfileResult
+from sync_lib.model import Before, Cause, Mode, ProfileResult
 from sync_lib.report import GOOD_STATES, RunReport, age
 
 #: Mailboxes that a line names at most.
@@ -29,12 +29,14 @@ class Known:
         opened: Profiles whose hold this run opened.
         companies: Companies whose hold this run opened.
         stale_after: Hours without a good sync after which somebody should look.
+        causes: Profile -> the cause of its own for which it fails, with whether that is known, and to be told (8.8).
     """
 
     before: Mapping[int, Before] = field(default_factory=dict)
     opened: Collection[int] = ()
     companies: Collection[int] = ()
     stale_after: float = 24.0
+    causes: Mapping[int, Cause] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,23 @@ class Notice:
     parts: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+def told_profiles(notice: Notice | None, report: RunReport, known: Known) -> list[int]:
+    """Return the profiles whose own cause a notice tells of."""
+    if notice is None:
+        return []
+    standing = [p for p in _of_known_cause(report, known) if known.causes[p.profile].due]
+    return [p.profile for p in (*_failed(report, known), *standing) if p.profile in known.causes]
+
+
 def of_run(report: RunReport, known: Known) -> Notice | None:
     """Return what is to be told about a run, or None. A dry run tells nothing: somebody is looking at it."""
     if report.dry_run or report.skip_reason:
         return None
     failed, held, stale = _failed(report, known), _held(report, known), _stale(report, known)
+    standing = [profile for profile in _of_known_cause(report, known) if known.causes[profile.profile].due]
     parts = (
         (f"{len(failed)} failed", _by_reason(failed)),
+        (f"{len(standing)} cannot sync, as is known", _by_reason(standing)),
         (f"{len(held)} wait for a decision, under Browse > Required Actions", tuple(held)),
         (f"{len(stale)} without a good sync for {known.stale_after:g} hours", tuple(stale)),
     )
@@ -72,8 +84,15 @@ def _is_news(profile: ProfileResult, known: Known) -> bool:
 
 
 def _failed(report: RunReport, known: Known) -> list[ProfileResult]:
-    failed = [profile for profile in report.profiles if profile.state not in GOOD_STATES]
+    known_ones = _of_known_cause(report, known)
+    failed = [p for p in report.profiles if p.state not in GOOD_STATES and p not in known_ones]
     return [profile for profile in failed if _tells_all(report) or _is_news(profile, known)]
+
+
+def _of_known_cause(report: RunReport, known: Known) -> list[ProfileResult]:
+    """Profiles that fail for a known cause: told once a day, whatever else a run tells."""
+    failed = [p for p in report.profiles if p.state == "failed" and p.profile in known.causes]
+    return [p for p in failed if known.causes[p.profile].known and known.causes[p.profile].reason == p.reason]
 
 
 def _by_reason(profiles: Iterable[ProfileResult]) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from sync_lib.errors import ConfigError
 from sync_lib.notices import Known, Notice
 from sync_lib.pipeline import Edges
 from sync_lib.report import Verdict, make_report
-from sync_lib.store import holds, runs
-from sync_lib.store.engine import read
+from sync_lib.store import causes, holds, runs
+from sync_lib.store.engine import transaction
 
 #: Forms of a webhook's body.
 FORMATS = {"teams": notices.to_card, "text": notices.to_text}
@@ -24,18 +24,23 @@ def read_notice(edges: Edges, run_id: str, verdict: Verdict, *, repeated: bool) 
         verdict: The run's colour.
         repeated: The run before failed as well: a run that failed as a whole is no news then.
     """
-    with read(edges.engine) as conn:
+    with transaction(edges.engine) as conn:
         run = runs.read_run(conn, run_id)
         if run is None:
             return _of_dead_run(verdict, repeated)
-        report = make_report(
-            run, runs.read_company_results(conn, run_id), runs.read_profile_results(conn, run_id), edges.now()
+        found = runs.read_profile_results(conn, run_id)
+        settings = edges.settings
+        own = causes.read_causes(conn, settings.known_after_hours * 3600, settings.known_percent)
+        known_ones = [key for key, cause in own.items() if cause.known]
+        report = make_report(run, runs.read_company_results(conn, run_id), found, edges.now(), known_ones)
+        known = Known(
+            runs.read_before(conn, run), *holds.read_opened(conn, run_id), settings.notify_after_hours, own
         )
-        profiles, companies = holds.read_opened(conn, run_id)
-        known = Known(runs.read_before(conn, run), profiles, companies, edges.settings.notify_after_hours)
-    if not verdict.ok and not report.failures and not run.dry_run:
-        return _of_dead_run(verdict, repeated)
-    return notices.of_run(report, known)
+        if not verdict.ok and not report.failures and not run.dry_run:
+            return _of_dead_run(verdict, repeated)
+        notice = notices.of_run(report, known)
+        causes.note_told(conn, notices.told_profiles(notice, report, known))
+    return notice
 
 
 def _of_dead_run(verdict: Verdict, repeated: bool) -> Notice | None:

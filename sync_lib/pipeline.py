@@ -11,14 +11,14 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from sync_lib import bindings, extract, profile_sync
 from sync_lib.checks import Check, check_business_central, check_connections, check_graph, check_staging
@@ -30,17 +30,18 @@ from sync_lib.errors import (
     AccessDeniedError,
     AuthError,
     ConfigError,
-    ProfileError,
     RecordError,
+    RequestError,
     SyncError,
     TransientError,
+    reason_of,
 )
 from sync_lib.logs import phase
 from sync_lib.model import Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
-from sync_lib.report import RunReport, Verdict, judge, make_report
+from sync_lib.report import GOOD_STATES, RunReport, Verdict, judge, make_report, shared_cause
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
-from sync_lib.store import companies, holds, locks, profiles, runs, snapshots
+from sync_lib.store import causes, companies, holds, locks, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import open_engine, read
 from sync_lib.store.migrate import migrate
@@ -56,6 +57,7 @@ __all__ = [
     "check_graph",
     "check_staging",
     "extract_business_central",
+    "fail_plan",
     "finish_run",
     "open_edges",
     "plan_run",
@@ -213,37 +215,74 @@ class RunPlan:
 def plan_run(edges: Edges, request: RunRequest) -> RunPlan:
     """Decide mode, companies and profiles of a run, and write them down; bring the schema up to date first.
 
+    The run's row is written before anything that may fail, so that the pages can say why nothing syncs.
+
     Raises:
         ConfigError: A profile that was asked for does not exist, or there is none at all.
     """
     migrate(edges.engine)
+    _begin_run(edges.engine, request, edges.now(), dry_run=request.dry_run or not edges.may_write())
+    try:
+        return _plan(edges, request)
+    except SyncError as error:
+        _fail_run(edges.engine, request.run_id, error, edges.now())
+        raise
+
+
+def fail_plan(staging: StagingSettings, request: RunRequest, error: SyncError) -> None:
+    """Write down a run that cannot even be planned, since a Connection is missing or incomplete."""
+    engine = open_engine(staging.url)
+    try:
+        migrate(engine)
+        now = to_text(datetime.now(UTC))
+        _begin_run(engine, request, now, dry_run=request.dry_run)
+        _fail_run(engine, request.run_id, error, now)
+    finally:
+        engine.dispose()
+
+
+def _begin_run(engine: Engine, request: RunRequest, now: str, *, dry_run: bool) -> None:
+    with engine.begin() as conn:
+        runs.lock_runs(conn)
+        known = runs.read_run(conn, request.run_id)
+        is_full = request.run_type == "backfill" or bool(known and known.mode == Mode.FULL)
+        values = {
+            "mode": Mode.FULL if is_full else Mode(request.mode),
+            "dry_run": dry_run,
+            "run_type": request.run_type,
+            "state": "running",
+            "reason": "",
+            "message": "",
+            "started_at": now,
+            "ended_at": None,
+        }
+        runs.write_run(conn, request.run_id, values)
+
+
+def _fail_run(engine: Engine, run_id: str, error: SyncError, now: str) -> None:
+    reason = causes.REFUSED if isinstance(error, RequestError) else reason_of(error)
+    with engine.begin() as conn:
+        values = {"state": "failed", "reason": reason, "message": str(error), "ended_at": now}
+        runs.write_run(conn, run_id, values)
+
+
+def _plan(edges: Edges, request: RunRequest) -> RunPlan:
     chosen = _choose(edges, request)
     chosen = _resolve_companies(edges, chosen)
     digest = hashlib.sha256(repr(sorted(profile.id for profile in chosen)).encode()).hexdigest()
     with edges.engine.begin() as conn:
         runs.lock_runs(conn)
-        known = runs.read_run(conn, request.run_id)
-        is_full = request.run_type == "backfill" or bool(known and known.mode == Mode.FULL)
-        mode = Mode.FULL if is_full else Mode(request.mode)
         other = _done_by(conn, request, digest)
-        values = {
-            "mode": mode,
-            "dry_run": request.dry_run or not edges.may_write(),
-            "run_type": request.run_type,
-            "state": "skipped" if other else "running",
-            "message": other or ("" if edges.may_write() else WRITES_OFF),
-            "profiles_digest": digest,
-            "started_at": edges.now(),
-            "ended_at": None,
-        }
-        runs.write_run(conn, request.run_id, values)
+        state = "skipped" if other else "running"
+        message = other or ("" if edges.may_write() else WRITES_OFF)
+        runs.write_run(conn, request.run_id, {"state": state, "message": message, "profiles_digest": digest})
         if other:
             logger.info("%s", other)
             return RunPlan([], [], other)
         used = sorted({profile.company for profile in chosen if profile.company})
         chunks = _chunks(chosen, edges.settings.profiles_per_task_from)
         runs.plan_run_rows(conn, request.run_id, used, chunks)
-    logger.info("%s run over %d profiles of %d companies", mode, len(chosen), len(used))
+    logger.info("planned a run over %d profiles of %d companies", len(chosen), len(used))
     if not edges.may_write():
         logger.warning("%s", WRITES_OFF)
     return RunPlan([str(company) for company in used], sorted(set(chunks.values()), key=_map_order))
@@ -264,7 +303,7 @@ def _choose(edges: Edges, request: RunRequest) -> list[Profile]:
     chosen = [p for p in enabled if p.mailbox.casefold() in wanted or str(p.id) in wanted]
     unknown = wanted - {p.mailbox.casefold() for p in chosen} - {str(p.id) for p in chosen}
     if unknown:
-        raise ConfigError(
+        raise RequestError(
             f"No enabled profile has the mailbox {', '.join(sorted(unknown))}. "
             "List them: contact-sync profiles list."
         )
@@ -329,7 +368,7 @@ def extract_business_central(
         _end_company(edges, run_id, key, "held", **told)
         return counters
     except SyncError as error:
-        _end_company(edges, run_id, key, "failed", reason=_reason(error), message=str(error))
+        _end_company(edges, run_id, key, "failed", reason=reason_of(error), message=str(error))
         raise
     _end_company(edges, run_id, key, "done", counters=counters)
     return counters
@@ -498,14 +537,19 @@ def finish_run(edges: Edges, run_id: str) -> RunReport:
         run = runs.read_run(conn, run_id)
         if run is None:
             raise ConfigError(f"Run {run_id} was never planned: see the log of its task plan_run.")
-        report = make_report(
-            run, runs.read_company_results(conn, run_id), runs.read_profile_results(conn, run_id), edges.now()
-        )
-        if run.state != "skipped":
-            state = "failed" if report.failures else "success"
-            runs.write_run(
-                conn, run_id, {"state": state, "ended_at": edges.now(), "counters": report.counters_json()}
-            )
+        companies_read = runs.read_company_results(conn, run_id)
+        results = runs.read_profile_results(conn, run_id)
+        report = make_report(run, companies_read, results, edges.now(), _known(conn, edges, results))
+        # A run that could not be planned has its cause already.
+        if run.state != "skipped" and (results or run.state != "failed"):
+            shared = shared_cause(companies_read, results)
+            values = {
+                "state": "failed" if report.failures else "success",
+                "reason": shared.reason if shared else "",
+                "ended_at": edges.now(),
+                "counters": report.counters_json(),
+            }
+            runs.write_run(conn, run_id, values | ({"message": shared.message} if shared else {}))
         if run.dry_run or not edges.may_write():
             snapshots.drop_overlay(conn, run.id)
         locks.drop_done_claims(conn, run_id)
@@ -523,21 +567,41 @@ def run_verdict(
         task_states: State of each task instance of the run.
         planned_by: Task that plans the run; skipped where there was nothing to plan.
     """
-    if task_states.get(planned_by) not in ("success", "skipped"):
-        return Verdict(False, f"{planned_by} failed: see its log. Nothing was synced.")
     with read(edges.engine) as conn:
         run = runs.read_run(conn, run_id)
+        if task_states.get(planned_by) not in ("success", "skipped"):
+            why = (run.message if run else "") or "See its log."
+            return Verdict(False, f"{planned_by} failed: nothing was synced. {why}")
         if run is None:
             return Verdict(False, f"{planned_by} left no plan: clear it.")
         if run.state == "skipped":
             return Verdict(True, run.message)
         read_companies = runs.read_company_results(conn, run_id)
         results = runs.read_profile_results(conn, run_id)
-    verdict = judge(read_companies, results, task_states)
-    return replace(verdict, message=f"{verdict.message} {run.message}".strip())
+        known = _known(conn, edges, results)
+        tasks = _known_tasks(conn, run_id, results, known)
+    verdict = judge(read_companies, results, task_states, known, tasks)
+    said = run.message if run.message == WRITES_OFF else ""
+    return replace(verdict, message=f"{verdict.message} {said}".strip())
 
 
-def _reason(error: SyncError) -> str:
-    if isinstance(error, ProfileError):
-        return error.reason
-    return str(getattr(error, "code", "") or type(error).__name__)
+def _known(conn: Connection, edges: Edges, results: list[ProfileResult]) -> dict[int, str]:
+    """The profiles of a run that failed for a known cause of their own, and since when (rules 8.8)."""
+    settings = edges.settings
+    found = causes.read_causes(conn, settings.known_after_hours * 3600, settings.known_percent)
+    failed = {(result.profile, result.reason) for result in results if result.state == "failed"}
+    return {key: cause.since for key, cause in found.items() if cause.known and (key, cause.reason) in failed}
+
+
+def _known_tasks(
+    conn: Connection, run_id: str, results: list[ProfileResult], known: Collection[int]
+) -> set[str]:
+    """The mapped tasks that failed for nothing but known causes, as Airflow names them."""
+    bad = {result.profile for result in results if result.state not in GOOD_STATES}
+    chunks = sorted({*runs.read_chunks(conn, run_id)}, key=_map_order) if known else []
+    found = set()
+    for index, chunk in enumerate(chunks):
+        failed = bad & set(runs.read_chunk(conn, run_id, chunk))
+        if failed and failed <= set(known):
+            found.add(f"sync_profile_{index}")
+    return found

@@ -17,12 +17,12 @@ from sync_lib import bindings, extract, folders, guard, settle
 from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
-    FilterSyntaxError,
     NotFoundError,
     ProfileBusyError,
     ProfileError,
     ServiceError,
     SyncError,
+    reason_of,
 )
 from sync_lib.fields.filters import parse_filter
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, company_key
@@ -43,7 +43,7 @@ from sync_lib.model import (
     Side,
     Undone,
 )
-from sync_lib.store import companies, holds, ledger, locks, profiles, runs, snapshots, undo
+from sync_lib.store import causes, companies, holds, ledger, locks, profiles, runs, snapshots, undo
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
 from sync_lib.store.holds import HoldState
@@ -104,7 +104,7 @@ def sync_one(edges: Edges, run: Run, key: int, on_mailbox: Callable[[str], None]
         _end(edges, run, key, Result(state="held", reason=error.reason, message=str(error)))
         logger.warning("%s", error)
     except SyncError as error:
-        _end(edges, run, key, Result(state="failed", reason=_reason(error), message=str(error)))
+        _end(edges, run, key, Result(state="failed", reason=reason_of(error), message=str(error)))
         raise
     except Exception as error:
         # A bug: named by its type only, since its text may hold a value of a contact.
@@ -117,14 +117,6 @@ def sync_one(edges: Edges, run: Run, key: int, on_mailbox: Callable[[str], None]
         _end(edges, run, key, result)
         if result.stopped:
             raise result.stopped
-
-
-def _reason(error: SyncError) -> str:
-    if isinstance(error, ProfileError):
-        return error.reason
-    if isinstance(error, FilterSyntaxError):
-        return "filter_invalid"
-    return str(getattr(error, "code", "") or type(error).__name__)
 
 
 @dataclass(slots=True)
@@ -150,6 +142,8 @@ def _end(edges: Edges, run: Run, key: int, result: Result) -> None:
             counters=result.counters,
             ended_at=edges.now(),
         )
+        if not run.dry_run:
+            causes.note_outcome(conn, key, result.state, result.reason)
 
 
 def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
@@ -854,6 +848,9 @@ class _ProfileSync:
         return [each for each in plan.rejects if each not in mended] + still
 
     def _store_dry_rejects(self, rejects: list[Reject]) -> None:
+        """Name what the dry run would leave out; nobody asked for the plan by which both sides are checked by night."""
+        if self.run.run_type == "drift_check":
+            return
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             ledger.replace_dry_rejects(conn, self.run, self.profile, rejects, self.edges.now())

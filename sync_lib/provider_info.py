@@ -119,8 +119,11 @@ def _app_behaviour(root: str) -> dict[str, Any]:
 
 
 def _certificate_fields() -> dict[str, Any]:
-    # Airflow hides the values of extra fields by their names, and these two names are on its list.
+    # Airflow hides the values of extra fields by their names, and those of the key and the secret are on its list.
     return {
+        "secret_expires": _text(
+            "Client secret ends on", "Year-month-day, for example 2027-03-31. The pages warn 30 days before."
+        ),
         "certificate": _text(
             "Certificate", "Public certificate in PEM form, in place of a secret.", form="multiline"
         ),

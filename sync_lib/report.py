@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,10 +30,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The run's colour, and why."""
+    """The run's colour, and why; ``lines`` hold one failure or warning each, in words."""
 
     ok: bool
     message: str
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,15 @@ class RunReport:
 
 
 def make_report(
-    run: Run, companies: Sequence[CompanyResult], profiles: Sequence[ProfileResult], at: str
+    run: Run,
+    companies: Sequence[CompanyResult],
+    profiles: Sequence[ProfileResult],
+    at: str,
+    known: Collection[int] = (),
 ) -> RunReport:
-    """Return the report of a run."""
-    states = [company.state for company in companies] + [profile.state for profile in profiles]
+    """Return the report of a run; profiles whose cause is known count as no failures (rules 8.8)."""
+    states = [company.state for company in companies]
+    states += [profile.state for profile in profiles if profile.profile not in known]
     failures = sum(state not in GOOD_STATES for state in states)
     skip_reason = run.message if run.state == "skipped" else ""
     return RunReport(
@@ -140,23 +146,71 @@ def make_report(
 
 
 def judge(
-    companies: Sequence[CompanyResult], profiles: Sequence[ProfileResult], task_states: dict[str, str]
+    companies: Sequence[CompanyResult],
+    profiles: Sequence[ProfileResult],
+    task_states: dict[str, str],
+    known: Mapping[int, str] | None = None,
+    known_tasks: Collection[str] = (),
 ) -> Verdict:
-    """Decide the run's colour; held, rejected and busy profiles do not make it red."""
-    wrong = [f"company {c.name} ({c.reason or c.state})" for c in companies if c.state not in GOOD_STATES]
-    for profile in profiles:
-        if profile.state in ("planned", "running"):
-            wrong.append(f"{profile.mailbox} (no outcome: its task did not finish)")
-        elif profile.state not in GOOD_STATES:
-            wrong.append(f"{profile.mailbox} ({profile.reason})")
-    dead = sorted(task for task, state in task_states.items() if state in ("failed", "upstream_failed"))
+    """Decide the run's colour; held, rejected and busy profiles do not make it red.
+
+    Args:
+        companies: Outcome of each.
+        profiles: Outcome of each.
+        task_states: State of each task instance of the run.
+        known: Profiles that fail for a known cause of their own, and since when; they make no run red (rules 8.8).
+        known_tasks: Task instances that failed for nothing else.
+    """
+    known = known or {}
+    bad = [profile for profile in profiles if profile.state not in GOOD_STATES]
+    wrong: list[CompanyResult | ProfileResult] = [c for c in companies if c.state not in GOOD_STATES]
+    wrong += [profile for profile in bad if profile.profile not in known]
     if wrong:
-        return Verdict(False, "Failed: " + "; ".join(wrong) + ". The log of each one's task says what to do.")
-    if dead:
-        return Verdict(False, "Failed tasks: " + ", ".join(dead))
+        short = "; ".join(f"{_name(each)} ({_reason(each)})" for each in wrong)
+        lines = tuple(f"{_name(each)}: {_told(each)}" for each in wrong)
+        return Verdict(False, f"Failed: {short}. The log of each one's task says what to do.", lines)
+    failed = (task for task, state in task_states.items() if state in ("failed", "upstream_failed"))
+    if dead := sorted(task for task in failed if task not in known_tasks):
+        return Verdict(False, f"Failed tasks: {', '.join(dead)}. Their logs say why.")
+    warned = [f"{p.mailbox}: known since {known[p.profile]}: {_told(p)}" for p in bad]
     held = [profile.mailbox for profile in profiles if profile.state == "held"]
     waiting = f" Waiting for a person: {', '.join(held)}." if held else ""
-    return Verdict(True, f"All {len(profiles)} profiles had their turn.{waiting}")
+    left = f" {len(warned)} could not sync, for a known cause of their own." if warned else ""
+    return Verdict(True, f"All {len(profiles)} profiles had their turn.{left}{waiting}", tuple(warned))
+
+
+def _name(result: CompanyResult | ProfileResult) -> str:
+    return f"company {result.name}" if isinstance(result, CompanyResult) else result.mailbox
+
+
+def _reason(result: CompanyResult | ProfileResult) -> str:
+    if result.state in ("planned", "running"):
+        return "no outcome: its task did not finish"
+    return result.reason or result.state
+
+
+def _told(result: CompanyResult | ProfileResult) -> str:
+    """What is wrong with a company or a profile, in words."""
+    if result.state in ("planned", "running"):
+        return "its task ended without an outcome. Look at the task in Airflow, and clear it to run it again."
+    return f"{result.message or 'See the log of its task.'} ({result.reason})"
+
+
+#: Causes that lie outside of any one profile: where all have the same one, it is told once, for all of them.
+SHARED = frozenset(
+    {"AuthError", "ConfigError", "ServiceError", "ThrottledError", "service_away", "permission_missing"}
+)
+
+
+def shared_cause(
+    companies: Sequence[CompanyResult], profiles: Sequence[ProfileResult]
+) -> CompanyResult | ProfileResult | None:
+    """Return one that failed for the cause that all companies, or all profiles, of a run share; else None."""
+    for results in (companies, profiles):
+        reasons = {result.reason if result.state == "failed" else "" for result in results}
+        if len(reasons) == 1 and reasons <= SHARED:
+            return results[0]
+    return None
 
 
 def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:

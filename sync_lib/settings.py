@@ -32,6 +32,8 @@ class AppSettings:
     client_secret: str | None = field(default=None, repr=False)
     certificate: Certificate | None = field(default=None, repr=False)
     authority: str = AUTHORITY
+    #: Last day of the client secret, as a person wrote it down: no API says it to the app itself.
+    secret_expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class SyncSettings:
     drift_sample: int = 5
     drift_warn_percent: float = 95.0
     notify_after_hours: float = 24.0
+    known_after_hours: float = 24.0
+    known_percent: float = 5.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SyncSettings:

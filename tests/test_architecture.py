@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "moments": set(),
     "settings": {"errors", "model"},
     "provider_info": set(),
+    "credentials": {"errors", "settings"},
     "fields": {"errors", "model"},
     "match": {"errors", "model", "fields"},
     "diff": {"errors", "model", "fields", "match"},

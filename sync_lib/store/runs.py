@@ -96,6 +96,11 @@ def read_chunk(conn: Connection, run: str, chunk: str) -> list[int]:
     return list(conn.scalars(select(c.profile).where(c.run == run, c.chunk == chunk).order_by(c.profile)))
 
 
+def read_chunks(conn: Connection, run: str) -> list[str]:
+    """Return the keys of a run's mapped tasks, one for each profile."""
+    return list(conn.scalars(select(t.run_profile.c.chunk).where(t.run_profile.c.run == run)))
+
+
 def write_profile_state(conn: Connection, run: str, profile: int, **values: Any) -> None:
     """Record what became of a profile in a run."""
     _write_state(conn, t.run_profile, t.run_profile.c.profile == profile, run, values)

@@ -15,11 +15,11 @@ import pytest
 import contact_sync_hooks as hooks
 from sync_lib import pipeline
 from sync_lib.approval import Question
+from sync_lib.checks import Check
 from sync_lib.errors import (
     AccessDeniedError,
     AuthError,
     ConfigError,
-    FatalError,
     LeaseLostError,
     ProfileError,
     ServiceError,
@@ -327,15 +327,64 @@ def test_a_task_instance_id_tells_when_it_was_made() -> None:
     assert hooks._made_at(str(made)) == moment
 
 
-def test_the_verdict_decides_the_colour() -> None:
-    class Verdict:
-        ok = True
-        message = "2 profiles"
+def test_a_verdict_is_one_line_for_each_failure_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """P9: Airflow logs a SystemExit without a traceback, and nobody tries that task again."""
+    caplog.set_level(logging.INFO)
+    hooks.raise_unless_good(Verdict(True, "2 profiles", ("anna: known since Monday",)))
+    lines = ("anna: Microsoft 365 has no such mailbox.", "bram: the app may not open it.")
+    with pytest.raises(SystemExit) as ended:
+        hooks.raise_unless_good(Verdict(False, "Failed: anna; bram", lines))
+    assert ended.value.code == 1
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "anna: known since Monday"),
+        ("INFO", "2 profiles"),
+        *(("ERROR", line) for line in (*lines, "Failed: anna; bram")),
+    ]
+    assert hooks.ByErrorType().evaluate(ended.value, 1, 3).action.value == "fail"
 
-    hooks.raise_unless_good(Verdict())
-    Verdict.ok = False
-    with pytest.raises(FatalError, match="2 profiles"):
-        hooks.raise_unless_good(Verdict())
+
+def test_a_check_that_found_something_ends_without_a_traceback() -> None:
+    """P9: as a verdict does."""
+    with pytest.raises(SystemExit):
+        hooks.raise_unless_all_ok([Check("staging", False, "away", "Start it.")])
+    hooks.raise_unless_all_ok([Check("staging", True, "there", "")])
+
+
+def test_a_run_that_cannot_open_its_connections_is_written_down(
+    connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P2: a missing Connection leaves a run with its cause, for the pages to show."""
+    from sqlalchemy import select
+
+    from sync_lib.store import tables as t
+    from sync_lib.store.engine import open_engine
+
+    extra = {"sqlite_path": f"{tmp_path}/staging.db"}
+    connection(hooks.STAGING, json.dumps({"conn_type": "contact_sync_staging", "extra": extra}))
+    connection(hooks.BUSINESS_CENTRAL, app(login=None))
+    request = pipeline.RunRequest("scheduled__1", run_type="scheduled")
+    monkeypatch.setattr(hooks, "run_request", lambda: request)
+    with pytest.raises(ConfigError, match="login must hold"), hooks.edges_to_plan():
+        pass
+    engine = open_engine(f"sqlite:///{tmp_path}/staging.db")
+    with engine.begin() as conn:
+        row = conn.execute(select(t.sync_run)).one()
+    engine.dispose()
+    assert (row.state, row.reason) == ("failed", "ConfigError")
+    assert "business_central_default" in row.message
+
+
+def test_when_a_secret_ends_stands_in_its_connection(connection: Any) -> None:
+    """P2: shown from 30 days before; a date that cannot be read breaks nothing."""
+    today = datetime.now(UTC).date()
+    connection(hooks.MICROSOFT_GRAPH, app(extra_secret_expires=f"{today + timedelta(days=30)}"))
+    connection(hooks.BUSINESS_CENTRAL, app(extra_secret_expires=f"{today + timedelta(days=31)}"))
+    (found,) = hooks.endings()
+    assert (found.connection, found.days, found.certificate) == (hooks.MICROSOFT_GRAPH, 30, False)
+    connection(hooks.BUSINESS_CENTRAL, app(extra_secret_expires=f"{today - timedelta(days=1)}"))
+    assert [each.days for each in hooks.endings()] == [30, -1]
+    connection(hooks.MICROSOFT_GRAPH, app(extra_secret_expires="next spring"))
+    assert [each.days for each in hooks.endings()] == [-1]
 
 
 def test_the_provider_metadata_satisfies_airflow_and_names_real_hooks() -> None:
@@ -528,12 +577,12 @@ def test_a_run_that_cannot_open_its_connections_is_told_of(told_by: Any, connect
     connection(hooks.BUSINESS_CENTRAL, app(login=None))
     with receivers.webhook() as slack:
         text = {"conn_type": "contact_sync_webhook", "password": slack.url, "extra": {"format": "text"}}
-        with pytest.raises(ConfigError, match="login must hold the client id"):
+        with pytest.raises(SystemExit):
             told_by({"to_slack": text}, opens=False)
         (body,) = slack.bodies
         assert body["text"].startswith("Contact sync: the run failed")
         assert "Connection 'business_central_default': login must hold the client id" in body["text"]
-        with pytest.raises(ConfigError):
+        with pytest.raises(SystemExit):
             told_by({"to_slack": text}, previous="failed", opens=False)
         assert len(slack.bodies) == 1
 
