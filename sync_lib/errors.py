@@ -38,6 +38,14 @@ class LeaseLostError(FatalError):
     """Another worker took over this profile or company: stop writing at once."""
 
 
+class LeaseExpiredError(TransientError):
+    """The lease could not be renewed in time, as when the staging database was away; nobody has taken it yet."""
+
+
+class StagingAwayError(TransientError):
+    """The staging database does not answer, or broke off a transaction; nothing of that transaction is stored."""
+
+
 class ProfileBusyError(SyncError):
     """Another run works on this profile (or company) now; this run leaves it alone."""
 

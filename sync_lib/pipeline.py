@@ -97,7 +97,7 @@ class Edges:
     @cached_property
     def engine(self) -> Engine:
         """The staging database."""
-        return open_engine(self.staging_settings.url)
+        return open_engine(self.staging_settings.url, wait=self.settings.database_wait, sleep=self.sleep)
 
     @cached_property
     def outlook(self) -> OutlookClient:

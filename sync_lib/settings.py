@@ -88,6 +88,7 @@ class SyncSettings:
     bc_window_requests: int = 6_000
     bc_window: float = 300.0
     bc_concurrency: int = 5
+    database_wait: float = 120.0
     request_timeout: float = 100.0
     retry_cap: float = 120.0
     retention_days: int = 90

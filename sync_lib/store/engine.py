@@ -6,22 +6,34 @@ PostgreSQL goes by psycopg 3. SQLite is one file in WAL mode, so that readers ne
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from sync_lib.errors import ConfigError
+from sync_lib.errors import ConfigError, StagingAwayError
+
+logger = logging.getLogger(__name__)
 
 #: Seconds that a writer to SQLite waits for another writer. Staging a very large company takes a few seconds.
 BUSY_SECONDS = 60.0
 CONNECT_SECONDS = 10
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+#: What a server says that is there and will never let us in; all else may pass (it starts, it shuts down, no route).
+_REFUSED = re.compile(
+    r"authentication failed|does not exist|no pg_hba\.conf entry|permission denied|not permitted"
+)
 
 _READS = "contact_sync_reads"
 _SHAPES = (
@@ -30,25 +42,36 @@ _SHAPES = (
 )
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, wait: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> Engine:
     """Return an engine for the staging database, after one successful connection.
 
     Args:
         url: ``postgresql://`` (any driver name; psycopg 3 is used) or ``sqlite:///`` and the path of a file.
+        wait: Seconds for which whoever begins a transaction waits for a PostgreSQL server that does not answer: it
+            restarts, or fails over. A transaction that it broke off is not repeated.
+        sleep: Waits so many seconds.
 
     Raises:
-        ConfigError: The URL cannot be read, names another kind of database, or nobody answers there.
+        ConfigError: The URL cannot be read, names another kind of database, or the server refuses us.
+        StagingAwayError: Nobody answers there.
     """
     target = _parse(url)
+    place = target.render_as_string(hide_password=True)
     # Both hide parameters: an error's text ends up in a task log, and the parameters are values of contacts.
-    engine = _open_sqlite(target) if target.get_backend_name() == "sqlite" else _open_postgresql(target)
+    if target.get_backend_name() == "sqlite":
+        engine = _open_sqlite(target)
+    else:
+        engine = _open_postgresql(target, _Patience(place, wait, sleep))
+        event.listen(engine, "handle_error", _say_that_it_is_away)
     try:
         with read(engine):
             pass
     except DBAPIError as error:
         engine.dispose()
-        place = target.render_as_string(hide_password=True)
         raise ConfigError(f"The staging database {place} cannot be opened: {error.orig}") from error
+    except StagingAwayError:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -87,7 +110,7 @@ def _parse(url: str) -> URL:
     return target.set(drivername="postgresql+psycopg" if kind == "postgresql" else "sqlite+pysqlite")
 
 
-def _open_postgresql(target: URL) -> Engine:
+def _open_postgresql(target: URL, patience: _Patience) -> Engine:
     # Never a prepared statement: PostgreSQL would plan it without its values, and go through a list of 10,000 ids
     # once per row; and behind a connection pooler it may be prepared on another connection.
     arguments: dict[str, Any] = {"prepare_threshold": None}
@@ -96,7 +119,56 @@ def _open_postgresql(target: URL) -> Engine:
     if "application_name" not in target.query:
         arguments["application_name"] = "contact_sync"
     # A server that restarted, or a firewall that forgot the connection, costs a look before use, not a task.
-    return create_engine(target, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+    kind: Any = target.get_dialect()
+    driver = kind.import_dbapi()
+    given, options = kind(dbapi=driver).create_connect_args(target)
+
+    def connect() -> Any:
+        attempt = partial(driver.connect, *given, **options, **arguments)
+        return patience.connect(attempt, driver.OperationalError)
+
+    return create_engine(target, creator=connect, pool_pre_ping=True, hide_parameters=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long a server is waited for that is away, and what it is called then."""
+
+    place: str
+    seconds: float
+    sleep: Callable[[float], None]
+
+    def connect(self, attempt: Callable[[], Any], away: type[Exception]) -> Any:
+        """Return what the attempt does, tried until the server answers.
+
+        Raises:
+            StagingAwayError: Nobody answered for as long as we wait. What the server refuses is raised as it is.
+        """
+        waited, pause, since = 0.0, _FIRST_PAUSE, time.monotonic()
+        while True:
+            try:
+                return attempt()
+            except away as error:
+                if _REFUSED.search(str(error)):
+                    raise
+                # The pauses count at least for what they say, and attempts that take long count too.
+                waited = max(waited, time.monotonic() - since)
+                if waited >= self.seconds:
+                    raise StagingAwayError(f"The staging database {self.place} does not answer.") from error
+            logger.warning("the staging database does not answer: waiting")
+            pause = min(pause, self.seconds - waited)
+            self.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
+
+
+def _say_that_it_is_away(context: ExceptionContext) -> None:
+    """A transaction that the server broke off may work later; without this it would count as a bug."""
+    # The look before use is no transaction: the pool connects anew, and that waits.
+    if context.is_disconnect and not context.is_pre_ping:
+        name = type(context.original_exception).__name__
+        raise StagingAwayError(f"The staging database broke off a transaction ({name}).") from (
+            context.original_exception
+        )
 
 
 def _open_sqlite(target: URL) -> Engine:

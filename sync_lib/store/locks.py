@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, or_, sel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from sync_lib.errors import LeaseLostError
+from sync_lib.errors import LeaseExpiredError, LeaseLostError, StagingAwayError
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, transaction
@@ -80,11 +80,15 @@ def check_lease(conn: Connection, lease: Lease) -> None:
     """Make sure that the lease is held, and let nobody take it before the caller's transaction ends.
 
     Raises:
-        LeaseLostError: It was taken or has expired; roll the transaction back.
+        LeaseLostError: It was taken; roll the transaction back.
+        LeaseExpiredError: Nobody renewed it, and nobody has taken it yet; roll the transaction back.
     """
-    held = select(t.lease.c.fencing).where(_is_held(lease), t.lease.c.expires_at > clock.seconds(conn))
-    if conn.execute(held.with_for_update(read=True)).first() is None:
+    held = select(t.lease.c.expires_at > clock.seconds(conn)).where(_is_held(lease))
+    found = conn.execute(held.with_for_update(read=True)).first()
+    if found is None:
         raise _lost(lease)
+    if not found[0]:
+        raise LeaseExpiredError(f"The lease {lease.key} ({lease.fencing}) expired before it was renewed.")
 
 
 def release_lease(engine: Engine, lease: Lease) -> None:
@@ -154,7 +158,7 @@ class LeaseKeeper:
             except LeaseLostError:
                 self._lost.set()
                 return
-            except DBAPIError:
+            except (DBAPIError, StagingAwayError):
                 # The database is away: the next renewal may reach it. ``check_lease`` decides before each write.
                 logger.warning("lease %s could not be renewed now", self._lease.key)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select, update
 
-from sync_lib.errors import LeaseLostError
+from sync_lib.errors import LeaseExpiredError, LeaseLostError
 from sync_lib.store import tables as t
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.locks import (
@@ -77,7 +77,7 @@ def test_a_retry_of_the_same_holder_shuts_its_first_try_out(engine):
 def test_an_expired_lease_is_no_right_to_write_until_it_is_renewed(engine):
     lease = acquire_lease(engine, "k", "a", 60)
     _expire(engine)
-    with pytest.raises(LeaseLostError), transaction(engine) as conn:
+    with pytest.raises(LeaseExpiredError), transaction(engine) as conn:
         check_lease(conn, lease)
     renew_lease(engine, lease, 60)
     with transaction(engine) as conn:
@@ -217,7 +217,7 @@ def test_leases_behave_like_a_simple_model(engine, new_company, steps):
                 with transaction(engine) as conn:
                     check_lease(conn, leases[worker])
                 lost = False
-            except LeaseLostError:
+            except (LeaseLostError, LeaseExpiredError):
                 lost = True
             assert lost == (not holds(worker) or expired)
 

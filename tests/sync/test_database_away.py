@@ -1,0 +1,230 @@
+"""O1: the staging database goes away in the middle of a run; the run ends green, and nothing is doubled."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from demo_parts.postgres import PostgresInstance
+
+from sandbox import Sandbox
+from sync_lib import pipeline
+from sync_lib.errors import ConfigError, StagingAwayError
+from sync_lib.store import locks
+from sync_lib.store.engine import open_engine, read, transaction
+from tests.sync.harness import FOLDER, Harness, person, world
+
+pytestmark = pytest.mark.postgres
+
+PROFILES, PEOPLE, WORKERS = 40, 15, 4
+
+
+class Server(PostgresInstance):
+    """A server that goes away and comes back; whoever waits for it waits here."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.back = threading.Event()
+        self.back.set()
+        self.waits = 0
+        self._many = threading.Semaphore(0)
+
+    def go(self, how: str = "immediate") -> None:
+        self.back.clear()
+        self._run(["pg_ctl", "-D", self._data, "-m", how, "-w", "stop"])
+
+    def return_after(self, waits: int) -> None:
+        """Come back once so many pauses were made by those who wait."""
+        for _ in range(waits):
+            assert self._many.acquire(timeout=60), "nobody waits for the database"
+        self._start()
+        self.back.set()
+
+    def pause(self, _seconds: float) -> None:
+        self.waits += 1
+        self._many.release()
+        self.back.wait(0.2)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="contact-sync-away-") as folder:
+        Path(folder).chmod(0o755)
+        server = Server(Path(folder) / "server")
+        yield server
+        if not server.back.is_set():
+            server._start()
+        server.stop()
+
+
+def boxes() -> list[str]:
+    return [f"collega{n:02}@voorbeeld.example" for n in range(PROFILES)]
+
+
+def edges_of(h: Harness, server: Server) -> pipeline.Edges:
+    edges = h.open()
+    edges.sleep = server.pause
+    return edges
+
+
+def retried(task: Callable[[], Any], tries: int = 3) -> None:
+    """Run a task as Airflow does: what may pass is tried again."""
+    for left in reversed(range(tries)):
+        try:
+            task()
+        except pipeline.TransientError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def test_the_database_goes_away_in_the_middle_of_a_run(server: Server) -> None:
+    """O1: tasks that begin and tasks in their writes wait for it; what it broke off is tried again."""
+    people = (person(f"Persoon {n:02}") for n in range(PEOPLE))
+    sim = Sandbox(world=world(*people, mailboxes=[*boxes()])).start()
+    h = Harness(sim, server.url("staging"), database_wait=1e6, longest_request=0.0)
+    h.add_profiles(*boxes())
+    edges = edges_of(h, server)
+    plan = pipeline.plan_run(edges, pipeline.RunRequest("r", "full"))
+    for company in plan.companies:
+        pipeline.extract_business_central(edges, "r", company)
+    gone = threading.Event()
+
+    def sync(key: str) -> None:
+        own = edges_of(h, server)
+        try:
+            retried(lambda: pipeline.sync_profile(own, "r", key))
+        finally:
+            own.close()
+
+    def leave(_call: Any) -> None:
+        gone.set()
+
+    # In the middle: after some hundred contacts were made, and before the others.
+    sim.add_fault(
+        leave, kind="callback", service="graph", method="POST", path="/contacts$", part=True, nth=150
+    )
+    with ThreadPoolExecutor(WORKERS) as workers:
+        done = [workers.submit(sync, key) for key in plan.tasks]
+        assert gone.wait(120)
+        server.go()
+        server.return_after(2 * WORKERS)
+        for each in done:
+            each.result(timeout=120)
+    report = pipeline.finish_run(edges, "r")
+    verdict = pipeline.run_verdict(edges, "r", {"plan_run": "success"})
+    assert verdict.ok, verdict.message
+    assert len(report.profiles) == PROFILES
+    h.run()
+    assert h.run().writes == {}
+    for box in sim.dump()["mailboxes"]:
+        [folder] = [each for each in box["folders"] if each["name"] == FOLDER]
+        names = [item["properties"]["displayName"] for item in folder["contacts"]]
+        assert sorted(names) == [f"Persoon {n:02}" for n in range(PEOPLE)]
+    edges.close()
+    h.close()
+    sim.stop()
+
+
+def test_the_ends_of_a_run_wait_too(server: Server) -> None:
+    """O1: report, the list of holds and the verdict have no second try in Airflow."""
+    from sync_lib import approval
+
+    sim = Sandbox(world=world(person("Jan Bos"))).start()
+    h = Harness(sim, server.url("staging"), database_wait=1e6)
+    h.add_profiles()
+    edges = edges_of(h, server)
+    plan = pipeline.plan_run(edges, pipeline.RunRequest("r", "full"))
+    for company in plan.companies:
+        pipeline.extract_business_central(edges, "r", company)
+    for key in plan.tasks:
+        pipeline.sync_profile(edges, "r", key)
+    for end in (
+        lambda task: pipeline.finish_run(task, "r"),
+        approval.list_requests,
+        lambda task: pipeline.run_verdict(task, "r", {"plan_run": "success"}).ok,
+    ):
+        server.go()
+        back = threading.Thread(target=server.return_after, args=(2,))
+        back.start()
+        # A task of its own, which opens the database first.
+        task = edges_of(h, server)
+        assert end(task) is not False
+        task.close()
+        back.join()
+    edges.close()
+    h.close()
+    sim.stop()
+
+
+def test_a_database_that_stays_away_is_a_passing_error(server: Server) -> None:
+    """O1: named as such, so that Airflow tries the task again, and never as a wrong setting."""
+    url = server.url("staging")
+    engine = open_engine(url, wait=3, sleep=server.pause)
+    server.go()
+    with pytest.raises(StagingAwayError, match="does not answer"), read(engine):
+        pass
+    with pytest.raises(StagingAwayError, match="does not answer"):
+        open_engine(url)
+    assert server.waits == 4
+    engine.dispose()
+
+
+def test_a_transaction_that_broke_off_is_a_passing_error(server: Server) -> None:
+    """O1: nothing of it is stored, and the next one works."""
+    engine = open_engine(server.url("staging"))
+    with transaction(engine) as conn:
+        conn.exec_driver_sql("CREATE TABLE x (y integer)")
+
+    def insert_two() -> None:
+        with transaction(engine) as conn:
+            conn.exec_driver_sql("INSERT INTO x VALUES (1)")
+            server.go()
+            conn.exec_driver_sql("INSERT INTO x VALUES (2)")
+
+    with pytest.raises(StagingAwayError, match="broke off"):
+        insert_two()
+    server._start()
+    server.back.set()
+    with transaction(engine) as conn:
+        assert conn.exec_driver_sql("SELECT count(*) FROM x").scalar() == 0
+    engine.dispose()
+
+
+def test_who_is_refused_does_not_wait(server: Server) -> None:
+    """O1: a wrong password or name will not pass by itself."""
+    url = server.url("staging")
+    for wrong in (url.replace("/staging", "/elsewhere"), url.replace("contact_sync:", "contact_sync:x")):
+        with pytest.raises(ConfigError, match="cannot be opened"):
+            open_engine(wrong, wait=1e6, sleep=server.pause)
+    assert server.waits == 0
+
+
+def test_a_keeper_outlives_a_database_that_is_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """O1: the lease that nobody could renew is renewed when the database is back."""
+    engine = open_engine(server.url("staging"))
+    locks.t.metadata.create_all(engine)
+    lease = locks.acquire_lease(engine, "k", "a", 60)
+    assert lease
+    answers = iter([False, False, True])
+
+    def away(*_arguments: Any) -> None:
+        raise StagingAwayError("away")
+
+    renew = locks.renew_lease
+    calls = iter([away, renew])
+
+    def renew_once_back(*arguments: Any) -> None:
+        next(calls)(*arguments)
+
+    monkeypatch.setattr(locks, "renew_lease", renew_once_back)
+    with locks.LeaseKeeper(engine, lease, 90, wait=lambda _seconds: next(answers)) as keeper:
+        pass
+    keeper.check()
+    engine.dispose()
