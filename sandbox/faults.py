@@ -89,6 +89,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "method": "GET",
         "action": {"method": "POST", "path": "/__sim/bc/set"},
     },
+    "F32": {"kind": "user_action", "service": "graph"},
     "F37": {"kind": "late", "method": "POST", "path": r"/contacts$"},
 }
 KINDS = ("status", "reset", "delay", "gone", "malformed", "user_action", "callback", "late")

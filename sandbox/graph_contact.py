@@ -99,7 +99,7 @@ def apply(fields: dict[str, Any], body: dict[str, Any], settings: Settings) -> d
                 )
             continue
         if name in SLOTS:
-            _set_slot(result, SLOTS.index(name), value)
+            _set_slot(result, SLOTS.index(name), value, settings)
         else:
             _store(result, name, _checked(name, value, result, settings))
     if "displayName" not in body and any(name in body for name in NAMES):
@@ -153,7 +153,7 @@ def _checked(name: str, value: Any, fields: dict[str, Any], settings: Settings) 
     if name == "emailAddresses":
         if value is not None and not isinstance(value, list):
             raise _refuse(name)
-        return [_email(item) for item in _limited(name, value or [], 3)]
+        return [_email(item, settings) for item in _limited(name, value or [], 3)]
     if name in ADDRESSES:
         return _address(name, value, fields.get(name, {}), settings)
     message = f"The property '{name}' does not exist on type 'microsoft.graph.contact'."
@@ -169,23 +169,26 @@ def _limited(name: str, items: list[Any], most: int) -> list[Any]:
     return items
 
 
-def _email(item: Any) -> dict[str, str]:
+def _email(item: Any, settings: Settings) -> dict[str, str]:
     if not isinstance(item, dict) or not all(v is None or isinstance(v, str) for v in item.values()):
         raise _refuse("emailAddresses")
+    if not item.get("address") and settings.is_on("graph_email_without_address", "400"):
+        message = "The email address is missing: at least one recipient isn't valid."
+        raise ApiError(400, "ErrorInvalidRecipients", message)
     address, name = item.get("address"), item.get("name") or item.get("address")
     # An address with a stray comma is kept as a name only (msgraph-training issue 2186).
     pairs = {"name": name, "address": None if address and "," in address else address}
     return {key: value for key, value in pairs.items() if value is not None}
 
 
-def _set_slot(fields: dict[str, Any], slot: int, value: Any) -> None:
+def _set_slot(fields: dict[str, Any], slot: int, value: Any, settings: Settings) -> None:
     emails: list[Any] = list(fields.get("emailAddresses", []))
     if value is None:
         del emails[slot : slot + 1]
     elif slot < len(emails):
-        emails[slot] = _email(value)
+        emails[slot] = _email(value, settings)
     else:
-        emails.append(_email(value))
+        emails.append(_email(value, settings))
     _store(fields, "emailAddresses", emails)
 
 

@@ -19,6 +19,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "graph_delta_returned": ("removed", "present"),
     "graph_concurrency_scope": ("mailbox", "app"),
     "graph_noop_patch": ("bump", "keep"),
+    "graph_email_without_address": ("take", "400"),
     "graph_folder_alias": ("serve", "404"),
     "batch_outer_on_429": ("200", "424"),
     "graph_batch_over_4": ("queue", "429"),

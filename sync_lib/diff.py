@@ -17,6 +17,7 @@ from typing import Any
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
 from sync_lib.fields.required import to_business_central_problem, to_outlook_problem
+from sync_lib.fields.slots import find_email
 from sync_lib.match import Matching, Pair, Views, edited_since
 from sync_lib.model import (
     Action,
@@ -593,10 +594,13 @@ class _Merge:
         self.bc: BcSide = pair.bc
         self.item: OutlookSide = pair.item
         self.bc_invalid = bc_invalid
-        self.bc_fields = planner.bc_fields(pair.bc)
-        self.outlook_fields = planner.outlook_fields(pair.item, pair.coupling)
         self.baseline_bc = dict(pair.coupling.baseline_bc)
         self.baseline_outlook: Fields = dict(pair.coupling.baseline_outlook.get("fields", {}))
+        self.bc_fields = planner.bc_fields(pair.bc)
+        self.outlook_fields = planner.outlook_fields(pair.item, pair.coupling)
+        if "email2" in self.outlook_fields and "email2" not in self.baseline_outlook:
+            # Without a baseline BC's own value is what it is found by (rules 6).
+            self.outlook_fields["email2"] = find_email(pair.item.record, self.bc_fields["email2"])
         self.differs = dict(pair.coupling.differs)
         self.refused = dict(pair.coupling.refused)
         self.reasons: list[tuple[Side, str, str]] = []
@@ -615,6 +619,7 @@ class _Merge:
         }
         to_bc = {n: v for n, v in verdicts.items() if v in WRITES_BC and self._differs(n, self.bc_fields)}
         self._refuse(to_bc)
+        self._refuse_outlook(to_outlook)
         for name, verdict in verdicts.items():
             self._settle(name, verdict)
         coupling = self._coupling(open_fields=bool(to_outlook or to_bc or problem))
@@ -743,6 +748,26 @@ class _Merge:
             if to_bc.pop(name, None):
                 self.reasons.append((Side.OUTLOOK, reason, name))
 
+    def _refuse_outlook(self, to_outlook: dict[str, str]) -> None:
+        """Take out what finds no place in the item's arrays; it is tried again at each diff, until there is one."""
+        wanted = {name: self._for_outlook(name) for name in to_outlook if name in _IN_ARRAYS}
+        if not wanted:
+            return
+        _, refusals = mapping.to_outlook(
+            wanted,
+            self.item.record,
+            all_fields=self.bc_fields,
+            lookups=self.context.lookups,
+            field_profile=self.context.policy.field_profile,
+            baseline=self.pair.coupling.baseline_outlook or None,
+        )
+        for refusal in refusals:
+            del to_outlook[refusal.field]
+            self.reasons.append((Side.BUSINESS_CENTRAL, refusal.reason, refusal.field))
+
+    def _for_outlook(self, name: str) -> str:
+        return self.undone.get(name, self.bc_fields.get(name, ""))
+
     def _for_bc(self, name: str) -> str:
         return self.undone.get(name, self.outlook_fields.get(name, ""))
 
@@ -827,7 +852,7 @@ class _Merge:
     def _update_outlook(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
         change = self._change(Action.UPDATE_OUTLOOK, _cause(verdicts), coupling, verdicts)
         for name in verdicts:
-            change.after[name] = change.source[name] = self.undone.get(name, self.bc_fields.get(name, ""))
+            change.after[name] = change.source[name] = self._for_outlook(name)
             change.before[name] = self.outlook_fields.get(name, "")
             if name in self.differs:
                 change.losing[name] = change.before[name]  # The other side never had it.
@@ -883,15 +908,26 @@ def moved_baseline(
     entry of the user's own that moved up (rules 6). For the same reason one whose field never had a baseline has none
     either: its first entry is the mapped value that the first match decides about.
     """
-    moved = mapping.outlook_baseline(record, fields)
-    present = mapping.from_outlook(record, context.policy.field_profile, baseline=before or None)
-    for array, name in (("emailAddresses", "email"), ("businessPhones", "phone")):
-        normal = context.normaliser.normal
-        if name not in fields:
+    moved, normal = mapping.outlook_baseline(record, fields), context.normaliser.normal
+    # By the new fields, which say what is ours now, in the array as it was.
+    present = mapping.from_outlook(record, "extended", baseline={**before, "fields": fields})
+    mapped = mapping.diffed_fields(context.policy.field_profile)
+    for array, names in _ARRAYS.items():
+        found = [name for name in names if name in fields and name in mapped]
+        if names[0] not in found:
             del moved[array]
-        elif array in before and normal(name, present.get(name, "")) != normal(name, fields.get(name, "")):
+        elif array in before and any(
+            normal(name, present.get(name, "")) != normal(name, fields[name]) for name in found
+        ):
             moved[array] = before[array]
+        elif before.get(array) != moved[array]:
+            # What the field profile does not map any more can't be found again in an array that went on.
+            moved["fields"] = {k: v for k, v in moved["fields"].items() if k in found or k not in names}
     return moved
+
+
+_ARRAYS = {"emailAddresses": ("email", "email2"), "businessPhones": ("phone",)}
+_IN_ARRAYS = frozenset(name for names in _ARRAYS.values() for name in names)
 
 
 def _cause(verdicts: Mapping[str, str]) -> str:

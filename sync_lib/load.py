@@ -40,6 +40,7 @@ from sync_lib.errors import (
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import Normaliser, email_key
 from sync_lib.fields.required import to_outlook_problem
+from sync_lib.fields.slots import UNREADABLE
 from sync_lib.model import (
     Action,
     BatchWrite,
@@ -373,7 +374,7 @@ class _Loader:
         sent = {name: value for change in sending.changes for name, value in change.source.items()}
         for refusal in (refusal for change in sending.changes for refusal in change.refused):
             sent.pop(refusal.field, None)
-        coupling = self._with_baselines(coupling, sent, contact)
+        coupling = self._with_baselines(coupling, sent, contact, sending.write.body or {})
         agreed = self._agreed(coupling, first.bc.values, contact.record)
         self.written[first.bc.id] = _Written(contact.record, contact.etag, fingerprint)
         coupling = replace(
@@ -407,10 +408,14 @@ class _Loader:
             baseline_outlook={},
         )
 
-    def _with_baselines(self, coupling: Coupling, sent: Fields, contact: OutlookContact) -> Coupling:
+    def _with_baselines(
+        self, coupling: Coupling, sent: Fields, contact: OutlookContact, body: dict[str, Any]
+    ) -> Coupling:
         """New baselines for the fields that were sent, and for those only (rules 8.6)."""
-        returned = mapping.from_outlook(contact.record, self.field_profile)
         old = coupling.baseline_outlook.get("fields", {})
+        # What was sent says which entries of the arrays are ours, whatever Outlook made of them.
+        ours = mapping.outlook_baseline(contact.record | body, old | sent)
+        returned = mapping.from_outlook(contact.record, self.field_profile, baseline=ours)
         fields = old | {name: returned.get(name, "") for name in sent}
         return replace(
             coupling,
@@ -813,9 +818,10 @@ def stage_outlook(
 def outlook_row(contact: OutlookContact, context: DiffContext) -> snapshots.OutlookRow:
     """Return an item as it is staged: with the fingerprint, address and name that the diff looks at."""
     fields = mapping.from_outlook(contact.record, context.policy.field_profile)
-    address = email_key(fields.get("email", ""))
+    address = fields.get("email", "")
+    key = "" if address == UNREADABLE else email_key(address)
     return snapshots.OutlookRow(
-        contact, context.normaliser.fingerprint(fields), address, fields.get("name", "").strip()
+        contact, context.normaliser.fingerprint(fields), key, fields.get("name", "").strip()
     )
 
 

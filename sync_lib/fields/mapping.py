@@ -20,7 +20,7 @@ from sync_lib.fields.normal_forms import (
     first_address,
 )
 from sync_lib.fields.table import OUTLOOK_PROPERTIES, FieldMap, diffed_fields, mapped_fields
-from sync_lib.fields.texts import clean_line, clean_lines, length
+from sync_lib.fields.texts import clean_code, clean_line, clean_lines, length
 from sync_lib.model import Fields, Lookups, Refusal
 
 __all__ = [
@@ -75,11 +75,11 @@ def from_business_central(values: Mapping[str, str], field_profile: str) -> Fiel
     get = values.get
     fields = {name: get(name) or "" for name in _PLAIN_BC}
     fields["email"] = first_address(get("email") or "")
+    if field_profile == "extended":
+        fields |= {name: get(name) or "" for name in _PARTS}
+        fields["email2"] = first_address(get("email2") or "")
     first, second = get("address") or "", get("address2") or ""
     fields["street"] = f"{first}\n{second}" if first and second else first or second
-    if field_profile == "extended":
-        for name in (*_PARTS, "email2"):
-            fields[name] = get(name) or ""
     return fields
 
 
@@ -127,22 +127,21 @@ def _name(record: Mapping[str, Any]) -> str:
 
 
 def _phone(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:
-    numbers = slots.phones(record)
-    first = slots.phone_slots(record, baseline).first_value() if baseline is not None else 0
-    return numbers[first] if numbers and first is not None else ""
+    first = slots.phone_slots(record, baseline).first_value()
+    return "" if first is None else slots.phones(record)[first]
 
 
 def _emails(record: Mapping[str, Any], field_profile: str, baseline: Mapping[str, Any] | None) -> Fields:
-    addresses = slots.addresses(record)
-    if baseline is None and field_profile == "standard":
-        return {"email": first_address(addresses[0]) if addresses else ""}
-    found = slots.email_slots(record, baseline)
-    first = found.first_value()
-    fields = {"email": "" if first is None else first_address(addresses[first])}
+    addresses, found = slots.addresses(record), slots.email_slots(record, baseline)
+    fields = {"email": _email(addresses, found.first_value())}
     if field_profile == "extended":
-        second = found.second_value()
-        fields["email2"] = "" if second is None else addresses[second]
+        fields["email2"] = _email(addresses, found.second_value())
     return fields
+
+
+def _email(addresses: list[str], slot: int | None) -> str:
+    """Return the address of a slot; one that can't be read is no reason to take another one, nor blank (rules 6)."""
+    return "" if slot is None else first_address(addresses[slot]) or slots.UNREADABLE
 
 
 def outlook_baseline(record: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
@@ -208,7 +207,15 @@ def _filled(value: object) -> bool:
 
 def _written(field: str, text: str) -> str:
     """Return a value as it is written: cleaned, NFC, otherwise as typed."""
-    return "\r\n".join(clean_lines(text)) if field == "street" else clean_line(text)
+    return "\r\n".join(clean_lines(text)) if field == "street" else _one_line(field, text)
+
+
+# Joiners are spelling, so what nobody sees stays in names and other text; in what a machine reads it is a fault.
+_TEXTS = frozenset(row.name for row in mapped_fields("extended") if row.form in ("text", "lines"))
+
+
+def _one_line(field: str, text: str) -> str:
+    return clean_line(text) if field in _TEXTS else clean_code(text)
 
 
 def _name_body(
@@ -254,17 +261,22 @@ def _arrays_body(
     """Return the arrays whole, with our own entries replaced and the user's kept, and what found no slot."""
     body: dict[str, Any] = {}
     refused: list[str] = []
+    refusals: list[Refusal] = []
     if "phone" in changes:
         numbers = slots.with_phone(record, baseline, changes["phone"])
         refused += [] if numbers is not None else ["phone"]
         body |= {} if numbers is None else {"businessPhones": numbers}
     emails: Fields = {field: changes[field] for field in ("email", "email2") if field in changes}
+    # Outlook takes any text for an address, and gives back nothing of what it can't read.
+    if email_problem(emails.get("email2", "")) == "email_invalid":
+        del emails["email2"]
+        refusals.append(Refusal("email2", "email_invalid"))
     if emails:
         name = clean_line(changes.get("name") or all_fields.get("name", ""))
         entries, unplaced = slots.with_emails(record, baseline, emails, name)
         refused += unplaced
         body |= {} if len(unplaced) == len(emails) else {"emailAddresses": entries}
-    return body, [Refusal(field, "no_free_slot") for field in refused]
+    return body, [*refusals, *(Refusal(field, "no_free_slot") for field in refused)]
 
 
 def to_business_central(
@@ -293,9 +305,9 @@ def to_business_central(
     writer.write_address()
     writer.write_phone("phone", "phoneNumber")
     writer.write_phone("mobile_phone", "mobilePhoneNumber")
-    writer.write_email()
+    writer.write_email("email")
     if field_profile == "extended":
-        writer.write_email2()
+        writer.write_email("email2")
     writer.write_plain("home_page", "website")
     return writer.body, writer.refusals
 
@@ -318,7 +330,7 @@ class _BcWriter:
 
     def __init__(self, changes: Fields, current: Mapping[str, str] | None, lookups: Lookups) -> None:
         self._changes = {
-            name: text if name == "street" else clean_line(text) for name, text in changes.items()
+            name: text if name == "street" else _one_line(name, text) for name, text in changes.items()
         }
         self._current = current
         self._lookups = lookups
@@ -390,20 +402,16 @@ class _BcWriter:
         else:
             self.write_plain(field, key)
 
-    def write_email(self) -> None:
-        """Write the e-mail field with its first address replaced; BC keeps further ones behind semicolons."""
-        address = self._valid_email("email")
+    def write_email(self, field: str) -> None:
+        """Write an e-mail field with its first address replaced; BC keeps further ones behind semicolons."""
+        address = self._valid_email(field)
         if address is None:
             return
-        text = replace_first_address((self._current or {}).get("email") or "", address)
-        if length(text) > _LENGTHS["email"][0]:
-            self._refuse("email", "too_long")
+        text = replace_first_address((self._current or {}).get(field) or "", address)
+        if length(text) > _LENGTHS[field][0]:
+            self._refuse(field, "too_long")
         else:
-            self._put("email", text)
-
-    def write_email2(self) -> None:
-        if self._valid_email("email2") is not None:
-            self.write_plain("email2", "email2")
+            self._put(field, text)
 
     def _valid_email(self, field: str) -> str | None:
         text = self._changes.get(field)

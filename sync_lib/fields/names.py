@@ -20,6 +20,8 @@ _PREFIXES = frozenset(
         "onder", "uit", "aan", "bij", "voor", "zu", "zum", "zur", "auf", "am", "und", "'s",
     )
 )  # fmt: skip
+# How people shorten *van de(r)*; capital V.D. are initials.
+_SHORT_PREFIX = re.compile(r"(?:[vV][./]?d\.?|[vd]\.|[aiov]/[dt])\Z")
 _LEXICON = (
     Lexicon.default().add(particles=_PREFIXES - {"und"}).remove(titles=("ab",))
 )  # Ab is a Dutch first name.
@@ -43,10 +45,11 @@ class NameParts(NamedTuple):
 def split_name(name: str) -> NameParts:
     """Return the parts of a name: ``Jan van der Berg`` has the surname ``van der Berg`` and no middle name.
 
-    A name of one word is a surname, as in BC's own split (``Contact.NameBreakdown``). No word is invented.
+    A name of one word is a surname, as in BC's own split (``Contact.NameBreakdown``). No word is invented, and none
+    is lost: given name, middle name and surname hold all of them together.
     """
     words = clean_line(name).split()
-    if len(words) < 2 or words[0] in _PREFIXES:
+    if len(words) < 2 or words[0] in _PREFIXES or _SHORT_PREFIX.match(words[0]):
         return NameParts("", "", " ".join(words), "")
     return _plain(words) or _parsed(" ".join(words)) or _last_word(words)
 
@@ -67,16 +70,79 @@ def _plain(words: list[str]) -> NameParts | None:
 
 
 def _parsed(name: str) -> NameParts | None:
-    parsed = _PARSER.parse(name)
+    """Let the library find where given name and surname begin, and give every word to one of the parts.
+
+    Titles, suffixes and remarks have no place of their own in what is sent, and Outlook makes a display name of its
+    own from the parts: a word that none of them holds would be gone as soon as a user corrects one of them.
+    """
+    words = name.split()
+    known = ["van" if _SHORT_PREFIX.match(word) else word for word in words]
+    parsed = _PARSER.parse(" ".join(known))
     # "Prince" and "Baron Jansen" are names too: without a given or family name the guess was a wrong one.
     if not parsed.family or not (parsed.given or parsed.title):
         return None
-    return NameParts(str(parsed.given), str(parsed.middle), str(parsed.family), str(parsed.initials()))
+    guess = _Guess(str(parsed.given).split(), str(parsed.family).split(), str(parsed.initials()))
+    return _in_order(words, known, guess) or _turned(words, known, guess)
+
+
+class _Guess(NamedTuple):
+    given: list[str]
+    family: list[str]
+    initials: str
+
+
+def _in_order(words: list[str], known: list[str], guess: _Guess) -> NameParts | None:
+    """Return the parts where the surname stands behind the given name, else None."""
+    start = _find([word.rstrip(",") for word in known], guess.family, last=True)
+    while start > 1 and known[start - 1] in _PREFIXES:
+        start -= 1
+    if start < 1:
+        return None
+    end = _end(known[:start], guess.given)
+    return _parts(words[:end], words[end:start], words[start:], guess.initials)
+
+
+def _turned(words: list[str], known: list[str], guess: _Guess) -> NameParts | None:
+    """Return the parts of a name such as ``Berg, Jan van den``, else None."""
+    comma = next((index for index, word in enumerate(words) if word.endswith(",")), len(words))
+    head = [*words[:comma], *(word.rstrip(",") for word in words[comma : comma + 1])]
+    rest, known = words[comma + 1 :], known[comma + 1 :]
+    if not rest or not all(head):
+        return None
+    prefixes = guess.family[: -len(head)]
+    at = _find(known, prefixes, last=True) if prefixes else -1
+    if at >= 0:
+        till = at + len(prefixes)
+        head = rest[at:till] + head
+        rest, known = rest[:at] + rest[till:], known[:at] + known[till:]
+    end = _end(known, guess.given)
+    return _parts(rest[:end], rest[end:], head, guess.initials)
+
+
+def _find(words: list[str], run: list[str], *, last: bool) -> int:
+    """Return where some words stand among others, -1 for nowhere."""
+    starts = range(len(words) - len(run) + 1)
+    found = [start for start in starts if words[start : start + len(run)] == run]
+    return (found[-1] if last else found[0]) if found else -1
+
+
+def _end(words: list[str], given: list[str]) -> int:
+    """Return where the given name ends; all that comes before it (a title) goes with it."""
+    start = _find(words, given, last=False) if given else -1
+    return len(words) if start < 0 else start + len(given)
+
+
+def _parts(given: list[str], middle: list[str], surname: list[str], initials: str) -> NameParts:
+    return NameParts(" ".join(given), " ".join(middle), " ".join(surname), initials)
 
 
 def _last_word(words: list[str]) -> NameParts:
-    surname = words[-1]
-    return NameParts(" ".join(words[:-1]), "", surname, "")
+    return _parts(words[:-1], [], words[-1:], "")
+
+
+def guessed_initials(name: str) -> frozenset[str]:
+    """Return the initials that a split of this name has, or had in earlier versions: no user typed them."""
+    return frozenset((split_name(name).initials, str(_PARSER.parse(clean_line(name)).initials()))) - {""}
 
 
 def compose_name(*parts: str) -> str:

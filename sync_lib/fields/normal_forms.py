@@ -10,17 +10,18 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 
+import idna
 from email_validator import EmailNotValidError, validate_email
 
 from sync_lib.fields.countries import Countries
 from sync_lib.fields.phones import phone_form
 from sync_lib.fields.table import FIELD_MAPS
-from sync_lib.fields.texts import clean_line, clean_lines, fold_case
+from sync_lib.fields.texts import clean_code, clean_line, clean_lines, fold_case
 from sync_lib.model import Direction, Fields, Lookups
 
 #: Part of every fingerprint. Raise it with every change of a normal form, of the order of ``FIELD_MAPS``, or of a
 #: library's data that matters: stored written forms are then normalised again, and nothing is read as an edit.
-NORMALISER_VERSION = 1
+NORMALISER_VERSION = 2
 
 _SEPARATOR = "\x1f"  # No normal form holds it: control characters are dropped.
 
@@ -35,6 +36,7 @@ class Normaliser:
             "text": clean_line,
             "lines": lines_form,
             "email": email_key,
+            "code": clean_code,
             "phone": lambda text: phone_form(text, self._region),
             "country": self._countries.form,
             "post_code": post_code_form,
@@ -80,17 +82,44 @@ def lines_form(text: str) -> str:
 
 def post_code_form(text: str) -> str:
     """Return a post code in upper case and without spaces, as BC's own Code fields compare, and then some."""
-    return clean_line("".join(clean_line(text).upper().split()))
+    return clean_code("".join(clean_code(text).upper().split()))
 
 
 def email_key(text: str) -> str:
-    """Return the first address of a ``;`` list, folded: what two contacts are matched by (rules 2.2)."""
-    return fold_case(first_address(text))
+    """Return the first address of a ``;`` list, folded: what two contacts are matched by (rules 2.2).
+
+    A domain that is written in Unicode has its ASCII form (IDNA), so that both spellings are one address. The key of a
+    key is itself.
+    """
+    address = first_address(text)
+    if address.isascii() and "xn--" not in address.lower():
+        return address.lower()
+    local, at, domain = address.rpartition("@")
+    return fold_case(local) + at + _domain(domain, to_ascii=True)
+
+
+def email_spellings(key: str) -> tuple[str, ...]:
+    """Return the key of an address, and the same with its domain in Unicode where that is another text.
+
+    A service that compares text, as BC's filters do, has to be asked for both.
+    """
+    local, at, domain = key.rpartition("@")
+    return tuple(dict.fromkeys((key, local + at + _domain(domain, to_ascii=False))))
+
+
+def _domain(domain: str, *, to_ascii: bool) -> str:
+    """Return a domain in ASCII or in Unicode, folded; one that IDNA does not allow is folded only."""
+    folded = fold_case(domain)
+    try:
+        unicode = idna.decode(folded, uts46=True)
+        return idna.encode(unicode).decode() if to_ascii else unicode
+    except UnicodeError:
+        return folded
 
 
 def first_address(text: str) -> str:
-    """Return the first address of a ``;`` list as typed; BC accepts several in its field E-Mail."""
-    line = clean_line(text)
+    """Return the first address of a ``;`` list as typed, but for what nobody sees; BC's field E-Mail takes several."""
+    line = clean_code(text)
     if ";" not in line:
         return line
     return next((address for part in line.split(";") if (address := part.strip())), "")

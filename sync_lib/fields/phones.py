@@ -12,12 +12,12 @@ from functools import lru_cache
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberFormat
 
-from sync_lib.fields.texts import fold_spaces
+from sync_lib.fields.texts import clean_code, fold_spaces
 
 _SEPARATORS = str.maketrans("", "", " -./()")
 # What may stand between digits of a number that is compared as one; anything else (a name, a remark) is text, or an
 # edit of the remark would go unnoticed.
-_NUMBER_ONLY = re.compile(r"[\d\s+\-./()‐-―−－＋．／（）\xa0\xad\u200b\u2060]+\Z")
+_NUMBER_ONLY = re.compile(r"[\d\s+\-./()‐-―−－＋．／（）\xa0]+\Z")
 _STARTS_AS_NUMBER = re.compile(r"\s*[+＋(（]?\s*[\d(（]")
 
 
@@ -27,7 +27,8 @@ def phone_form(text: str, region: str) -> str:
 
     Text that holds no number that can exist is returned as text, with spaces folded.
     """
-    return _short_cut(text, region) or _parsed(text, region) or fold_spaces(text)
+    visible = clean_code(text)
+    return _short_cut(visible, region) or _parsed(visible, region) or fold_spaces(visible)
 
 
 def _short_cut(text: str, region: str) -> str:
@@ -98,8 +99,9 @@ def _parsed(text: str, region: str) -> str:
         again = phonenumbers.format_number(phonenumbers.parse(form), PhoneNumberFormat.E164)
     except phonenumbers.NumberParseException:
         return ""
-    # A row of zeros loses one of them each time that it is read: such a form would never equal itself.
-    if form != again or not phonenumbers.is_possible_number(number):
+    # A row of zeros is no number that anybody has, and the library does not keep how many there are: two rows of zeros
+    # that somebody typed for "unknown" would be one number.
+    if form != again or not number.national_number or not phonenumbers.is_possible_number(number):
         return ""
     if number.extension:
         return f"{form};ext={number.extension}"

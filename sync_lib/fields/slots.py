@@ -18,36 +18,44 @@ MOST_EMAILS = 3
 MOST_PHONES = 2
 
 
+#: What the address of an entry reads as that has none: not blank, and no valid address.
+UNREADABLE = "(unreadable)"
+
+
 def addresses(record: Mapping[str, Any]) -> list[str]:
-    """Return the e-mail addresses of an Outlook record, without entries that have none."""
+    """Return the e-mail addresses of an Outlook record, "" for an entry without: it keeps its place (rules 6)."""
+    return [_address(entry) for entry in _email_entries(record)]
+
+
+def has_unreadable(entries: object) -> bool:
+    """Return whether an array of e-mail entries holds one without an address."""
+    return isinstance(entries, list) and any(isinstance(e, dict) and not _address(e) for e in entries)
+
+
+def _email_entries(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the e-mail entries; Exchange returns odd ones without address when it can't parse what was typed."""
     entries = record.get("emailAddresses")
-    if not isinstance(entries, list):
-        return []
-    return [entry["address"] for entry in entries if _is_email(entry)]
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
-def email_entries(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the e-mail entries that have an address; Exchange returns odd ones without when it can't parse them."""
-    entries = record.get("emailAddresses")
-    return [_entry(entry) for entry in entries if _is_email(entry)] if isinstance(entries, list) else []
+def _address(entry: Mapping[str, Any]) -> str:
+    address = entry.get("address")
+    return address if isinstance(address, str) and address.strip() else ""
 
 
-def _is_email(entry: object) -> bool:
-    return isinstance(entry, dict) and _has_text(entry.get("address"))
-
-
-def _entry(entry: Mapping[str, Any]) -> dict[str, str]:
+def _sent_back(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry as it goes back: an odd one as it came, others without what Graph only tells."""
+    if not _address(entry):
+        return dict(entry)
     return {key: entry[key] for key in ("name", "address") if isinstance(entry.get(key), str)}
 
 
 def phones(record: Mapping[str, Any]) -> list[str]:
-    """Return the business phones of an Outlook record, without blank ones."""
+    """Return the business phones of an Outlook record, "" for a blank one."""
     numbers = record.get("businessPhones")
-    return [number for number in numbers if _has_text(number)] if isinstance(numbers, list) else []
-
-
-def _has_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    if not isinstance(numbers, list):
+        return []
+    return [number if isinstance(number, str) and number.strip() else "" for number in numbers]
 
 
 def phone_key(text: str) -> str:
@@ -60,7 +68,8 @@ def phone_key(text: str) -> str:
 class Slots:
     """An array as it is now beside the array and the mapped values as they last agreed.
 
-    Keys, not texts: an address in another case is the same entry.
+    Keys, not texts: an address in another case is the same entry. The key "" is an entry that holds nothing that can be
+    read: a blank phone, which is a free slot, or an e-mail entry without address, which somebody typed.
 
     Attributes:
         now: Keys of the present entries.
@@ -68,6 +77,7 @@ class Slots:
         first: Key of the value mapped to slot 0 at the baseline, "" for blank.
         second: Key of the second mapped value (E-Mail 2) at the baseline, "" for blank or not mapped.
         known: Whether there is a baseline at all.
+        typed: Whether an entry that can't be read is somebody's value all the same.
     """
 
     now: Sequence[str]
@@ -75,15 +85,21 @@ class Slots:
     first: str = ""
     second: str = ""
     known: bool = False
+    typed: bool = True
 
     def first_value(self) -> int | None:
         """Return the index that holds the first mapped value as the user sees it, or None when it is blank."""
         if not self.now:
             return None
+        if not self.now[0]:
+            return 0 if self.typed else self._moved()
         if not self.known or self.now[0] == self.first or (self.first and self.first in self.now):
             return 0
         # The mapped value is gone; what moved up is the user's own.
         return None if self.now[0] in self.before else 0
+
+    def _moved(self) -> int | None:
+        return self.now.index(self.first) if self.first and self.first in self.now else None
 
     def second_value(self) -> int | None:
         """Return the index that holds the second mapped value, or None when it is blank.
@@ -103,13 +119,20 @@ class Slots:
 
     def _edited_in_place(self, others: list[int]) -> int | None:
         slot = self.before.index(self.second) if self.second in self.before else -1
-        return slot if slot in others and self.now[slot] not in self.before else None
+        if slot not in others:
+            return None
+        # Entries that can't be read look all the same: one more of them is the edited one.
+        key = self.now[slot]
+        new = self.now.count("") > self.before.count("") if not key else key not in self.before
+        return slot if new else None
 
     def own_first(self) -> int | None:
         """Return the index of the entry that a write of the first value replaces, or None to put one in front."""
         if self.known and self.first and self.first in self.now and self.now[0] != self.second:
             # By value: what the user moved in front of it is the user's own.
             return self.now.index(self.first)
+        if self.now and not self.now[0] and not self.typed and self._moved() is None:
+            return 0  # A blank slot is free.
         return self.first_value()
 
     def own_second(self) -> int | None:
@@ -138,10 +161,10 @@ def phone_slots(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -
     """Return the business phones of a record beside those of its Outlook baseline."""
     now = [phone_key(number) for number in phones(record)]
     if baseline is None:
-        return Slots(now)
+        return Slots(now, typed=False)
     fields = baseline.get("fields") or {}
     before = [phone_key(number) for number in baseline.get("businessPhones") or ()]
-    return Slots(now, before, phone_key(fields.get("phone", "")), known=True)
+    return Slots(now, before, phone_key(fields.get("phone", "")), known=True, typed=False)
 
 
 def with_phone(
@@ -154,9 +177,15 @@ def with_phone(
     return numbers if len(numbers) <= max(MOST_PHONES, len(others)) else None
 
 
+def find_email(record: Mapping[str, Any], address: str) -> str:
+    """Return how an Outlook record spells an address in one of its slots behind the first, "" where it has none."""
+    key = email_key(address)
+    return next((text for text in addresses(record)[1:] if key and email_key(text) == key), "")
+
+
 def with_emails(
     record: Mapping[str, Any], baseline: Mapping[str, Any] | None, values: Mapping[str, str], name: str
-) -> tuple[list[dict[str, str]], list[str]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the e-mail entries with ``email`` and ``email2`` set to ``values``, and the fields that found no slot.
 
     Args:
@@ -165,7 +194,8 @@ def with_emails(
         values: New address by field, "" to remove it; a field that is missing stays.
         name: Display name of a new entry.
     """
-    entries, found = email_entries(record), email_slots(record, baseline)
+    entries = [_sent_back(entry) for entry in _email_entries(record)]
+    found = email_slots(record, baseline)
     first, second = _at(entries, found.own_first()), _at(entries, found.own_second())
     refused = []
     # A removal first: it may free the slot that the other one needs.
@@ -180,7 +210,7 @@ def with_emails(
     return entries, refused
 
 
-_Entry = dict[str, str]
+_Entry = dict[str, Any]
 
 
 def _at(entries: Sequence[_Entry], index: int | None) -> _Entry | None:
@@ -202,5 +232,5 @@ def _behind(
     # Found by value: the address stands there already. One that is the same as the first takes a slot of its own, or
     # it would read as blank.
     key = email_key(new["address"])
-    known = any(email_key(entry["address"]) == key for entry in entries if entry is not first)
+    known = any(email_key(_address(entry)) == key for entry in entries if entry is not first)
     return list(entries) if known else [*entries, new]

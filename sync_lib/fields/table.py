@@ -10,7 +10,7 @@ from typing import Literal
 
 from sync_lib.model import Direction
 
-NormalForm = Literal["text", "lines", "email", "phone", "country", "post_code"]
+NormalForm = Literal["text", "lines", "email", "phone", "code", "country", "post_code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ FIELD_MAPS: tuple[FieldMap, ...] = (
     _row("company_name", "companyName", "text", 100),
     _row("phone", "businessPhones[0]", "phone", 30),
     _row("mobile_phone", "mobilePhone", "phone", 30),
-    _row("home_page", "businessHomePage", "text", 255),
+    _row("home_page", "businessHomePage", "code", 255),
     FieldMap("street", ("address", "address2"), "businessAddress.street", Direction.BOTH, "lines", (100, 50)),
     _row("city", "businessAddress.city", "text", 30),
     _row("county", "businessAddress.state", "text", 30),

@@ -14,6 +14,9 @@ LINE_ENDS = re.compile("\r\n|[\r\n\v\f\x85\u2028\u2029]")
 # Control characters and lone surrogates: Exchange's XML and PostgreSQL refuse them, and nobody can see them.
 _UNWRITABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _SPACES = re.compile(r"\s+")
+# Soft hyphen, zero width space, marks of direction, word joiner, byte order mark: they come along when somebody pastes
+# an address or a number, and nobody sees them. Joiners (U+200C, U+200D) are spelling and are not among them.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
 def clean_line(text: str) -> str:
@@ -22,6 +25,11 @@ def clean_line(text: str) -> str:
         return text.strip()
     line = LINE_ENDS.sub(" ", text).replace("\t", " ")
     return unicodedata.normalize("NFC", _UNWRITABLE.sub("", line)).strip()
+
+
+def clean_code(text: str) -> str:
+    """Return ``text`` as one line without invisible characters: how addresses, numbers and codes are written."""
+    return clean_line(text) if text.isascii() else clean_line(_INVISIBLE.sub("", text))
 
 
 def clean_lines(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from sync_lib.fields.mapping import (
     to_business_central,
     to_outlook,
 )
-from sync_lib.fields.normal_forms import Normaliser
+from sync_lib.fields.normal_forms import Normaliser, email_problem
 from sync_lib.fields.texts import length
 from sync_lib.model import Lookups, Refusal
 
@@ -100,7 +100,7 @@ def test_a_property_that_was_not_sent_is_not_known():
 
 
 @pytest.mark.parametrize(
-    "junk", [7, "text", [], {}, [None], [7], [{}], [{"address": None}], [{"address": " "}], True]
+    "junk", [7, "text", [], {}, [None], [7], True]
 )
 def test_from_outlook_takes_junk_for_blank(junk):
     record = dict.fromkeys(("emailAddresses", "businessPhones", "businessAddress", "categories"), junk)
@@ -110,12 +110,44 @@ def test_from_outlook_takes_junk_for_blank(junk):
     assert ensure_category(record) == ["Business Central"]
 
 
-def test_entries_without_an_address_are_passed_over():
+@pytest.mark.parametrize("odd", [{}, {"name": "a@x,example"}, {"address": None}, {"address": " "}])
+@pytest.mark.parametrize("profile", ["standard", "extended"])
+def test_an_entry_without_an_address_is_no_reason_to_take_the_next_one(odd, profile):
+    """F4: it keeps its place, reads as an invalid address, and goes back as it came."""
     record = {
-        "emailAddresses": [{"name": "a"}, None, {"address": "a@x.example"}],
+        "emailAddresses": [odd, None, {"address": "prive@thuis.example"}],
         "businessPhones": ["", "020"],
     }
-    assert from_outlook(record, "standard") == {"email": "a@x.example", "phone": "020"}
+    fields = from_outlook(record, profile)
+    assert email_problem(fields["email"]) == "email_invalid"
+    assert fields["phone"] == fields.get("email2", "") == ""
+    body, refusals = to_graph({"phone": "030", "email": "jan@x.example"}, record, profile=profile)
+    assert refusals == []
+    assert body["businessPhones"] == ["030", "020"]
+    assert [entry["address"] for entry in body["emailAddresses"]] == ["jan@x.example", "prive@thuis.example"]
+
+
+def test_an_entry_without_an_address_behind_ours_goes_back_as_it_came():
+    """F4: also one that has more to it than a name."""
+    odd = {"name": "jan@x,example", "type": "other"}
+    record = {"emailAddresses": [{"address": "a@x.example"}, odd]}
+    baseline = outlook_baseline(record, {"email": "a@x.example"})
+    assert from_outlook(record, "standard", baseline=baseline)["email"] == "a@x.example"
+    body, _ = to_graph({"email": "b@x.example"}, record, baseline=baseline)
+    assert [body["emailAddresses"][0]["address"], body["emailAddresses"][1]] == ["b@x.example", odd]
+    # The user breaks ours as well: an edit, and no blank one.
+    record["emailAddresses"][0] = {"name": "a@x,example"}
+    assert email_problem(from_outlook(record, "standard", baseline=baseline)["email"]) == "email_invalid"
+
+
+def test_a_second_address_that_becomes_unreadable_is_no_blank_one():
+    """F4, F1: a comma typed into E-Mail 2 empties nothing in BC."""
+    before = {"emailAddresses": [{"address": "a@x.example"}, {"address": "b@x.example"}, {"name": "odd"}]}
+    baseline = outlook_baseline(before, {"email": "a@x.example", "email2": "b@x.example"})
+    record = {"emailAddresses": [{"address": "a@x.example"}, {"name": "b@x,example"}, {"name": "odd"}]}
+    assert email_problem(from_outlook(record, "extended", baseline=baseline)["email2"]) == "email_invalid"
+    gone = {"emailAddresses": [{"address": "a@x.example"}, {"name": "odd"}]}
+    assert from_outlook(gone, "extended", baseline=baseline)["email2"] == ""
 
 
 def test_a_blank_display_name_is_put_together_from_the_parts():
@@ -573,7 +605,8 @@ def forms(fields, profile):
 def test_round_trip_by_outlook_is_stable(values, profile):
     fields = from_business_central(values, profile)
     body, refusals = to_graph(fields, profile=profile)
-    assert refusals == []
+    assert {(refusal.field, refusal.reason) for refusal in refusals} <= {("email2", "email_invalid")}
+    fields |= {refusal.field: "" for refusal in refusals}
     baseline = outlook_baseline(body, fields)
     again = forms(from_outlook(body, profile, baseline=baseline), profile)
     first = forms(fields, profile)

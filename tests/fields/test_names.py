@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sync_lib.fields import names
 from sync_lib.fields.names import compose_name, split_name
+from sync_lib.fields.texts import clean_line
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,22 @@ from sync_lib.fields.names import compose_name, split_name
         ("Ab onder de Linden", "Ab", "", "onder de Linden"),
         ("Anne-Marie van den Heuvel-Smit", "Anne-Marie", "", "van den Heuvel-Smit"),
         ("Berg, Jan van den", "Jan", "", "van den Berg"),
-        ("Dr. Hans von und zu Guttenberg", "Hans", "", "von und zu Guttenberg"),
+        ("Dr. Hans von und zu Guttenberg", "Dr. Hans", "", "von und zu Guttenberg"),
+        # F2: titles, suffixes and remarks are words of the name.
+        ("Familie Jansen", "Familie", "", "Jansen"),
+        ("Afd. Inkoop", "Afd.", "", "Inkoop"),
+        ("Mevr. ir. A.B. de Boer-Smit PhD", "Mevr. ir. A.B.", "", "de Boer-Smit PhD"),
+        ("Jan Jansen, MSc", "Jan", "", "Jansen, MSc"),
+        ("Jan Jansen (inkoop)", "Jan", "", "Jansen (inkoop)"),
+        ('Jan "Jantje" Jansen', "Jan", '"Jantje"', "Jansen"),
+        ("Jansen (inkoop), drs. Jan", "drs. Jan", "", "Jansen (inkoop)"),
+        ("Baron van Heemstra", "Baron", "", "van Heemstra"),
+        # F3: short for van de(r).
+        ("Jan v.d. Berg", "Jan", "", "v.d. Berg"),
+        ("Jan v/d Berg", "Jan", "", "v/d Berg"),
+        ("Dhr. P. v. d. Berg", "Dhr. P.", "", "v. d. Berg"),
+        ("v.d. Berg", "", "", "v.d. Berg"),
+        ("V.D. Berg", "V.D.", "", "Berg"),
         ("Karl zum Felde", "Karl", "", "zum Felde"),
         ("J.P. Balkenende", "J.P.", "", "Balkenende"),
         ("Mary Ann Smith", "Mary", "Ann", "Smith"),
@@ -47,6 +63,27 @@ def test_split(name, given_name, middle, surname):
 def test_no_text_fails_and_every_name_has_a_part(name):
     parts = split_name(name)
     assert bool(any(parts[:3])) == bool(compose_name(name))
+
+
+NAME_WORDS = (
+    "Jan", "A.B.", "van", "der", "v.d.", "v/d", "Berg", "Berg,", "Jansen,", "Jr.", "MSc", "drs.", "Familie", "Afd.", "en",
+    "(inkoop)", '"Jantje"', "de", "&", "Zn.", "Dhr.", "Prof.", "III", "PhD,", "née", "O'Neil", "王", ",", ".", "-",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(NAME_WORDS), max_size=7).map(" ".join) | st.text(max_size=30))
+@example("Berg, Jan van den")
+@example("Jansen, drs. Jan P. MSc")
+@example(", ,")
+def test_no_word_of_a_name_is_lost_or_invented(name):
+    """F2: what Outlook puts together from the parts is the whole name; only the comma of a turned name goes."""
+    parts = split_name(name)
+    words = compose_name(*parts[:3]).split()
+    if words != clean_line(name).split():
+        assert "," in name
+        assert sorted(w for word in words if (w := word.rstrip(","))) == sorted(
+            w for word in clean_line(name).split() if (w := word.rstrip(","))
+        )
 
 
 FIRST = [
