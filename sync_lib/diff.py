@@ -16,7 +16,7 @@ from typing import Any
 
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
-from sync_lib.fields.required import to_business_central_problem, to_outlook_problem
+from sync_lib.fields.required import new_item_problem, to_business_central_problem, to_outlook_problem
 from sync_lib.fields.slots import find_email
 from sync_lib.match import Matching, Pair, Views, edited_since
 from sync_lib.model import (
@@ -438,7 +438,7 @@ class _Planner:
             fields = self.outlook_fields(item)
             if self.policy.direction is Direction.TO_OUTLOOK:
                 self.count(Outcome.SKIPPED)
-            elif problem := to_business_central_problem(fields):
+            elif problem := new_item_problem(fields, item.record):
                 self.reject(Reject(Side.OUTLOOK, item.id, Outcome.REJECTED, problem))
             else:
                 self._create_in_bc(item, fields)

@@ -40,7 +40,7 @@ from sync_lib.errors import (
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import Normaliser, email_key
 from sync_lib.fields.required import to_outlook_problem
-from sync_lib.fields.slots import UNREADABLE
+from sync_lib.fields.slots import UNREADABLE, has_unreadable
 from sync_lib.model import (
     Action,
     BatchWrite,
@@ -53,6 +53,7 @@ from sync_lib.model import (
     Origin,
     Outcome,
     OutlookContact,
+    Refusal,
     WriteResult,
 )
 from sync_lib.moments import before
@@ -246,8 +247,28 @@ class _Loader:
         results = self.target.outlook.apply_writes(self.target.user, [sending.write for sending in sendings])
         for sending, result in zip(sendings, results, strict=True):
             sending.result = result
+        self._send_without_addresses(sendings)
         self._look_up_unknown(sendings)
         self._record(sendings)
+
+    def _send_without_addresses(self, sendings: list[_Sending]) -> None:
+        """Let the other fields go on where Graph takes no entries back that it gave without an address (rules 6)."""
+        again = []
+        for sending in sendings:
+            body, error = sending.write.body or {}, sending.result.error if sending.result else None
+            if not isinstance(error, RejectedError) or not has_unreadable(body.get("emailAddresses")):
+                continue
+            rest = {name: value for name, value in body.items() if name != "emailAddresses"}
+            if rest or sending.write.bc_key:
+                sending.write = replace(sending.write, body=rest)
+                again.append(sending)
+                for change in sending.changes:
+                    waiting = change.after.keys() & {"email", "email2"}
+                    change.refused += [Refusal(name, error.code or "refused_by_outlook") for name in waiting]
+        if again:
+            results = self.target.outlook.apply_writes(self.target.user, [each.write for each in again])
+            for sending, result in zip(again, results, strict=True):
+                sending.result = result
 
     def _begin(self, changes: Sequence[PlannedChange]) -> None:
         if not self.target.may_write():

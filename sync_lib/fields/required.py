@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from sync_lib.fields.normal_forms import email_problem
+from sync_lib.fields.normal_forms import company_key, email_key, email_problem
+from sync_lib.fields.slots import addresses
 from sync_lib.fields.texts import clean_line
 from sync_lib.model import Fields
 
@@ -29,6 +31,23 @@ def to_business_central_problem(fields: Fields) -> str | None:
     ``mapping.from_outlook`` puts a name together from given name and surname where the display name is blank.
     """
     return to_outlook_problem(fields.get("name", ""), fields.get("email", ""))
+
+
+def new_item_problem(fields: Fields, record: Mapping[str, Any]) -> str | None:
+    """Return why a new Outlook item can't become a contact of BC, as ``to_business_central_problem`` does.
+
+    Outlook itself names a card after its company or its address when nobody gave it a name: a display name that is no
+    more than that is none.
+    """
+    parts = (record.get("givenName"), record.get("surname"))
+    if not any(isinstance(part, str) and clean_line(part) for part in parts):
+        name = fields.get("name", "")
+        others = {email_key(address) for address in addresses(record)} | {
+            company_key(fields.get("company_name", ""))
+        }
+        if not {email_key(name), company_key(name)}.isdisjoint(others - {""}):
+            return "name_missing"
+    return to_business_central_problem(fields)
 
 
 def problems(names: pd.Series[str], emails: pd.Series[str]) -> pd.Series[str]:

@@ -99,9 +99,7 @@ def test_a_property_that_was_not_sent_is_not_known():
     assert from_outlook({"jobTitle": "Inkoper"}, "standard") == {"job_title": "Inkoper"}
 
 
-@pytest.mark.parametrize(
-    "junk", [7, "text", [], {}, [None], [7], True]
-)
+@pytest.mark.parametrize("junk", [7, "text", [], {}, [None], [7], True])
 def test_from_outlook_takes_junk_for_blank(junk):
     record = dict.fromkeys(("emailAddresses", "businessPhones", "businessAddress", "categories"), junk)
     fields = from_outlook(record, "extended")

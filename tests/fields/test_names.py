@@ -66,8 +66,9 @@ def test_no_text_fails_and_every_name_has_a_part(name):
 
 
 NAME_WORDS = (
-    "Jan", "A.B.", "van", "der", "v.d.", "v/d", "Berg", "Berg,", "Jansen,", "Jr.", "MSc", "drs.", "Familie", "Afd.", "en",
-    "(inkoop)", '"Jantje"', "de", "&", "Zn.", "Dhr.", "Prof.", "III", "PhD,", "née", "O'Neil", "王", ",", ".", "-",
+    "Jan", "A.B.", "van", "der", "v.d.", "v/d", "Berg", "Berg,", "Jansen,", "Jr.", "MSc", "drs.", "Familie", "Afd.",
+    "en", "(inkoop)", '"Jantje"', "de", "&", "Zn.", "Dhr.", "Prof.", "III", "PhD,", "née", "O'Neil", "王",
+    ",", ".", "-",
 )  # fmt: skip
 
 

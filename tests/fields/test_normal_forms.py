@@ -19,6 +19,7 @@ from sync_lib.fields.normal_forms import (
     country_name,
     email_key,
     email_problem,
+    email_spellings,
     first_address,
 )
 from sync_lib.fields.table import FIELD_MAPS, diffed_fields
@@ -63,6 +64,17 @@ any_text = st.text(st.characters(exclude_categories=()), max_size=60)
         ("name", "Jose\u0301", "José "),
         ("name", "a\x00b", "ab"),
         ("job_title", "a\r\nb", "a\nb"),
+        # I14: domains in two spellings, and what nobody sees.
+        ("email", "Jan@M\u00dcNCHEN.example", "jan@xn--mnchen-3ya.EXAMPLE"),
+        ("email", "jan@bu\u0308cher.example", "jan@b\u00fccher.example"),
+        ("email", "\u202ajan\u200b@x.ex\u2060ample\ufeff", "jan@x.example"),
+        ("email2", "j\u00adan@x.example; b@x.example", "jan@x.example"),
+        ("phone", "\u202d020\u2011555 01\u200b10\u202c", "+31 20 5550110"),
+        ("mobile_phone", "\u2066call\u2069 Anna", "call Anna"),
+        ("home_page", "www.x\u200b.example\u200e", "www.x.example"),
+        ("post_code", "1501\u00ad ab\u200f", "1501AB"),
+        ("country", "N\u2060L", "Nederland"),
+        ("country", "Belg\u00adi\u00eb", "BE"),
     ],
 )
 def test_written_differently_and_equal(field, one, other):
@@ -82,6 +94,15 @@ def test_written_differently_and_equal(field, one, other):
         ("country", "Atlantis", "Utopia"),
         ("country", "Atlantis", ""),
         ("name", "Jansen", "jansen"),
+        # I14: joiners are spelling, and other text stays as somebody typed it.
+        ("name", "\u0645\u06cc\u200c\u0631\u0648\u0645", "\u0645\u06cc\u0631\u0648\u0645"),
+        ("name", "Jan\u200bsen", "Jansen"),
+        ("street", "Kade\u00ad4", "Kade4"),
+        ("email", "jan@m\u00fcnchen.example", "jan@munchen.example"),
+        # F7: rows of zeros are no numbers.
+        ("phone", "0000000000", "00000"),
+        ("phone", "000 000 0000", "0000000000"),
+        ("phone", "000", "0"),
         ("street", "Kade 4\nUnit B", "Kade 4 Unit B"),
     ],
 )
@@ -169,6 +190,7 @@ def test_example_numbers_of_all_regions_are_parsed():
         ("a@intern.local", None),
         ("jan@münchen.example", None),
         ('"jan jansen"@x.example', None),
+        ("\u200ejan@x.example\u200b", None),
         ("a@x.example; not an address", None),
         ("; a@x.example", None),
         ("", "email_missing"),
@@ -204,6 +226,42 @@ def test_the_short_cut_for_addresses_agrees_with_the_library(address):
 def test_email_problem_never_fails(text):
     assert email_problem(text) in {None, "email_missing", "email_invalid"}
     assert (email_problem(text) == "email_missing") == (email_key(text) == "")
+
+
+@pytest.mark.parametrize("region", ["NL", "IT", "US", "DE", "GB", "FR", "BR", ""])
+def test_a_row_of_zeros_compares_as_the_text_that_it_is(region):
+    """F7: also in regions where the library makes a number of it."""
+    for text in (
+        "0000000",
+        "00 00000",
+        "000 000 0000",
+        "000",
+        "00000000000",
+        "+39 00000000",
+        "+1 000 000 0000",
+    ):
+        assert phones.phone_form(text, region) == text
+
+
+@given(st.text("aä@.ßxn-ü\u200bＡ。İ1", max_size=20), st.sampled_from(["", "xn--", "a@xn--", "a@bücher."]))
+@example("a@xn--a.example", "")
+@example("ＡＢ。example", "a@")
+def test_the_key_of_a_key_is_itself_and_each_of_its_spellings_has_it(text, start):
+    """I14: so that stored keys can be renewed from themselves, and both spellings find a contact."""
+    key = email_key(start + text)
+    assert email_key(key) == key
+    assert email_spellings(key)[0] == key
+    assert {email_key(spelling) for spelling in email_spellings(key)} == {key}
+
+
+def test_a_domain_in_unicode_has_both_spellings():
+    """I14: BC's filters compare text."""
+    assert email_spellings("jan@xn--mnchen-3ya.example") == (
+        "jan@xn--mnchen-3ya.example",
+        "jan@münchen.example",
+    )
+    assert email_spellings("jan@x.example") == ("jan@x.example",)
+    assert email_spellings("") == ("",)
 
 
 @given(any_text)

@@ -6,7 +6,12 @@ import pandas as pd
 import pytest
 
 from sync_lib.fields.mapping import from_outlook
-from sync_lib.fields.required import problems, to_business_central_problem, to_outlook_problem
+from sync_lib.fields.required import (
+    new_item_problem,
+    problems,
+    to_business_central_problem,
+    to_outlook_problem,
+)
 
 CASES = [
     ("Jan", "jan@x.example", None),
@@ -41,3 +46,28 @@ def test_by_the_column():
     assert list(found) == [problem or "" for _, _, problem in CASES]
     assert list(found.index) == list(frame.index)
     assert problems(frame["name"][:0], frame["email"][:0]).dtype == found.dtype
+
+
+def card(name, *addresses, **properties):
+    """An item as Outlook stores it."""
+    return {"displayName": name, "emailAddresses": [{"address": each} for each in addresses], **properties}
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        (card("JAN@x.example", "jan@X.example"), "name_missing"),
+        (card("jan@münchen.example", "jan@xn--mnchen-3ya.example"), "name_missing"),
+        (card("prive@x.example", "j@x.example", "prive@x.example"), "name_missing"),
+        (card(" de molen bv", "info@x.example", companyName="De Molen BV"), "name_missing"),
+        (card("De Molen BV", "info@x.example", companyName="De Molen BV", surname="Molen"), None),
+        (card("jan@x.example", "jan@x.example", givenName="Jan"), None),
+        (card("Jan", "jan@x.example", companyName="De Molen BV"), None),
+        (card("De Molen BV", "info@x.example"), None),
+        (card("", "info@x.example"), "name_missing"),
+        (card("Jan", ""), "email_invalid"),
+    ],
+)
+def test_a_new_item_needs_a_name_of_its_own(record, problem):
+    """F7: neither its address nor the name of its company is one."""
+    assert new_item_problem(from_outlook(record, "standard"), record) == problem

@@ -158,8 +158,8 @@ BUGS = (
     Bug(
         "e-mail compared with case",
         "sync_lib/fields/normal_forms.py",
-        "return fold_case(first_address(text))",
-        "return first_address(text)",
+        "return address.lower()",
+        "return address",
         _FORMS,
     ),
     Bug(

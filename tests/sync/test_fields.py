@@ -132,7 +132,9 @@ def test_f1_a_second_address_that_waits_in_bc_is_not_taken_for_blank(second):
         )
         assert second.run().reasons() == {"too_long": 1}
         assert second.contacts()["Jan Jansen"]["email2"] == "jan@tweede.example"
-    second.edit_item("Jan Jansen", emailAddresses=[email("jan.jansen@klant.example"), email("j@k.example"), OWN])
+    second.edit_item(
+        "Jan Jansen", emailAddresses=[email("jan.jansen@klant.example"), email("j@k.example"), OWN]
+    )
     second.run()
     assert second.contacts()["Jan Jansen"]["email2"] == "j@k.example"
     settled(second)
@@ -185,4 +187,183 @@ def test_f1_a_cleared_phone_does_not_make_the_users_second_one_ours(make_harness
     h.edit_contact("Jan Jansen", phoneNumber="020 555 0111")
     h.run()
     assert h.items()["Jan Jansen"]["businessPhones"] == ["020 555 0111", "010 555 0199"]
+    settled(h)
+
+
+# -- F4: entries without an address ----------------------------------------------------------------------------------
+
+COMMA = {"address": "jan@thuis,example", "name": "jan@thuis,example"}
+ODD = {"name": "jan@thuis,example"}  # What Outlook makes of it.
+
+
+@pytest.fixture
+def odd(make_harness: Any) -> Harness:
+    """Jan's item has an address behind ours that Outlook could not read, and one of the user's behind that."""
+    h: Harness = make_harness(world(person("Jan Jansen", phoneNumber="020 555 0110")))
+    h.add_profiles()
+    h.full()
+    h.edit_item("Jan Jansen", emailAddresses=[email("jan.jansen@klant.example"), COMMA, OWN])
+    settled(h)
+    return h
+
+
+def test_f4_an_entry_without_an_address_survives_our_writes(odd):
+    assert odd.items()["Jan Jansen"]["emailAddresses"][1] == ODD
+    odd.edit_contact("Jan Jansen", email="jan@nieuw.example")
+    assert odd.run().writes == {"updated_outlook": 1}
+    assert addresses(odd) == ["jan@nieuw.example", "", OWN["address"]]
+    assert odd.items()["Jan Jansen"]["emailAddresses"][1] == ODD
+    settled(odd)
+
+
+def test_f4_where_graph_refuses_the_entry_the_addresses_wait_and_the_rest_goes_on(odd):
+    odd.sim.set(graph_email_without_address="400")
+    odd.edit_contact("Jan Jansen", email="jan@nieuw.example", jobTitle="Inkoper", city="Zaandam")
+    ran = odd.run()
+    assert ran.writes == {"updated_outlook": 1}
+    assert ran.reasons() == {"ErrorInvalidRecipients": 1}
+    jan = odd.items()["Jan Jansen"]
+    assert (jan["jobTitle"], jan["businessAddress"]["city"]) == ("Inkoper", "Zaandam")
+    assert addresses(odd) == ["jan.jansen@klant.example", "", OWN["address"]]
+    assert odd.contacts()["Jan Jansen"]["email"] == "jan@nieuw.example"
+    odd.edit_item("Jan Jansen", emailAddresses=[email("jan.jansen@klant.example"), OWN])
+    odd.full()
+    assert addresses(odd) == ["jan@nieuw.example", OWN["address"]]
+    settled(odd)
+
+
+def test_f4_an_unreadable_first_address_is_no_reason_to_take_the_second(odd):
+    odd.edit_item("Jan Jansen", emailAddresses=[COMMA, OWN], jobTitle="Inkoper")
+    ran = odd.run()
+    assert ran.reasons() == {"email_invalid": 1}
+    assert ran.writes == {}
+    jan = odd.contacts()["Jan Jansen"]
+    assert (jan["email"], jan["jobTitle"]) == ("jan.jansen@klant.example", "")
+    odd.edit_contact("Jan Jansen", email="jan@nieuw.example")  # What mends it goes.
+    odd.run()
+    assert addresses(odd) == ["jan@nieuw.example", OWN["address"]]
+    odd.run()
+    assert odd.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"
+    settled(odd)
+
+
+def test_f4_new_items_without_a_readable_first_address_are_told_one_by_one(odd):
+    for name in ("Els Nieuw", "Bo Nieuw"):
+        odd.add_item(displayName=name, emailAddresses=[COMMA, email(f"{name[:2]}@prive.example")])
+    assert odd.run().reasons() == {"email_invalid": 2}
+    assert set(odd.contacts()) == {"Jan Jansen"}
+
+
+# -- F2, F3: names ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right", "whole"),
+    [
+        ("Familie Jansen", "Jansen", "Janssen", "Familie Janssen"),
+        ("Afd. Crediteuren", "Crediteuren", "Debiteuren", "Afd. Debiteuren"),
+        ("drs. Jan de Wit MSc", "de Wit MSc", "de Witt MSc", "drs. Jan de Witt MSc"),
+        ("Ing. P. Bos Jr.", "Bos Jr.", "Bosch Jr.", "Ing. P. Bosch Jr."),
+        ("Els Kok (inkoop)", "Kok (inkoop)", "Kock (inkoop)", "Els Kock (inkoop)"),
+        ("Jan v.d. Berg", "v.d. Berg", "v.d. Bergh", "Jan v.d. Bergh"),
+        ("Jan v/d Meer", "v/d Meer", "van der Meer", "Jan van der Meer"),
+    ],
+)
+def test_f2_a_surname_corrected_in_outlook_gives_bc_the_whole_name(make_harness, name, wrong, right, whole):
+    """F2, F3: Outlook makes the display name of the parts anew; no word that was in BC's name may be lacking."""
+    h = make_harness(world(person(name, "x@klant.example")))
+    h.add_profiles()
+    h.full()
+    assert h.items()[name]["surname"] == wrong
+    h.edit_item(name, surname=right)
+    assert set(h.items()) == {whole}  # Outlook's own display name.
+    assert h.run().writes == {"updated_business_central": 1}
+    assert set(h.contacts()) == {whole}
+    settled(h)
+
+
+# -- F7: names that are none -----------------------------------------------------------------------------------------
+
+
+def test_f7_cards_that_outlook_named_itself_make_no_contact_of_bc(make_harness):
+    h = make_harness(world())
+    h.add_profiles()
+    h.full()
+    h.add_item(emailAddresses=[email("kaal@klant.example")])
+    h.add_item(companyName="De Molen BV", emailAddresses=[email("info@molen.example")])
+    assert set(h.items()) == {"kaal@klant.example", "De Molen BV"}
+    assert h.run().reasons() == {"name_missing": 2}
+    assert h.contacts() == {}
+    h.edit_item("De Molen BV", givenName="Els", surname="Molenaar", displayName="Els Molenaar")
+    assert h.run().writes.get("created_business_central") == 1
+    assert set(h.contacts()) == {"Els Molenaar"}
+
+
+def test_f7_rows_of_zeros_are_two_values(make_harness):
+    h = make_harness(world(person("Jan Jansen", phoneNumber="000")))
+    h.add_profiles()
+    h.full()
+    h.edit_contact("Jan Jansen", phoneNumber="00 000 0000")
+    assert h.run().writes == {"updated_outlook": 1}
+    assert h.items()["Jan Jansen"]["businessPhones"] == ["00 000 0000"]
+    settled(h)
+
+
+# -- I14: what nobody sees, and domains in two spellings -------------------------------------------------------------
+
+UNSEEN = "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+
+
+def test_i14_one_address_in_two_spellings_is_one_person(make_harness):
+    h = make_harness(
+        world(person("Jan Jansen", "jan@m\u00fcnchen.example"), person("Els Kok", "els@kok.example"))
+    )
+    h.add_profiles()
+    h.full()
+    h.delete_item("Jan Jansen")
+    h.delete_item("Els Kok")
+    h.add_item(displayName="Jan Jansen", emailAddresses=[email("Jan@XN--MNCHEN-3YA.example")])
+    h.add_item(displayName="Els Kok", emailAddresses=[email(f"els@{UNSEEN}kok.example")])
+    ran = h.run()
+    assert "created_outlook" not in ran.writes
+    assert "created_business_central" not in ran.writes
+    assert len(h.items()) == len(h.contacts()) == 2
+    assert h.contacts()["Jan Jansen"]["email"] == "jan@m\u00fcnchen.example"
+    settled(h)
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+def test_i14_what_nobody_sees_travels_in_no_address_number_or_code(make_harness, character):
+    h = make_harness(world(person("Jan Jansen"), person("Els Kok")))
+    h.add_profiles()
+    h.full()
+    h.edit_item(
+        "Jan Jansen",
+        emailAddresses=[email(f"jan{character}@nieuw.example")],
+        businessPhones=[f"{character}020 555 0110"],
+        mobilePhone=f"06 5550{character}1111",
+        businessHomePage=f"www.{character}nieuw.example",
+        businessAddress={"postalCode": f"1501{character} AB", "city": f"Zaan{character}dam"},
+    )
+    h.in_bc(
+        "PATCH", f"contacts({h.contacts()['Els Kok']['id']})", {"phoneNumber": f"020{character} 555 0111"}
+    )
+    ran = h.run()
+    assert ran.reasons() == {}
+    jan = h.contacts()["Jan Jansen"]
+    assert (
+        jan["email"],
+        jan["phoneNumber"],
+        jan["mobilePhoneNumber"],
+        jan["website"],
+        jan["postalCode"],
+    ) == (
+        "jan@nieuw.example",
+        "020 555 0110",
+        "06 55501111",
+        "www.nieuw.example",
+        "1501 AB",
+    )
+    assert jan["city"] == f"Zaan{character}dam"
+    assert h.items()["Els Kok"]["businessPhones"] == ["020 555 0111"]
     settled(h)
