@@ -895,7 +895,9 @@ class _Merge:
 
 def refusal_digest(value: str, lookups: Lookups) -> str:
     """Digest of a refused value and of the tables it was held against: tried again when either changes (rules 6)."""
-    tables = json.dumps([lookups.region, lookups.countries, lookups.companies], sort_keys=True)
+    tables = json.dumps(
+        [NORMALISER_VERSION, lookups.region, lookups.countries, lookups.companies], sort_keys=True
+    )
     return hashlib.blake2b(f"{value}\0{tables}".encode(), digest_size=8).hexdigest()
 
 
