@@ -24,6 +24,7 @@ from demo_parts.processes import (
 )
 
 FINISHED = ("success", "failed")
+ATTEMPTS = 5  # for a reading call that gets no answer in a minute
 BUSY_SECONDS = 45  # for which a process of Airflow waits for another one's transaction on SQLite
 
 
@@ -107,7 +108,7 @@ class AirflowInstance:
                 dag["dag_id"] for dag in self.get("dags", exclude_stale="true", limit="100")["dags"]
             }
 
-        wait_until(parsed, seconds, f"DAG {dag_id} parsed", every=0.5)
+        wait_until(parsed, seconds, f"DAG {dag_id} parsed", every=0.5, progress=self._written)
 
     def parse_again(self, dag_id: str) -> None:
         """Have the file of a DAG parsed now, whatever the interval."""
@@ -125,23 +126,39 @@ class AirflowInstance:
         return self.call("GET", path, params=query)
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """Return the answer of any call of the REST API.
+        """Return the answer of any call of the REST API. On a slow machine a reading one is made again.
 
         Raises:
-            DemoError: Airflow refused it.
+            DemoError: Airflow refused it, or did not answer.
         """
-        if time.monotonic() > self._token_until:
-            name, password = self.login
-            answer = self._session.post(
-                f"{self.url}/auth/token", json={"username": name, "password": password}, timeout=30
-            )
-            answer.raise_for_status()
-            self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-            self._token_until = time.monotonic() + 600
-        answer = self._session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **arguments)
+        for left in reversed(range(ATTEMPTS if method == "GET" else 1)):
+            try:
+                answer = self._send(method, path, arguments)
+            except requests.RequestException as error:
+                self.program.require_alive()
+                if not left:
+                    said = f"Airflow did not answer {method} {path} ({type(error).__name__})."
+                    raise DemoError(
+                        f"{said} Is this machine very slow? Its output is in {self.program.log}."
+                    ) from None
+            else:
+                break
         if not answer.ok:
             raise DemoError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
+
+    def _send(self, method: str, path: str, arguments: dict[str, Any]) -> requests.Response:
+        if time.monotonic() > self._token_until:
+            name, password = self.login
+            login = {"username": name, "password": password}
+            answer = self._session.post(f"{self.url}/auth/token", json=login, timeout=60)
+            answer.raise_for_status()
+            self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            self._token_until = time.monotonic() + 600
+        return self._session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **arguments)
+
+    def _written(self) -> int:
+        return self.program.log.stat().st_size
 
     def pause(self, dag_id: str, *, paused: bool) -> None:
         """Switch a DAG off or on; a run that is triggered while it is off stays queued."""
@@ -163,7 +180,10 @@ class AirflowInstance:
             self.program.require_alive()
             return self.run_state(dag_id, run_id) in FINISHED
 
-        wait_until(finished, seconds, f"run {run_id} finished", every=0.5)
+        def states() -> list[tuple[str, str]]:
+            return [(task["id"], str(task["state"])) for task in self.tasks(dag_id, run_id)]
+
+        wait_until(finished, seconds, f"run {run_id} finished", every=0.5, progress=states)
         return self.run_state(dag_id, run_id)
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:

@@ -45,16 +45,38 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(ready: Callable[[], bool], seconds: float, what: str, *, every: float = 0.2) -> None:
+#: However much progress there is, nobody waits longer than so many times what was thought enough.
+LONGEST = 10
+
+
+def wait_until(
+    ready: Callable[[], bool],
+    seconds: float,
+    what: str,
+    *,
+    every: float = 0.2,
+    progress: Callable[[], object] | None = None,
+) -> None:
     """Wait for a condition.
+
+    Args:
+        ready: The condition.
+        seconds: How long to wait; with ``progress`` how long to wait without any, since machines differ by a lot.
+        what: What is waited for, in the error.
+        every: Seconds between two looks.
+        progress: Something that changes while there is progress.
 
     Raises:
         DemoError: It did not come true in time.
     """
-    end = time.monotonic() + seconds
+    began = moved = time.monotonic()
+    seen = progress() if progress else None
     while not ready():
-        if time.monotonic() > end:
-            raise DemoError(f"{what}: not after {seconds:.0f} seconds.")
+        now = time.monotonic()
+        if progress and (found := progress()) != seen:
+            seen, moved = found, now
+        if now > moved + seconds or now > began + LONGEST * seconds:
+            raise DemoError(f"{what}: not after {now - began:.0f} seconds.")
         time.sleep(every)
 
 
@@ -112,9 +134,12 @@ class Program:
             return ready()
 
         try:
-            wait_until(alive_and_ready, seconds, f"{self.name} ready")
+            wait_until(alive_and_ready, seconds, f"{self.name} ready", progress=self._written)
         except DemoError as error:
             raise DemoError(f"{error}\nIts output is in {self.log}. The last lines:\n{self.tail()}") from None
+
+    def _written(self) -> int:
+        return self.log.stat().st_size
 
     def stop(self, *, gently: int = signal.SIGINT, seconds: float = 10) -> None:
         """End the program and all its children: first the way that it knows, then for certain."""
