@@ -368,6 +368,7 @@ def _app_settings(connection: Any, default_root: str) -> dict[str, Any]:
         "certificate": certificate,
         "authority": (_extra(connection, "authority") or AUTHORITY).rstrip("/"),
         "secret_expires": _extra(connection, "secret_expires"),
+        "audience": _extra(connection, "audience"),
     }
 
 

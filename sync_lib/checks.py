@@ -30,9 +30,6 @@ from sync_lib.store.profiles import Profile
 if TYPE_CHECKING:
     from sync_lib.pipeline import Edges
 
-GRAPH_SCOPE = "https://graph.microsoft.com/.default"
-BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
-
 GRAPH_NEEDED = frozenset({"Contacts.ReadWrite"})
 #: Reading a user's id needs one of these; the first that is granted will do.
 GRAPH_USERS = frozenset({"User.Read.All", "User.ReadBasic.All", "Directory.Read.All"})
@@ -88,7 +85,7 @@ def check_business_central(settings: BusinessCentralSettings) -> str:
     Raises:
         SyncError: The settings are wrong, or BC refuses the app.
     """
-    session = ApiSession(settings.root, TokenSource(settings, BUSINESS_CENTRAL_SCOPE))
+    session = ApiSession(settings.root, TokenSource(settings))
     companies = BusinessCentralClient(session, settings).fetch_companies()
     return f"Business Central answers: the app sees {len(companies)} companies in {settings.environment}."
 
@@ -99,7 +96,7 @@ def check_graph(settings: GraphSettings) -> str:
     Raises:
         SyncError: The settings are wrong, or a permission is missing.
     """
-    granted = roles(TokenSource(settings, GRAPH_SCOPE).token())
+    granted = roles(TokenSource(settings).token())
     if granted is None:
         return "Entra ID gave a token; it does not say which permissions it carries."
     missing = _missing(frozenset(granted))
@@ -229,10 +226,8 @@ def _check_staging(edges: Edges) -> Iterator[Check]:
 
 def _check_tokens(edges: Edges) -> Iterator[Check]:
     graph, bc = edges.graph_settings, edges.business_central_settings
-    yield from _check_roles("Microsoft Graph", TokenSource(graph, GRAPH_SCOPE), GRAPH_NEEDED | GRAPH_USERS)
-    yield from _check_roles(
-        "Business Central", TokenSource(bc, BUSINESS_CENTRAL_SCOPE), BUSINESS_CENTRAL_NEEDED
-    )
+    yield from _check_roles("Microsoft Graph", TokenSource(graph), GRAPH_NEEDED | GRAPH_USERS)
+    yield from _check_roles("Business Central", TokenSource(bc), BUSINESS_CENTRAL_NEEDED)
 
 
 def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> Iterator[Check]:

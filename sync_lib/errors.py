@@ -194,3 +194,10 @@ def reason_of(error: SyncError) -> str:
         if isinstance(error, kind):
             return kind.__name__
     return str(getattr(error, "code", "") or type(error).__name__)
+
+
+class InterceptedError(MalformedAnswerError):
+    """Not the service answered, but something on the way to it: a proxy, a firewall, a sign-in page.
+
+    Nothing can be said about what the service did, unless the status is one that proxies say of themselves.
+    """

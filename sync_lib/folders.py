@@ -84,7 +84,7 @@ class Found:
 
 
 def mailbox_error(mailbox: str, error: NotFoundError | AccessDeniedError) -> ProfileError:
-    """Return what a person can do about a mailbox that Graph does not open (rules S5)."""
+    """Return what a person can do about a mailbox that Graph, in its own form, does not open (rules S5)."""
     if isinstance(error, AccessDeniedError):
         return ProfileError(
             "mailbox_access_denied",
@@ -126,9 +126,10 @@ def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: Taken) -> F
     try:
         user = profile.graph_user_id or client.fetch_user_id(profile.mailbox)
         folder = _find(client, user, profile, key, taken)
-    except NotFoundError as error:
-        raise mailbox_error(profile.mailbox, error) from error
-    except AccessDeniedError as error:
+    except (NotFoundError, AccessDeniedError) as error:
+        if not error.in_form:
+            # Somebody on the way may have said so: it says nothing about the mailbox.
+            raise
         raise mailbox_error(profile.mailbox, error) from error
     if folder is None:
         return None

@@ -28,6 +28,7 @@ from sync_lib.errors import (
     ApiError,
     AuthError,
     ConflictError,
+    InterceptedError,
     MalformedAnswerError,
     NotFoundError,
     RecordError,
@@ -923,7 +924,8 @@ def _is_unknown(result: WriteResult | None) -> bool:
 
 def _is_away(error: Exception | None) -> TypeGuard[ServiceError]:
     """Whether the service as a whole does not answer: sending more would only make more unknown outcomes."""
-    return isinstance(error, ServiceError) and error.status in (0, 502, 503, 504)
+    is_intercepted = isinstance(error, InterceptedError)
+    return isinstance(error, ServiceError) and (is_intercepted or error.status in (0, 502, 503, 504))
 
 
 def _is_deleted(sending: _Sending) -> bool:

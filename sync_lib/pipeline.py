@@ -67,9 +67,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-GRAPH_SCOPE = "https://graph.microsoft.com/.default"
-BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
-
 #: Seconds. A backfill makes its runs one after the other, some 14 ms each; the first may have started when the last
 #: one is made. A second backfill is not made that soon after the first one's full sync began.
 BACKFILL_SPREAD = 5.0
@@ -102,7 +99,7 @@ class Edges:
     @cached_property
     def outlook(self) -> OutlookClient:
         """Microsoft Graph."""
-        tokens = TokenSource(self.graph_settings, GRAPH_SCOPE)
+        tokens = TokenSource(self.graph_settings)
         session = ApiSession(self.graph_settings.root, tokens, **self._patience())
         return OutlookClient(
             session,
@@ -122,7 +119,7 @@ class Edges:
             window=settings.bc_window,
             slot_seconds=settings.longest_request,
         )
-        tokens = TokenSource(bc, BUSINESS_CENTRAL_SCOPE)
+        tokens = TokenSource(bc)
         session = ApiSession(bc.root, tokens, gate=budget, **self._patience())
         return BusinessCentralClient(session, bc)
 

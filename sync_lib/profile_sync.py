@@ -507,6 +507,8 @@ class _ProfileSync:
                 return 1
             return self._extract_from(self.found)
         except AccessDeniedError as error:
+            if not error.in_form:
+                raise
             raise folders.mailbox_error(self.profile.mailbox, error) from error
 
     def _extract_from(self, found: folders.Found | None) -> int:

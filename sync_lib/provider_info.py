@@ -41,6 +41,7 @@ def _business_central() -> dict[str, Any]:
             },
             **_certificate_fields(),
             "authority": _authority(),
+            "audience": _audience(),
         },
     }
 
@@ -57,6 +58,7 @@ def _microsoft_graph() -> dict[str, Any]:
             ),
             **_certificate_fields(),
             "authority": _authority(),
+            "audience": _audience(),
         },
     }
 
@@ -134,6 +136,10 @@ def _certificate_fields() -> dict[str, Any]:
 
 def _authority() -> dict[str, Any]:
     return _text("Authority", "Where tokens come from; empty means https://login.microsoftonline.com.")
+
+
+def _audience() -> dict[str, Any]:
+    return _text("Audience", "What tokens are for; empty means the origin of the API root.")
 
 
 def _text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 from sync_lib.errors import ConfigError
 
@@ -24,7 +25,14 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
-    """An app registration in Entra ID, and the API that it calls."""
+    """An app registration in Entra ID, and the API that it calls.
+
+    Attributes:
+        audience: What tokens are for, where that is not the origin of ``root``.
+        public_root: The API's address in Microsoft's worldwide cloud.
+    """
+
+    public_root: ClassVar[str] = ""
 
     root: str
     tenant_id: str
@@ -34,11 +42,14 @@ class AppSettings:
     authority: str = AUTHORITY
     #: Last day of the client secret, as a person wrote it down: no API says it to the app itself.
     secret_expires: str = ""
+    audience: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BusinessCentralSettings(AppSettings):
     """Connection ``business_central_default``."""
+
+    public_root: ClassVar[str] = BUSINESS_CENTRAL_ROOT
 
     environment: str = "Production"
     field_profile: str = "standard"
@@ -47,6 +58,8 @@ class BusinessCentralSettings(AppSettings):
 @dataclass(frozen=True, slots=True)
 class GraphSettings(AppSettings):
     """Connection ``microsoft_graph_default``."""
+
+    public_root: ClassVar[str] = GRAPH_ROOT
 
 
 @dataclass(frozen=True, slots=True)

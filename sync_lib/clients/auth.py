@@ -17,18 +17,42 @@ import msal
 import orjson
 import requests
 
+from sync_lib.clients import network
 from sync_lib.clients.pacing import retry_after
-from sync_lib.clients.rest import check_root, word
-from sync_lib.errors import AuthError, ConfigError, ServiceError, SyncError, ThrottledError
+from sync_lib.clients.rest import check_root, is_loopback, word
+from sync_lib.errors import (
+    AuthError,
+    ConfigError,
+    InterceptedError,
+    ServiceError,
+    SyncError,
+    ThrottledError,
+)
 from sync_lib.settings import AppSettings
 
-GRAPH_SCOPE = "https://graph.microsoft.com/.default"
-BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
+#: Hosts that are Entra ID itself: a discovery document may name one of them for tokens in place of the authority's own,
+#: as that of a tenant in a national cloud does (https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud).
+_MICROSOFT = frozenset(
+    {
+        "login.microsoftonline.com",
+        "login.microsoft.com",
+        "login.windows.net",
+        "sts.windows.net",
+        "login.microsoftonline.us",
+        "login-us.microsoftonline.com",
+        "login.usgovcloudapi.net",
+        "login.partner.microsoftonline.cn",
+        "login.chinacloudapi.cn",
+    }
+)
 
 _REMEDIES = {
     "invalid_client": "Check the client secret (its value, not its id, and its end date) or the certificate.",
     "unauthorized_client": "Check the client id, and that the app registration belongs to this tenant.",
-    "invalid_scope": "The app registration does not know this API: add its application permissions.",
+    "invalid_scope": "The app registration does not know this API: add its application permissions. In a national "
+    "cloud, API root and authority of the Connection must both be that cloud's.",
+    "invalid_resource": "The tenant does not know this API: API root (or audience) and authority of the Connection "
+    "must belong to one cloud.",
     "invalid_request": "Check the tenant id of the connection.",
     "invalid_tenant": "Check the tenant id of the connection.",
     "invalid_grant": "Grant admin consent to the app registration.",
@@ -38,16 +62,31 @@ _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _OTHER_REMEDY = "Check tenant id, client id and secret of the connection."
 
 
+def scope_of(settings: AppSettings) -> str:
+    """Return the scope of tokens for an API: its audience, else the origin of its root, with ``/.default``.
+
+    Each cloud has its own (https://learn.microsoft.com/graph/deployments). An address of this machine is none that
+    Entra ID could know: what answers there takes tokens of the worldwide cloud.
+    """
+    audience = settings.audience.removesuffix("/.default")
+    if not audience:
+        parts = urlsplit(settings.root)
+        parts = urlsplit(settings.public_root) if is_loopback(parts.hostname) else parts
+        audience = f"{parts.scheme}://{parts.netloc}"
+    return f"{audience.rstrip('/')}/.default"
+
+
 class TokenSource:
     """Tokens of one app registration for one scope; safe to share between threads.
 
     Ask ``token()`` before each request: msal answers from memory until five minutes before the token ends
-    (https://learn.microsoft.com/entra/msal/python/), so long tasks never run into an expired one.
+    (https://learn.microsoft.com/entra/msal/python/), so long tasks never run into an expired one. The scope is
+    that of the settings' API unless another one is given.
     """
 
-    def __init__(self, settings: AppSettings, scope: str, *, timeout: float = 30) -> None:
+    def __init__(self, settings: AppSettings, scope: str = "", *, timeout: float = 30) -> None:
         self._settings = settings
-        self._scope = scope
+        self._scope = scope or scope_of(settings)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._app: Any = None
@@ -90,7 +129,9 @@ class TokenSource:
         except SyncError as error:
             return error
         except requests.RequestException as error:
-            return ServiceError(f"Entra ID is out of reach ({type(error).__name__}).")
+            host = urlsplit(self._settings.authority).hostname or ""
+            hint = network.cause(error, host)
+            return ServiceError(f"Entra ID is out of reach ({type(error).__name__}). {hint}".strip())
         except (ValueError, TypeError, KeyError) as error:
             return self._unusable(error)
         token = answer.get("access_token")
@@ -166,28 +207,30 @@ def _msal_app(settings: AppSettings, credential: str | dict[str, str], timeout: 
     authority = (
         settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}") + f"/{settings.tenant_id}"
     )
-    plain_host = urlsplit(authority).netloc if authority.startswith("http://") else ""
+    secure = authority.replace("http://", "https://", 1)
     return msal.ConfidentialClientApplication(
         settings.client_id,
         client_credential=credential,
-        authority=authority.replace("http://", "https://", 1),
+        authority=secure,
         # The tenant's own discovery document is enough: msal would also ask login.microsoftonline.com about every
         # other authority, and about all of them once more after each refusal.
         instance_discovery=False,
-        http_client=_HttpClient(timeout, plain_host),
+        http_client=_HttpClient(timeout, _place(secure), plain=secure != authority),
     )
 
 
 class _HttpClient:
-    """What msal sends its requests with: time-outs always, and plain http for one loopback host.
+    """What msal sends its requests with: to the authority alone, time-outs always, and no redirect ever.
 
-    msal insists on https addresses; for the sandbox they are rewritten here, below msal. The environment's
-    proxies and ``REQUESTS_CA_BUNDLE`` are honoured by ``requests`` itself.
+    msal takes the address for tokens from the discovery document, whatever host that names, and would have the
+    secret follow a redirect. It insists on https addresses; for an authority on this machine they are rewritten
+    here, below msal. The environment's proxies and ``REQUESTS_CA_BUNDLE`` are honoured by ``requests`` itself.
     """
 
-    def __init__(self, timeout: float, plain_host: str) -> None:
+    def __init__(self, timeout: float, authority: tuple[str, int], *, plain: bool) -> None:
         self._timeout = timeout
-        self._plain_host = plain_host
+        self._authority = authority
+        self._plain = plain
         self._http = requests.Session()
 
     def get(self, url: str, **options: Any) -> requests.Response:
@@ -200,25 +243,53 @@ class _HttpClient:
         self._http.close()
 
     def _send(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
-        if self._plain_host and urlsplit(url).netloc == self._plain_host:
+        host = self._checked(url)
+        if self._plain and _place(url) == self._authority:
             url = url.replace("https://", "http://", 1)
-        response = self._http.request(method, url, timeout=self._timeout, **options)
-        if response.status_code == requests.codes.too_many_requests or response.status_code >= 500:
+        response = self._http.request(
+            method, url, timeout=self._timeout, **{**options, "allow_redirects": False}
+        )
+        status = response.status_code
+        if status == requests.codes.too_many_requests:
             # msal would replay this answer from memory for a while; our own waiting is the better one.
-            raise _overloaded(response.status_code, response.headers)
-        try:
-            orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            broken = response.status_code
-        else:
-            return response
-        # msal would write the whole of it to the log.
-        raise ServiceError(f"Entra ID answers {broken} with something that is no JSON.", status=broken)
+            raise _overloaded(status, response.headers)
+        readable = _is_json(response.content)
+        if cause := network.elsewhere(status, host, readable=readable):
+            raise InterceptedError(f"Entra ID answers {status}. {cause}", status=status)
+        if status >= 500:
+            raise _overloaded(status, response.headers, network.beside(status, host, readable=readable))
+        if not readable:
+            # msal would write the whole of it to the log.
+            raise ServiceError(f"Entra ID answers {status} with something that is no JSON.", status=status)
+        return response
+
+    def _checked(self, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme == "https" and (_place(url) == self._authority or parts.hostname in _MICROSOFT):
+            return str(parts.hostname)
+        raise AuthError(
+            f"The authority {self._authority[0]} names {parts.scheme}://{parts.hostname} for tokens; the secret does "
+            "not go there. Check the authority of the Connection, and what lies between it and this worker."
+        )
 
 
-def _overloaded(status: int, headers: Mapping[str, str]) -> ServiceError:
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _overloaded(status: int, headers: Mapping[str, str], hint: str = "") -> ServiceError:
     kind = ThrottledError if status == requests.codes.too_many_requests else ServiceError
-    return kind(f"Entra ID answers {status}.", retry_after=retry_after(headers), status=status)
+    message = f"Entra ID answers {status}. {hint}".strip()
+    return kind(message, retry_after=retry_after(headers), status=status)
 
 
 def _refusal(answer: Mapping[str, Any]) -> AuthError:

@@ -28,6 +28,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from sync_lib.clients import network
 from sync_lib.clients.pacing import Gate, Patience, WindowPacer, retry_after
 from sync_lib.errors import (
     AccessDeniedError,
@@ -36,6 +37,7 @@ from sync_lib.errors import (
     ConfigError,
     ConflictError,
     CursorExpiredError,
+    InterceptedError,
     MalformedAnswerError,
     NotFoundError,
     RejectedError,
@@ -90,6 +92,19 @@ _CODE_ERRORS: dict[str, type[ApiError]] = {
     "errorquotaexceeded": RejectedError,
 }
 
+_WRONG_CLOUD = (
+    "The app's token is not taken: root, audience and authority of the Connection must belong to one cloud."
+)
+_BC_APP = "in Business Central, on the page Microsoft Entra Applications"
+#: What a person can do about a refusal of the app itself, by the beginning of the code; lower case.
+_REMEDIES = {
+    "invalidauthenticationtoken": _WRONG_CLOUD,
+    "authentication_": f"Add the app's client id {_BC_APP}, enable it, grant consent. If it is there: {_WRONG_CLOUD}",
+    "authorization_": f"Give the app a permission set for contacts {_BC_APP}.",
+    "unauthorized": f"{_WRONG_CLOUD} For Business Central the app must be enabled {_BC_APP}, with consent.",
+    "forbidden": "The answer has no code of the service: a proxy or firewall on the way may have given it.",
+}
+
 
 class Tokens(Protocol):
     """What ``ApiSession`` needs of a token source."""
@@ -142,6 +157,10 @@ class _Call:
     @property
     def path(self) -> str:
         return urlsplit(self.url).path
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +371,8 @@ class ApiSession:
         error = failure.error
         if not isinstance(error, ServiceError) or (failure.maybe_done and not call.repeat):
             return False
-        delay = patience.wait(error.retry_after, attempts=ATTEMPTS_ON_500 if error.status == 500 else None)
+        few = error.status == 500 or isinstance(error, InterceptedError)
+        delay = patience.wait(error.retry_after, attempts=ATTEMPTS_ON_500 if few else None)
         if delay is None:
             return False
         logger.info(
@@ -413,9 +433,16 @@ class ApiSession:
 
 
 def to_error(  # noqa: PLR0913 - all that an answer without success consists of
-    status: int, headers: Mapping[str, str], body: object, *, method: str, path: str, request_id: str = ""
+    status: int,
+    headers: Mapping[str, str],
+    body: object,
+    *,
+    method: str,
+    path: str,
+    request_id: str = "",
+    hint: str = "",
 ) -> ApiError:
-    """Return the typed error for an answer, or a part of a batch, that is not a success.
+    """Return the typed error for an answer, or a part of a batch, that is not a success; ``hint`` ends its message.
 
     The body may be empty, a proxy's HTML, or hold its codes several levels deep; its texts are left behind, since
     they may quote a contact.
@@ -424,7 +451,9 @@ def to_error(  # noqa: PLR0913 - all that an answer without success consists of
     kind, code = _kind(status, codes)
     request_id = request_id or _request_id(headers, body)
     words = " ".join(filter(None, [f"{method} {path}: {status or 'no answer'}", code]))
-    message = f"{words} (request {request_id})" if request_id else words
+    words = f"{words} (request {request_id})" if request_id else words
+    hint = hint or _remedy(status, code)
+    message = f"{words}. {hint}" if hint else words
     details: dict[str, Any] = {
         "status": status,
         "code": code,
@@ -580,7 +609,8 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 
 
 def _broken(call: _Call, error: requests.RequestException) -> _Failure:
-    message = f"{call.method} {call.path}: {type(error).__name__}"
+    what = f"{call.method} {call.path}: {type(error).__name__}"
+    message = f"{what}. {network.cause(error, call.host)}".removesuffix(". ")
     if not isinstance(
         error,
         requests.ConnectionError
@@ -590,14 +620,7 @@ def _broken(call: _Call, error: requests.RequestException) -> _Failure:
     ):
         return _Failure(RejectedError(message, method=call.method, path=call.path), maybe_done=False)
     lost = ServiceError(message, method=call.method, path=call.path)
-    return _Failure(lost, maybe_done=not _never_sent(error))
-
-
-def _never_sent(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}
+    return _Failure(lost, maybe_done=not network.is_never_sent(error))
 
 
 def _read(call: _Call, response: requests.Response) -> Answer | _Failure:
@@ -606,8 +629,11 @@ def _read(call: _Call, response: requests.Response) -> Answer | _Failure:
     if status == 424 and isinstance(body, dict) and "responses" in body:
         # Graph answers a whole batch so when one of its parts was throttled (older wording of its throttling page).
         status = 200
+    if cause := network.elsewhere(status, call.host, readable=body is not None):
+        return _intercepted(call, status, cause)
     if status >= 400:
-        error = to_error(status, headers, body, method=call.method, path=path)
+        hint = network.beside(status, call.host, readable=body is not None)
+        error = to_error(status, headers, body, method=call.method, path=path, hint=hint)
         return _Failure(error, maybe_done=is_unknown(error))
     request_id = _request_id(headers, body)
     if status < 200 or status >= 300 or not isinstance(body, dict) or (call.method == "GET" and not body):
@@ -620,6 +646,12 @@ def _read(call: _Call, response: requests.Response) -> Answer | _Failure:
         )
         return _Failure(malformed, maybe_done=True)
     return Answer(status, headers, body, request_id)
+
+
+def _intercepted(call: _Call, status: int, cause: str) -> _Failure:
+    message = f"{call.method} {call.path}: {status}. {cause}"
+    error = InterceptedError(message, status=status, method=call.method, path=call.path)
+    return _Failure(error, maybe_done=status not in network.NEVER_PASSED_ON)
 
 
 def _parsed(content: bytes) -> object:
@@ -636,6 +668,13 @@ def _parsed(content: bytes) -> object:
         return orjson.loads(text.encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
+
+
+def _remedy(status: int, code: str) -> str:
+    if status not in (401, 403):
+        return ""
+    known = code.lower() or ("unauthorized" if status == 401 else "forbidden")
+    return next((text for start, text in _REMEDIES.items() if known.startswith(start)), "")
 
 
 def _kind(status: int, codes: list[str]) -> tuple[type[ApiError], str]:

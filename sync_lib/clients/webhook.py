@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from sync_lib.clients import network
 from sync_lib.clients.rest import is_loopback
 from sync_lib.errors import ApiError, ConfigError, ServiceError
 
@@ -23,11 +24,12 @@ def post(url: str, body: dict[str, Any], *, timeout: float = 20.0) -> None:
         answer = requests.post(url, json=body, timeout=(10.0, timeout), allow_redirects=False)
     except requests.RequestException as error:
         # The error's own text holds the address.
-        raise ServiceError(f"The webhook did not answer: {type(error).__name__}.") from None
-    if not answer.ok or answer.is_redirect:
-        raise ApiError(
-            f"The webhook answered {answer.status_code}.", status=answer.status_code, method="POST"
-        )
+        hint = network.cause(error, "the webhook's host")
+        raise ServiceError(f"The webhook did not answer: {type(error).__name__}. {hint}".strip()) from None
+    status = answer.status_code
+    if not 200 <= status < 300:
+        hint = network.elsewhere(status, "the webhook's host", readable=True)
+        raise ApiError(f"The webhook answered {status}. {hint}".strip(), status=status, method="POST")
 
 
 def _check(url: str) -> None:

@@ -81,6 +81,14 @@ _PROFILE = {
         msg("A service answered with an error, or not at all"),
         msg("Nothing to do at first: it is tried again. If it stays, look at the health of the service."),
     ),
+    "InterceptedError": Reason(
+        msg("Something on the way answered in place of a service"),
+        msg("Ask who runs the network: a proxy or firewall must let the workers through to Microsoft."),
+    ),
+    "AccessDeniedError": Reason(
+        msg("The app was refused, and not by the service's own word"),
+        msg("Ask who runs the network: a proxy or firewall must let the workers through to Microsoft."),
+    ),
     "ThrottledError": Reason(msg("A service asks for a long pause"), _NEXT_RUN),
     "AuthError": Reason(
         msg("No token was given to the app"),

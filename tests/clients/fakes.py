@@ -15,6 +15,8 @@ from urllib3 import HTTPResponse
 from sync_lib.clients.rest import ApiSession, Gate
 
 ROOT = "https://api.example/v1.0"
+GRAPH_SCOPE = "https://graph.microsoft.com/.default"
+BUSINESS_CENTRAL_SCOPE = "https://api.businesscentral.dynamics.com/.default"
 
 Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]] | Exception
 

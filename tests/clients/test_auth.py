@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
+import http.server
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,10 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sync_lib.clients import auth
-from sync_lib.clients.auth import BUSINESS_CENTRAL_SCOPE, GRAPH_SCOPE, TokenSource, roles
+from sync_lib.clients.auth import TokenSource, roles, scope_of
 from sync_lib.errors import AuthError, ConfigError, ServiceError, ThrottledError
-from sync_lib.settings import AppSettings, Certificate
-from tests.clients.fakes import Transport
+from sync_lib.settings import AppSettings, BusinessCentralSettings, Certificate, GraphSettings
+from tests.clients.fakes import BUSINESS_CENTRAL_SCOPE, GRAPH_SCOPE, Transport
 
 SECRET = "s3cret-value"
 
@@ -54,6 +57,59 @@ class Entra:
             "expires_in": self.lifetime,
             "access_token": f"token-{self.issued}",
         }
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    """Takes what comes on a socket of this machine, and remembers all of it."""
+
+    def __init__(self, redirect: tuple[str, int, Listener] | None) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.redirect = redirect
+        self.received = b""
+        self.asked: list[str] = []
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    server: Listener
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.received += f"{self.requestline}\n{self.headers}\n".encode() + body
+        self.server.asked.append(self.path)
+        endpoint, status, there = self.server.redirect or ("", 200, self.server)
+        if endpoint and self.path.endswith(endpoint):
+            self.send_response(status)
+            self.send_header("Location", f"http://localhost:{there.port}{self.path}")
+            payload = b""
+        else:
+            self.send_response(200)
+            base = f"https://127.0.0.1:{self.server.port}/tenant-1"
+            names = {"issuer": base, "authorization_endpoint": f"{base}/a", "token_endpoint": f"{base}/token"}
+            payload = orjson.dumps(names)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    do_POST = do_GET  # noqa: N815 - the names that http.server asks for
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def listening(redirect: tuple[str, int, Listener] | None = None) -> Iterator[Listener]:
+    with Listener(redirect) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -135,15 +191,91 @@ def test_a_secret_never_goes_over_plain_http(authority: str, transport: Transpor
     assert transport.requests == []
 
 
-def test_a_foreign_host_is_not_rewritten_to_plain_http(transport: Transport, entra: Entra) -> None:
-    """A discovery document may point elsewhere; the secret then goes there by https or not at all."""
-    there = "https://login.example/tenant-1"
+@pytest.mark.parametrize(
+    ("authority", "there", "taken"),
+    [
+        ("http://127.0.0.1:8123", "https://login.example", False),
+        ("http://127.0.0.1:8123", "https://127.0.0.1:8124", False),
+        ("http://127.0.0.1:8123", "https://login.microsoftonline.com", True),
+        ("https://login.microsoftonline.com", "https://login.microsoftonline.us", True),
+        ("https://login.chinacloudapi.cn", "https://login.partner.microsoftonline.cn", True),
+        ("https://login.microsoftonline.com", "https://login.microsoftonline.com.evil.example", False),
+        ("https://login.microsoftonline.com", "https://login.microsoftonline.com@evil.example", False),
+        ("https://login.corp.example", "https://login.corp.example:443", True),
+        ("https://login.corp.example", "https://login.corp.example:8443", False),
+        ("https://login.corp.example", "http://login.corp.example", False),
+    ],
+)
+def test_the_secret_goes_to_the_authority_or_to_entra_id_alone(
+    authority: str, there: str, taken: bool, transport: Transport, entra: Entra
+) -> None:
+    """R12: msal itself takes whatever https address the discovery document names."""
+    there += "/tenant-1"
     entra.discovery = (
         200,
         {"issuer": there, "authorization_endpoint": f"{there}/a", "token_endpoint": f"{there}/token"},
     )
-    TokenSource(settings(authority="http://127.0.0.1:8123"), GRAPH_SCOPE).token()
-    assert transport.urls[-1] == f"{there}/token"
+    source = TokenSource(settings(authority=authority), GRAPH_SCOPE)
+    if taken:
+        assert source.token() == "token-1"
+        assert transport.urls[-1] == f"{there}/token"
+    else:
+        with pytest.raises(AuthError):
+            source.token()
+        assert not any(SECRET in str(request.body) for request in transport.requests)
+
+
+@pytest.mark.parametrize(
+    ("root", "audience", "scope"),
+    [
+        ("https://graph.microsoft.com/v1.0", "", "https://graph.microsoft.com/.default"),
+        ("https://graph.microsoft.us/v1.0", "", "https://graph.microsoft.us/.default"),
+        (
+            "https://microsoftgraph.chinacloudapi.cn/v1.0",
+            "",
+            "https://microsoftgraph.chinacloudapi.cn/.default",
+        ),
+        ("http://127.0.0.1:8123/graph/v1.0", "", "https://graph.microsoft.com/.default"),
+        ("https://gateway.corp.example:8443/graph", "", "https://gateway.corp.example:8443/.default"),
+        (
+            "https://gateway.corp.example/g",
+            "https://graph.microsoft.us",
+            "https://graph.microsoft.us/.default",
+        ),
+        (
+            "https://graph.microsoft.com/v1.0",
+            "https://graph.microsoft.us/",
+            "https://graph.microsoft.us/.default",
+        ),
+        ("https://bc.corp.example", "api://1f2e/.default", "api://1f2e/.default"),
+    ],
+)
+def test_the_scope_is_the_origin_of_the_root_and_the_audience_wins(
+    root: str, audience: str, scope: str
+) -> None:
+    """R7: each cloud has its own."""
+    assert scope_of(GraphSettings(root, "tenant-1", "app-1", audience=audience)) == scope
+
+
+def test_business_central_has_its_own_scope(transport: Transport) -> None:
+    """R7: on this machine it is that of the worldwide cloud."""
+    here = BusinessCentralSettings("http://127.0.0.1:8123/bc/v2.0", "tenant-1", "app-1", SECRET)
+    TokenSource(here).token()
+    assert form(transport)["scope"] == [BUSINESS_CENTRAL_SCOPE]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("endpoint", ["openid-configuration", "token"])
+def test_no_redirect_takes_the_secret_along(status: int, endpoint: str) -> None:
+    """R12: over real sockets: nothing of it reaches the address that the authority names."""
+    with listening() as elsewhere, listening(redirect=(endpoint, status, elsewhere)) as authority:
+        source = TokenSource(settings(authority=f"http://127.0.0.1:{authority.port}"), GRAPH_SCOPE, timeout=5)
+        with pytest.raises(ServiceError, match="never followed"):
+            source.token()
+    assert any(endpoint in line for line in authority.asked)
+    assert elsewhere.received == b""
+    if endpoint == "token":
+        assert SECRET.encode() in authority.received
 
 
 def test_an_app_without_credential_is_a_wrong_setting() -> None:

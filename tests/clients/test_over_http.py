@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from sync_lib.clients.auth import BUSINESS_CENTRAL_SCOPE, GRAPH_SCOPE, TokenSource, roles
+from sync_lib.clients.auth import TokenSource, roles
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.rest import ApiSession
@@ -25,7 +25,7 @@ from sync_lib.errors import (
 )
 from sync_lib.model import BatchWrite, WriteResult
 from sync_lib.settings import BusinessCentralSettings
-from tests.clients.fakes import FakeTime
+from tests.clients.fakes import BUSINESS_CENTRAL_SCOPE, GRAPH_SCOPE, FakeTime
 
 ANNA, BOB = "anna@firm.example", "bob@firm.example"
 WORLD: dict[str, Any] = {

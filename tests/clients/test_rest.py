@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import traceback
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ProxyError
 
-from sync_lib.clients.rest import ApiSession, to_error, to_query, to_stamp
+from sync_lib.clients.rest import ApiSession, is_unknown, to_error, to_query, to_stamp
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,
@@ -26,6 +27,7 @@ from sync_lib.errors import (
     ConfigError,
     ConflictError,
     CursorExpiredError,
+    InterceptedError,
     MalformedAnswerError,
     NotFoundError,
     RejectedError,
@@ -628,3 +630,75 @@ def test_cookies_are_not_kept() -> None:
     server.shutdown()
     server.server_close()
     assert cookies == [None, None]
+
+
+# What lies between (R8)
+
+
+def _tls() -> Exception:
+    reason = ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate in chain")
+    return requests.exceptions.SSLError(MaxRetryError(HTTPSConnectionPool("api.example"), "/", reason))
+
+
+def _tunnel() -> Exception:
+    reason = ProxyError("Unable to connect to proxy", OSError("Tunnel connection failed: 407 Proxy Auth"))
+    return requests.exceptions.ProxyError(MaxRetryError(HTTPSConnectionPool("api.example"), "/", reason))
+
+
+PAGE = b"<html><body>Blocked by policy: sanne@molenzicht.example</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ((200, PAGE), "proxy or firewall on the way"),
+        ((403, PAGE), "proxy or firewall on the way"),
+        ((404, PAGE), "proxy or firewall on the way"),
+        ((407, PAGE), "HTTPS_PROXY"),
+        ((407, None), "HTTPS_PROXY"),
+        ((511, PAGE), "sign-in"),
+        ((502, PAGE), "proxy or firewall on the way"),
+        ((302, None, {"Location": "https://evil.example/"}), "never followed"),
+        (_tls(), "REQUESTS_CA_BUNDLE"),
+        (_tunnel(), "HTTPS_PROXY"),
+    ],
+)
+def test_what_lies_between_is_named_with_its_remedy(trouble: Any, told: str) -> None:
+    """R8: nothing but the cause and the host is said of an answer that is not the service's own."""
+    with pytest.raises(ServiceError, match=told) as caught:
+        make_session(Transport(lambda _: trouble)).request("GET", "/users")
+    assert "api.example" in str(caught.value)
+    assert "molenzicht" not in str(caught.value)
+    assert not isinstance(caught.value, AccessDeniedError)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, error_body("Authentication_InvalidCredentials"), "Microsoft Entra Applications"),
+        (401, error_body("InvalidAuthenticationToken"), "one cloud"),
+        (401, None, "one cloud"),
+        (403, error_body("Authorization_InsufficientPermissions"), "permission set"),
+        (403, None, "no code of the service"),
+    ],
+)
+def test_a_refusal_of_the_app_has_its_remedy(status: int, body: Any, told: str) -> None:
+    """R8: consent and the app's switch in BC are remedies; a refusal without a code is nobody's for sure."""
+    assert told in str(to_error(status, {}, body, method="GET", path="/x"))
+
+
+@pytest.mark.parametrize("trouble", [_tls(), _tunnel(), (407, PAGE), (511, PAGE)])
+def test_a_create_that_only_a_proxy_saw_is_repeated(trouble: Any) -> None:
+    """R8: it certainly did not reach the service."""
+    transport = Transport([trouble, (201, {"id": "2"})])
+    assert make_session(transport).request("POST", "/contacts", json={}).status == 201
+
+
+@pytest.mark.parametrize("trouble", [(403, PAGE), (404, PAGE), (200, PAGE)])
+def test_a_create_that_something_else_answered_is_unknown(trouble: Any) -> None:
+    """R8: a filter may hold back the answer and not the request."""
+    transport = Transport([trouble, (201, {"id": "2"})])
+    with pytest.raises(InterceptedError) as caught:
+        make_session(transport).request("POST", "/contacts", json={})
+    assert is_unknown(caught.value)
+    assert len(transport.requests) == 1
