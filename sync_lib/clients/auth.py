@@ -129,9 +129,7 @@ class TokenSource:
         except SyncError as error:
             return error
         except requests.RequestException as error:
-            host = urlsplit(self._settings.authority).hostname or ""
-            hint = network.cause(error, host)
-            return ServiceError(f"Entra ID is out of reach ({type(error).__name__}). {hint}".strip())
+            return _out_of_reach(error, self._settings.authority)
         except (ValueError, TypeError, KeyError) as error:
             return self._unusable(error)
         token = answer.get("access_token")
@@ -178,13 +176,14 @@ def fetch_tenant_id(settings: AppSettings, tenant: str, *, timeout: float = 30) 
     if _GUID.fullmatch(tenant.strip()):
         return tenant.strip().lower()
     authority = settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}")
-    plain_host = urlsplit(authority).netloc if authority.startswith("http://") else ""
-    http = _HttpClient(timeout, plain_host)
+    http = _HttpClient(timeout, authority)
     try:
-        address = f"{authority}/{quote(tenant.strip(), safe='')}/v2.0/.well-known/openid-configuration"
+        address = (
+            f"{_secure(authority)}/{quote(tenant.strip(), safe='')}/v2.0/.well-known/openid-configuration"
+        )
         document = orjson.loads(http.get(address).content)
     except requests.RequestException as error:
-        raise ServiceError(f"Entra ID is out of reach ({type(error).__name__}).") from None
+        raise _out_of_reach(error, authority) from None
     finally:
         http.close()
     found = _GUID.search(str(document.get("issuer") or "")) if isinstance(document, dict) else None
@@ -207,15 +206,14 @@ def _msal_app(settings: AppSettings, credential: str | dict[str, str], timeout: 
     authority = (
         settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}") + f"/{settings.tenant_id}"
     )
-    secure = authority.replace("http://", "https://", 1)
     return msal.ConfidentialClientApplication(
         settings.client_id,
         client_credential=credential,
-        authority=secure,
+        authority=_secure(authority),
         # The tenant's own discovery document is enough: msal would also ask login.microsoftonline.com about every
         # other authority, and about all of them once more after each refusal.
         instance_discovery=False,
-        http_client=_HttpClient(timeout, _place(secure), plain=secure != authority),
+        http_client=_HttpClient(timeout, authority),
     )
 
 
@@ -227,10 +225,10 @@ class _HttpClient:
     here, below msal. The environment's proxies and ``REQUESTS_CA_BUNDLE`` are honoured by ``requests`` itself.
     """
 
-    def __init__(self, timeout: float, authority: tuple[str, int], *, plain: bool) -> None:
+    def __init__(self, timeout: float, authority: str) -> None:
         self._timeout = timeout
-        self._authority = authority
-        self._plain = plain
+        self._authority = _place(_secure(authority))
+        self._plain = _secure(authority) != authority
         self._http = requests.Session()
 
     def get(self, url: str, **options: Any) -> requests.Response:
@@ -273,6 +271,10 @@ class _HttpClient:
         )
 
 
+def _secure(authority: str) -> str:
+    return authority.replace("http://", "https://", 1)
+
+
 def _place(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 443
@@ -284,6 +286,11 @@ def _is_json(content: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
+
+
+def _out_of_reach(error: requests.RequestException, authority: str) -> ServiceError:
+    hint = network.cause(error, urlsplit(authority).hostname or "")
+    return ServiceError(f"Entra ID is out of reach ({type(error).__name__}). {hint}".strip())
 
 
 def _overloaded(status: int, headers: Mapping[str, str], hint: str = "") -> ServiceError:
