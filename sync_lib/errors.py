@@ -184,20 +184,20 @@ class MalformedAnswerError(ServiceError):
     """The service answered 2xx with a body that cannot be what was asked for."""
 
 
+class InterceptedError(MalformedAnswerError):
+    """Not the service answered, but something on the way to it: a proxy, a firewall, a sign-in page.
+
+    Nothing can be said about what the service did, unless the status is one that proxies say of themselves.
+    """
+
+
 def reason_of(error: SyncError) -> str:
     """Return the short, machine-readable cause of a failure: our own word for it, or the service's code."""
     if isinstance(error, ProfileError):
         return error.reason
     if isinstance(error, FilterSyntaxError):
         return "filter_invalid"
-    for kind in (AuthError, ThrottledError, ServiceError):
+    for kind in (AuthError, ThrottledError, InterceptedError, ServiceError):
         if isinstance(error, kind):
             return kind.__name__
     return str(getattr(error, "code", "") or type(error).__name__)
-
-
-class InterceptedError(MalformedAnswerError):
-    """Not the service answered, but something on the way to it: a proxy, a firewall, a sign-in page.
-
-    Nothing can be said about what the service did, unless the status is one that proxies say of themselves.
-    """
