@@ -7,6 +7,7 @@ request, so the top imports nothing but Airflow's plugin class.
 from __future__ import annotations
 
 import threading
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -14,6 +15,8 @@ from airflow.plugins_manager import AirflowPlugin
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy import Engine
+
+    from sync_lib.web.seams import Surroundings
 
 DAG = "contact_sync"
 MOUNT = "/contact_sync"
@@ -45,6 +48,7 @@ def build() -> FastAPI:
             settings=hooks.sync_settings,
             edges=hooks.edges,
             mount=MOUNT,
+            surroundings=_surroundings,
         )
     )
 
@@ -78,6 +82,34 @@ def _authorize() -> Any:
     # FastAPI reads annotations from here, and names of this function's own are not there as text.
     authorize.__annotations__["request"] = Request
     return authorize
+
+
+def _surroundings() -> Surroundings:
+    """Return what Airflow says about the sync: two look-ups by index in its own database."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    import contact_sync_hooks as hooks
+    from sync_lib.moments import to_text
+    from sync_lib.web.seams import Surroundings
+
+    with create_session() as session:
+        dag = session.get(DagModel, DAG)
+        wanted = select(DagRun.run_id, DagRun.state).where(
+            DagRun.dag_id == DAG, DagRun.state.in_(["queued", "running"])
+        )
+        runs = [(str(state), run) for run, state in session.execute(wanted.order_by(DagRun.run_after))]
+        next_run = dag.next_dagrun_create_after if dag else None
+        return Surroundings(
+            paused=bool(dag and dag.is_paused),
+            schedule=(dag.timetable_summary or "") if dag else "",
+            next_run=to_text(next_run.astimezone(UTC)) if next_run else None,
+            running=next((run for state, run in runs if state == "running"), ""),
+            queued=sum(state == "queued" for state, _ in runs),
+            endings=tuple(hooks.endings()),
+        )
 
 
 class Staging:

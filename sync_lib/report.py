@@ -198,7 +198,15 @@ def _told(result: CompanyResult | ProfileResult) -> str:
 
 #: Causes that lie outside of any one profile: where all have the same one, it is told once, for all of them.
 SHARED = frozenset(
-    {"AuthError", "ConfigError", "ServiceError", "ThrottledError", "service_away", "permission_missing"}
+    {
+        "AuthError",
+        "ConfigError",
+        "ServiceError",
+        "ThrottledError",
+        "environment_changed",
+        "permission_missing",
+        "service_away",
+    }
 )
 
 

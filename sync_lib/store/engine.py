@@ -19,7 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sync_lib.errors import ConfigError, StagingAwayError
 
@@ -34,6 +35,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _REFUSED = re.compile(
     r"authentication failed|does not exist|no pg_hba\.conf entry|permission denied|not permitted"
 )
+#: What SQLAlchemy raises where the database is away, or goes away in the middle.
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 _READS = "contact_sync_reads"
 _SHAPES = (

@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from sync_lib.errors import SyncError
+from sync_lib.errors import StagingAwayError, SyncError
+from sync_lib.store.engine import AWAY
 from sync_lib.web import assets, contacts, overview, plans, profile, rejects, undo
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Seams, User
@@ -45,7 +46,7 @@ def make_app(seams: Seams) -> FastAPI:
         app.include_router(page.router)
     # Dependencies belong to routes, so that a path which leads nowhere needs a route too.
     app.add_api_route("/{path:path}", _not_found, methods=_METHODS)
-    for error in (AnyHTTPException, RequestValidationError, SyncError):
+    for error in (AnyHTTPException, RequestValidationError, SyncError, *AWAY):
         app.add_exception_handler(error, _show_error)
     return app
 
@@ -66,14 +67,19 @@ def _show_error(request: Request, error: Exception) -> Response:
 
 
 def _explain(error: Any) -> tuple[int, str]:
-    if isinstance(error, SyncError):
+    if isinstance(error, (SyncError, *AWAY)):
         logger.warning("a page could not be made: %s", type(error).__name__)
-        return 503, str(error)
+        is_away = isinstance(error, (StagingAwayError, *AWAY))
+        return 503, _DATABASE_AWAY if is_away else str(error)
     if isinstance(error, RequestValidationError):
         return 400, msg("This address or form holds something that cannot be understood.")
     return error.status_code, _STATUS.get(error.status_code, str(error.detail))
 
 
+_DATABASE_AWAY = msg(
+    "The staging database does not answer. Nothing is lost: runs wait or try again. Look whether its server is up and"
+    " reachable from Airflow's API server, then reload this page."
+)
 _STATUS = {
     401: msg("Log in to Airflow first, then open this page again."),
     404: msg("There is no such page."),

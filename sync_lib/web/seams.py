@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
+from sync_lib.credentials import Ending
 from sync_lib.settings import SyncSettings
 
 if TYPE_CHECKING:
@@ -27,6 +28,27 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What Airflow and the Connections say about the sync.
+
+    Attributes:
+        paused: Nothing of it runs.
+        schedule: When it runs, in Airflow's words; "" for by hand only.
+        next_run: When it runs next, as the staging database writes times, or None.
+        running: The run that is at work, "" for none.
+        queued: Runs that wait for it.
+        endings: Credentials that end soon, or have ended.
+    """
+
+    paused: bool = False
+    schedule: str = ""
+    next_run: str | None = None
+    running: str = ""
+    queued: int = 0
+    endings: tuple[Ending, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Seams:
     """The surroundings of the pages.
 
@@ -38,6 +60,7 @@ class Seams:
         settings: Returns how the sync behaves, the guard's limits among it.
         edges: Opens both services and the staging database, as a task has them.
         mount: Where the pages are mounted below Airflow's root.
+        surroundings: Returns what Airflow says; called for every page.
     """
 
     authorize: Callable[..., Any]
@@ -46,3 +69,4 @@ class Seams:
     settings: Callable[[], SyncSettings]
     edges: Callable[[], AbstractContextManager[Edges]]
     mount: str = "/contact_sync"
+    surroundings: Callable[[], Surroundings] = Surroundings

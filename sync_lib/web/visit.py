@@ -24,7 +24,8 @@ from sync_lib.settings import SyncSettings
 from sync_lib.store.engine import read, transaction
 from sync_lib.web import language, words
 from sync_lib.web.assets import asset_versions
-from sync_lib.web.seams import Seams, User
+from sync_lib.web.health import Line, lines_of
+from sync_lib.web.seams import Seams, Surroundings, User
 
 #: Characters that would change how the text around them is shown, each with what is shown in its place.
 _VISIBLE = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"} | {0x7F: "\u2421"}
@@ -119,7 +120,14 @@ class Visit:
 
     def page(self, template: str, page: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a whole page; ``page`` is its name in the navigation."""
-        return self._answer(template, status, {"page": page, "navigation": self._navigation(), **values})
+        around = Surroundings()
+        health: list[Line] = []
+        # What went wrong with a request may be what these lines would be read from.
+        if status < 400:
+            around = self.seams.surroundings()
+            health = lines_of(self, around)
+        known = {"page": page, "navigation": self._navigation(), "health": health, "around": around}
+        return self._answer(template, status, {**known, **values})
 
     def fragment(self, template: str, **values: Any) -> HTMLResponse:
         """Return a part of a page, which htmx puts in its place."""

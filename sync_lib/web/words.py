@@ -91,12 +91,13 @@ _PROFILE = {
     ),
     "ThrottledError": Reason(msg("A service asks for a long pause"), _NEXT_RUN),
     "AuthError": Reason(
-        msg("No token was given to the app"),
-        msg("Check tenant, client id and secret in Airflow's Connection."),
+        msg("The app cannot log in to Microsoft 365"),
+        msg(
+            "Look whether its client secret or certificate has ended; make a new one in Entra ID and put it into "
+            "Airflow's Connection. Else check tenant id and client id there."
+        ),
     ),
-    "ConfigError": Reason(
-        msg("A setting is missing or wrong"), msg("The message of the profile says which; correct it.")
-    ),
+    "ConfigError": Reason(msg("A setting is missing or wrong"), msg("The message says which; correct it.")),
 }
 
 #: Of a whole contact.

@@ -1,0 +1,93 @@
+"""The plain lines at the top of every page: why nothing syncs, what waits, and which credential ends soon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from babel.dates import format_date
+
+from sync_lib.credentials import Ending
+from sync_lib.store.causes import read_trouble
+from sync_lib.web import words
+from sync_lib.web.language import msg
+from sync_lib.web.seams import Surroundings
+
+if TYPE_CHECKING:
+    from sync_lib.web.visit import Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line.
+
+    Attributes:
+        kind: ``bad`` or ``wait``.
+        text: In the reader's language.
+        since: When it began, or None.
+        remedy: What a person can do, in the reader's language.
+        detail: What the error itself said.
+    """
+
+    kind: str
+    text: str
+    since: str | None = None
+    remedy: str = ""
+    detail: str = ""
+
+
+def lines_of(visit: Visit, around: Surroundings) -> list[Line]:
+    """Return what everybody should know who looks at any page, the worst first."""
+    waiting = [*_writes(visit), *_pause(visit, around), *_queue(visit, around)]
+    return [*_trouble(visit), *waiting, *(_ending(visit, each) for each in around.endings)]
+
+
+def _trouble(visit: Visit) -> list[Line]:
+    with visit.read() as conn:
+        found = read_trouble(conn)
+    if found is None:
+        return []
+    reason = words.reason_of(found.reason)
+    text = visit.text(msg("Nothing syncs. %(cause)s."), cause=visit.text(reason.means))
+    return [Line("bad", text, found.since, visit.text(reason.remedy), found.message)]
+
+
+def _writes(visit: Visit) -> list[Line]:
+    if visit.settings.writes:
+        return []
+    text = msg("Writes are off: runs read and plan, and nothing goes to Business Central or to Outlook.")
+    return [Line("bad", visit.text(text), remedy=visit.text(msg("Set CONTACT_SYNC_WRITES to on again.")))]
+
+
+def _pause(visit: Visit, around: Surroundings) -> list[Line]:
+    if not around.paused:
+        return []
+    text = msg(
+        "The sync is paused in Airflow: no run begins by itself, and one that is started waits until then."
+    )
+    return [Line("wait", visit.text(text), remedy=visit.text(msg("Switch the DAG contact_sync on again.")))]
+
+
+def _queue(visit: Visit, around: Surroundings) -> list[Line]:
+    if not around.queued or around.paused:
+        return []
+    if not around.running:
+        return [
+            Line(
+                "wait",
+                visit.text(msg("Runs that wait for Airflow to begin them: %(count)s."), count=around.queued),
+            )
+        ]
+    text = msg("Runs that wait: %(count)s, behind %(run)s, which is at work.")
+    return [Line("wait", visit.text(text, count=around.queued, run=around.running))]
+
+
+def _ending(visit: Visit, ending: Ending) -> Line:
+    what = msg("certificate") if ending.certificate else msg("client secret")
+    text = msg("The %(what)s of the Connection %(connection)s ends on %(day)s.")
+    if ending.days < 0:
+        text = msg("The %(what)s of the Connection %(connection)s ended on %(day)s.")
+    day = format_date(ending.on, "d MMMM y", locale=visit.language)
+    values = {"what": visit.text(what), "connection": ending.connection, "day": day}
+    remedy = msg("Make a new one in Entra ID and put it into the Connection, with its end date.")
+    return Line("bad" if ending.days < 0 else "wait", visit.text(text, **values), remedy=visit.text(remedy))

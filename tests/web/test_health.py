@@ -1,0 +1,191 @@
+"""The plain lines at the top of every page, and what a page says while the staging database is away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from sandbox import Sandbox
+from sync_lib import pipeline
+from sync_lib.credentials import Ending
+from sync_lib.errors import ConfigError, SyncError
+from sync_lib.settings import SyncSettings
+from sync_lib.web.app import make_app
+from sync_lib.web.seams import Surroundings
+from tests.sync.harness import Harness, person, world
+from tests.web.conftest import open_seams
+from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_reject, add_run, at
+
+ENGLISH, DUTCH = {"accept-language": "en"}, {"accept-language": "nl"}
+
+
+@pytest.fixture
+def h(database_url: str) -> Iterator[Harness]:
+    sim = Sandbox(world=world(person("Jan Jansen"))).start()
+    harness = Harness(sim, database_url)
+    harness.add_profiles()
+    yield harness
+    harness.close()
+    sim.stop()
+
+
+def addresses(engine: Engine) -> list[str]:
+    """One address of every page."""
+    with engine.begin() as conn:
+        company = add_company(conn, "Andere BV")
+        profile = add_profile(conn, "eva@a.example", company=company)
+        add_person(conn, company, "b1", name="Piet")
+        run = add_run(conn, "old", "2020-01-01T00:00:00.000Z")
+        change = {"action": "update_outlook", "bc_id": "b1", "outlook_id": "o", "outcome": "updated"}
+        plan = add_plan(conn, profile, run, change)
+        hold = add_hold(conn, profile=profile, plan=plan)
+    return [
+        "/", f"/runs/{run}", f"/profiles/{profile}", "/profiles/new", "/plans", f"/plans/{profile}/{run}",
+        f"/holds/{hold}", "/contacts", f"/contacts/{company}/b1", "/rejects", f"/undo?profile={profile}&run={run}",
+    ]  # fmt: skip
+
+
+def lines(html: str) -> list[str]:
+    found = re.findall(r'<p class="health[^"]*">(.*?)</p>', html, flags=re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]*>", " ", line)).split()) for line in found]
+
+
+def run_dag(h: Harness, run_id: str) -> None:
+    """A run as the DAG makes it: what fails before its plan is reported all the same."""
+    try:
+        h.run(run_id=run_id)
+    except SyncError:
+        pipeline.finish_run(h.edges, run_id)
+
+
+def test_an_expired_secret_is_on_every_page_within_one_run(h: Harness) -> None:
+    """P2: with when it began and what to do, in both languages, until a run works again."""
+    client = TestClient(make_app(open_seams(h.edges.engine)))
+    pages = addresses(h.edges.engine)
+    assert [lines(client.get(page).text) for page in pages] == [[]] * len(pages)
+    secret = h.sim.info()["client_secret"]
+    h.sim.control("POST", "entra/app", {"client_secret": "a-new-one"})
+    run_dag(h, "scheduled__1")
+    for page in pages:
+        (line,) = lines(client.get(page, headers=ENGLISH).text)
+        assert line.startswith("Nothing syncs. The app cannot log in to Microsoft 365. Since"), page
+        assert "make a new one in Entra ID and put it into Airflow's Connection" in line
+        assert "invalid_client" in line
+        (line,) = lines(client.get(page, headers=DUTCH).text)
+        assert line.startswith("Er wordt niets gesynchroniseerd. De app kan niet inloggen"), page
+    assert "health" not in client.get("/", headers={"hx-request": "true", "hx-target": "profiles"}).text
+    h.sim.control("POST", "entra/app", {"client_secret": secret})
+    run_dag(h, "scheduled__2")
+    assert lines(client.get("/").text) == []
+
+
+def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **seams: Any) -> str:
+    made = replace(open_seams(engine), surroundings=lambda: around, **seams)
+    return TestClient(make_app(made), headers=ENGLISH).get(address).text
+
+
+def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
+    """P2, P5: a run that is started while the sync is paused waits, and is not called started."""
+    paused = Surroundings(paused=True, schedule="*/15 * * * *", next_run=at(5), queued=2)
+    (line,) = lines(page_of(engine, paused))
+    assert line.startswith("The sync is paused in Airflow")
+    html = page_of(engine, paused, "/")
+    assert 'data-started="The run waits, since the sync is paused in Airflow."' in html
+    assert "next run" not in html
+    html = page_of(engine, replace(paused, paused=False, queued=0), "/")
+    assert lines(html) == []
+    assert "Schedule: */15 * * * *" in html
+    assert "next run" in html
+    assert 'data-started="The run has been started."' in html
+
+
+def test_what_is_queued_behind_what_is_said(engine: Engine) -> None:
+    """P5: in one line, on every page."""
+    busy = Surroundings(running="manual__1", queued=2)
+    assert lines(page_of(engine, busy)) == ["Runs that wait: 2, behind manual__1, which is at work."]
+    assert "waits behind the one that is at work" in page_of(engine, busy, "/")
+    assert lines(page_of(engine, replace(busy, queued=0))) == []
+
+
+@pytest.mark.parametrize(("days", "says"), [(30, "ends on"), (0, "ends on"), (-1, "ended on")])
+def test_a_credential_that_ends_is_said_before_it_does(engine: Engine, days: int, says: str) -> None:
+    """P2: which, of which Connection, and when."""
+    last = date(2026, 5, 3) + timedelta(days=days)
+    found = Ending("microsoft_graph_default", False, last, days)
+    (line,) = lines(page_of(engine, Surroundings(endings=(found,))))
+    assert f"The client secret of the Connection microsoft_graph_default {says}" in line
+    assert "2026" in line
+    assert "Make a new one in Entra ID" in line
+
+
+def test_switched_off_writes_are_on_every_page(engine: Engine) -> None:
+    """P2: one more cause that all share."""
+    html = page_of(engine, Surroundings(), settings=lambda: SyncSettings(writes=False))
+    (line,) = lines(html)
+    assert line.startswith("Writes are off")
+
+
+# -- the staging database is away ------------------------------------------------------------------------------------
+
+
+class Away:
+    """An engine whose server does not answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.dialect = engine.dialect
+
+    def connect(self) -> Any:
+        raise OperationalError("SELECT 1", {}, Exception("s3cr3t host is down"))
+
+    begin = connect
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/rejects", "/plans", "/rejects.csv", "/changes.csv?profile=1&run=r"]
+)
+def test_pages_say_that_the_database_is_away(engine: Engine, address: str) -> None:
+    """O6: 503 with words, and no file that looks empty."""
+    away: Any = Away(engine)
+    client = TestClient(make_app(open_seams(away)), headers=ENGLISH, raise_server_exceptions=False)
+    answer = client.get(address)
+    assert answer.status_code == 503
+    assert "The staging database does not answer." in answer.text
+    assert "s3cr3t" not in answer.text
+    assert "De stagingdatabase antwoordt niet." in client.get(address, headers=DUTCH).text
+
+
+def test_a_database_that_cannot_be_opened_is_named(engine: Engine) -> None:
+    """O6: the Connection's own error is shown as it is."""
+
+    def broken() -> Engine:
+        raise ConfigError("Airflow has no Connection 'contact_sync_staging'.")
+
+    seams = replace(open_seams(engine), engine=broken)
+    answer = TestClient(make_app(seams), headers=ENGLISH, raise_server_exceptions=False).get("/")
+    assert answer.status_code == 503
+    assert "contact_sync_staging" in answer.text
+
+
+def test_a_file_whose_first_rows_cannot_be_read_is_no_file(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O6: the database goes away between the request and the first rows."""
+    from sync_lib.store import rejects
+
+    def gone(*_: Any) -> Any:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    with engine.begin() as conn:
+        add_reject(conn, add_profile(conn, "anna@a.example"), "x", "email_missing")
+    monkeypatch.setattr(rejects, "_lines", gone)
+    client = TestClient(make_app(open_seams(engine)), headers=ENGLISH, raise_server_exceptions=False)
+    assert client.get("/rejects.csv").status_code == 503
