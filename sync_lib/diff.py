@@ -18,7 +18,7 @@ from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
 from sync_lib.fields.required import new_item_problem, to_business_central_problem, to_outlook_problem
 from sync_lib.fields.slots import find_email
-from sync_lib.match import Matching, Pair, Views, edited_since
+from sync_lib.match import Matching, Pair, Views, has_moved
 from sync_lib.model import (
     Action,
     BcKey,
@@ -57,27 +57,31 @@ EVENTS: dict[tuple[BcStatus, str, str], str] = {
     (BcStatus.INVALID, "edited", "live"): "mend",
     (BcStatus.INVALID, "edited", "released"): "keep",
     (BcStatus.INVALID, "edited", "away"): "mend",
-    (BcStatus.INVALID, "gone", "live"): "end",  # deleted while out of scope (2.1)
-    (BcStatus.INVALID, "gone", "released"): "end",
-    (BcStatus.INVALID, "gone", "away"): "end",
+    (BcStatus.INVALID, "gone", "live"): "end_or_away",  # deleted while out of scope (2.1)
+    (BcStatus.INVALID, "gone", "released"): "end_or_away",
+    (
+        BcStatus.INVALID,
+        "gone",
+        "away",
+    ): "keep",  # outlives whatever is not BC's contact, a wish or a value (2.1)
     (BcStatus.OUT, "present", "live"): "leave_scope",  # 7.3
     (BcStatus.OUT, "present", "released"): "keep",
     (BcStatus.OUT, "present", "away"): "leave_scope",
-    (BcStatus.OUT, "edited", "live"): "release_edited",  # 7.3b
+    (BcStatus.OUT, "edited", "live"): "leave_edited",  # 7.3b, 7.3c, 7.3d
     (BcStatus.OUT, "edited", "released"): "keep",
-    (BcStatus.OUT, "edited", "away"): "release_edited",
-    (BcStatus.OUT, "gone", "live"): "end",
-    (BcStatus.OUT, "gone", "released"): "end",
-    (BcStatus.OUT, "gone", "away"): "end",
+    (BcStatus.OUT, "edited", "away"): "leave_edited",
+    (BcStatus.OUT, "gone", "live"): "end_or_away",
+    (BcStatus.OUT, "gone", "released"): "end_or_away",
+    (BcStatus.OUT, "gone", "away"): "keep",
     (BcStatus.BLOCKED, "present", "live"): "delete_blocked",  # 7.4
     (BcStatus.BLOCKED, "present", "released"): "delete_blocked",
     (BcStatus.BLOCKED, "present", "away"): "delete_blocked",
     (BcStatus.BLOCKED, "edited", "live"): "delete_blocked",
     (BcStatus.BLOCKED, "edited", "released"): "delete_blocked",
     (BcStatus.BLOCKED, "edited", "away"): "delete_blocked",
-    (BcStatus.BLOCKED, "gone", "live"): "end",
-    (BcStatus.BLOCKED, "gone", "released"): "end",
-    (BcStatus.BLOCKED, "gone", "away"): "end",
+    (BcStatus.BLOCKED, "gone", "live"): "end_or_away",
+    (BcStatus.BLOCKED, "gone", "released"): "end_or_away",
+    (BcStatus.BLOCKED, "gone", "away"): "keep",
     (BcStatus.GONE, "present", "live"): "delete_or_release",  # 7.2
     (BcStatus.GONE, "present", "released"): "keep",
     (BcStatus.GONE, "present", "away"): "delete_or_release",
@@ -201,6 +205,7 @@ class Plan:
         outcomes: One outcome per contact that was read and needs no write; together with one per contact with
             changes they are the balanced books of rules 8.8.
         not_undone: What a person wanted back and does not get.
+        leaving: Contacts of BC that left the scope, and stay until the edit of their item is in BC (rules 7.3b).
     """
 
     changes: list[PlannedChange] = field(default_factory=list)
@@ -209,6 +214,7 @@ class Plan:
     rejects: list[Reject] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     not_undone: list[NotUndone] = field(default_factory=list)
+    leaving: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,8 @@ class DiffContext:
     restored: bool = False
     #: What persons want back, by BC id.
     undone: Mapping[str, Undone] = field(default_factory=dict)
+    #: ``Plan.leaving`` of the run's earlier rounds: of these nothing is deleted before the next run.
+    leaving: frozenset[str] = frozenset()
     #: The company's own key: one that names another binding of it is rewritten (rules 1). None: any key will do.
     company: BcKey | None = None
 
@@ -271,7 +279,7 @@ class _Planner:
         if self._undo_create(pair):
             return
         status = pair.bc.status if pair.bc else BcStatus.GONE
-        event = EVENTS[status, _item_state(pair), _coupling_state(pair.coupling)]
+        event = EVENTS[status, self._item_state(pair), _coupling_state(pair.coupling)]
         undone = self.context.undone.get(pair.coupling.bc_id)
         if undone is not None and undone.values and event not in ("merge", "mend"):
             self.plan_.not_undone.append(NotUndone(pair.coupling.bc_id, "changed_since"))
@@ -295,11 +303,20 @@ class _Planner:
         else:
             self._create_in_outlook(pair.bc, pair.coupling, "deleted_in_outlook")
 
-    def _stay_away(self, pair: Pair) -> None:
+    def _end_or_away(self, pair: Pair) -> None:
+        """An item was deleted while its contact is out of scope, or blocked (rules 2.1)."""
+        with_folder = pair.coupling.outlook_id in self.views.lost_items
+        if self.policy.deleted_in_outlook == "stay_away" and not with_folder:
+            # What took the contact out of the scope may be a value: its coming back to what the item held is no change.
+            self._stay_away(pair, pair.coupling.baseline_bc)
+        else:
+            self._end(pair)
+
+    def _stay_away(self, pair: Pair, agreed: Fields | None = None) -> None:
         coupling = replace(
             left_coupling(pair.coupling),
             state=CouplingState.AWAY,
-            baseline_bc=self.bc_fields(pair.bc),
+            baseline_bc=self.bc_fields(pair.bc) | (agreed or {}),
             bc_fingerprint=pair.bc.fingerprint if pair.bc else None,
             attention=False,
         )
@@ -308,13 +325,23 @@ class _Planner:
 
     def _wake(self, pair: Pair) -> None:
         assert pair.bc is not None
-        changed = pair.bc.fingerprint != pair.coupling.bc_fingerprint
+        changed = self._changed_while_away(pair.bc, pair.coupling)
         waits = self.policy.deleted_in_outlook == "stay_away" and not changed
         if not waits and self.policy.direction is not Direction.TO_BUSINESS_CENTRAL:
             cause = "changed_in_bc_while_away" if changed else "no_longer_away"
             self._create_in_outlook(pair.bc, pair.coupling, cause)
         else:
             self.reject(Reject(Side.BUSINESS_CENTRAL, pair.bc.id, Outcome.SKIPPED, "stay_away"))
+
+    def _changed_while_away(self, bc: BcSide, coupling: Coupling) -> bool:
+        """Whether a mapped value differs from the baseline with which the pair went away (rules 2.1)."""
+        normal, present = self.context.normaliser.normal, self.bc_fields(bc)
+        mapped = mapping.diffed_fields(self.policy.field_profile)
+        return any(
+            normal(name, present[name]) != normal(name, coupling.baseline_bc[name])
+            for name in mapped
+            if name in present and name in coupling.baseline_bc
+        )
 
     def _keep(self, pair: Pair) -> None:
         if self._add_key(pair, pair.coupling):
@@ -348,7 +375,26 @@ class _Planner:
         self.count(Outcome.UNCHANGED)
 
     def _leave_scope(self, pair: Pair) -> None:
-        self._delete_unless(pair, self.policy.left_scope, "left_scope")
+        if pair.coupling.bc_id in self.context.leaving:
+            self._carry(pair)
+        else:
+            self._delete_unless(pair, self.policy.left_scope, "left_scope")
+
+    def _leave_edited(self, pair: Pair) -> None:
+        """Let an edit go to BC before its contact leaves; what can't go keeps its item (rules 7.3b, c, d)."""
+        assert pair.bc is not None
+        is_person = pair.bc.values.get("type") == "Person"
+        if pair.coupling.bc_id in self.context.leaving or (is_person and self._merging(pair).carries()):
+            self._carry(pair)
+        else:
+            self._release_edited(pair)
+
+    def _carry(self, pair: Pair) -> None:
+        self.plan_.leaving.add(pair.coupling.bc_id)
+        self._merging(pair).run()
+
+    def _merging(self, pair: Pair) -> _Merge:
+        return _Merge(self, pair, bc_invalid=bool(pair.bc and pair.bc.problem))
 
     def _delete_or_release(self, pair: Pair) -> None:
         self._delete_unless(pair, self.policy.deleted_in_bc, "deleted_in_bc")
@@ -492,7 +538,7 @@ class _Planner:
             return "one_way"
         event = (
             pair.bc.status if pair.bc else BcStatus.GONE,
-            _item_state(pair),
+            self._item_state(pair),
             _coupling_state(pair.coupling),
         )
         ours = pair.coupling.origin is Origin.MADE_BY_SYNC
@@ -548,6 +594,11 @@ class _Planner:
         )
 
     # -- shared ----------------------------------------------------------------------------------------------------
+
+    def _item_state(self, pair: Pair) -> str:
+        if pair.item is None:
+            return "gone"
+        return "edited" if is_edited(pair.coupling, pair.item, self.context) else "present"
 
     def bc_fields(self, bc: BcSide | None) -> Fields:
         return mapping.from_business_central(bc.values, self.policy.field_profile) if bc else {}
@@ -607,12 +658,19 @@ class _Merge:
         # What goes back to both sides, by field.
         self.undone: Fields = {}
 
+    def carries(self) -> bool:
+        """Whether the merge lets an edit go to BC, or decides about it (7.3b). Asked of one that is not run."""
+        edited = edited_fields(self.pair.coupling, self.item, self.context)
+        verdicts = self._verdicts(self._problem())
+        to_bc = {name: verdict for name, verdict in verdicts.items() if verdict in WRITES_BC}
+        self._refuse(to_bc)
+        return any(name in to_bc or verdicts[name] in ("conflict", "agree") for name in edited)
+
     def run(self) -> None:
         problem = self._problem()
         self._undo(problem)
-        verdicts = {name: UNDO if name in self.undone else self._verdict(name) for name in self._names()}
+        verdicts = self._verdicts(problem)
         if problem:
-            verdicts = {name: self._mended(name, verdict) for name, verdict in verdicts.items()}
             self.reasons.append((*problem, ""))
         to_outlook = {
             n: v for n, v in verdicts.items() if v in WRITES_OUTLOOK and self._differs(n, self.outlook_fields)
@@ -624,6 +682,12 @@ class _Merge:
             self._settle(name, verdict)
         coupling = self._coupling(open_fields=bool(to_outlook or to_bc or problem))
         self._plan(coupling, to_outlook, to_bc)
+
+    def _verdicts(self, problem: tuple[Side, str] | None) -> dict[str, str]:
+        verdicts = {name: UNDO if name in self.undone else self._verdict(name) for name in self._names()}
+        if problem:
+            verdicts = {name: self._mended(name, verdict) for name, verdict in verdicts.items()}
+        return verdicts
 
     def _names(self) -> tuple[str, ...]:
         return mapping.diffed_fields(self.context.policy.field_profile)
@@ -824,9 +888,10 @@ class _Merge:
         plan = self.planner.plan_
         changes = len(plan.changes)
         if self._needs_key():
-            plan.changes.append(
-                self._change(Action.COUPLE, self.pair.found_by or "key_missing", coupling, {})
-            )
+            couple = self._change(Action.COUPLE, self.pair.found_by or "key_missing", coupling, {})
+            if self.pair.is_copy:
+                couple.guard_class = "overwrites"  # of the key of another contact (rules 2.6)
+            plan.changes.append(couple)
         elif self.pair.found_by or coupling != self.pair.coupling:
             plan.couplings.append(coupling)
         if to_outlook:
@@ -886,7 +951,7 @@ class _Merge:
             item=self.item,
             email_key=self.bc.email_key,
             losing={name: self.outlook_fields.get(name, "") for name in lost},
-            guard_class="overwrites" if overwrites else "",
+            guard_class="overwrites" if overwrites or (self.pair.is_copy and verdicts) else "",
         )
 
 
@@ -947,10 +1012,25 @@ def _cause(verdicts: Mapping[str, str]) -> str:
     return "changed_in_outlook"
 
 
-def _item_state(pair: Pair) -> str:
-    if pair.item is None:
-        return "gone"
-    return "edited" if edited_since(pair.coupling, pair.item) else "present"
+def edited_fields(coupling: Coupling, item: OutlookSide, context: DiffContext) -> list[str]:
+    """Return the mapped fields in which an item differs from Outlook's baseline, by normal form (rules 2.1)."""
+    profile, normal = context.policy.field_profile, context.normaliser.normal
+    present = mapping.from_outlook(item.record, profile, baseline=coupling.baseline_outlook or None)
+    baseline = coupling.baseline_outlook.get("fields", {})
+    return [
+        name
+        for name in mapping.diffed_fields(profile)
+        if name in baseline and normal(name, present.get(name, "")) != normal(name, baseline[name])
+    ]
+
+
+def is_edited(coupling: Coupling, item: OutlookSide, context: DiffContext) -> bool:
+    """Return whether somebody edited an item since the pair last agreed, or we last wrote it (rules 2.1).
+
+    Fingerprints are not asked: they change with the version of the normal forms, and tell nothing of a pair that has an
+    edit waiting when the other side was written.
+    """
+    return has_moved(coupling, item) or bool(edited_fields(coupling, item, context))
 
 
 def _coupling_state(coupling: Coupling) -> str:

@@ -84,7 +84,7 @@ def _reason(change: PlannedChange, circumstances: Circumstances, reasons: dict[s
         return "rejected_by_person"
     if circumstances.restored:
         return RESTORED
-    if change.action is Action.COUPLE:
+    if change.action is Action.COUPLE and not change.guard_class:
         return ""
     if change.guard_class in reasons:
         return reasons[change.guard_class]

@@ -7,7 +7,7 @@ changed; ``match`` then goes through the few that are left, one by one, so that 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -130,12 +130,16 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A coupling with what stands on its two ends now; ``found_by`` is "" for one that was coupled before."""
+    """A coupling with what stands on its two ends now; ``found_by`` is "" for one that was coupled before.
+
+    ``is_copy`` says that the item carries the key of another contact, and takes this one's instead (rules 2.6).
+    """
 
     coupling: Coupling
     bc: BcSide | None
     item: OutlookSide | None
     found_by: str = ""
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,29 +173,33 @@ class Matching:
         )
 
 
-def match(views: Views, company: BcKey) -> Matching:
+#: Whether somebody edited an item since the pair last agreed, or we last wrote it (rules 2.1).
+IsEdited = Callable[[Coupling, OutlookSide], bool]
+
+
+def has_moved(coupling: Coupling, item: OutlookSide) -> bool:
+    """Return whether an item's version is another than the one last seen in agreement, or returned by our write."""
+    return item.etag != coupling.outlook_etag
+
+
+def match(views: Views, company: BcKey, is_edited: IsEdited = has_moved) -> Matching:
     """Find the pairs among what is not in agreement (rules 2.2 to 2.7).
 
     Args:
         views: What to look at.
         company: Any key of the profile's company; keys of other companies are foreign.
+        is_edited: Tells an item that was edited since from one that only BC changed.
     """
-    return _Matcher(views, company).run()
-
-
-def edited_since(coupling: Coupling, item: OutlookSide) -> bool:
-    """Whether somebody edited the item since the pair last agreed or we last wrote it (rules 2.1)."""
-    if item.etag != coupling.outlook_etag:
-        return True
-    return coupling.outlook_fingerprint is not None and coupling.outlook_fingerprint != item.fingerprint
+    return _Matcher(views, company, is_edited).run()
 
 
 class _Matcher:
     """One run of ``match``: the state that its steps share."""
 
-    def __init__(self, views: Views, company: BcKey) -> None:
+    def __init__(self, views: Views, company: BcKey, is_edited: IsEdited) -> None:
         self.views = views
         self.company = company
+        self.is_edited = is_edited
         self.result = Matching()
         self.pairs = {
             coupling.bc_id: Pair(
@@ -205,14 +213,14 @@ class _Matcher:
             if pair.item and (pair.bc is None or pair.bc.status is BcStatus.GONE)
         }
         self.gone_keys: set[str] = set()
-        # Copies that became persons of their own.
+        # Copies that may be persons of their own.
         self.own: list[str] = []
 
     def run(self) -> Matching:
         pool = self._by_key(sorted(self.views.uncoupled_items, key=self._age))
-        pool += sorted(self.orphans, key=self._age)
-        left = self._by_email(pool)
-        self._explain([*left, *self.own])
+        # A copy may stand for somebody else whom BC has already (2.6); an orphan comes last.
+        pool = sorted([*pool, *self.own], key=self._age) + sorted(self.orphans, key=self._age)
+        self._explain(self._by_email(pool))
         self.result.pairs.extend(self.pairs.values())
         return self.result
 
@@ -258,7 +266,7 @@ class _Matcher:
         coupling, ours = pair.coupling, pair.item
         was_ours = any(former["id"] == item.id for former in coupling.former)
         made_by_us = ours is not None and coupling.origin is Origin.MADE_BY_SYNC
-        return was_ours and made_by_us and ours is not None and not edited_since(coupling, ours)
+        return was_ours and made_by_us and ours is not None and not self.is_edited(coupling, ours)
 
     def _swap(self, pair: Pair, item: OutlookSide, origin: Origin) -> None:
         assert pair.item is not None
@@ -322,9 +330,10 @@ class _Matcher:
         elif lost is not None:
             fresh = _recoupled(lost.coupling, item, Origin.ADOPTED)
             adopted = replace(fresh, baseline_bc={}, baseline_outlook={})
-            self.pairs[bc.id] = Pair(adopted, bc, item, "email")
+            self.pairs[bc.id] = Pair(adopted, bc, item, "email", item.id in self.own)
         else:
-            self.pairs[bc.id] = Pair(_new_coupling(bc, item, Origin.ADOPTED), bc, item, "email")
+            coupling = _new_coupling(bc, item, Origin.ADOPTED)
+            self.pairs[bc.id] = Pair(coupling, bc, item, "email", item.id in self.own)
         for other in candidates[1:]:
             if other.id not in self.pairs:
                 self.result.skipped.append(Skip(Side.BUSINESS_CENTRAL, other.id, "duplicate_email_in_bc"))

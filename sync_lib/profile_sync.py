@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from sync_lib import bindings, extract, folders, guard, settle
-from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, plan_changes
+from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, is_edited, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
     NotFoundError,
@@ -321,6 +322,8 @@ class _ProfileSync:
         self.restored = 0
         self.approvals = _Approvals()
         self.undoing = _Undoing()
+        # What left the scope in this run, and stays until the edit of its item is in BC (rules 7.3b).
+        self.leaving: set[str] = set()
         # Couplings, and those whose item is there, at the run's start: what the guard's percentages are of.
         self.base: tuple[int, int] | None = None
 
@@ -393,6 +396,7 @@ class _ProfileSync:
             lookups=replace(base.lookups, companies=companies),
             restored=self.is_restored,
             undone=self.undoing.wanted.undone,
+            leaving=frozenset(self.leaving),
             company=self.company_key,
         )
 
@@ -610,6 +614,7 @@ class _ProfileSync:
             if self.run.dry_run:
                 self.books.add_changes(plan.changes, first=number == 1)
                 break
+            self.leaving |= plan.leaving
             loaded = self._load(plan_id, plan)
             stopped = loaded.stopped
             open_creates.add(plan.changes)
@@ -665,7 +670,7 @@ class _ProfileSync:
             self.company = companies.read_company(conn, self.company.id)
             view = read_view(conn, scope)
         self.context = self._context(view.company_names | company_names_in(self.undoing.wanted.undone))
-        matching = match(view.views, self.company_key)
+        matching = match(view.views, self.company_key, partial(is_edited, context=self.context))
         return view, matching, plan_changes(matching, view.views, self.context)
 
     def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Matching, Plan]:

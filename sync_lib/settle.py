@@ -233,12 +233,20 @@ class _Settler:
 
     def _outcome_of(self, conn: Connection, row: Row) -> Outcome:
         if row["action"] == Action.DELETE_OUTLOOK:
-            key = row["outlook_id"]
-            known = snapshots.read_outlook_records(conn, self.target.profile, [key]).get(key)
-            return Outcome.SKIPPED if known and known["gone_since"] is None else Outcome.DELETED
+            return self._outcome_of_delete(conn, row)
         if row["action"] == Action.COUPLE:
             return Outcome.COUPLED if self._couple_keyed(conn, row) else Outcome.SKIPPED
         return Outcome.UPDATED if self._take_over(conn, row) else Outcome.SKIPPED
+
+    def _outcome_of_delete(self, conn: Connection, row: Row) -> Outcome:
+        key = row["outlook_id"]
+        known = snapshots.read_outlook_records(conn, self.target.profile, [key]).get(key)
+        if known and known["gone_since"] is None:
+            return Outcome.SKIPPED
+        # It went by the sync and not by a colleague, so nothing stays away because of it (rules 2.1).
+        if row["coupling"] and row["cause"] != UNDO:
+            ledger.end_couplings(conn, [row["coupling"]])
+        return Outcome.DELETED
 
     def _read_again(self, rows: list[Row]) -> None:
         items = sorted({row["outlook_id"] for row in rows if row["outlook_id"]})

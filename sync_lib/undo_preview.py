@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
 from sync_lib import guard
-from sync_lib.diff import UNDO, NotUndone, PlannedChange, plan_changes
+from sync_lib.diff import UNDO, NotUndone, PlannedChange, is_edited, plan_changes
 from sync_lib.errors import ProfileError
 from sync_lib.fields.filters import parse_filter
 from sync_lib.match import match
@@ -72,7 +73,7 @@ def preview_undo(conn: Connection, asked: undo.Asked, look: Look) -> UndoPreview
     policy = policy_of(profile, look.field_profile)
     key = companies.read_key(conn, company)
     context = replace(base, policy=policy, lookups=lookups, undone=wanted.undone, company=key)
-    plan = plan_changes(match(view.views, key), view.views, context)
+    plan = plan_changes(match(view.views, key, partial(is_edited, context=context)), view.views, context)
     own = [change for change in plan.changes if change.cause == UNDO]
     return UndoPreview(
         own, plan.not_undone, wanted.made_in_bc, _held(conn, own, view, (profile.id, look)), company.id

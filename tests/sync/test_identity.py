@@ -219,6 +219,58 @@ def test_a_copy_that_became_a_person_of_its_own_goes_to_bc(synced):
     settled(synced)
 
 
+def test_a_copy_made_into_somebody_of_bc_stands_for_that_person(make_harness):
+    """I7: the copy takes the key of the person whose address it has; nobody is made beside it."""
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles()
+    h.full()
+    h.add_contact("Els Nieuw", "els@nieuw.example", jobTitle="Directeur")
+    copy(h, "Jan Jansen", displayName="Elsje", emailAddresses=email("ELS@nieuw.example"), jobTitle="x")
+    ran = h.run()
+    assert (ran.writes, ran.reasons()) == ({"updated_outlook": 1}, {})
+    assert count(h) == 2
+    els = h.items()["Els Nieuw"]
+    assert els["jobTitle"] == "Directeur"
+    assert els["key"].endswith(h.contacts()["Els Nieuw"]["id"] + "|adopted")
+    assert couplings(h) == {("made_by_sync", "active"), ("adopted", "active")}
+    settled(h)
+
+
+def test_copies_that_stand_for_others_count_as_overwrites(make_harness):
+    """I7: above the limit they wait for a person, with their keys as they are."""
+    h = make_harness(world(person("Jan Jansen")), guard_overwrites=1, guard_overwrites_percent=1)
+    h.add_profiles()
+    h.full()
+    keys = {item["key"] for item in h.items().values()}
+    for n in range(2):
+        h.add_contact(f"Els {n}", f"els{n}@nieuw.example")
+        copy(h, "Jan Jansen", displayName=f"Els {n}", emailAddresses=email(f"els{n}@nieuw.example"))
+    ran = h.run()
+    assert set(ran.reasons()) == {"too_many_overwrites"}
+    assert {item["key"] for item in h.items().values()} == keys
+
+
+@pytest.mark.parametrize("seconds", [60, -60], ids=["younger", "older"])
+def test_of_a_copy_and_a_keyless_twin_the_oldest_stands_for_the_person(make_harness, seconds):
+    """I7: several items with the person's address, a copy among them (2.3)."""
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles()
+    h.full()
+    acts = [
+        lambda: copy(h, "Jan Jansen", displayName="Els Kopie", emailAddresses=email("els@nieuw.example")),
+        lambda: h.add_item(displayName="Els Eigen", emailAddresses=email("els@nieuw.example")),
+    ]
+    for act in acts[:: 1 if seconds < 0 else -1]:
+        act()
+        h.sim.clock(advance_seconds=60)
+    h.add_contact("Els Nieuw", "els@nieuw.example")
+    ran = h.run()
+    assert ran.reasons() == {"duplicate_email_in_outlook": 1}
+    assert set(h.items()) == {"Jan Jansen", "Els Nieuw", "Els Eigen" if seconds < 0 else "Els Kopie"}
+    assert len(h.contacts()) == 2
+    settled(h)
+
+
 def test_a_copy_with_the_address_of_somebody_else_in_bc_makes_nobody(make_harness):
     h = make_harness(world(person("Jan Jansen", city="Zaandam"), person("Buiten Filter", city="Haarlem")))
     h.add_profiles(filter={"City": "Zaandam"})

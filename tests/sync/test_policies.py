@@ -282,16 +282,6 @@ def test_what_leaves_is_deleted_or_kept_as_the_policy_says(make, event, policy):
     assert h.run().writes == {"updated_outlook": 1}, "a released item is not written to"
 
 
-def test_leaving_the_scope_after_an_edit_keeps_the_item(make):
-    h = make(filter={"City": "Zaandam"})
-    h.edit_item("Jan Jansen", mobilePhone="06 5550 1234")
-    h.edit_contact("Jan Jansen", city="Haarlem")
-    ran = h.run()
-    assert (ran.writes, ran.reasons()) == ({}, {"left_scope_edited_in_outlook": 1})
-    assert states(h) == ["active", "released"]
-    settled(h)
-
-
 def test_a_released_contact_comes_back_by_three_way_merge(make):
     h = make(filter={"City": "Zaandam"}, policies={"left_scope": "keep"})
     h.edit_contact("Jan Jansen", city="Haarlem")
