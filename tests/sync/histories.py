@@ -50,6 +50,9 @@ STANDS_FOR = {
     "move_out": "F13", "move_back": "F13", "copy": "F13", "own": "F13", "drop_first": "F13",
     "release": "F15", "lag": "F18", "kill": "F19", "clock": "F20", "worker_clock": "F20", "two_runs": "F22",
 }  # fmt: skip
+#: Steps that are drawn from a generator of their own, so that a seed stays the history that it was.
+UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2}
+STANDS_FOR |= {"comma": "F32", "computed": "F30", "odd_stamp": "F30"}
 #: What users do between two calls of a run.
 MEANWHILE = (
     "bc_edit", "bc_edit", "ol_edit", "ol_edit", "bc_clear", "ol_clear", "bc_add", "bc_delete", "ol_add",
@@ -110,6 +113,18 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "F21", "seconds": DELAY},
     {"name": "F21", "service": "bc", "seconds": DELAY},
 )
+#: Faults of services that are less kind, as ``FAULTS``; drawn by the steps of ``UNKIND``.
+UNKIND_FAULTS: tuple[dict[str, Any], ...] = (
+    {"name": "F23"},
+    {"name": "F23", "code": "Internal_DataNotFoundFilter"},
+    {"name": "F23", "body": "empty"},
+    {"name": "F25"},
+    {"name": "F25", "status": 401},
+    {"name": "F26", "count": 2},
+)
+UNREADABLE = "een, twee@thuis.example"
+#: Stamps that say nothing of when a row was written.
+ODD_STAMPS = ("0001-01-01T00:00:00Z", "2124-05-01T08:00:00Z", "2019-03-02T09:15:04.123Z")
 
 
 @dataclass(frozen=True)
@@ -152,11 +167,15 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
     undos = random.Random(f"undo {seed}")
     for _ in range(undos.choice((0, 0, 1, 1, 2, 4))):
         drawn.insert(undos.randint(1, len(drawn)), _step(undos, "undo"))
+    unkind = random.Random(f"unkind {seed}")
+    for _ in range(unkind.choice((0, 1, 2, 3, 5)) if faults else 0):
+        [name] = unkind.choices(list(UNKIND), list(UNKIND.values()))
+        drawn.insert(unkind.randint(1, len(drawn)), _step(unkind, name))
     return History(
         seed,
         rng.choice(("sqlite", "sqlite", "postgresql")),
         _settings(rng),
-        _switches(rng),
+        _switches(rng) | _unkind_switches(unkind),
         rng.choice(("standard",) * 4 + ("extended",)),
         rng.random() < 0.5,
         rng.randint(0, 12),
@@ -183,8 +202,9 @@ def _step(rng: random.Random, name: str) -> Step:
         mode, where = rng.choice(("incremental", "full")), rng.choice(("call", "call", "page", "write"))
         inner = tuple(_step(rng, rng.choice(MEANWHILE)) for _ in range(rng.choice((1, 1, 2, 4))))
         return (name, mode, where, a % 15, inner)
-    if name == "fault":
-        return (name, rng.randrange(len(FAULTS)), rng.choice((1, 1, 2, 3, 5, 8)))
+    if name in ("fault", "unkind"):
+        drawn = FAULTS if name == "fault" else UNKIND_FAULTS
+        return (name, rng.randrange(len(drawn)), rng.choice((1, 1, 2, 3, 5, 8)))
     if name == "profile":
         setting = rng.choice(
             ("city", "city", "direction", "deleted_in_outlook", "deleted_in_bc", "left_scope", "blank_in_bc")
@@ -248,6 +268,25 @@ def _switches(rng: random.Random) -> dict[str, Any]:
         if rng.random() < 0.3:
             chosen[name] = rng.choice(values)
     return chosen
+
+
+def _unkind_switches(rng: random.Random) -> dict[str, Any]:
+    """What Microsoft's documentation leaves open, or says and a kind sandbox would not do."""
+    chosen: dict[str, Any] = {}
+    for name, values in UNKIND_SWITCHES.items():
+        if rng.random() < 0.3:
+            chosen[name] = rng.choice(values)
+    return chosen
+
+
+UNKIND_SWITCHES: dict[str, tuple[Any, ...]] = {
+    "bc_missing_contact": (
+        "Internal_RecordNotFound", "BadRequest_NotFound", "BadRequest_ResourceNotFound",
+        "Internal_DataNotFoundFilter", "400", "no_code", "empty",
+    ),
+    "bc_nested_functions": ("error", "nothing", "everything", "case", "fold"),
+    "graph_email_without_address": ("take", "400"),
+}  # fmt: skip
 
 
 # -- playing ---------------------------------------------------------------------------------------------------------
@@ -713,6 +752,11 @@ class Player:
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
+    def do_unkind(self, which: int, nth: int) -> None:
+        spec = {"count": 1, **UNKIND_FAULTS[which % len(UNKIND_FAULTS)]}
+        spec["nth"] = list(range(nth, nth + int(spec["count"] or 1)))
+        self.planned.append(self.sim.add_fault(**spec))
+
     def do_fault(self, which: int, nth: int) -> None:
         spec = {**FAULTS[which % len(FAULTS)], "nth": nth}
         if spec["name"] == "F6":
@@ -933,6 +977,23 @@ class Player:
             if contact["privacyBlocked"]:
                 self._patch_contact(contact["id"], {"privacyBlocked": False})
 
+    def do_computed(self, a: int, b: int) -> bool:
+        """A computed field changes, and neither stamp nor version (F30)."""
+        contact = self._contact(a)
+        if contact:
+            body = {"contact": contact["id"], "values": {"lastInteractionDate": f"2026-03-{1 + b % 28:02}"}}
+            self.sim.control("POST", "bc/compute", body)
+        return contact is not None
+
+    def do_odd_stamp(self, a: int, b: int) -> bool:
+        """A row gets a stamp that says nothing of when it was written, as an upgrade leaves it (F30)."""
+        contact = self._contact(a)
+        if contact:
+            stamp = ODD_STAMPS[b % len(ODD_STAMPS)]
+            row = {"id": contact["id"], "lastModifiedDateTime": stamp}
+            self.sim.control("POST", "bc/set", {"contacts": [{**_plain(contact), **row}]})
+        return contact is not None
+
     def do_type(self, a: int, b: int) -> None:
         contact = self._contact(a)
         if contact:
@@ -994,7 +1055,7 @@ class Player:
             return False
         n = self._next()
         own = item.properties
-        emails, phones = list(own.get("emailAddresses") or []), list(own.get("businessPhones") or [])
+        emails, phones = _addresses(item), list(own.get("businessPhones") or [])
         body: dict[str, Any] = {
             "personalNotes": f"eigen q{n}q",
             "categories": [*(own.get("categories") or []), f"Eigen {n}"],
@@ -1008,10 +1069,20 @@ class Player:
         self._patch_item(profile, item, body)
         return True
 
+    def do_comma(self, a: int, b: int) -> bool:
+        """A user types a further address with a comma, which nobody can read (F32)."""
+        profile, item = self._item(a, b)
+        emails = _addresses(item) if item else []
+        if item is None or len(emails) > 2:
+            return False
+        broken = {"name": f"eigen q{self._next()}q", "address": UNREADABLE}
+        self._patch_item(profile, item, {"emailAddresses": [*emails, broken]})
+        return True
+
     def do_drop_first(self, a: int, b: int) -> bool:
         """A user removes the first address; an own one moves up."""
         profile, item = self._item(a, b)
-        emails = item.properties.get("emailAddresses") if item else None
+        emails = _addresses(item) if item else []
         if item and emails:
             self.oracle.typed_over([emails[0]])
             self._patch_item(profile, item, {"emailAddresses": emails[1:]})
@@ -1136,10 +1207,22 @@ class Player:
         self._import(profile)
 
 
+def _addresses(item: oracle.Item) -> list[dict[str, Any]]:
+    """The entries as a user sends them, those that nobody can read as they were typed."""
+    return [{"address": UNREADABLE, **entry} for entry in item.properties.get("emailAddresses") or []]
+
+
+def _plain(contact: dict[str, Any]) -> dict[str, Any]:
+    """What the control plane takes of a dumped contact."""
+    return {
+        name: value for name, value in contact.items() if name not in ("systemCreatedAt", "etag", "version")
+    }
+
+
 def _item_body(item: oracle.Item, name: str, value: str) -> dict[str, Any]:
     own = item.properties
     if name == "email":
-        rest = list(own.get("emailAddresses") or [])[1:]
+        rest = _addresses(item)[1:]
         return {"emailAddresses": ([{"address": value, "name": "x"}] if value else []) + rest}
     if name == "phone":
         rest = list(own.get("businessPhones") or [])[1:]
