@@ -89,6 +89,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "method": "GET",
         "action": {"method": "POST", "path": "/__sim/bc/set"},
     },
+    "F24": {
+        "kind": "status",
+        "method": "POST|PATCH|DELETE",
+        "path": "/contacts",
+        "status": 400,
+        "code": "Application_DialogException",
+    },
     "F32": {"kind": "user_action", "service": "graph"},
     "F37": {"kind": "late", "method": "POST", "path": r"/contacts$"},
 }
@@ -97,7 +104,7 @@ VARIANTS = ("truncated", "no_value", "next_self", "next_foreign", "empty_page", 
 NAMES = frozenset(
     words(
         "id name kind service method path mailbox company identity part nth every probability seed moment "
-        "count status code retry_after body headers seconds variant keep action answered rows_above"
+        "count status code retry_after body headers seconds variant keep action answered rows_above sent"
     )
 )
 
@@ -148,6 +155,7 @@ class Fault:
             and self.get("company", call.company or "").lower() == (call.company or "")
             and re.fullmatch(self.get("method", ".*"), call.method) is not None
             and re.search(self.get("path", ""), call.target) is not None
+            and str(self.get("sent", "")).encode() in call.body
             and (call.page_size() or HARD_PAGE) > self.get("rows_above", 0)
         )
 

@@ -171,6 +171,20 @@ class PlannedChange:
     hold: int | None = None  # the hold whose approval lets it through
     n: int = 0
     outcome: Outcome | None = None
+    waits: bool = False  # refused, all of it or a field, for a reason that may pass: tried again later
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The action, and the contact as rejects name it: what a change is known by from run to run."""
+        to_bc = self.action in (Action.CREATE_BC, Action.UPDATE_BC)
+        ids = (self.outlook_id, self.bc_id) if to_bc else (self.bc_id, self.outlook_id)
+        return self.action, ids[0] or ids[1] or ""
+
+    @property
+    def try_digest(self) -> str:
+        """Digest of what is to be written and of both sides: a refused change is tried at once with another one."""
+        sides = [side.fingerprint if side else 0 for side in (self.bc, self.item)]
+        return hashlib.blake2b(json.dumps([self.digest, *sides]).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,11 @@ class ConflictError(RecordError):
 
 
 class RejectedError(RecordError):
-    """400, 413, 422 and their like: the service refuses this body, now and later."""
+    """400, 413, 423 and their like: the service refuses this request, for a reason that may pass (rules 6)."""
+
+
+class ValueRefusedError(RejectedError):
+    """The service says that it cannot hold a value: too long, of another type, or missing in another table."""
 
 
 class MalformedAnswerError(ServiceError):

@@ -27,7 +27,6 @@ from sync_lib.errors import (
     AccessDeniedError,
     ApiError,
     AuthError,
-    ConflictError,
     InterceptedError,
     MalformedAnswerError,
     NotFoundError,
@@ -35,6 +34,7 @@ from sync_lib.errors import (
     RejectedError,
     ServiceError,
     ThrottledError,
+    ValueRefusedError,
     VersionMismatchError,
     WritesOffError,
 )
@@ -58,11 +58,16 @@ from sync_lib.model import (
     WriteResult,
 )
 from sync_lib.moments import before
-from sync_lib.store import clock, ledger, locks, runs, snapshots
+from sync_lib.store import clock, ledger, locks, postponed, runs, snapshots
 
 logger = logging.getLogger(__name__)
 
 BATCH = 20
+#: The same refusal for so many actions of one kind in a row ends that kind for the run (rules 6).
+MOST_REFUSALS = 20
+REFUSED_IN_A_ROW = "refused_in_a_row"
+FOLDER_MISSING = "folder_missing"
+DEPENDS_ON_OUTLOOK = "depends_on_outlook"
 #: Seconds before the last read's watermark from which lists of addresses are looked through.
 LOOK_BACK = 86_400.0
 
@@ -111,18 +116,20 @@ class Loaded:
         reread_outlook: Items to read again before the next round.
         reread_bc: Contacts to read again before the next round.
         changed_by_bc: BC made something else of what it was sent, which the next round takes to Outlook (rules 8.6).
+        folder_missing: Something of the folder answered 404: is it still there (rules 1)?
         stopped: What stopped the load, if anything did.
     """
 
     reread_outlook: set[str] = field(default_factory=set)
     reread_bc: set[str] = field(default_factory=set)
     changed_by_bc: bool = False
+    folder_missing: bool = False
     stopped: ServiceError | None = None
 
     @property
     def reread(self) -> bool:
         """Whether anything is to be read again."""
-        return bool(self.reread_outlook or self.reread_bc)
+        return bool(self.reread_outlook or self.reread_bc or self.folder_missing)
 
 
 def apply_plan(target: Target, plan: int, changes: Sequence[PlannedChange]) -> Loaded:
@@ -135,6 +142,7 @@ def apply_plan(target: Target, plan: int, changes: Sequence[PlannedChange]) -> L
 
 
 _TO_BC = (Action.UPDATE_BC, Action.CREATE_BC)
+_DONE = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.COUPLED)
 _ORDER = (Action.DELETE_OUTLOOK, Action.COUPLE, Action.UPDATE_OUTLOOK, Action.CREATE_OUTLOOK)
 
 
@@ -170,6 +178,8 @@ class _Loader:
         # Contacts whose Outlook side failed: what depends on it is left to the next round.
         self.failed: set[str] = set()
         self.unkeyed: list[tuple[Coupling, OutlookContact]] = []
+        # What a kind of action was refused for last, and how often in a row.
+        self.refusals: dict[Action, tuple[str, int]] = {}
 
     # -- Outlook ---------------------------------------------------------------------------------------------------
 
@@ -177,9 +187,25 @@ class _Loader:
         sendings = self._sendings(changes)
         for part in ledger.chunks(sendings, BATCH):
             if self.loaded.stopped:
-                self._leave(part)
+                self._leave(part, Outcome.FAILED, "service_away")
             else:
-                self._send(list(part))
+                self._send(self._allowed(part))
+
+    def _allowed(self, part: Iterable[_Sending]) -> list[_Sending]:
+        """Leave out kinds of actions that are of no use any more in this run."""
+        allowed = []
+        for sending in part:
+            first = sending.changes[0]
+            if self.loaded.folder_missing and first.action is Action.CREATE_OUTLOOK:
+                self._leave([sending], Outcome.SKIPPED, FOLDER_MISSING)
+            elif self._is_over(first.action):
+                self._leave([sending], Outcome.SKIPPED, REFUSED_IN_A_ROW)
+            else:
+                allowed.append(sending)
+        return allowed
+
+    def _is_over(self, action: Action) -> bool:
+        return self.refusals.get(action, ("", 0))[1] >= MOST_REFUSALS
 
     def _sendings(self, changes: Sequence[PlannedChange]) -> list[_Sending]:
         by_item: dict[str, list[PlannedChange]] = {}
@@ -245,8 +271,7 @@ class _Loader:
         if not sendings:
             return
         self._begin([change for sending in sendings for change in sending.changes])
-        results = self.target.outlook.apply_writes(self.target.user, [sending.write for sending in sendings])
-        for sending, result in zip(sendings, results, strict=True):
+        for sending, result in zip(sendings, self._write_items(sendings), strict=True):
             sending.result = result
         self._send_without_addresses(sendings)
         self._look_up_unknown(sendings)
@@ -265,11 +290,20 @@ class _Loader:
                 again.append(sending)
                 for change in sending.changes:
                     waiting = change.after.keys() & {"email", "email2"}
-                    change.refused += [Refusal(name, error.code or "refused_by_outlook") for name in waiting]
+                    change.waits = change.waits or bool(waiting)
+                    change.refused += [Refusal(name, _said(error, "refused_by_outlook")) for name in waiting]
         if again:
-            results = self.target.outlook.apply_writes(self.target.user, [each.write for each in again])
-            for sending, result in zip(again, results, strict=True):
+            for sending, result in zip(again, self._write_items(again), strict=True):
                 sending.result = result
+
+    def _write_items(self, sendings: list[_Sending]) -> list[WriteResult]:
+        writes = [sending.write for sending in sendings]
+        try:
+            results: list[WriteResult] = self.target.outlook.apply_writes(self.target.user, writes)
+        except AccessDeniedError as error:
+            # The folder could be read: what is missing is a right to write, for these items or for all.
+            return [WriteResult(error=error, request_id=error.request_id) for _ in writes]
+        return results
 
     def _begin(self, changes: Sequence[PlannedChange]) -> None:
         if not self.target.may_write():
@@ -348,24 +382,29 @@ class _Loader:
             done = {"POST": Outcome.CREATED, "PATCH": Outcome.UPDATED, "DELETE": Outcome.DELETED}[method]
             return done, sending.changes[0].reason
         self.failed.add(sending.changes[0].bc_id or "")
-        return self._failure(error, sending.write)
+        return self._failure(error, sending)
 
-    def _failure(self, error: Exception, write: BatchWrite) -> tuple[Outcome, str]:
+    def _failure(self, error: Exception, sending: _Sending) -> tuple[Outcome, str]:
+        item = sending.write.contact_id  # "" for a create
         if isinstance(error, ThrottledError):
             self.loaded.stopped = error
             return Outcome.FAILED, "throttled"
+        if isinstance(error, NotFoundError):
+            self.loaded.folder_missing = True
+        if isinstance(error, VersionMismatchError | NotFoundError) and item:
+            self.loaded.reread_outlook.add(item)
+            return Outcome.SKIPPED, "version_mismatch"
+        if isinstance(error, NotFoundError):
+            return Outcome.SKIPPED, FOLDER_MISSING
+        if isinstance(error, AuthError):
+            return Outcome.FAILED, "access_denied"
+        if isinstance(error, RecordError | AccessDeniedError):
+            for change in sending.changes:
+                change.waits = True
+            return Outcome.REJECTED, _said(error, "refused_by_outlook")
         if _is_away(error):
             self.loaded.stopped = error
-        if isinstance(error, VersionMismatchError | NotFoundError):
-            self.loaded.reread_outlook.add(write.contact_id)
-            return Outcome.SKIPPED, "version_mismatch"
-        if isinstance(error, AuthError | AccessDeniedError):
-            return Outcome.FAILED, "access_denied"
-        if isinstance(error, RecordError):
-            return Outcome.REJECTED, error.code or "refused_by_outlook"
-        if write.method == "POST":
-            return Outcome.UNKNOWN, "no_answer"
-        self.loaded.reread_outlook.add(write.contact_id)
+        self.loaded.reread_outlook |= {item} - {""}
         return Outcome.UNKNOWN, "no_answer"
 
     def _mismatch(self, sending: _Sending, request_id: str) -> None:
@@ -375,10 +414,10 @@ class _Loader:
             [(change, Outcome.SKIPPED, "version_mismatch", request_id) for change in sending.changes]
         )
 
-    def _leave(self, sendings: Iterable[_Sending]) -> None:
+    def _leave(self, sendings: Iterable[_Sending], outcome: Outcome, reason: str) -> None:
         changes = [change for sending in sendings for change in sending.changes]
         self.failed |= {change.bc_id or "" for change in changes}
-        self._finish([(change, Outcome.FAILED, "service_away", "") for change in changes])
+        self._finish([(change, outcome, reason, "") for change in changes])
 
     def _coupled(
         self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
@@ -476,7 +515,9 @@ class _Loader:
             if self.loaded.stopped:
                 self._finish([(change, Outcome.FAILED, "service_away", "")])
             elif change.bc_id in self.failed:
-                self._finish([(change, Outcome.SKIPPED, "depends_on_outlook", "")])
+                self._finish([(change, Outcome.SKIPPED, DEPENDS_ON_OUTLOOK, "")])
+            elif self._is_over(change.action):
+                self._finish([(change, Outcome.SKIPPED, REFUSED_IN_A_ROW, "")])
             elif change.action is Action.UPDATE_BC:
                 self._update_bc(change)
             else:
@@ -493,35 +534,55 @@ class _Loader:
         )
         self._begin([change])
         result = self._send_to_bc(change, body, change.bc.etag)
-        if isinstance(result.error, RejectedError) and len(change.after) > 1:
+        if _is_of_body(result.error) and len(change.after) > 1:
             self._update_singly(change)
             return
         self._record_update(change, result, change.after)
 
     def _send_to_bc(self, change: PlannedChange, body: dict[str, str], etag: str) -> WriteResult:
         company = self.target.company_key.company_id
-        result: WriteResult = self.target.business_central.update_contact(company, change.bc_id, body, etag)
+        try:
+            result: WriteResult = self.target.business_central.update_contact(
+                company, change.bc_id, body, etag
+            )
+        except AccessDeniedError as error:
+            # The company could be read: what is missing is a right to write.
+            return WriteResult(error=error, request_id=error.request_id)
         return result
 
     def _update_singly(self, change: PlannedChange) -> None:
         """BC refused the whole body: send each field on its own, so that one bad value does not stop the others."""
         assert change.bc is not None
         values, etag, sent, last = dict(change.bc.values), change.bc.etag, {}, WriteResult()
-        refused: dict[str, str] = {}
+        refused: dict[str, ApiError] = {}
         for name, value in change.after.items():
             body, _ = mapping.to_business_central(
                 {name: value}, values, lookups=self.target.context.lookups, field_profile=self.field_profile
             )
             result = self._send_to_bc(change, body, etag)
-            if isinstance(result.error, RejectedError):
-                refused[name] = result.error.code or "refused_by_business_central"
+            if _is_of_body(result.error):
+                refused[name] = result.error
             elif result.error is not None:
                 self._record_update(change, result, {})
                 return
             elif isinstance(result.contact, BcContact):
                 values, etag, last = result.contact.values, result.contact.etag, result
                 sent[name] = value
-        self._record_update(change, last, sent, refused)
+        self._record_update(change, last, sent, self._refused_fields(change, sent, refused))
+
+    def _refused_fields(
+        self, change: PlannedChange, sent: Fields, errors: dict[str, ApiError]
+    ) -> dict[str, str]:
+        """Return the fields whose values BC cannot hold, with reasons; what else it refused waits (rules 6)."""
+        reasons = {name: _said(error, "refused_by_business_central") for name, error in errors.items()}
+        of_value = {name for name, error in errors.items() if isinstance(error, ValueRefusedError)}
+        change.waits = change.waits or errors.keys() != of_value
+        if sent:
+            change.refused += [Refusal(name, reason) for name, reason in reasons.items()]
+        else:
+            # What may pass weighs more: it is what the next try is about.
+            change.reason = next((reasons[name] for name in reasons if name not in of_value), "")
+        return {name: reasons[name] for name in of_value}
 
     def _record_update(
         self, change: PlannedChange, result: WriteResult, sent: Fields, refused: dict[str, str] | None = None
@@ -529,11 +590,12 @@ class _Loader:
         refused = refused or {}
         if result.error is not None:
             outcome, reason = self._bc_failure(change, result.error)
-            if outcome is Outcome.REJECTED:
-                refused = dict.fromkeys(change.after, reason)
+            if outcome is Outcome.REJECTED and isinstance(result.error, ApiError):
+                refused = self._refused_fields(change, {}, dict.fromkeys(change.after, result.error))
+        elif sent:
+            outcome, reason = Outcome.UPDATED, self._changed_by_bc(sent, result.contact)
         else:
-            outcome = Outcome.UPDATED if sent else Outcome.REJECTED
-            reason = self._changed_by_bc(sent, result.contact) if sent else next(iter(refused.values()), "")
+            outcome, reason = Outcome.REJECTED, change.reason or next(iter(refused.values()), "")
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
             if isinstance(result.contact, BcContact):
@@ -556,13 +618,14 @@ class _Loader:
         if isinstance(error, ThrottledError):
             self.loaded.stopped = error
             return Outcome.FAILED, "throttled"
-        if isinstance(error, RejectedError | ConflictError):
-            return Outcome.REJECTED, error.code or "refused_by_business_central"
+        if isinstance(error, VersionMismatchError | NotFoundError):
+            self.loaded.reread_bc.add(change.bc_id or "")
+            return Outcome.SKIPPED, "version_mismatch"
+        if isinstance(error, RecordError | AccessDeniedError):
+            return Outcome.REJECTED, _said(error, "refused_by_business_central")
         if _is_away(error):
             self.loaded.stopped = error
         self.loaded.reread_bc.add(change.bc_id or "")
-        if isinstance(error, VersionMismatchError | NotFoundError):
-            return Outcome.SKIPPED, "version_mismatch"
         return Outcome.UNKNOWN, "no_answer"
 
     def _after_update(
@@ -606,7 +669,7 @@ class _Loader:
         """
         item = self.written.get(coupling.bc_id) or change.item
         assert item is not None
-        if not isinstance(contact, BcContact) or coupling.refused:
+        if not isinstance(contact, BcContact) or coupling.refused or change.waits:
             return coupling
         if not self._agreed(coupling, contact.values, item.record):
             self.loaded.changed_by_bc = True
@@ -690,7 +753,7 @@ class _Loader:
         )
         self._begin([change])
         result = self._create_in_bc(body)
-        if isinstance(result.error, RejectedError) and len(change.after) > len(MENDING):
+        if _is_of_body(result.error) and len(change.after) > len(MENDING):
             # BC refuses something: what a contact must have first; the next round sends each other field by itself.
             change.after = {name: change.after[name] for name in MENDING}
             change.source = dict(change.after)
@@ -709,7 +772,10 @@ class _Loader:
 
     def _create_in_bc(self, body: dict[str, str]) -> WriteResult:
         company = self.target.company_key.company_id
-        result: WriteResult = self.target.business_central.create_contact(company, body)
+        try:
+            result: WriteResult = self.target.business_central.create_contact(company, body)
+        except AccessDeniedError as error:
+            return WriteResult(error=error, request_id=error.request_id)
         return result
 
     def _record_create(self, change: PlannedChange, result: WriteResult) -> None:
@@ -735,9 +801,10 @@ class _Loader:
                 self.loaded.changed_by_bc |= bool(reason)
                 if coupling.state is not CouplingState.ACTIVE:
                     reason = "created_outside_filter"
-            elif isinstance(result.error, RecordError):
+            elif isinstance(result.error, RecordError | AccessDeniedError):
                 locks.drop_claim(conn, self.target.company, change.email_key)
-                outcome, reason = Outcome.REJECTED, result.error.code or "refused_by_business_central"
+                change.waits = True
+                outcome, reason = Outcome.REJECTED, _said(result.error, "refused_by_business_central")
             elif isinstance(result.error, ThrottledError):
                 locks.drop_claim(conn, self.target.company, change.email_key)
                 self.loaded.stopped = result.error
@@ -800,6 +867,25 @@ class _Loader:
             change.outcome, change.reason = outcome, reason
         rows = [(change.n, outcome, reason, request) for change, outcome, reason, request in results]
         ledger.finish_changes(conn, self.plan, rows)
+        changes = [change for change, _, _, _ in results]
+        self._postpone(conn, changes)
+        self._count_refusals(changes)
+
+    def _postpone(self, conn: Connection, changes: Sequence[PlannedChange]) -> None:
+        """Note what waits for its next try, and forget what was carried out (rules 6)."""
+        waiting = [change for change in changes if change.waits]
+        refused = [postponed.Refused(each.subject, each.try_digest, _code(each)) for each in waiting]
+        postponed.refuse(conn, self.target.profile, self.target.run, refused)
+        carried = {change.subject for change in changes if change.outcome in _DONE and not change.waits}
+        postponed.forget(conn, self.target.profile, carried)
+
+    def _count_refusals(self, changes: Sequence[PlannedChange]) -> None:
+        for change in changes:
+            if change.waits and change.outcome is Outcome.REJECTED:
+                code, times = self.refusals.get(change.action, ("", 0))
+                self.refusals[change.action] = (change.reason, times + 1 if code == change.reason else 1)
+            elif change.reason != REFUSED_IN_A_ROW:
+                self.refusals.pop(change.action, None)
 
 
 # -- looking up in BC ------------------------------------------------------------------------------------------------
@@ -920,6 +1006,23 @@ def _is_unknown(result: WriteResult | None) -> bool:
     """Whether a write may have been carried out although no answer says so."""
     error = result.error if result else None
     return isinstance(error, ServiceError) and not isinstance(error, ThrottledError)
+
+
+def _is_of_body(error: Exception | None) -> TypeGuard[RejectedError]:
+    """Whether a part of the body may be to blame, so that its other fields can pass by themselves."""
+    return isinstance(error, RejectedError) and error.status in (0, 400, 422)
+
+
+def _said(error: ApiError, otherwise: str) -> str:
+    """What the service gave as its reason, as long as a reason may be in the staging database."""
+    return error.code[:64] or otherwise
+
+
+def _code(change: PlannedChange) -> str:
+    """What the service said of a change that it refused, or of a field of it."""
+    if change.outcome is Outcome.REJECTED:
+        return change.reason
+    return next((refusal.reason for refusal in change.refused), change.reason)
 
 
 def _is_away(error: Exception | None) -> TypeGuard[ServiceError]:

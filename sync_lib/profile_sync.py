@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,7 +28,14 @@ from sync_lib.errors import (
 from sync_lib.fields.filters import parse_filter
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, company_key
 from sync_lib.fields.required import PROBLEMS
-from sync_lib.load import Loaded, Target, apply_plan
+from sync_lib.load import (
+    DEPENDS_ON_OUTLOOK,
+    FOLDER_MISSING,
+    REFUSED_IN_A_ROW,
+    Loaded,
+    Target,
+    apply_plan,
+)
 from sync_lib.logs import phase
 from sync_lib.match import Matching, match
 from sync_lib.model import (
@@ -44,7 +51,18 @@ from sync_lib.model import (
     Side,
     Undone,
 )
-from sync_lib.store import causes, companies, holds, ledger, locks, profiles, runs, snapshots, undo
+from sync_lib.store import (
+    causes,
+    companies,
+    holds,
+    ledger,
+    locks,
+    postponed,
+    profiles,
+    runs,
+    snapshots,
+    undo,
+)
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
 from sync_lib.store.holds import HoldState
@@ -244,9 +262,8 @@ class _Books:
         """Why contacts, or fields of them, were left as they are."""
         changes = self.changed.values()
         # Of a change that was refused as a whole, its own reason says it once.
-        parts = {
-            each for change in changes if change.outcome is not Outcome.REJECTED for each in _rejects(change)
-        }
+        whole = (Outcome.REJECTED, Outcome.SKIPPED)
+        parts = {each for change in changes if change.outcome not in whole for each in _rejects(change)}
         left = (change.reason for change in changes if change.outcome in OPEN_OUTCOMES)
         return Counter(reject.reason for reject in self.rejects | parts) + Counter(filter(None, left))
 
@@ -618,6 +635,8 @@ class _ProfileSync:
             loaded = self._load(plan_id, plan)
             stopped = loaded.stopped
             open_creates.add(plan.changes)
+            if loaded.folder_missing and not stopped:
+                self._look_for_folder_again(loaded)
             if loaded.reread and not stopped:
                 self._read_again(loaded, plan_id, plan, last=number == self.edges.settings.max_rounds)
             self.books.add_changes(plan.changes, first=number == 1)
@@ -626,6 +645,17 @@ class _ProfileSync:
             if stopped or not (loaded.reread or loaded.changed_by_bc):
                 break
         return self._finish(stopped, plan)
+
+    def _look_for_folder_again(self, loaded: Loaded) -> None:
+        """Something of the folder answered 404: perhaps it was deleted meanwhile, which is an emptied one (rules 1)."""
+        before = self.profile.folder_id
+        with phase("Look for the folder again"):
+            self.found = self._find_folder()
+            self._extract_outlook()
+        if self.profile.folder_id != before:
+            # What was in it has been noted as gone with it, and the guard judges what is in the new one.
+            loaded.reread_outlook.clear()
+            self.base = None
 
     def _read_again(self, loaded: Loaded, plan_id: int, plan: Plan, *, last: bool) -> None:
         """Read what was edited meanwhile, and what nobody knows the outcome of, for the next round (rules 8.5)."""
@@ -647,7 +677,8 @@ class _ProfileSync:
     def _give_up(self, plan_id: int, plan: Plan) -> None:
         """After the last round a contact that is edited all the time has failed, until the next run."""
         left = [change for change in plan.changes if change.outcome is Outcome.SKIPPED]
-        left = [change for change in left if change.reason in ("version_mismatch", "depends_on_outlook")]
+        open_ = ("version_mismatch", DEPENDS_ON_OUTLOOK, FOLDER_MISSING)
+        left = [change for change in left if change.reason in open_]
         for change in left:
             change.outcome = Outcome.FAILED
         with self.edges.engine.begin() as conn:
@@ -681,6 +712,7 @@ class _ProfileSync:
             to_bc = change.action is Action.CREATE_BC and change.outlook_id in open_creates.outlook_ids
             if to_outlook or to_bc:
                 change.outcome, change.reason = Outcome.UNKNOWN, "no_answer_yet"
+        self._postpone(plan)
         logger.info(
             "%d contacts agree, %d were looked at: %s",
             view.partition.same,
@@ -688,6 +720,23 @@ class _ProfileSync:
             _told(Counter(str(change.action) for change in plan.changes)) or "nothing to write",
         )
         return view, matching, plan
+
+    def _postpone(self, plan: Plan) -> None:
+        """Leave aside what was refused lately for a reason that may pass, and has not changed since (rules 6)."""
+        with read(self.edges.engine) as conn:
+            waiting = postponed.read(conn, self.profile.id)
+        # A full run, and a run that a person started, tries everything.
+        at_once = self.run.mode == Mode.FULL or self.run.run_type in ("manual", "approval")
+        codes = {}
+        for change in plan.changes:
+            known = waiting.get(change.subject)
+            # What was tried in this run is not tried again by its next round.
+            due = known is None or (known.run != self.run.id and (at_once or known.is_due))
+            if known and not due and known.digest == change.try_digest and change.cause != "privacy_blocked":
+                codes[change.n] = known.code
+        for change in waits_with(plan.changes, codes):
+            change.outcome, change.waits = Outcome.REJECTED, True
+            change.reason = codes.get(change.n, DEPENDS_ON_OUTLOOK)
 
     def _guard(self, view: ProfileView, matching: Matching, plan: Plan, cursor: Cursor) -> guard.Verdict:
         self.base = self.base or (view.partition.live, view.partition.present + matching.found)
@@ -706,6 +755,10 @@ class _ProfileSync:
                 approved=holds.read_approved(conn, key),
             )
         self.approvals.holds |= set(circumstances.approved.values())
+        for change in plan.changes:
+            if change.waits:
+                # Its approval holds for its next try.
+                change.hold = circumstances.approved.get(change.digest)
         undecided = [change for change in plan.changes if change.outcome is None]
         verdict = guard.hold(undecided, circumstances, self.edges.settings)
         if verdict.held:
@@ -771,12 +824,25 @@ class _ProfileSync:
     def _load(self, plan_id: int, plan: Plan) -> Loaded:
         open_changes = [change for change in plan.changes if change.outcome is None]
         if open_changes and plan_id:
-            self._mark_folder()
+            try:
+                self._mark_folder()
+            except NotFoundError as error:
+                logger.info("the folder is gone before the first write: %s", error)
+                return self._leave_for_folder(plan_id, open_changes)
         with phase("Load", changes=len(open_changes)):
             loaded = apply_plan(self._target(), plan_id, plan.changes)
             told = Counter(f"{change.action} {change.outcome}" for change in plan.changes)
             logger.info("%s", _told(told) or "nothing to load")
         return loaded
+
+    def _leave_for_folder(self, plan_id: int, changes: list[PlannedChange]) -> Loaded:
+        for change in changes:
+            change.outcome, change.reason = Outcome.SKIPPED, FOLDER_MISSING
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            results = [(change.n, Outcome.SKIPPED, FOLDER_MISSING, "") for change in changes]
+            ledger.finish_changes(conn, plan_id, results)
+        return Loaded(folder_missing=True)
 
     def _mark_folder(self) -> None:
         """Count the load in the database first, then on the folder, in one of its two slots in turn (rules 2.8).
@@ -869,6 +935,7 @@ class _ProfileSync:
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             ledger.replace_rejects(conn, self.profile.id, rejects, self.run.id, now)
+            postponed.keep_only(conn, self.profile.id, {change.subject for change in plan.changes})
             runs.write_comparison(conn, self.profile.id, self.run.id, counters, now)
             # What a diff or a load moves decides about other contacts too (a copy whose pair agrees now): only a
             # diff that moves nothing is the last one.
@@ -884,7 +951,7 @@ class _ProfileSync:
 
 def _is_new(plan: Plan, opens: bool) -> bool:
     """Whether the plan says anything that the plan of the open hold does not say already."""
-    waits = all(change.outcome in (Outcome.HELD, Outcome.UNKNOWN) for change in plan.changes)
+    waits = all(change.waits or change.outcome in (Outcome.HELD, Outcome.UNKNOWN) for change in plan.changes)
     return bool(plan.changes) and (opens or not waits)
 
 
@@ -897,7 +964,8 @@ class _Approvals:
 
     def add(self, changes: list[PlannedChange]) -> None:
         """Take over the outcomes of a round."""
-        self.outcomes |= {(change.hold, change.digest): change.outcome for change in changes if change.hold}
+        outcomes = {(c.hold, c.digest): None if c.waits else c.outcome for c in changes if c.hold}
+        self.outcomes |= outcomes
 
     @property
     def spent(self) -> set[int]:
@@ -931,7 +999,10 @@ class _Undoing:
         """Whether something of it may come yet: it was held, or failed, or nobody knows."""
         waiting = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.HELD, None)
         rejected = (Outcome.HELD, holds.REJECTED)
-        return any(c.outcome in waiting and (c.outcome, c.reason) != rejected for c in self.changes.values())
+        return any(
+            c.waits or (c.outcome in waiting and (c.outcome, c.reason) != rejected)
+            for c in self.changes.values()
+        )
 
     @property
     def told(self) -> dict[str, Any]:
@@ -975,9 +1046,30 @@ def _rejects(change: PlannedChange) -> list[Reject]:
     to_bc = change.action in (Action.CREATE_BC, Action.UPDATE_BC)
     side, contact = (Side.OUTLOOK, change.outlook_id) if to_bc else (Side.BUSINESS_CENTRAL, change.bc_id)
     rejects = [Reject(side, contact or "", Outcome.REJECTED, r.reason, r.field) for r in change.refused]
-    if change.outcome is Outcome.REJECTED:
-        rejects.append(Reject(side, contact or "", Outcome.REJECTED, change.reason))
+    if change.outcome is Outcome.REJECTED or change.reason == REFUSED_IN_A_ROW:
+        rejects.append(Reject(side, contact or "", change.outcome or Outcome.REJECTED, change.reason))
     return rejects
+
+
+def waits_with(changes: list[PlannedChange], waiting: Collection[int]) -> list[PlannedChange]:
+    """Return the changes that wait, given the numbers of those whose own refusal has not passed.
+
+    The key and the fields of an item are one write, which goes out as soon as one of them may. What needs the coupling
+    that a key makes waits with it.
+    """
+    writes: dict[tuple[str, str | None, str | None], list[PlannedChange]] = {}
+    for change in changes:
+        key = (_side(change), change.outlook_id, change.bc_id)
+        writes.setdefault(key, []).append(change)
+    groups = [group for group in writes.values() if all(change.n in waiting for change in group)]
+    left = [change for group in groups for change in group]
+    unkeyed = {change.bc_id for change in left if change.action is Action.COUPLE}
+    needing = [
+        change
+        for change in changes
+        if change.action is Action.UPDATE_BC and change.bc_id in unkeyed and change.n not in waiting
+    ]
+    return left + [change for change in needing if change.coupling and not change.coupling.id]
 
 
 def _told(counts: Counter[str]) -> str:

@@ -44,6 +44,7 @@ from sync_lib.errors import (
     ServiceError,
     ThrottledError,
     TooSlowError,
+    ValueRefusedError,
     VersionMismatchError,
     WritesOffError,
 )
@@ -90,6 +91,13 @@ _CODE_ERRORS: dict[str, type[ApiError]] = {
     "internal_datanotfoundfilter": NotFoundError,
     "internal_entitywithsamekeyexists": RejectedError,
     "errorquotaexceeded": RejectedError,
+    # What speaks of the value (https://learn.microsoft.com/dynamics365/business-central/dev-itpro/api-reference/v2.0/
+    # dynamics-error-codes). Application_DialogException is any error of AL: a lock, a trigger, another extension.
+    "application_stringexceededlength": ValueRefusedError,
+    "application_fieldvalidationexception": ValueRefusedError,
+    "application_evaluateexception": ValueRefusedError,
+    "application_invalidguid": ValueRefusedError,
+    "internal_invalidtablerelation": ValueRefusedError,
 }
 
 _WRONG_CLOUD = (

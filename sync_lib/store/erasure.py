@@ -268,6 +268,7 @@ def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[
     return [
         (t.change, _changes(conn, traces)),
         *((table, _rejected(conn, traces, table)) for table in (t.reject, t.dry_reject)),
+        (t.postponed, _waiting(conn, traces)),
         (t.claim, and_(claim.company == traces.company, claimed)),
         (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
         (t.bc_contact, and_(bc.company == traces.company, bc.id == traces.contact)),
@@ -282,6 +283,12 @@ def _rejected(conn: Connection, traces: _Traces, table: Table) -> ColumnElement[
         and_(left.side == Side.OUTLOOK, among(conn, left.contact, traces.items)),
     )
     return and_(left.profile.in_(_profiles(traces.company)), named)
+
+
+def _waiting(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
+    c = t.postponed.c
+    named = among(conn, c.contact, {traces.contact, *traces.items} - {""})
+    return and_(c.profile.in_(_profiles(traces.company)), named)
 
 
 def _changes(conn: Connection, traces: _Traces) -> ColumnElement[bool]:

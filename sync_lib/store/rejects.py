@@ -46,7 +46,10 @@ class ProfileCount:
 
 @dataclass(frozen=True, slots=True)
 class RejectLine:
-    """One contact, or one field of it, that does not sync. ``name`` is "" where staging no longer holds the contact."""
+    """One contact, or one field of it, that does not sync.
+
+    ``name`` is "" where staging no longer holds the contact, ``next_try`` where a value must change first.
+    """
 
     profile: int
     mailbox: str
@@ -59,6 +62,7 @@ class RejectLine:
     name: str
     email: str
     dry_run: bool = False
+    next_try: str = ""
 
 
 def _every() -> Any:
@@ -127,10 +131,15 @@ def _lines(wanted: Wanted, **window: int) -> Select[Any]:
     c = shown.c
     is_bc = and_(bc.company == p.company, bc.overlay == "", bc.id == c.contact, c.side == "business_central")
     is_item = and_(item.profile == c.profile, item.overlay == "", item.id == c.contact, c.side == "outlook")
+    wait = t.postponed.c
+    next_try = select(func.min(wait.next_try)).where(
+        wait.profile == c.profile, wait.contact == c.contact, wait.code == c.reason
+    )
     return (
         select(
             c.profile, p.mailbox, p.company_name, c.side, c.contact, c.field, c.reason, c.since,
             func.coalesce(bc.name, item.name, c.name), func.coalesce(bc.email, item.email_key, c.email), c.dry_run,
+            func.coalesce(next_try.scalar_subquery(), ""),
         )
         .select_from(shown)
         .join(t.sync_profile, p.id == c.profile)

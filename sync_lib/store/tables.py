@@ -493,6 +493,20 @@ profile_cause = Table(
     Column("told_at", Time),  # when people were last told of it
 )
 
+#: Changes that a service refused for a reason that may pass, and when each is tried again (rules 6).
+postponed = Table(
+    "postponed",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("action", String(32), primary_key=True),
+    Column("contact", Text, primary_key=True),  # as in ``reject``
+    Column("digest", String(32), nullable=False),  # of what was to be written and of both sides
+    Column("code", String(64), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try", Time, nullable=False),  # by the staging database's clock
+    Column("run", Text, nullable=False),  # that tried it last
+)
+
 #: The right to create a contact in BC (rules 8.7).
 claim = Table(
     "claim",

@@ -33,6 +33,7 @@ _TITLES = (
     msg("What to do"),
     msg("Plan only"),
     msg("Since"),
+    msg("Next try"),
     msg("Id"),
 )
 
@@ -92,5 +93,6 @@ def _rows(visit: Visit, wanted: Wanted) -> Iterator[Sequence[object]]:
                 visit.text(reason.remedy),
                 visit.text(msg("yes")) if line.dry_run else "",
                 line.since,
+                line.next_try,
                 line.contact,
             )

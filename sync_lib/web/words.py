@@ -252,6 +252,11 @@ _ACTION = {
     "not_looked_up": Reason(
         msg("Business Central did not say whether it has this contact already, so it was not made"), _NEXT_RUN
     ),
+    "refused_in_a_row": Reason(
+        msg("The service refused twenty of the same kind in a row, so the rest was left for the next run"),
+        msg("Look at what was refused: the cause is the same. The next run tries again."),
+    ),
+    "folder_missing": Reason(msg("The Outlook folder was gone while the run was writing"), _NEXT_RUN),
     "found_in_bc": Reason(
         msg("The contact was found in Business Central; it was tied to it instead"), _NOTHING
     ),
@@ -271,7 +276,26 @@ _ACTION = {
     ),
 }
 
-REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _UNDO | _ACTION
+_TRIED_AGAIN = msg(
+    "Nothing to do at first: it is tried again. If it stays, ask whoever looks after the service."
+)
+
+#: What services say of states that pass: every such change is tried again.
+_PASSING = {
+    "Application_DialogException": Reason(
+        msg("Business Central stopped the change with a message of its own, for example of an extension"),
+        _TRIED_AGAIN,
+    ),
+    "ErrorAccessDenied": Reason(
+        msg("The app may not write in this mailbox"),
+        msg("Check the permissions of the app. It is tried again."),
+    ),
+    "ErrorQuotaExceeded": Reason(
+        msg("The mailbox is full"), msg("Make room in the mailbox. It is tried again.")
+    ),
+}
+
+REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _UNDO | _ACTION | _PASSING
 
 
 def reason_of(code: str) -> Reason:

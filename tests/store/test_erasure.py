@@ -110,8 +110,16 @@ def test_to_claims_and_rejects(log):
     reject = {"profile": log.profile, "outcome": "skipped", "reason": "x", "since": NEW, "run": "r"}
     for side, contact in (("business_central", X), ("outlook", "item"), ("business_central", Y)):
         log.add(t.reject, side=side, contact=contact, **reject)
+    waits = {"profile": log.profile, "digest": "d", "code": "Locked", "tries": 1, "next_try": NEW, "run": "r"}
+    for action, contact in (
+        ("update_outlook", X),
+        ("create_business_central", "item"),
+        ("update_outlook", Y),
+    ):
+        log.add(t.postponed, action=action, contact=contact, **waits)
     counts = erase(log).counts
-    assert (counts["claim"], counts["reject"]) == (2, 2)
+    assert (counts["claim"], counts["reject"], counts["postponed"]) == (2, 2, 2)
+    assert left(log, t.postponed, "contact") == [Y]
     assert left(log, t.claim, "bc_id") == left(log, t.reject, "contact") == [Y]
 
 
@@ -158,7 +166,9 @@ def test_other_companies_stay_although_ids_and_addresses_are_the_same(log, new_c
         conn.execute(insert(t.claim).values(company=company, profile=profile, fencing=1, **claim))
     assert erase(log).counts == {
         "bc_contact": 1,
-        **dict.fromkeys(("change", "reject", "claim", "coupling", "outlook_contact"), 0),
+        **dict.fromkeys(
+            ("change", "reject", "dry_reject", "postponed", "claim", "coupling", "outlook_contact"), 0
+        ),
     }
     assert erase(log, address=ADDRESS).total == 0
     assert left(log, t.bc_contact, "id") == sorted([X, Y])

@@ -261,3 +261,54 @@ def test_the_last_comparison_of_each_profile_is_found_in_its_runs(empty_url):
         assert conn.scalar(text("SELECT count(*) FROM run_profile")) == 5
     migrate(engine)
     engine.dispose()
+
+
+def test_what_was_refused_for_a_passing_reason_is_tried_again(empty_url):
+    """R1: of the remembered refusals only those stay that speak of the value."""
+    from alembic import command
+
+    def refused(**reasons):
+        return json.dumps({name: {"digest": "d", "reason": reason} for name, reason in reasons.items()})
+
+    before = {
+        1: refused(title="Application_DialogException", phone="Application_StringExceededLength"),
+        2: refused(country="Internal_InvalidTableRelation"),
+        3: "{}",
+        4: refused(title="refused_by_business_central"),
+    }
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0010")
+        for key, stored in before.items():
+            conn.execute(
+                text(
+                    "INSERT INTO sync_profile (id, mailbox, company_name, created_at, updated_at)"
+                    f" VALUES ({key}, 'm{key}@a.example', 'A', '2026', '2026')"
+                )
+            )
+            conn.execute(
+                text(
+                    "INSERT INTO coupling (id, profile, bc_id, origin, state, refused, created_at, updated_at)"
+                    f" VALUES ({key}, {key}, 'x', 'adopted', 'active', :stored, '2026', '2026')"
+                ),
+                {"stored": stored},
+            )
+            conn.execute(
+                text(
+                    "INSERT INTO cursor (side, scope, pending, updated_at)"
+                    f" VALUES ('outlook', '{key}', :no, '2026')"
+                ),
+                {"no": False},
+            )
+    migrate(engine)
+    with read(engine) as conn:
+        c = t.coupling.c
+        rows = conn.execute(select(c.id, c.refused, c.attention).order_by(c.id)).all()
+        assert [list(json.loads(row.refused)) for row in rows] == [["phone"], ["country"], [], []]
+        assert [row.attention for row in rows] == [True, False, False, True]
+        pending = select(t.cursor.c.pending).order_by(t.cursor.c.scope)
+        assert list(conn.scalars(pending)) == [True, False, False, True]
+    with transaction(engine) as conn:
+        command.downgrade(alembic_config(conn), "0010")
+        assert conn.execute(text("SELECT count(*) FROM coupling")).scalar_one() == 4
+    engine.dispose()
