@@ -109,6 +109,7 @@ def _surroundings() -> Surroundings:
             running=next((run for state, run in runs if state == "running"), ""),
             queued=sum(state == "queued" for state, _ in runs),
             endings=tuple(hooks.endings()),
+            problems=tuple(hooks.setting_problems()),
         )
 
 

@@ -211,6 +211,8 @@ class _Books:
     changed: dict[str, PlannedChange] = field(default_factory=dict)
     writes: Counter[str] = field(default_factory=Counter)
     planned: Counter[str] = field(default_factory=Counter)
+    #: Deletes after a privacy block that only a dry run left undone.
+    privacy: int = 0
     rejects: set[Reject] = field(default_factory=set)
     #: Outcomes of contacts that the first round left aside; a later one may decide otherwise.
     aside: dict[str, Outcome] = field(default_factory=dict)
@@ -247,6 +249,7 @@ class _Books:
             elif change.outcome is None and change.action in _DONE:
                 # Only a dry run leaves changes without an outcome.
                 self.planned[f"{_DONE[change.action]}_{_side(change)}"] += 1
+                self.privacy += change.cause == "privacy_blocked"
         self.changed |= decided
 
     def _take_back(self, change: PlannedChange) -> None:
@@ -277,6 +280,7 @@ class _Books:
             "outcomes": {str(outcome): count for outcome, count in sorted(outcomes.items())},
             "writes": dict(sorted(self.writes.items())),
             "planned": dict(sorted(self.planned.items())),
+            "planned_for_privacy": self.privacy,
             "reasons": dict(sorted(self.reasons.items())),
         }
 

@@ -193,6 +193,18 @@ def figures(counters: str, comparison: Comparison | None) -> tuple[dict[str, Any
     return json.loads(comparison.counters) | {"writes": {}, "planned": {}}, comparison.compared_at
 
 
+def read_waiting(conn: Connection) -> tuple[int, int]:
+    """Return how many writes the last run only planned, and how many of them are deletes after a privacy block."""
+    r, rp = t.sync_run.c, t.run_profile.c
+    over = (r.ended_at.is_not(None), r.state != "skipped")
+    last = conn.execute(select(r.id, r.dry_run).where(*over).order_by(r.started_at.desc()).limit(1)).first()
+    if last is None or not last.dry_run:
+        return 0, 0
+    counters = [json.loads(text) for text in conn.scalars(select(rp.counters).where(rp.run == last.id))]
+    planned = sum(sum(each.get("planned", {}).values()) for each in counters)
+    return planned, sum(each.get("planned_for_privacy", 0) for each in counters)
+
+
 def read_before(conn: Connection, run: Run) -> dict[int, Before]:
     """Return what became of each profile of a run in the run before that worked on it; dry runs do not count."""
     mine, older = t.run_profile.alias("mine"), t.run_profile.alias("older")

@@ -9,6 +9,7 @@ from babel.dates import format_date
 
 from sync_lib.credentials import Ending
 from sync_lib.store.causes import read_trouble
+from sync_lib.store.runs import read_waiting
 from sync_lib.web import words
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Surroundings
@@ -38,7 +39,7 @@ class Line:
 
 def lines_of(visit: Visit, around: Surroundings) -> list[Line]:
     """Return what everybody should know who looks at any page, the worst first."""
-    waiting = [*_writes(visit), *_pause(visit, around), *_queue(visit, around)]
+    waiting = [*_writes(visit), *_settings(visit, around), *_pause(visit, around), *_queue(visit, around)]
     return [*_trouble(visit), *waiting, *(_ending(visit, each) for each in around.endings)]
 
 
@@ -56,7 +57,22 @@ def _writes(visit: Visit) -> list[Line]:
     if visit.settings.writes:
         return []
     text = msg("Writes are off: runs read and plan, and nothing goes to Business Central or to Outlook.")
-    return [Line("bad", visit.text(text), remedy=visit.text(msg("Set CONTACT_SYNC_WRITES to on again.")))]
+    with visit.read() as conn:
+        planned, privacy = read_waiting(conn)
+    remedy = visit.text(msg("Set CONTACT_SYNC_WRITES to on again."))
+    lines = [Line("bad", visit.text(text), remedy=remedy)]
+    if privacy:
+        waits = msg("Deletes after a privacy block that wait for that: %(count)s.")
+        lines.append(Line("bad", visit.text(waits, count=privacy)))
+    if planned > privacy:
+        waits = msg("Other changes that wait for that: %(count)s.")
+        lines.append(Line("wait", visit.text(waits, count=planned - privacy)))
+    return lines
+
+
+def _settings(visit: Visit, around: Surroundings) -> list[Line]:
+    text = visit.text(msg("A setting cannot be read, so another value counts."))
+    return [Line("bad", text, detail=problem) for problem in around.problems]
 
 
 def _pause(visit: Visit, around: Surroundings) -> list[Line]:

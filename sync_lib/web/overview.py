@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from sync_lib.store import overview as store
+from sync_lib.store import runs
 from sync_lib.store.overview import Bar, Wanted
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
@@ -76,6 +77,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
     with visit.read() as conn:
         run_line = store.read_run_line(conn, wanted.run) if wanted.run else store.read_last_run(conn)
         found = store.read_overview(conn, wanted)
+        cleaned = runs.read_fact(conn, "airflow", "cleaned_at")
     values: dict[str, Any] = {
         "wanted": wanted,
         "run": run_line,
@@ -85,6 +87,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         "size": PART_SIZE,
         "address": f"runs/{wanted.run}" if wanted.run else "",
         "bars": bars,
+        "cleaned": cleaned,
     }
     if visit.wants_fragment("profiles"):
         return visit.fragment("overview_profiles.html", **values)

@@ -38,6 +38,7 @@ class Surroundings:
         running: The run that is at work, "" for none.
         queued: Runs that wait for it.
         endings: Credentials that end soon, or have ended.
+        problems: What is wrong with settings, each with its name, its value, and what counts meanwhile.
     """
 
     paused: bool = False
@@ -46,6 +47,7 @@ class Surroundings:
     running: str = ""
     queued: int = 0
     endings: tuple[Ending, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

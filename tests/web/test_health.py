@@ -19,6 +19,7 @@ from sync_lib import pipeline
 from sync_lib.credentials import Ending
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.settings import SyncSettings
+from sync_lib.store import runs
 from sync_lib.web.app import make_app
 from sync_lib.web.seams import Surroundings
 from tests.sync.harness import Harness, person, world
@@ -189,3 +190,43 @@ def test_a_file_whose_first_rows_cannot_be_read_is_no_file(
     monkeypatch.setattr(rejects, "_lines", gone)
     client = TestClient(make_app(open_seams(engine)), headers=ENGLISH, raise_server_exceptions=False)
     assert client.get("/rejects.csv").status_code == 503
+
+
+def test_what_waits_while_writes_are_off_is_on_every_page(h: Harness) -> None:
+    """G7: privacy deletes first; and the last line goes with the switch."""
+    h.full()
+    h.add_contact("Piet Bos")
+    h.edit_contact("Jan Jansen", privacyBlocked=True)
+    off = SyncSettings(writes=False)
+    h.edges.settings = off
+    h.run()
+    client = TestClient(make_app(replace(open_seams(h.edges.engine), settings=lambda: off)))
+    for page in ("/", "/contacts", "/rejects"):
+        first, *waits = lines(client.get(page, headers=ENGLISH).text)
+        assert first.startswith("Writes are off")
+        assert waits == [
+            "Deletes after a privacy block that wait for that: 1.", "Other changes that wait for that: 1.",
+        ]  # fmt: skip
+    assert "privacyblokkering" in lines(client.get("/", headers=DUTCH).text)[1]
+    on = TestClient(make_app(open_seams(h.edges.engine)))
+    assert lines(on.get("/", headers=ENGLISH).text) == []
+
+
+def test_a_setting_that_cannot_be_read_is_on_every_page(h: Harness) -> None:
+    """O2: with its name, its value, and what counts meanwhile."""
+    problem = "CONTACT_SYNC_RETRY_DELAY is '15s'. It takes seconds, as a number without a unit."
+    around = Surroundings(problems=(problem,))
+    client = TestClient(make_app(replace(open_seams(h.edges.engine), surroundings=lambda: around)))
+    for page in ("/", "/contacts"):
+        (line,) = lines(client.get(page, headers=ENGLISH).text)
+        assert line.startswith("A setting cannot be read")
+        assert problem in line
+
+
+def test_the_overview_says_when_airflow_was_cleaned(h: Harness) -> None:
+    """O9: so that somebody notices where nobody does it."""
+    client = TestClient(make_app(open_seams(h.edges.engine)))
+    assert "were last cut" not in client.get("/", headers=ENGLISH).text
+    with h.edges.engine.begin() as conn:
+        runs.write_fact(conn, "airflow", "cleaned_at", at(1), at(1))
+    assert "were last cut" in client.get("/", headers=ENGLISH).text
