@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 from sync_lib.fields import mapping
+from sync_lib.fields.names import carry_split, compose_name, guessed_initials, same_words
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
 from sync_lib.fields.required import new_item_problem, to_business_central_problem, to_outlook_problem
 from sync_lib.fields.slots import find_email
@@ -139,6 +140,7 @@ WRITES_BC = frozenset({"to_bc", "fill", UNDO})
 #: replaces what both sides agreed on.
 OVERWRITES = frozenset({"overwrite", "conflict", "restore", "clear", UNDO})
 MENDING = ("name", "email")
+PARTS = ("first_name", "middle_name", "surname")
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
@@ -671,6 +673,8 @@ class _Merge:
         self.reasons: list[tuple[Side, str, str]] = []
         # What goes back to both sides, by field.
         self.undone: Fields = {}
+        # Parts of a name as the other side splits it.
+        self.carried: Fields = {}
 
     def carries(self) -> bool:
         """Whether the merge lets an edit go to BC, or decides about it (7.3b). Asked of one that is not run."""
@@ -699,6 +703,7 @@ class _Merge:
 
     def _verdicts(self, problem: tuple[Side, str] | None) -> dict[str, str]:
         verdicts = {name: UNDO if name in self.undone else self._verdict(name) for name in self._names()}
+        verdicts = self._whole_names(verdicts)
         if problem:
             verdicts = {name: self._mended(name, verdict) for name, verdict in verdicts.items()}
         return verdicts
@@ -753,13 +758,46 @@ class _Merge:
             bc_changed = bc_normal != self.normal(name, self.baseline_bc[name])
             outlook_changed = outlook_normal != self.normal(name, self.baseline_outlook[name])
             verdict = WITH_BASELINE[bc_changed, outlook_changed, equal]
-            if self.context.restored and not equal:
+            if self.context.restored and not equal and not self._is_split(name):
                 verdict = "conflict"
         else:
+            equal = equal or self._is_split(name)
             verdict = WITHOUT_BASELINE[equal, not bc_normal, not outlook_normal]
             if verdict == "fill" and self.context.policy.blank_in_bc == "overwrite":
                 verdict = "clear"
         return self._directed(verdict, bc_blank=not bc_normal)
+
+    def _is_split(self, name: str) -> bool:
+        """Whether a part differs only because each side splits one name its own way, which moves nothing (rules 6)."""
+        if name in PARTS:
+            return same_words(*([fields.get(part, "") for part in PARTS] for fields in self._sides()))
+        if name != "initials":
+            return False
+        initials = self.normal(name, self.outlook_fields.get(name, ""))
+        return any(initials in guessed_initials(fields.get("name", "")) for fields in self._sides())
+
+    def _whole_names(self, verdicts: dict[str, str]) -> dict[str, str]:
+        """Let the parts of a name that the sides split differently move as one, each side keeping its own split.
+
+        One part alone would bring along the words that the other side has in another part.
+        """
+        found = {verdicts.get(name, "") for name in PARTS}
+        writes = (found & WRITES_OUTLOOK) | (found & WRITES_BC)
+        split = all(self._has_baseline(name) for name in PARTS) and any(
+            self.normal(name, self.baseline_bc[name]) != self.normal(name, self.baseline_outlook[name])
+            for name in PARTS
+        )
+        if not writes or not split or UNDO in writes:
+            return verdicts
+        if self._is_split("surname"):
+            return verdicts | dict.fromkeys(PARTS, "agree")
+        verdict = next(iter(writes)) if len(writes) == 1 else "conflict"
+        source, target = self.bc_fields, self.baseline_outlook
+        if verdict in WRITES_BC:
+            source, target = self.outlook_fields, self.baseline_bc
+        words = compose_name(*(source.get(name, "") for name in PARTS)).split()
+        self.carried = dict(zip(PARTS, carry_split(words, [target[name] for name in PARTS]), strict=True))
+        return verdicts | dict.fromkeys(PARTS, verdict)
 
     def _has_baseline(self, name: str) -> bool:
         if name in self.differs and self.differs[name] != self.context.policy.direction:
@@ -844,9 +882,15 @@ class _Merge:
             self.reasons.append((Side.BUSINESS_CENTRAL, refusal.reason, refusal.field))
 
     def _for_outlook(self, name: str) -> str:
+        return self.carried.get(name, self._of_bc(name))
+
+    def _of_bc(self, name: str) -> str:
         return self.undone.get(name, self.bc_fields.get(name, ""))
 
     def _for_bc(self, name: str) -> str:
+        return self.carried.get(name, self._of_outlook(name))
+
+    def _of_outlook(self, name: str) -> str:
         return self.undone.get(name, self.outlook_fields.get(name, ""))
 
     def _refusal_digest(self, name: str) -> str:
@@ -931,7 +975,7 @@ class _Merge:
     def _update_outlook(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
         change = self._change(Action.UPDATE_OUTLOOK, _cause(verdicts), coupling, verdicts)
         for name in verdicts:
-            change.after[name] = change.source[name] = self._for_outlook(name)
+            change.after[name], change.source[name] = self._for_outlook(name), self._of_bc(name)
             change.before[name] = self.outlook_fields.get(name, "")
             if name in self.differs:
                 change.losing[name] = change.before[name]  # The other side never had it.
@@ -940,7 +984,7 @@ class _Merge:
     def _update_bc(self, coupling: Coupling, verdicts: Mapping[str, str]) -> PlannedChange:
         change = self._change(Action.UPDATE_BC, _cause(verdicts), coupling, verdicts)
         for name in verdicts:
-            change.after[name] = change.source[name] = self._for_bc(name)
+            change.after[name], change.source[name] = self._for_bc(name), self._of_outlook(name)
             change.before[name] = self.bc_fields.get(name, "")
             if name in self.differs:
                 change.losing[name] = change.before[name]

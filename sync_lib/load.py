@@ -39,7 +39,7 @@ from sync_lib.errors import (
     WritesOffError,
 )
 from sync_lib.fields import mapping
-from sync_lib.fields.normal_forms import Normaliser, email_key
+from sync_lib.fields.normal_forms import Normaliser, email_key, email_spellings
 from sync_lib.fields.required import to_outlook_problem
 from sync_lib.fields.slots import UNREADABLE, has_unreadable
 from sync_lib.model import (
@@ -903,11 +903,18 @@ def look_up(target: Target, key: str) -> list[BcContact] | None:
         cursor = runs.read_cursor(conn, "business_central", target.company)
     since = before(cursor.position, LOOK_BACK) if cursor.position else ""
     try:
-        found = target.business_central.find_by_email(target.company_key.company_id, key, since=since)
+        found = [
+            contact
+            for spelling in email_spellings(key)
+            for contact in target.business_central.find_by_email(
+                target.company_key.company_id, spelling, since=since
+            )
+        ]
     except (RejectedError, MalformedAnswerError) as error:
         logger.warning("looking up an address in Business Central proves nothing: %s", error)
         return None
-    return [contact for contact in found if email_key(contact.values.get("email", "")) == key]
+    same = {each.id: each for each in found if email_key(each.values.get("email", "")) == key}
+    return list(same.values())
 
 
 # -- staging what a service returned ---------------------------------------------------------------------------------

@@ -471,6 +471,8 @@ def _stage_company(edges: Edges, run: Run, row: CompanyRow, found: extract.Compa
     staging = extract.Staging(row.id, context, run, edges.now())
     with edges.engine.begin() as conn:
         stored = extract.stage_company(conn, found, staging)
+        if found.full and not run.dry_run:
+            locks.renew_claims(conn, row.id)
     if stored:
         contacts = edges.business_central.fetch_contacts(row.company_id, sorted(stored))
         with edges.engine.begin() as conn:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sync_lib.diff import UNDO, PlannedChange, left_coupling, moved_baseline
 from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
+from sync_lib.fields.normal_forms import email_key
 from sync_lib.load import (
     MadeInOutlook,
     Target,
@@ -147,7 +148,8 @@ class _Settler:
         ledger.write_couplings(conn, self.target.profile, [coupling], self.target.now())
 
     def _create_in_bc(self, row: Row) -> None:
-        key = row["email_key"]
+        # It may have been stored by a version with another normal form.
+        key = email_key(row["email_key"])
         normal = self.target.context.normaliser.normal
         name = normal("name", row["after"].get("name", ""))
         looked_up = look_up(self.target, key)

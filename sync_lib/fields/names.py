@@ -6,6 +6,8 @@ A split is a guess for Outlook's card only; it is never written back to BC (rule
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -143,6 +145,32 @@ def _last_word(words: list[str]) -> NameParts:
 def guessed_initials(name: str) -> frozenset[str]:
     """Return the initials that a split of this name has, or had in earlier versions: no user typed them."""
     return frozenset((split_name(name).initials, str(_PARSER.parse(clean_line(name)).initials()))) - {""}
+
+
+def same_words(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Return whether two splits hold the same words, however they are split, in whatever order a comma put them."""
+    return _words(one) == _words(other)
+
+
+def _words(parts: Iterable[str]) -> list[str]:
+    return sorted(word for text in compose_name(*parts).split() if (word := text.rstrip(",")))
+
+
+def carry_split(words: list[str], parts: Sequence[str]) -> list[str]:
+    """Return words split as a name was split that they changed from: each new word goes where the old one was.
+
+    So a surname that is corrected on one side does not bring that side's split along to the other one.
+    """
+    known = [(word, index) for index, part in enumerate(parts) for word in part.split()]
+    places = [index for _, index in known] or [len(parts) - 1]
+    split: list[list[str]] = [[] for _ in parts]
+    matcher = SequenceMatcher(None, [word for word, _ in known], words, autojunk=False)
+    for tag, start, end, first, last in matcher.get_opcodes():
+        # What is put between two words goes with the one before it.
+        run = places[start:end] if end > start else places[max(start - 1, 0) : max(start, 1)]
+        for offset, word in enumerate(words[first:last] if tag != "delete" else ()):
+            split[run[min(offset, len(run) - 1)]].append(word)
+    return [" ".join(part) for part in split]
 
 
 def compose_name(*parts: str) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from sync_lib.errors import LeaseExpiredError, LeaseLostError, StagingAwayError
+from sync_lib.fields import normal_forms
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, transaction
@@ -409,6 +410,15 @@ def settle_claim(
 def drop_claim(conn: Connection, company: int, email_key: str) -> None:
     """Give the address free again, after a definite refusal."""
     conn.execute(delete(t.claim).where(_is_claim(company, email_key)))
+
+
+def renew_claims(conn: Connection, company: int) -> None:
+    """Bring the addresses of a company's claims into the present normal form: a key is the key of itself, or older."""
+    keys = list(conn.scalars(select(t.claim.c.email_key).where(t.claim.c.company == company)))
+    for old in keys:
+        new = normal_forms.email_key(old)
+        if new != old and new not in keys:
+            conn.execute(update(t.claim).where(_is_claim(company, old)).values(email_key=new))
 
 
 def drop_done_claims(conn: Connection, run: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_lib.fields import names
-from sync_lib.fields.names import compose_name, split_name
+from sync_lib.fields.names import carry_split, compose_name, guessed_initials, same_words, split_name
 from sync_lib.fields.texts import clean_line
 
 
@@ -129,3 +129,53 @@ def test_the_short_cut_for_names_agrees_with_the_library():
             taken += 1
             assert short == names._parsed(" ".join(words))
     assert taken > 500
+
+
+@pytest.mark.parametrize(
+    ("parts", "name", "expected"),
+    [
+        (["Jan", "van der", "Berg"], "Jan van der Bergh", ["Jan", "van der", "Bergh"]),
+        (["Jan", "van der", "Berg"], "Jan van den Berg", ["Jan", "van den", "Berg"]),
+        (["Jan", "", "van der Berg"], "Jan Piet van der Berg", ["Jan Piet", "", "van der Berg"]),
+        (["Jan", "van der", "Berg"], "Jan Berg", ["Jan", "", "Berg"]),
+        (["Jan", "de", "Wit"], "Els Kok", ["Els", "", "Kok"]),
+        (["", "", "Jansen"], "Familie Jansen", ["", "", "Familie Jansen"]),
+        (["Jan", "", "Jansen"], "", ["", "", ""]),
+        (["", "", ""], "Jan Jansen", ["", "", "Jan Jansen"]),
+    ],
+)
+def test_a_changed_name_keeps_the_split_of_the_other_side(parts, name, expected):
+    """I5: a split is never carried over with a corrected word."""
+    found = carry_split(name.split(), parts)
+    if name == "Els Kok":
+        assert compose_name(*found) == name
+    else:
+        assert found == expected
+
+
+@given(
+    st.lists(st.sampled_from(NAME_WORDS), max_size=6),
+    st.lists(st.sampled_from(NAME_WORDS), max_size=6),
+    st.data(),
+)
+def test_a_carried_split_holds_the_words_in_their_order(old, new, data):
+    """I5: whatever becomes of a name."""
+    first = data.draw(st.integers(0, len(old)))
+    last = data.draw(st.integers(first, len(old)))
+    parts = [" ".join(old[:first]), " ".join(old[first:last]), " ".join(old[last:])]
+    assert " ".join(part for part in carry_split(new, parts) if part).split() == new
+    assert carry_split(old, parts) == parts
+
+
+def test_same_words():
+    """I5: in whatever part, and in whatever order a comma put them."""
+    assert same_words(["Jan", "van der", "Berg"], ["Jan", "", "van der Berg"])
+    assert same_words(["Berg,", "Jan", "van den"], ["Jan", "", "van den Berg"])
+    assert not same_words(["Jan", "", "Berg"], ["Jan", "", "Bergh"])
+    assert not same_words(["Jan", "Jan", "Berg"], ["Jan", "", "Berg"])
+
+
+def test_initials_of_an_earlier_version_are_guesses_too():
+    """I5: an item that was made before was split by the parser of its time."""
+    assert {"J. B.", "J. v. B."} == guessed_initials("Jan v.d. Berg")
+    assert guessed_initials("") == frozenset()

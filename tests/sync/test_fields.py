@@ -6,7 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
+from sync_lib.store import locks
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
 from tests.sync.harness import Harness, person, world
 
 OWN = {"address": "prive@thuis.example", "name": "prive"}
@@ -21,7 +25,9 @@ def addresses(h: Harness, name: str = "Jan Jansen") -> list[str]:
 
 
 def use(h: Harness, field_profile: str) -> Harness:
-    """Read Business Central through another page from now on, as the Connection says."""
+    """Read Business Central through another page from now on, as processes do that see the Connection changed."""
+    h.edges.close()
+    h.edges = h.open()
     h.edges.business_central_settings = replace(
         h.edges.business_central_settings, field_profile=field_profile
     )
@@ -366,4 +372,203 @@ def test_i14_what_nobody_sees_travels_in_no_address_number_or_code(make_harness,
     )
     assert jan["city"] == f"Zaan{character}dam"
     assert h.items()["Els Kok"]["businessPhones"] == ["020 555 0111"]
+    settled(h)
+
+
+# -- I4: other normal forms, another field profile -------------------------------------------------------------------
+
+
+def as_of_an_earlier_version(h: Harness) -> None:
+    """Leave the staging database as a version with other normal forms would have: other digests of the same values."""
+    with h.edges.engine.begin() as conn:
+        for table in (t.bc_contact, t.outlook_contact):
+            conn.execute(update(table).values(fingerprint=-table.c.fingerprint, normaliser=2))
+        c = t.coupling.c
+        conn.execute(
+            update(t.coupling).values(
+                bc_fingerprint=-c.bc_fingerprint, outlook_fingerprint=-c.outlook_fingerprint
+            )
+        )
+        conn.execute(update(t.cursor).values(version=2, diffed_settings="of an earlier version"))
+
+
+CHANGES = {
+    "normal forms": as_of_an_earlier_version,
+    "extended": lambda h: use(h, "extended"),
+    "standard": lambda h: use(h, "standard"),
+}
+
+
+@pytest.fixture(params=sorted(CHANGES))
+def changed(request: Any, make_harness: Any) -> tuple[Harness, Any]:
+    """Three synced persons, and what makes all stored digests those of something else."""
+    h = make_harness(
+        world(
+            person("Jan van der Berg", city="Zaandam"), person("Els Kok", city="Zaandam"), person("Bo Smit")
+        )
+    )
+    use(h, "extended" if request.param == "standard" else "standard")
+    h.add_profiles(filter={"City": "Zaandam|''"})
+    h.full()
+    h.run()
+    return h, CHANGES[request.param]
+
+
+def test_i4_nothing_is_written_and_the_digests_are_renewed(changed):
+    h, change = changed
+    change(h)
+    assert h.run().writes == {}
+    with read(h.edges.engine) as conn:
+        pairs = conn.execute(
+            select(t.coupling.c.bc_fingerprint, t.bc_contact.c.fingerprint).join_from(
+                t.coupling, t.bc_contact, t.bc_contact.c.row_id == t.coupling.c.bc_row
+            )
+        ).all()
+    assert len(pairs) == 3
+    assert all(own == staged for own, staged in pairs)
+    settled(h)
+
+
+def test_i4_a_contact_deleted_just_before_is_deleted_and_not_kept_as_edited(changed):
+    h, change = changed
+    h.delete_contact("Els Kok")
+    change(h)
+    assert h.run().writes == {"deleted_outlook": 1}
+    assert set(h.items()) == {"Jan van der Berg", "Bo Smit"}
+
+
+def test_i4_a_contact_that_leaves_the_scope_is_deleted_and_not_kept_as_edited(changed):
+    h, change = changed
+    h.edit_contact("Jan van der Berg", city="Utrecht")
+    change(h)
+    assert h.run().writes == {"deleted_outlook": 1}
+    assert set(h.items()) == {"Els Kok", "Bo Smit"}
+
+
+def test_i4_what_is_away_stays_away_until_bc_changes_it(changed):
+    h, change = changed
+    h.add_profiles(filter={"City": "Zaandam|''"}, policies={"deleted_in_outlook": "stay_away"})
+    h.delete_item("Els Kok")
+    h.run()
+    change(h)
+    assert h.run().writes == {}
+    assert h.full().writes == {}
+    assert set(h.items()) == {"Jan van der Berg", "Bo Smit"}
+    h.edit_contact("Els Kok", jobTitle="Inkoper")
+    assert h.run().writes == {"created_outlook": 1}
+
+
+def test_i4_an_edit_from_before_is_an_edit_still(changed):
+    h, change = changed
+    h.edit_item("Els Kok", jobTitle="Inkoper")
+    h.delete_contact("Els Kok")
+    change(h)
+    assert h.run().reasons() == {"deleted_in_bc_edited_in_outlook": 1}
+    assert len(h.items()) == 3
+
+
+def test_i4_an_edit_that_waits_is_an_edit_also_where_we_wrote_the_item_since(make_harness):
+    """Its version is the one of our own write; a mapped field differs from Outlook's baseline all the same (2.1)."""
+    h = make_harness(world(person("Jan Jansen"), person("Els Kok"), person("Bo Smit")))
+    h.add_profiles()
+    h.full()
+    h.edit_item("Jan Jansen", jobTitle="x" * 31)
+    h.edit_contact("Jan Jansen", city="Zaandam")
+    assert h.run().writes == {"updated_outlook": 1}
+    h.delete_contact("Jan Jansen")
+    assert h.full().reasons() == {"deleted_in_bc_edited_in_outlook": 1}
+    assert set(h.items()) == {"Jan Jansen", "Els Kok", "Bo Smit"}
+
+
+def test_i14_stored_keys_of_addresses_are_renewed(make_harness):
+    """I14, I4: both spellings are one person also where an earlier version stored them as two."""
+    h = make_harness(world(person("Els Kok", "els@m\u00fcnchen.example")))
+    h.add_profiles(direction="to_business_central")
+    h.full()
+    h.add_item(displayName="Els Kok", emailAddresses=[email("els@xn--mnchen-3ya.example")])
+    with h.edges.engine.begin() as conn:
+        conn.execute(update(t.bc_contact).values(email_key="els@m\u00fcnchen.example"))
+        company = conn.scalar(select(t.sync_profile.c.company))
+        profile = conn.scalar(select(t.sync_profile.c.id))
+        locks.claim_create(conn, company, "bo@b\u00fccher.example", profile=profile, fencing=1, run="x")
+    as_of_an_earlier_version(h)
+    ran = h.run()
+    assert "created_business_central" not in ran.writes
+    assert len(h.contacts()) == 1
+    with read(h.edges.engine) as conn:
+        assert conn.scalar(select(t.claim.c.email_key)) == "bo@xn--bcher-kva.example"
+        assert conn.scalar(select(t.coupling.c.state)) == "active"
+
+
+# -- I5: a profile becomes extended ----------------------------------------------------------------------------------
+
+MANY = (
+    "Jan van der Berg", "Familie Jansen", "drs. P. de Wit MSc", "Els Kok (inkoop)", "Berg, Bo van den",
+    "Sanne in 't Veld", "J.P. de Boer-Smit", "Piet v.d. Meer", "Anna Maria Bos", "Prince",
+)  # fmt: skip
+
+
+def test_i5_a_profile_that_becomes_extended_writes_nothing_for_equal_words(make_harness):
+    """Thirty persons, each split by BC and by us: initials and parts are never written back."""
+    people = [
+        person(f"{name} {n}".strip(), f"p{n}.{i}@klant.example")
+        for n in ("", "2", "3")
+        for i, name in enumerate(MANY)
+    ]
+    h = make_harness(world(*people))
+    h.add_profiles()
+    h.full()
+    assert len(h.items()) == 30
+    before = h.contacts()
+    use(h, "extended")
+    assert h.run().writes == {}
+    assert h.contacts() == before
+    settled(h)
+
+
+def test_i5_only_parts_whose_words_differ_count_as_without_baseline(make_harness):
+    h = make_harness(world(person("Jan van der Berg"), person("Els Kok"), person("Bo Smit")))
+    h.add_profiles()
+    h.full()
+    h.edit_item("Els Kok", initials="E.M.")  # A user's own, no guess of ours.
+    h.edit_contact("Bo Smit", initials="B.X.")
+    h.edit_item("Jan van der Berg", surname="van der Bergh", displayName="Jan van der Berg")
+    h.run()
+    use(h, "extended")
+    h.run()
+    assert h.contacts()["Els Kok"]["initials"] == "E.M."
+    assert h.items()["Bo Smit"]["initials"] == "B. S."
+    jan = h.items()["Jan van der Berg"]
+    assert f"{jan['givenName']} {jan.get('middleName') or ''} {jan['surname']}".split() == [
+        "Jan",
+        "van",
+        "der",
+        "Berg",
+    ]
+    settled(h)
+
+
+@pytest.mark.parametrize(
+    ("surname", "parts"),
+    [("van der Bergh", ("Jan van", "der", "Bergh")), ("van den Berg", ("Jan van", "den", "Berg"))],
+)
+def test_i5_a_corrected_surname_keeps_the_split_of_the_other_side(make_harness, surname, parts):
+    """A prefix that BC has in another part is not there twice afterwards, and BC's next word moves Outlook's alone."""
+    h = make_harness(world(person("Jan van der Berg")))
+    h.add_profiles()
+    h.full()
+    bc = h.contacts()["Jan van der Berg"]
+    assert (bc["firstName"], bc["middleName"], bc["surname"]) == ("Jan van", "der", "Berg")
+    use(h, "extended")
+    h.run()
+    h.edit_item("Jan van der Berg", surname=surname)
+    h.run()
+    bc = h.contacts()[f"Jan {surname}"]
+    assert (bc["firstName"], bc["middleName"], bc["surname"]) == parts
+    settled(h)
+    h.edit_contact(f"Jan {surname}", surname="Dijk")
+    h.run()
+    (item,) = h.items().values()
+    assert (item["givenName"], item.get("middleName")) == ("Jan", None)
+    assert item["surname"] == f"{surname.rpartition(' ')[0]} Dijk"
     settled(h)
