@@ -470,6 +470,21 @@ def log_setting_problems() -> None:
         log.warning("%s", problem)
 
 
+def last_full_slot(moment: datetime) -> datetime | None:
+    """Return the last slot of the full schedule up to a moment: who was read in full before it is due again."""
+    from zoneinfo import ZoneInfo
+
+    from croniter import croniter
+
+    cron = full_schedule()
+    if not cron:
+        return None
+    # One microsecond on, since a slot counts from its own moment on.
+    until = moment.astimezone(ZoneInfo(timezone())) + timedelta(microseconds=1)
+    slot: datetime = croniter(cron, until).get_prev(datetime)
+    return slot
+
+
 def this_run() -> str:
     """Return the id of the DAG run that the calling task belongs to."""
     return str(get_current_context()["dag_run"].run_id)
@@ -501,6 +516,7 @@ def run_request() -> RunRequest:
         run_type=run_type,
         run_after=dag_run.run_after,
         requested_at=_made_at(context["ti"].id),
+        full_slot=last_full_slot(dag_run.run_after),
     )
 
 

@@ -113,6 +113,12 @@ class FaultError(ValueError):
     """A fault that can't be planned as described."""
 
 
+def _rows_asked(call: Call) -> int:
+    """Return how many rows a call asks for at most."""
+    top = call.query.get("$top", "")
+    return min(call.page_size() or HARD_PAGE, int(top) if top.isdigit() else HARD_PAGE)
+
+
 @dataclass
 class Fault:
     """One planned fault. ``matched`` counts the calls it fits, ``fired`` those it hit."""
@@ -156,7 +162,7 @@ class Fault:
             and re.fullmatch(self.get("method", ".*"), call.method) is not None
             and re.search(self.get("path", ""), call.target) is not None
             and str(self.get("sent", "")).encode() in call.body
-            and (call.page_size() or HARD_PAGE) > self.get("rows_above", 0)
+            and _rows_asked(call) > self.get("rows_above", 0)
         )
 
     def hits(self, status: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,14 +17,20 @@ from sync_lib.diff import DiffContext
 from sync_lib.errors import CursorExpiredError
 from sync_lib.load import bc_row, outlook_row
 from sync_lib.model import BcContact, OutlookContact, Run
-from sync_lib.moments import shift
+from sync_lib.moments import before, shift
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies, runs, snapshots
 from sync_lib.store.runs import Cursor
 
 logger = logging.getLogger(__name__)
 
-BC_PAGE = 20_000
+Known = Mapping[str, tuple[str, str]]
+#: Contacts of a full read that are compared with the staged ones at a time.
+PART = 5_000
+#: A scan or full read that shows so many staged rows older than they were, or this percentage, is of an older BC.
+OLDER, OLDER_PERCENT = 10, 1.0
+#: So many of the newest contacts gone at once, and nothing as new left, are no deletes by hand.
+NEWEST_GONE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,10 @@ class CompanyRead:
         count: Number of contacts in the company, where the read tells; else None.
         scanned: The ids of all contacts were read.
         dropped: The count is so much smaller that a person must accept it first (rules 8.3); nothing is gone.
+        newest: The newest stamp read, no later than the service's own time; "" for none.
+        date: The service's time by its latest answer, "" where it did not say.
+        untroubled: No page of a full read was too slow.
+        went_back: BC shows an older state than the staged one (rules 5).
     """
 
     full: bool
@@ -45,12 +56,16 @@ class CompanyRead:
     count: int | None = None
     scanned: bool = False
     dropped: bool = False
+    newest: str = ""
+    date: str = ""
+    untroubled: bool = True
+    went_back: bool = False
 
 
-def fetch_company(
-    client: Any, company_id: str, known: dict[str, tuple[str, str]], cursor: Cursor, plan: ReadPlan
-) -> CompanyRead:
+def fetch_company(client: Any, company_id: str, known: Known, cursor: Cursor, plan: ReadPlan) -> CompanyRead:
     """Read a company: all contacts, or those since the watermark with the overlap, and the id scan where it is due.
+
+    A scan that shows BC older than it was makes the read a full one.
 
     Args:
         client: ``BusinessCentralClient``.
@@ -60,31 +75,85 @@ def fetch_company(
         plan: What to read.
     """
     if plan.full:
-        found: set[str] = set()
-        contacts = []
-        for contact in client.iter_contacts(company_id):
-            found.add(contact.id)
-            if plan.renew or _is_news(contact, known):
-                contacts.append(contact)
-        read = CompanyRead(True, contacts, count=len(found))
-        return _with_gone(client, company_id, read, set(known) - found, plan)
-    since = since_watermark(cursor.position, plan.overlap)
-    recent = client.iter_contacts(company_id, since=since)
-    changed = {contact.id: contact for contact in recent if _is_news(contact, known)}
-    if not plan.scan:
-        return CompanyRead(False, list(changed.values()))
-    stamps = dict(client.iter_ids(company_id))
+        return _fetch_company(client, company_id, known, cursor, plan)
+    listing, since = plan.listing("changes"), before(cursor.position, plan.overlap)
+    recent = client.iter_contacts(company_id, since=since, listing=listing)
+    changed = {contact.id: contact for contact in _news(recent, known, plan)}
+    read = CompanyRead(False, list(changed.values()), newest=listing.newest, date=listing.date)
+    if not plan.scan and _counts_agree(client, company_id, len(known.keys() | changed.keys())):
+        return read
+    stamps = dict(client.iter_ids(company_id, plan.listing("scan")))
+    if _went_back(known, stamps, cursor, plan):
+        logger.warning("Business Central shows an older state than before: reading it in full")
+        return _fetch_company(client, company_id, known, cursor, plan)
     missed = [
         key for key, stamp in stamps.items() if key not in changed and known.get(key, ("", ""))[0] != stamp
     ]
     changed |= {key: contact for key, contact in _fetch(client, company_id, missed).items() if contact}
-    read = CompanyRead(False, list(changed.values()), count=len(stamps), scanned=True)
+    read = replace(read, contacts=list(changed.values()), count=len(stamps), scanned=True)
     return _with_gone(client, company_id, read, set(known) - set(stamps) - set(changed), plan)
 
 
-def _is_news(contact: BcContact, known: dict[str, tuple[str, str]]) -> bool:
+def _fetch_company(client: Any, company_id: str, known: Known, cursor: Cursor, plan: ReadPlan) -> CompanyRead:
+    """Read all contacts, and keep those that are not staged as they are."""
+    listing = plan.listing("full")
+    stamps: dict[str, str] = {}
+
+    def noted() -> Iterator[BcContact]:
+        for contact in client.iter_contacts(company_id, listing=listing):
+            stamps[contact.id] = contact.last_modified
+            yield contact
+
+    contacts = list(noted() if plan.renew else _news(noted(), known, plan))
+    read = CompanyRead(
+        True,
+        contacts,
+        count=len(stamps),
+        newest=listing.newest,
+        date=listing.date,
+        untroubled=not listing.troubled,
+        went_back=_went_back(known, stamps, cursor, plan),
+    )
+    return _with_gone(client, company_id, read, set(known) - set(stamps), plan)
+
+
+def _is_news(contact: BcContact, known: Known) -> bool:
     """Whether a contact is not staged in this version: the overlap brings most of them once more."""
     return known.get(contact.id) != (contact.last_modified, contact.etag)
+
+
+def _news(rows: Iterable[BcContact], known: Known, plan: ReadPlan) -> Iterator[BcContact]:
+    """Yield what is not staged as it is: a version that did not move proves nothing about computed fields."""
+    rows = iter(rows)
+    while part := list(islice(rows, PART)):
+        same = [contact.id for contact in part if not _is_news(contact, known)]
+        staged = plan.staged(same) if same else {}
+        for contact in part:
+            if _is_news(contact, known) or staged.get(contact.id) != snapshots.bc_texts(contact):
+                yield contact
+
+
+def _counts_agree(client: Any, company_id: str, staged: int) -> bool:
+    """Whether BC's own count, where it gives one, speaks for what is staged: then the id scan can wait."""
+    count = client.count_contacts(company_id)
+    return count is None or count == staged
+
+
+def _went_back(known: Known, stamps: Mapping[str, str], cursor: Cursor, plan: ReadPlan) -> bool:
+    """Whether a complete read or scan shows an older BC than the staged one, restored under its old name (rules 5).
+
+    The newest contact of a company may have been deleted by hand: that nothing as new is left counts only beside
+    rows that have become older, or where several of the newest are gone together.
+    """
+    if not stamps or not cursor.position:
+        return False
+    older = sum(key in stamps and stamps[key] < stamp for key, (stamp, _) in known.items())
+    if older >= max(OLDER, len(known) * OLDER_PERCENT / 100):
+        return True
+    newest = max(stamps.values())
+    if newest >= before(cursor.position, plan.overlap):
+        return False
+    return older > 0 or sum(stamp > newest for stamp, _ in known.values()) >= NEWEST_GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +166,8 @@ class ReadPlan:
         renew: Stage also what is staged in the same version: its fingerprints are made of something else.
         overlap: Seconds that an incremental read goes back behind the watermark.
         accepted: The count that was accepted last; None: never counted.
+        listing: Gives the ``clients.listing.Listing`` of a kind of read: ``full``, ``changes`` or ``scan``.
+        staged: Gives the staged fields of contacts by their ids (``snapshots.bc_texts``).
     """
 
     full: bool
@@ -104,15 +175,48 @@ class ReadPlan:
     renew: bool
     overlap: float
     accepted: int | None
+    listing: Callable[[str], Any] = lambda _kind: None
+    staged: Callable[[list[str]], dict[str, tuple[str, ...]]] = lambda _ids: {}
 
 
-def plan_read(run: Run, cursor: Cursor, known: int, accepted: int | None, settings: SyncSettings) -> ReadPlan:
-    """Decide how much of a company a run reads (rules 5). ``run.started_at`` serves as the time."""
-    full = run.mode == "full" or not cursor.position
-    cheap = known <= BC_PAGE * settings.id_scan_requests
-    due = not cursor.last_scan_at or cursor.last_scan_at <= shift(run.started_at, -settings.id_scan_every)
-    scan = not full and (cheap or due)
-    return ReadPlan(full, scan, renew=not cursor.position, overlap=settings.overlap, accepted=accepted)
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a read is planned by.
+
+    Attributes:
+        contacts: Number of staged contacts.
+        accepted: The count that was accepted last; None: never counted.
+        scan_rows: Rows to a page of the id scan.
+        now: The time by the staging database.
+    """
+
+    contacts: int
+    accepted: int | None
+    scan_rows: int
+    now: str
+
+
+#: Seconds between two tries of a full read that is due: the first gap, which doubles, and the longest (rules 5).
+FIRST_GAP, LONGEST_GAP = 300.0, 3600.0
+
+
+def is_full_due(cursor: Cursor, run: Run, now: str) -> bool:
+    """Whether a run reads a company or a folder in full because a slot has passed since the last full read began."""
+    if run.dry_run or not run.full_slot or (cursor.last_full_at or "") >= run.full_slot:
+        return False
+    gap = (
+        min(FIRST_GAP * 2 ** (min(cursor.full_failures, 9) - 1), LONGEST_GAP) if cursor.full_failures else 0.0
+    )
+    return not cursor.full_tried_at or cursor.full_tried_at <= shift(now, -gap)
+
+
+def plan_read(run: Run, cursor: Cursor, state: State, settings: SyncSettings) -> ReadPlan:
+    """Decide how much of a company a run reads (rules 5)."""
+    full = run.mode == "full" or not cursor.position or is_full_due(cursor, run, state.now)
+    cheap = state.contacts <= state.scan_rows * settings.id_scan_requests
+    every = settings.id_scan_cheap_every if cheap else settings.id_scan_every
+    due = not cursor.last_scan_at or cursor.last_scan_at <= shift(state.now, -every)
+    return ReadPlan(full, not full and due, not cursor.position, settings.overlap, state.accepted)
 
 
 def _with_gone(
@@ -120,26 +224,32 @@ def _with_gone(
 ) -> CompanyRead:
     """Confirm one by one that missing contacts are gone, unless so many are that the read is not believable."""
     accepted, count = plan.accepted or 0, read.count or 0
-    if accepted and count * 2 < accepted:
+    if (accepted and count * 2 < accepted) or (missing and not count and plan.accepted != 0):
         return replace(read, dropped=True)
-    answers = _fetch(client, company_id, sorted(missing))
+    answers = _fetch(client, company_id, sorted(missing), may_be_empty=not count)
     present = [contact for contact in answers.values() if contact]
     gone = [key for key, contact in answers.items() if contact is None]
     return replace(read, contacts=read.contacts + present, gone=gone)
 
 
-def _fetch(client: Any, company_id: str, ids: Sequence[str]) -> dict[str, BcContact | None]:
-    return client.fetch_contacts(company_id, ids) if ids else {}
+def _fetch(
+    client: Any, company_id: str, ids: Sequence[str], *, may_be_empty: bool = False
+) -> dict[str, BcContact | None]:
+    found: dict[str, BcContact | None] = {}
+    if ids:
+        found = client.fetch_contacts(company_id, ids, may_be_empty=may_be_empty)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """Where a read is staged: the key of the company or profile, the run that read it, and when."""
+    """Where a read is staged: the key of the company or profile, the run that read it, when, and since when."""
 
     scope: int
     context: DiffContext
     run: Run
     at: str
+    began: str = ""
 
 
 def stage_company(conn: Connection, read: CompanyRead, staging: Staging) -> dict[str, snapshots.Version]:
@@ -183,20 +293,20 @@ def move_watermark(conn: Connection, read: CompanyRead, staging: Staging) -> Non
         return
     company, at = staging.scope, staging.at
     cursor = runs.read_cursor(conn, "business_central", company)
-    newest = max((contact.last_modified for contact in read.contacts), default="")
-    values: dict[str, Any] = {"position": max(cursor.position, newest)}
+    # A stamp in the future, ours or an older one's, would hide what changes until then.
+    position = max(read.newest, min(cursor.position, read.date or cursor.position))
+    values: dict[str, Any] = {"position": read.newest if read.went_back else position}
     if read.full:
-        values |= {"last_full_at": at, "version": staging.context.version}
+        values |= runs.end_full(staging.began or at) | {"version": staging.context.version}
     if read.full or read.scanned:
         values["last_scan_at"] = at
     runs.write_cursor(conn, "business_central", company, updated_at=at, **values)
+    if read.full and read.untroubled:
+        companies.double_page_sizes(conn, company, at)
+    if read.went_back:
+        companies.hold_next_runs(conn, company, companies.WENT_BACK)
     if read.count is not None:
         companies.accept_count(conn, company, read.count)
-
-
-def since_watermark(watermark: str, overlap: float) -> str:
-    """Return where an incremental read of BC starts: ``overlap`` seconds before the newest stamp that was read."""
-    return shift(watermark, -overlap)
 
 
 # -- Outlook ---------------------------------------------------------------------------------------------------------
@@ -324,8 +434,9 @@ def _must_compare(conn: Connection, staging: Staging) -> None:
 def move_folder_cursor(conn: Connection, read: FolderRead, staging: Staging) -> None:
     """Move a profile's cursor behind a complete read; a dry run moves none."""
     if not staging.run.dry_run:
-        full = {"last_full_at": staging.at, "version": staging.context.version} if read.full else {}
-        values: dict[str, Any] = {"position": read.delta_link} | full
+        values: dict[str, Any] = {"position": read.delta_link}
+        if read.full:
+            values |= runs.end_full(staging.began or staging.at) | {"version": staging.context.version}
         runs.write_cursor(conn, "outlook", staging.scope, updated_at=staging.at, **values)
 
 

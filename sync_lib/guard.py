@@ -26,7 +26,7 @@ class Circumstances:
         company_writes: Writes to BC that this run has planned or done for the company, over all profiles.
         first_sync: No full sync of this profile has finished yet.
         folder_made_by_sync: The sync made the folder; a folder made by a user may hold the user's own contacts.
-        restored: The staging database is older than the mailbox (rules 2.8): everything is held.
+        restored: Why everything is held: one side is older than what it had shown before; "" where none is.
         waiting: Actions that an open hold holds: digest -> reason.
         rejected: Digests of actions that a person rejected.
         approved: Actions that a person approved: digest -> the hold that was approved.
@@ -38,7 +38,7 @@ class Circumstances:
     company_writes: int = 0
     first_sync: bool = False
     folder_made_by_sync: bool = True
-    restored: bool = False
+    restored: str = ""
     waiting: Mapping[str, str] = field(default_factory=dict)
     rejected: frozenset[str] = frozenset()
     approved: Mapping[str, int] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def _reason(change: PlannedChange, circumstances: Circumstances, reasons: dict[s
     if change.digest in circumstances.rejected:
         return "rejected_by_person"
     if circumstances.restored:
-        return RESTORED
+        return circumstances.restored
     if change.action is Action.COUPLE and not change.guard_class:
         return ""
     if change.guard_class in reasons:

@@ -356,6 +356,7 @@ class Run:
     state: str
     message: str
     started_at: str
+    full_slot: str | None = None
 
     @property
     def overlay(self) -> str:

@@ -24,6 +24,7 @@ from sync_lib import bindings, extract, profile_sync
 from sync_lib.checks import Check, check_business_central, check_connections, check_graph, check_staging
 from sync_lib.clients.auth import TokenSource, fetch_tenant_id
 from sync_lib.clients.business_central import BusinessCentralClient
+from sync_lib.clients.listing import Listing
 from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.rest import ApiSession
 from sync_lib.errors import (
@@ -41,7 +42,7 @@ from sync_lib.model import Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
 from sync_lib.report import GOOD_STATES, RunReport, Verdict, judge, make_report, shared_cause
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
-from sync_lib.store import causes, companies, holds, locks, profiles, runs, snapshots
+from sync_lib.store import causes, clock, companies, holds, locks, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import open_engine, read
 from sync_lib.store.migrate import migrate
@@ -189,6 +190,7 @@ class RunRequest:
         run_type: ``manual``, ``scheduled``, ``backfill``, ``asset_triggered``.
         run_after: The run's own time; a manual run has no logical date.
         requested_at: When the run was made; for a backfill a few milliseconds after the backfill itself.
+        full_slot: The last slot of the full schedule; who has not been read in full since is, in this run (rules 5).
     """
 
     run_id: str
@@ -198,6 +200,7 @@ class RunRequest:
     run_type: str = "manual"
     run_after: datetime | None = None
     requested_at: datetime | None = None
+    full_slot: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,7 @@ def _begin_run(engine: Engine, request: RunRequest, now: str, *, dry_run: bool) 
             "message": "",
             "started_at": now,
             "ended_at": None,
+            "full_slot": to_text(request.full_slot.astimezone(UTC)) if request.full_slot else None,
         }
         runs.write_run(conn, request.run_id, values)
 
@@ -414,6 +418,7 @@ def _company_lease(edges: Edges, company: int) -> Iterator[locks.Lease]:
 
 def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) -> dict[str, int]:
     with read(edges.engine) as conn:
+        began = clock.now(conn)
         cursor = runs.read_cursor(conn, "business_central", row.id)
         known = snapshots.known_bc(conn, row.id, overlay=run.overlay)
         is_held = holds.read_company_hold(conn, row.id) is not None
@@ -422,7 +427,7 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
         return {"count": len(known)}
     context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
     cursor = cursor if cursor.version == context.version else runs.Cursor()
-    plan = extract.plan_read(run, cursor, len(known), row.accepted_count, edges.settings)
+    plan = _plan_read(edges, run, row, cursor, len(known))
     # A count that waits for a person holds incremental runs too: only a complete read can show that it was a fault.
     plan = replace(plan, full=plan.full or is_held)
     with phase("Read Business Central", full=plan.full):
@@ -432,8 +437,34 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     if found.dropped:
         raise _CompanyHeldError(_offer_count(edges, run, row.id, found.count or 0), found.count or 0)
     with phase("Stage Business Central"):
-        _stage_company(edges, run, row, found)
+        _stage_company(edges, run, row, found, began)
     return {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+
+
+def _plan_read(edges: Edges, run: Run, row: CompanyRow, cursor: runs.Cursor, known: int) -> extract.ReadPlan:
+    with read(edges.engine) as conn:
+        now = clock.now(conn)
+        scan_rows = companies.read_page_size(conn, row.id, "scan")
+    state = extract.State(known, row.accepted_count, scan_rows, now)
+    plan = extract.plan_read(run, cursor, state, edges.settings)
+    if plan.full and extract.is_full_due(cursor, run, now):
+        logger.info("a slot of the full schedule has passed since this company was read in full")
+        with edges.engine.begin() as conn:
+            runs.begin_full(conn, "business_central", row.id, now)
+
+    def listing(kind: str) -> Listing:
+        def remember(rows: int) -> None:
+            with edges.engine.begin() as conn:
+                companies.write_page_size(conn, row.id, kind, rows, edges.now())
+
+        with read(edges.engine) as conn:
+            return Listing(companies.read_page_size(conn, row.id, kind), remember)
+
+    def staged(ids: list[str]) -> dict[str, tuple[str, ...]]:
+        with read(edges.engine) as conn:
+            return snapshots.read_bc_texts(conn, row.id, ids, overlay=run.overlay)
+
+    return replace(plan, listing=listing, staged=staged)
 
 
 def _read_countries(edges: Edges, row: CompanyRow) -> CompanyRow:
@@ -466,10 +497,10 @@ def _was_read(before: runs.Cursor, after: runs.Cursor, run: Run) -> bool:
     return after.updated_at != before.updated_at
 
 
-def _stage_company(edges: Edges, run: Run, row: CompanyRow, found: extract.CompanyRead) -> None:
+def _stage_company(edges: Edges, run: Run, row: CompanyRow, found: extract.CompanyRead, began: str) -> None:
     context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
-    staging = extract.Staging(row.id, context, run, edges.now())
     with edges.engine.begin() as conn:
+        staging = extract.Staging(row.id, context, run, clock.now(conn), began)
         stored = extract.stage_company(conn, found, staging)
         if found.full and not run.dry_run:
             locks.renew_claims(conn, row.id)

@@ -53,6 +53,7 @@ from sync_lib.model import (
 )
 from sync_lib.store import (
     causes,
+    clock,
     companies,
     holds,
     ledger,
@@ -341,6 +342,7 @@ class _ProfileSync:
         self.books = _Books()
         # The marker's counter where it is ahead of the staging database, else 0 (rules 2.8).
         self.restored = 0
+        self.why_restored = ""
         self.approvals = _Approvals()
         self.undoing = _Undoing()
         # What left the scope in this run, and stays until the edit of its item is in BC (rules 7.3b).
@@ -350,6 +352,7 @@ class _ProfileSync:
 
     def run_(self) -> Result:
         """Do the work; once more, in full and with everything held, where the load finds a restored database."""
+        self._read_in_full_if_due()
         try:
             return self._work()
         except _RestoredError as error:
@@ -357,6 +360,17 @@ class _ProfileSync:
             self.restored = error.counter
             self.books = _Books()
             return self._work()
+
+    def _read_in_full_if_due(self) -> None:
+        """Make a run of this profile a full one where a slot has passed since its last full read began (rules 5)."""
+        key = self.profile.id
+        with self.edges.engine.begin() as conn:
+            now, cursor = clock.now(conn), runs.read_cursor(conn, "outlook", key)
+            if self.run.mode == Mode.FULL or not extract.is_full_due(cursor, self.run, now):
+                return
+            runs.begin_full(conn, "outlook", key, now)
+        logger.info("a slot of the full schedule has passed since this profile was read in full")
+        self.run = replace(self.run, mode=Mode.FULL)
 
     def _work(self) -> Result:
         self._check_company()
@@ -409,26 +423,28 @@ class _ProfileSync:
 
     def _context(self, names: frozenset[str]) -> DiffContext:
         base = company_context(self.company, self.field_profile, language=self.profile.language)
+        self.why_restored = self._why_restored()
         with read(self.edges.engine) as conn:
             companies = snapshots.read_company_numbers(conn, self.company.id, names, overlay=self.run.overlay)
         return replace(
             base,
             policy=policy_of(self.profile, self.field_profile),
             lookups=replace(base.lookups, companies=companies),
-            restored=self.is_restored,
+            restored=bool(self.why_restored),
             undone=self.undoing.wanted.undone,
             leaving=frozenset(self.leaving),
             company=self.company_key,
         )
 
-    @property
-    def is_restored(self) -> bool:
-        """The staging database is older than the mailbox, and what that holds has not been carried out yet."""
+    def _why_restored(self) -> str:
+        """Why one side is older than it was, while what that holds has not been carried out yet; "" for not."""
         if self.restored or self.profile.restored_by:
-            return True
+            is_bc = self.profile.restored_by == companies.WENT_BACK
+            return companies.WENT_BACK if is_bc and not self.restored else guard.RESTORED
         standing = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
         with read(self.edges.engine) as conn:
-            return guard.RESTORED in holds.read_held(conn, self.profile.id, *standing).values()
+            held = set(holds.read_held(conn, self.profile.id, *standing).values())
+        return next((reason for reason in (guard.RESTORED, companies.WENT_BACK) if reason in held), "")
 
     # -- the folder ------------------------------------------------------------------------------------------------
 
@@ -546,30 +562,32 @@ class _ProfileSync:
         full = full or cursor.version != self.context.version
         # A dry run binds no folder: the cursor is still that of the one before.
         full = full or found.folder.id != self.profile.folder_id
+        with read(self.edges.engine) as conn:
+            began = clock.now(conn)
         got = extract.fetch_folder(self.edges.outlook, target, cursor.position, full=full)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
-            changed, stored = extract.stage_folder(conn, got, self._staging())
+            changed, stored = extract.stage_folder(conn, got, self._staging(began))
         if stored:
-            self._judge(found, got, stored)
+            self._judge(found, got, stored, began)
         return changed + len(stored)
 
     def _known_items(self, ids: list[str] | None) -> dict[str, snapshots.KnownItem]:
         with read(self.edges.engine) as conn:
             return snapshots.known_outlook(conn, self.profile.id, overlay=self.run.overlay, ids=ids)
 
-    def _staging(self) -> extract.Staging:
-        return extract.Staging(self.profile.id, self.context, self.run, self.edges.now())
+    def _staging(self, began: str) -> extract.Staging:
+        return extract.Staging(self.profile.id, self.context, self.run, self.edges.now(), began)
 
     def _judge(
-        self, found: folders.Found, got: extract.FolderRead, stored: dict[str, snapshots.Version]
+        self, found: folders.Found, got: extract.FolderRead, stored: dict[str, snapshots.Version], began: str
     ) -> None:
         """Ask for the items whose order in time two stamps do not tell (rules 5)."""
         items = self.edges.outlook.fetch_contacts(found.user, sorted(stored))
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
-            extract.stage_judged_items(conn, found.folder.id, items, stored, self._staging())
-            extract.move_folder_cursor(conn, got, self._staging())
+            extract.stage_judged_items(conn, found.folder.id, items, stored, self._staging(began))
+            extract.move_folder_cursor(conn, got, self._staging(began))
 
     def _inputs_unchanged(self, cursor: Cursor) -> bool:
         return (
@@ -753,7 +771,7 @@ class _ProfileSync:
                 company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
                 first_sync=cursor.diffed_generation is None,
                 folder_made_by_sync=self.profile.folder_made_by_sync,
-                restored=self.context.restored,
+                restored=self.why_restored,
                 waiting=holds.read_held(conn, key, HoldState.OPEN),
                 rejected=frozenset(holds.read_held(conn, key, HoldState.REJECTED)),
                 approved=holds.read_approved(conn, key),

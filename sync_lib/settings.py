@@ -85,6 +85,7 @@ class SyncSettings:
     longest_request: float = 600.0
     id_scan_requests: int = 5
     id_scan_every: float = 86_400.0
+    id_scan_cheap_every: float = 900.0
     max_rounds: int = 3
     guard_deletes: int = 10
     guard_deletes_percent: float = 10.0

@@ -19,6 +19,7 @@ from sync_lib.clients.batch import BatchSender, Part
 from sync_lib.clients.listing import MOST, Listing
 from sync_lib.clients.rest import Answer, ApiSession, to_literal, to_query, to_stamp
 from sync_lib.errors import (
+    AccessDeniedError,
     ApiError,
     AuthError,
     MalformedAnswerError,
@@ -101,11 +102,10 @@ class BusinessCentralClient:
     def count_contacts(self, company_id: str) -> int | None:
         """Return how many contacts there are by BC's own count, or None where it does not say."""
         query = {"$count": "true", "$top": "1", "$select": "id"}
+        path = self._contacts(company_id)
         try:
-            body = self._session.request(
-                "GET", self._contacts(company_id), params=query, headers=_LANGUAGE
-            ).body
-        except RecordError:
+            body = self._session.request("GET", path, params=query, headers=_LANGUAGE, same_size=False).body
+        except (RecordError, AccessDeniedError, ServiceError):
             return None
         count = body.get("@odata.count")
         return count if isinstance(count, int) and count >= 0 else None
@@ -298,6 +298,11 @@ class BusinessCentralClient:
             answer = self._session.request(
                 method, path, json=body, headers={**_LANGUAGE, **headers}, repeat=repeat
             )
+            if not answer.body and method == "PATCH":
+                # OData lets a service answer an update with 204 and nothing (8.2.8.7, Preference return).
+                answer = self._session.request(
+                    "GET", path, params={"$select": self._select}, headers=_LANGUAGE
+                )
             contact = to_contact(answer.body, self._columns)
         except (RecordError, ServiceError) as error:
             return WriteResult(error=error, request_id=error.request_id)

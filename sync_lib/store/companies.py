@@ -16,6 +16,10 @@ from sync_lib.store import tables as t
 
 #: Why the first run of a profile is a restored one after its company was moved (rules 1 and 2.8).
 MOVED = "company_moved"
+#: Why it is one after BC showed an older state than it had shown before (rules 5).
+WENT_BACK = "bc_went_back"
+#: Rows to a page where nothing is remembered: what BC sends at most.
+MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +195,9 @@ def accept_move(conn: Connection, company: CompanyRow, environment: str, *, now:
     conn.execute(update(t.company).where(t.company.c.id == company.id).values(moved))
     # Everything is read anew, and each pair is looked at: its key is rewritten.
     runs.write_cursor(conn, "business_central", company.id, updated_at=now, position="")
+    hold_next_runs(conn, company.id, MOVED)
     c = t.sync_profile.c
     synced = (c.company == company.id) & (c.folder_id.is_not(None))
-    conn.execute(update(t.sync_profile).where(synced).values(restored_by=MOVED))
     ours = t.coupling.c.profile.in_(select(c.id).where(synced))
     conn.execute(update(t.coupling).where(ours).values(attention=True))
 
@@ -228,6 +232,39 @@ def miss_countries(conn: Connection, company: int) -> None:
     """Note that BC's table Country/Region may not be read; one that was read before goes on to serve."""
     c = t.company.c
     conn.execute(update(t.company).where(c.id == company, c.countries == "{}").values(countries=""))
+
+
+def hold_next_runs(conn: Connection, company: int, reason: str) -> None:
+    """Let the next run of each synced profile of a company be full, take differences for conflicts, and be held."""
+    c = t.sync_profile.c
+    synced = (c.company == company) & (c.folder_id.is_not(None))
+    conn.execute(update(t.sync_profile).where(synced).values(restored_by=reason))
+
+
+# -- sizes of pages --------------------------------------------------------------------------------------------------
+
+_KINDS = ("full", "changes", "scan")
+
+
+def read_page_size(conn: Connection, company: int, kind: str) -> int:
+    """Return how many rows a read of this kind asks for at a time: what worked the last time (rules 5)."""
+    return int(runs.read_fact(conn, f"company:{company}", f"page_size:{kind}") or MOST)
+
+
+def write_page_size(conn: Connection, company: int, kind: str, rows: int, now: str) -> None:
+    """Remember a size of page that was answered."""
+    runs.write_fact(conn, f"company:{company}", f"page_size:{kind}", str(rows), now)
+
+
+def double_page_sizes(conn: Connection, company: int, now: str) -> None:
+    """Let all reads of a company ask for more again, after a full read without trouble."""
+    for kind in _KINDS:
+        rows = read_page_size(conn, company, kind)
+        if rows < MOST:
+            write_page_size(conn, company, kind, min(rows * 2, MOST), now)
+
+
+# -- counts ----------------------------------------------------------------------------------------------------------
 
 
 def accept_count(conn: Connection, company: int, count: int) -> None:

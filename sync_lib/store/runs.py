@@ -20,6 +20,8 @@ class Cursor:
 
     position: str = ""
     last_full_at: str | None = None
+    full_tried_at: str | None = None
+    full_failures: int = 0
     last_scan_at: str | None = None
     version: int = 0
     diffed_generation: int | None = None
@@ -42,8 +44,8 @@ def lock_runs(conn: Connection) -> None:
 def read_run(conn: Connection, run: str) -> Run | None:
     """Return a run, or None where it has never been planned."""
     c = t.sync_run.c
-    wanted = select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.message, c.started_at).where(c.id == run)
-    row = conn.execute(wanted).first()
+    wanted = select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.message, c.started_at, c.full_slot)
+    row = conn.execute(wanted.where(c.id == run)).first()
     return Run(*row) if row else None
 
 
@@ -249,6 +251,18 @@ def write_cursor(conn: Connection, side: str, scope: int, *, updated_at: str, **
     changed = conn.execute(update(t.cursor).where(c.side == side, c.scope == str(scope)).values(**values))
     if not changed.rowcount:
         conn.execute(insert(t.cursor).values(side=side, scope=str(scope), **values))
+
+
+def begin_full(conn: Connection, side: str, scope: int, now: str) -> None:
+    """Note that a full read that is due begins; it counts as failed until ``last_full_at`` says otherwise."""
+    c = t.cursor.c
+    values = {"full_tried_at": now, "full_failures": c.full_failures + 1}
+    conn.execute(update(t.cursor).where(c.side == side, c.scope == str(scope)).values(**values))
+
+
+def end_full(began: str) -> dict[str, Any]:
+    """Return what a cursor says after a complete full read that began at a time."""
+    return {"last_full_at": began, "full_tried_at": None, "full_failures": 0}
 
 
 # -- facts -----------------------------------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ class _Stored(NamedTuple):
     normaliser: int
     gone_since: str | None
     bc_key: str | None
+    texts: tuple[str, ...] = ()
 
 
 R = TypeVar("R", BcRow, OutlookRow)
@@ -133,6 +134,8 @@ class _Snapshot(Generic[R]):
     owner: str
     names: tuple[str, ...]
     values: Callable[[R, _Stored | None], Values]
+    #: Columns that decide whether a row of the same version is another one all the same.
+    compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +309,7 @@ def _stored(
     """Return what is staged of some ids: the overlay's row where it has one, else the real row."""
     columns = snapshot.table.c
     key = columns.bc_key if "bc_key" in columns else literal(None)
-    wanted = select(
+    wanted: Select[Any] = select(
         columns.id,
         columns.row_id,
         columns.overlay,
@@ -315,16 +318,21 @@ def _stored(
         columns.normaliser,
         columns.gone_since,
         key,
+        *(columns[name] for name in snapshot.compared),
     ).where(columns[snapshot.owner] == stage.scope, among(conn, columns.id, ids))
     if not ids:
         return {}
     # "" comes first, so that the overlay's own row replaces it below.
     layers = [""] if not stage.overlay else ["", stage.overlay]
-    return {
-        row[0]: _Stored._make(row)
-        for layer in layers
-        for row in read_tuples(conn, wanted.where(columns.overlay == layer))
-    }
+    found: dict[str, _Stored] = {}
+    for layer in layers:
+        rows = read_tuples(conn, wanted.where(columns.overlay == layer))
+        found |= {stored.id: stored for stored in map(_to_stored, rows)}
+    return found
+
+
+def _to_stored(row: tuple[Any, ...]) -> _Stored:
+    return _Stored._make((*row[:8], tuple(row[8:])))
 
 
 _WRITE, _SAME, _CONFLICT = "write", "same", "conflict"
@@ -354,7 +362,10 @@ def _outdated(contact: BcContact | OutlookContact, stored: _Stored, stage: _Stag
     """Whether the stored row of the same version has to be written all the same."""
     if stored.gone_since is not None or stored.normaliser != stage.normaliser:
         return True
-    return isinstance(contact, OutlookContact) and contact.bc_key not in (None, stored.bc_key)
+    if isinstance(contact, BcContact):
+        # Computed fields of BC change and move neither stamp nor version (rules 5).
+        return bc_texts(contact) != stored.texts
+    return contact.bc_key not in (None, stored.bc_key)
 
 
 def _storable(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -376,21 +387,20 @@ def _is_unicode(text: str) -> bool:
 _bc_values = itemgetter(*COLUMN_NAMES)
 
 
-def _values_of_bc(row: BcRow, _: _Stored | None) -> Values:
-    contact = row.contact
+def bc_texts(contact: BcContact) -> tuple[str, ...]:
+    """Return a contact's fields as they are stored."""
     try:
         values = _bc_values(contact.values)
     except KeyError:
         values = tuple(contact.values.get(name, "") for name in COLUMN_NAMES)
-    texts = (
-        contact.etag,
-        contact.last_modified,
-        *values,
-        row.email_key,
-        _company_key(contact.values),
-        row.problem,
-    )
-    return (*_storable(texts), row.fingerprint, None)
+    return _storable(values)
+
+
+def _values_of_bc(row: BcRow, _: _Stored | None) -> Values:
+    contact = row.contact
+    version = _storable((contact.etag, contact.last_modified))
+    derived = _storable((row.email_key, _company_key(contact.values), row.problem))
+    return (*version, *bc_texts(contact), *derived, row.fingerprint, None)
 
 
 def _company_key(values: Mapping[str, str]) -> str:
@@ -438,6 +448,7 @@ _BC = _Snapshot[BcRow](
         "generation",
     ),
     _values_of_bc,
+    COLUMN_NAMES,
 )
 _OUTLOOK = _Snapshot[OutlookRow](
     t.outlook_contact,
@@ -574,6 +585,16 @@ def known_bc(conn: Connection, company: int, overlay: str = "") -> dict[str, Ver
     rows, present = _present(t.bc_contact, company, overlay)
     wanted = select(rows.c.id, rows.c.last_modified, rows.c.etag).where(present)
     return {key: (stamp, etag) for key, stamp, etag in read_tuples(conn, wanted)}
+
+
+def read_bc_texts(
+    conn: Connection, company: int, ids: Collection[str], overlay: str = ""
+) -> dict[str, tuple[str, ...]]:
+    """Return the fields of some present contacts as ``bc_texts`` gives them."""
+    rows, present = _present(t.bc_contact, company, overlay)
+    wanted = select(rows.c.id, *(rows.c[name] for name in COLUMN_NAMES))
+    found = read_tuples(conn, wanted.where(present, among(conn, rows.c.id, ids)))
+    return {row[0]: tuple(row[1:]) for row in found}
 
 
 def count_present(conn: Connection, company: int, overlay: str = "") -> int:

@@ -275,7 +275,10 @@ cursor = Table(
     Column("side", String(20), primary_key=True),
     Column("scope", Text, primary_key=True),
     Column("position", Text, nullable=False, server_default=""),  # watermark, or delta link
-    Column("last_full_at", Time),
+    Column("last_full_at", Time),  # when the last complete full read began
+    # When a full read that was due was begun last, and how many such reads have failed since one was complete.
+    Column("full_tried_at", Time),
+    Column("full_failures", Integer, nullable=False, server_default="0"),
     Column("last_scan_at", Time),
     # Version of what the fingerprints of this snapshot are made of; another one asks for a full read.
     Column("version", Integer, nullable=False, server_default="0"),
@@ -300,6 +303,7 @@ sync_run = Table(
     _blank("reason"),
     Column("message", Text, nullable=False, server_default=""),
     Column("profiles_digest", Text, nullable=False, server_default=""),
+    Column("full_slot", Time),  # the last slot of the full schedule before the run
     Column("started_at", Time, nullable=False),
     Column("ended_at", Time),
     Column("counters", Text, nullable=False, server_default="{}"),

@@ -205,6 +205,9 @@ _HELD = {
     "staging_database_restored": Reason(
         msg("The staging database is older than the Outlook folder"), _DECIDE
     ),
+    "bc_went_back": Reason(
+        msg("Business Central shows an older state than it did before, as after a restore"), _DECIDE
+    ),
     "rejected_by_person": Reason(
         msg("A person rejected it"), msg("Ask again on the plan if it is wanted after all.")
     ),

@@ -321,6 +321,22 @@ def test_the_full_slot_is_read_in_the_time_zone(monkeypatch: pytest.MonkeyPatch)
     assert not hooks.is_full_slot(midnight_utc + timedelta(minutes=15))
 
 
+def test_the_last_full_slot_before_a_run_is_what_makes_full_reads_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """O3: a slot counts from its own moment on, in the time zone, across the change of the clocks."""
+    slot = datetime(2026, 3, 29, 2, 0, tzinfo=UTC)
+    assert hooks.last_full_slot(slot) == slot
+    assert hooks.last_full_slot(slot + timedelta(hours=23)) == slot
+    assert hooks.last_full_slot(slot - timedelta(seconds=1)) == slot - timedelta(days=1)
+    monkeypatch.setenv(hooks.TIMEZONE_VARIABLE, "Europe/Amsterdam")
+    monkeypatch.setenv(hooks.FULL_SCHEDULE_VARIABLE, "0 4 * * *")
+    assert hooks.last_full_slot(slot) == slot
+    assert hooks.last_full_slot(slot - timedelta(seconds=1)) == slot - timedelta(hours=23)
+    monkeypatch.setenv(hooks.FULL_SCHEDULE_VARIABLE, "none")
+    assert hooks.last_full_slot(slot) is None
+
+
 def test_a_task_instance_id_tells_when_it_was_made() -> None:
     moment = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
     made = UUID(int=(int(moment.timestamp() * 1000) << 80) | (7 << 76) | 12345)

@@ -311,4 +311,37 @@ def test_what_was_refused_for_a_passing_reason_is_tried_again(empty_url):
     with transaction(engine) as conn:
         command.downgrade(alembic_config(conn), "0010")
         assert conn.execute(text("SELECT count(*) FROM coupling")).scalar_one() == 4
+    migrate(engine)
+    engine.dispose()
+
+
+def test_cursors_and_runs_go_on_where_they_are(empty_url: str) -> None:
+    """O3: 0011 to 0012, and back: a last full read that was written by its end counts as one that began then."""
+    from alembic import command
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0011")
+        conn.execute(
+            text(
+                "INSERT INTO cursor (side, scope, position, last_full_at, updated_at)"
+                " VALUES ('outlook', '7', 'link', '2026-03-02T02:01:00.000Z', '2026')"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO sync_run (id, mode, state, started_at) VALUES ('r', 'full', 'success', '2026-03-02')"
+            )
+        )
+    migrate(engine)
+    with read(engine) as conn:
+        row = conn.execute(select(t.cursor)).mappings().one()
+        assert (row["position"], row["last_full_at"]) == ("link", "2026-03-02T02:01:00.000Z")
+        assert (row["full_tried_at"], row["full_failures"]) == (None, 0)
+        assert conn.scalar(select(t.sync_run.c.full_slot)) is None
+    with transaction(engine) as conn:
+        command.downgrade(alembic_config(conn), "0011")
+    with transaction(engine) as conn:
+        assert conn.scalar(text("SELECT position FROM cursor")) == "link"
+    migrate(engine)
     engine.dispose()

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
+from sync_lib.extract import State, plan_read
+from sync_lib.model import Run
+from sync_lib.settings import SyncSettings
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
+from sync_lib.store.runs import Cursor
 from tests.sync.harness import Harness, person, world
 
 ANNA = "anna@voorbeeld.example"
@@ -237,3 +244,153 @@ def test_the_check_reads_the_countries(make):
     (check,) = [check for check in check_connections(h.edges) if check.kind == "countries"]
     assert not check.ok
     assert "Country/Region" in check.remedy
+
+
+# -- R5: pages that are too slow -------------------------------------------------------------------------------------
+
+
+def sizes(h: Harness) -> list[str]:
+    """Sizes of page that are remembered: kind and rows."""
+    with read(h.edges.engine) as conn:
+        rows = conn.execute(select(t.fact.c.name, t.fact.c.value).where(t.fact.c.name.like("page_size:%")))
+        return sorted(f"{row.name.partition(':')[2]} {row.value}" for row in rows)
+
+
+def test_a_page_that_is_too_slow_shrinks_and_is_remembered(make):
+    """R5: per kind of read; a full read without trouble doubles it again."""
+    h = make()
+    fault = h.sim.add_fault(name="F26", rows_above=1300)
+    h.edit_contact("Persoon 1", jobTitle="Inkoper")
+    ran = h.full()
+    assert ran.verdict.ok
+    assert ran.writes == {"updated_outlook": 1}
+    assert fault.fired == 4, "20,000, 10,000, 5,000, 2,500"
+    assert sizes(h) == ["full 1250"]
+    h.edit_contact("Persoon 2", jobTitle="Inkoper")
+    assert h.run().writes == {"updated_outlook": 1}
+    assert sizes(h) == ["changes 1250", "full 1250"]
+    fired = fault.fired
+    h.full()
+    assert fault.fired == fired
+    assert sizes(h) == ["changes 2500", "full 2500"]
+    h.sim.clear_faults()
+    for _ in range(4):
+        h.full()
+    assert sizes(h) == ["changes 20000", "full 20000"]
+
+
+def test_what_was_answered_is_remembered_also_where_the_read_fails_later(make):
+    """R5: the next run does not begin with the time-outs once more."""
+    h = make()
+    h.sim.set(bc_max_page=1)
+    h.sim.add_fault(name="F26", rows_above=9000)
+    h.sim.add_fault(kind="status", status=500, service="bc", path=r"/contacts\?.*skiptoken", count=None)
+    assert not h.full().verdict.ok
+    assert sizes(h) == ["full 5000"]
+
+
+def test_whether_an_id_scan_is_cheap_is_reckoned_with_its_own_page():
+    """R5: pure; 30,000 contacts are 2 requests of 20,000 rows, and 60 of 500."""
+    run = Run("r", "incremental", False, "manual", "running", "", "2026-03-02T10:00:00.000Z")
+    cursor = Cursor(position="2026-03-02T09:00:00.000Z", last_scan_at="2026-03-02T09:00:00.000Z")
+    now = "2026-03-02T10:00:00.000Z"
+    plans = [
+        plan_read(run, cursor, State(30_000, 30_000, size, now), SyncSettings())
+        for size in (20_000, 6_000, 500)
+    ]
+    assert [plan.scan for plan in plans] == [True, True, False]
+
+
+# -- R10: stamps that say nothing ------------------------------------------------------------------------------------
+
+
+def stamped(h: Harness, stamp: str, **fields: Any) -> None:
+    """Let a data import rewrite all contacts with one stamp."""
+    rows = [{**contact, "lastModifiedDateTime": stamp, **fields} for contact in h.contacts().values()]
+    for row in rows:
+        for name in ("@odata.etag", "systemRowVersion"):
+            row.pop(name, None)
+    h.sim.control("POST", "bc/set", {"contacts": rows})
+
+
+def test_a_company_without_any_stamp_syncs(make_harness):
+    """R10: freshly upgraded, no contact has ever been touched since."""
+    people = [person(f"Persoon {n}", lastModifiedDateTime="0001-01-01T00:00:00Z") for n in range(3)]
+    h = make_harness(world(*people))
+    h.add_profiles()
+    assert h.full().writes == {"created_outlook": 3}
+    for _ in range(2):
+        assert h.run().verdict.ok
+    h.edit_contact("Persoon 1", jobTitle="Inkoper")
+    assert h.run().writes == {"updated_outlook": 1}
+    h.edit_item("Persoon 2", jobTitle="Chef")
+    assert h.run().writes == {"updated_business_central": 1}
+    settled(h)
+
+
+def test_a_stamp_in_the_future_hides_no_later_change(make):
+    """R10: the watermark is never later than the answer that it came with."""
+    h = make(id_scan_requests=0)
+    row = {"id": h.contacts()["Persoon 0"]["id"], **person("Persoon 0", jobTitle="Ooit")}
+    h.sim.control("POST", "bc/set", {"contacts": [{**row, "lastModifiedDateTime": "2031-01-01T00:00:00Z"}]})
+    assert h.run().writes == {"updated_outlook": 1}
+    h.edit_contact("Persoon 1", jobTitle="Inkoper")
+    assert h.run().writes == {"updated_outlook": 1}
+    assert h.items()["Persoon 1"]["jobTitle"] == "Inkoper"
+    h.edit_contact("Persoon 0", jobTitle="Nu")
+    assert h.run().writes == {"updated_outlook": 1}
+    settled(h)
+
+
+def test_a_watermark_that_lies_in_the_future_already_comes_back(make):
+    """R10: of a version that took such a stamp for one."""
+    h = make(id_scan_requests=0)
+    with h.edges.engine.begin() as conn:
+        mine = update(t.cursor).where(t.cursor.c.side == "business_central")
+        conn.execute(mine.values(position="2031-01-01T00:00:00.000Z"))
+    h.run()
+    h.edit_contact("Persoon 1", jobTitle="Inkoper")
+    assert h.run().writes == {"updated_outlook": 1}
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_a_service_whose_own_clock_is_wrong_loses_nothing(make, skew):
+    """R10: its date only moves where the next read begins."""
+    h = make(id_scan_requests=0)
+    h.sim.set(date_header_skew_seconds=skew)
+    for name in ("Persoon 1", "Persoon 2"):
+        h.edit_contact(name, jobTitle="Inkoper")
+        assert h.run().writes == {"updated_outlook": 1}
+    settled(h)
+
+
+# -- R11: computed fields --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_a_computed_field_is_read_although_neither_stamp_nor_version_moved(make_harness, mode):
+    """R11: a filter on *Date of Last Interaction* is as of the last full read."""
+    h = make_harness(world(person("Jan Bos"), person("Els Vos", lastInteractionDate="2026-03-01")))
+    h.add_profiles(filter={"Date of Last Interaction": "2026-01-01.."})
+    assert h.full().writes == {"created_outlook": 1}
+    h.run()
+    body = {"contact": h.contacts()["Jan Bos"]["id"], "values": {"lastInteractionDate": "2026-02-02"}}
+    h.sim.control("POST", "bc/compute", body)
+    if mode == "incremental":
+        # Read once more within the overlap, as it was: the fields decide, not the version.
+        assert h.run().writes == {"created_outlook": 1}
+    else:
+        assert h.full().writes == {"created_outlook": 1}
+    assert set(h.items()) == {"Jan Bos", "Els Vos"}
+    settled(h)
+
+
+def test_a_full_read_of_what_is_staged_stages_nothing(make):
+    """R11: and no field is taken for another one because of how a database keeps it."""
+    h = make(6)
+    h.full()
+    with read(h.edges.engine) as conn:
+        before = conn.scalar(select(t.company.c.generation))
+    h.full()
+    with read(h.edges.engine) as conn:
+        assert conn.scalar(select(t.company.c.generation)) == before

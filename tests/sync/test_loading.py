@@ -167,9 +167,9 @@ def test_blocked_contacts_are_never_held():
     blocked = planned(40, "")
     for change in blocked:
         change.cause = "privacy_blocked"
-    assert held(blocked, live=40, present=0, restored=True) == 0
+    assert held(blocked, live=40, present=0, restored=RESTORED) == 0
     rest = planned(1, "", Action.COUPLE)
-    assert hold(rest, Circumstances(restored=True), SyncSettings()).reasons == [RESTORED]
+    assert hold(rest, Circumstances(restored=RESTORED), SyncSettings()).reasons == [RESTORED]
 
 
 # -- the guard in runs -----------------------------------------------------------------------------------------------

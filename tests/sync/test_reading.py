@@ -57,6 +57,12 @@ def scanned_long_ago(h: Harness, never: bool = False) -> None:
         conn.execute(update(t.cursor).where(t.cursor.c.side == "business_central").values(last_scan_at=at))
 
 
+def scans(h: Harness) -> int:
+    """How many id scans there were among the requests since the last reset."""
+    log = h.sim.control("GET", "requests?path=lastModifiedDateTime$")["requests"]
+    return len([each for each in log if each["target"].endswith("$select=id,lastModifiedDateTime")])
+
+
 def cursor(h: Harness, side: str) -> Any:
     with read(h.edges.engine) as conn:
         return conn.execute(select(t.cursor).where(t.cursor.c.side == side)).mappings().one()
@@ -99,17 +105,44 @@ def test_the_watermark_is_the_newest_stamp_read_never_a_clock(make):
 def test_the_id_scan_finds_what_stamps_do_not(make):
     h = make(id_scan_requests=0, overlap=0.0)
     scanned_long_ago(h, never=True)
+    gone = h.contacts()["Persoon 001"]
     h.delete_contact("Persoon 001")
-    assert h.run().writes == {}, "no read by stamps can see it"
+    came = person("Els Oud", lastModifiedDateTime="2020-01-01T00:00:00Z")
+    h.sim.control("POST", "bc/set", {"contacts": [came]})
+    assert h.run().writes == {}, "no read by stamps can see it, nor a count"
     scanned_long_ago(h)
+    assert h.run().writes == {"deleted_outlook": 1, "created_outlook": 1}
+    assert gone["displayName"] not in h.items()
+    settled(h)
+
+
+def test_a_cheap_id_scan_is_made_again_after_a_while(make):
+    h = make()
+    before = scans(h)
+    h.run()
+    assert scans(h) == before
+    scanned_long_ago(h)
+    h.run()
+    h.run()
+    assert scans(h) == before + 1
+
+
+@pytest.mark.parametrize("requests", [5, 0])
+def test_a_count_that_differs_brings_the_id_scan_forward(make, requests):
+    h = make(id_scan_requests=requests)
+    h.delete_contact("Persoon 001")
     assert h.run().writes == {"deleted_outlook": 1}
     settled(h)
 
 
-def test_a_cheap_id_scan_is_made_in_every_run(make):
+def test_where_bc_gives_no_count_the_id_scan_waits_for_its_time(make):
     h = make()
+    h.sim.add_fault(kind="status", status=501, service="bc", path=r"\$count=true", count=None)
     h.delete_contact("Persoon 001")
+    assert h.run().writes == {}
+    scanned_long_ago(h)
     assert h.run().writes == {"deleted_outlook": 1}
+    settled(h)
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
