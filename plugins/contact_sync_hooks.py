@@ -808,7 +808,7 @@ def endings() -> list[Ending]:
             found.append(ending(connection_id, read(connection_id), today))
         except ConfigError as error:
             # The run says what is wrong with a Connection; the pages go on without its date.
-            log.warning("when the credential of %s ends is not known: %s", connection_id, error)
+            log.info("when the credential of %s ends is not known: %s", connection_id, error)
     return [each for each in found if each]
 
 

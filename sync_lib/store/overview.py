@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     true,
 )
 
@@ -151,6 +152,9 @@ class RunLine:
 
 def read_overview(conn: Connection, wanted: Wanted) -> Overview:
     """Return one part of the profiles that a person wants to see."""
+    if is_postgresql(conn):
+        # By what it expects of the look-ups for each profile it would compile them first, which takes longer than they.
+        conn.execute(text("SET LOCAL jit = off"))
     every = _profiles(wanted, by_profile=is_postgresql(conn)).subquery("every_profile")
     counted = select(every.c.state, func.count()).where(_matches(every, wanted.text)).group_by(every.c.state)
     counts = {row[0]: row[1] for row in conn.execute(counted)}
@@ -248,11 +252,12 @@ def _last_run_of(profile: ColumnElement[int]) -> Any:
 
 
 def _run_now_of(profile: ColumnElement[int]) -> Any:
-    """The newest run that is not over and has the profile before it, or at hand."""
+    """The newest run that is not over and has the profile before it, or at hand; few runs are not over."""
     c, r = t.run_profile.alias("at_hand").c, t.sync_run.alias("open")
-    found = select(c.run).join(r, and_(r.c.id == c.run, r.c.ended_at.is_(None)))
-    found = found.where(c.profile == profile, c.state.in_(["planned", "running"]))
-    return found.order_by(r.c.started_at.desc()).limit(1).correlate(t.sync_profile).scalar_subquery()
+    at_hand = (c.run == r.c.id, c.profile == profile, c.state.in_(["planned", "running"]))
+    waits = select(c.run).where(*at_hand).correlate(r, t.sync_profile).exists()
+    found = select(r.c.id).where(r.c.ended_at.is_(None), waits).order_by(r.c.started_at.desc())
+    return found.limit(1).correlate(t.sync_profile).scalar_subquery()
 
 
 def _state(
@@ -340,18 +345,13 @@ def _figures(row: Any, compared: Comparison | None, *, of_run: bool) -> tuple[di
 
 def _read_history(conn: Connection, profiles: Sequence[int]) -> dict[int, list[Bar]]:
     """Return the last runs of some profiles, oldest first; dry runs, which change nothing, are left out."""
-    rp, p, r = t.run_profile.c, t.sync_profile.c, t.sync_run.c
-    # Where a profile's chart begins is one step through the index, however long its history is.
-    edge = t.run_profile.alias("edge").c
-    first = select(edge.started_at).where(edge.profile == p.id, edge.started_at.is_not(None))
-    first = first.order_by(edge.started_at.desc()).limit(1).offset(HISTORY - 1).correlate(t.sync_profile)
+    p, r = t.sync_profile.c, t.sync_run.c
+    last, is_its = _last_runs(by_profile=is_postgresql(conn))
+    rp = last.c
     rows = conn.execute(
         select(rp.profile, rp.run, rp.state, rp.started_at, rp.counters, r.ended_at)
         .select_from(t.sync_profile)
-        .join(
-            t.run_profile,
-            and_(rp.profile == p.id, rp.started_at >= func.coalesce(first.scalar_subquery(), "")),
-        )
+        .join(last, is_its)
         .join(t.sync_run, and_(r.id == rp.run, ~r.dry_run))
         .where(p.id.in_(profiles))
         .order_by(rp.started_at)
@@ -362,3 +362,19 @@ def _read_history(conn: Connection, profiles: Sequence[int]) -> dict[int, list[B
         writes = json.loads(row.counters).get("writes") or {}
         bars.setdefault(row.profile, []).append(Bar(row.run, state, row.started_at, sum(writes.values())))
     return bars
+
+
+def _last_runs(*, by_profile: bool) -> tuple[Any, ColumnElement[bool]]:
+    """The last runs of the outer query's profile, found through the index however long its history is, and its join.
+
+    PostgreSQL would read the whole history for a comparison with where the chart begins; SQLite knows no lateral join.
+    """
+    p, edge = t.sync_profile.c, t.run_profile.alias("edge")
+    c = edge.c
+    newest = select(edge).where(c.profile == p.id, c.started_at.is_not(None))
+    newest = newest.order_by(c.started_at.desc()).correlate(t.sync_profile)
+    if by_profile:
+        return newest.limit(HISTORY).lateral("last"), true()
+    first = newest.with_only_columns(c.started_at).limit(1).offset(HISTORY - 1).scalar_subquery()
+    own = t.run_profile.c
+    return t.run_profile, and_(own.profile == p.id, own.started_at >= func.coalesce(first, ""))
