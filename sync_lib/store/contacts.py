@@ -16,8 +16,10 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func
 from sync_lib.model import Outcome
 from sync_lib.store import search, snapshots
 from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql
 from sync_lib.store.holds import HoldState
 from sync_lib.store.plans import STANDING, ChangeLine, select_changes, to_line
+from sync_lib.store.runs import result_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ def _syncs(company: int) -> ColumnElement[bool]:
 def read_ties(conn: Connection, subject: Subject, part: int = 1, size: int = 1) -> list[Tie]:
     """Return what the profiles of the contact's company make of it: those that it is tied in first."""
     p, tie = t.sync_profile.c, t.coupling.c
-    query = _ties(subject).limit(size).offset((part - 1) * size)
+    query = _ties(subject, by_profile=is_postgresql(conn)).limit(size).offset((part - 1) * size)
     if subject.profile is not None:
         query = query.where(p.id == subject.profile)
     if subject.company is not None:
@@ -251,15 +253,17 @@ def read_ties(conn: Connection, subject: Subject, part: int = 1, size: int = 1) 
     return [_whole(each, notes, changes, holds) for each in ties]
 
 
-def _ties(subject: Subject) -> Select[Any]:
+def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
     p, tie, item, k = t.sync_profile.c, t.coupling.c, t.outlook_contact.c, t.cursor.c
-    own, last, h = t.run_profile.c, t.run_profile.alias("last").c, t.hold.c
+    last, h = t.run_profile.alias("last").c, t.hold.c
     if subject.bc_id is not None:
         is_tied = and_(tie.profile == p.id, tie.bc_id == subject.bc_id)
     else:
         is_tied = and_(tie.profile == p.id, tie.outlook_id == subject.outlook_id)
     started = select(last.run).where(last.profile == p.id, last.started_at.is_not(None))
     run = started.order_by(last.started_at.desc()).limit(1).correlate(t.sync_profile).scalar_subquery()
+    result, is_its = result_in(run, by_profile=by_profile)
+    own = result.c
     held = select(func.max(h.id)).where(h.company == p.company, h.state.in_(STANDING))
     return (
         select(
@@ -275,7 +279,7 @@ def _ties(subject: Subject) -> Select[Any]:
             t.outlook_contact, and_(item.profile == p.id, item.overlay == "", item.id == tie.outlook_id)
         )
         .outerjoin(t.cursor, and_(k.side == "outlook", k.scope == cast(p.id, Text)))
-        .outerjoin(t.run_profile, and_(own.profile == p.id, own.run == run))
+        .outerjoin(result, is_its)
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from sync_lib.store import search
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.plans import standing_hold
-from sync_lib.store.runs import Comparison, figures
+from sync_lib.store.runs import Comparison, figures, result_in
 
 #: What the overview makes of a profile's last run, most urgent first: this is the default order.
 STATES = ("failed", "held", "running", "never", "skipped", "done", "off")
@@ -194,8 +194,7 @@ def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
     """
     p, r, k = t.sync_profile.c, t.sync_run.c, t.cursor.c
     chosen = literal(wanted.run) if wanted.run else _last_run_of(p.id)
-    own = _own(chosen) if by_profile else t.run_profile.alias("own")
-    is_its = true() if by_profile else and_(own.c.profile == p.id, own.c.run == chosen)
+    own, is_its = result_in(chosen, by_profile=by_profile)
     now = t.sync_run.alias("now")
     is_now = false() if wanted.run else now.c.id == _run_now_of(p.id)
     state, last, reason = _state(own, now, whole_run=bool(wanted.run))
@@ -214,13 +213,6 @@ def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
         .outerjoin(now, is_now)
         .outerjoin(t.cursor, is_own)
     )  # fmt: skip
-
-
-def _own(chosen: Any) -> Any:
-    """What became of the outer query's profile in a run; the limit keeps it from being joined any other way."""
-    row = t.run_profile
-    found = select(row).where(row.c.profile == t.sync_profile.c.id, row.c.run == chosen)
-    return found.limit(1).correlate(t.sync_profile).lateral("own")
 
 
 def _rejects() -> ColumnElement[int]:

@@ -7,7 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Text, and_, cast, delete, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    cast,
+    delete,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 
 from sync_lib.model import Before, CompanyResult, ProfileResult, Run
 from sync_lib.store import tables as t
@@ -151,6 +164,21 @@ def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
         counters, at = figures(row[6], Comparison(*row[8:]) if row[8] else None)
         results.append(ProfileResult(*row[:6], counters, row[7], at))
     return results
+
+
+def result_in(chosen: Any, *, by_profile: bool) -> tuple[Any, ColumnElement[bool]]:
+    """Return what became of the outer query's profile in a run, to be joined, and the condition of that join.
+
+    Args:
+        chosen: The run, as an expression of the outer query.
+        by_profile: PostgreSQL: the limit keeps it from reading all runs of all profiles to join them some other way.
+    """
+    p, own = t.sync_profile.c, t.run_profile.alias("own")
+    if not by_profile:
+        return own, and_(own.c.profile == p.id, own.c.run == chosen)
+    row = t.run_profile
+    found = select(row).where(row.c.profile == p.id, row.c.run == chosen).limit(1)
+    return found.correlate(t.sync_profile).lateral("own"), true()
 
 
 # -- comparisons -----------------------------------------------------------------------------------------------------
