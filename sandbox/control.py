@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox import world_json
 from sandbox.business_central_table import Company, changed
 from sandbox.faults import FaultError
-from sandbox.graph_ids import parse_folder_id
+from sandbox.graph_ids import make_uuid, parse_folder_id
 from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
 from sandbox.seed import Size, make_world
 from sandbox.settings import SettingsError
@@ -197,6 +197,11 @@ class Control:
             mailbox.migrate(world.clock.now())
         if "rename" in body:
             world.rename_mailbox(mailbox, body["rename"])
+        if body.get("replace"):
+            # The account was deleted and made again under its address.
+            world.mailboxes.pop(mailbox.user_id)
+            again = make_uuid("user again", mailbox.user_id)
+            mailbox = world_json.new_mailbox(world, {"user_principal_name": name, "id": again})
         return {"user_principal_name": mailbox.user_principal_name, "id": mailbox.user_id, "state": state}
 
     def _find(self, body: dict[str, Any]) -> tuple[Mailbox, Contact]:

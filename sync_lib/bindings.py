@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from sync_lib.errors import ProfileError
+from sync_lib import folders
+from sync_lib.errors import AccessDeniedError, ConfigError, NotFoundError, ProfileError
 from sync_lib.model import Company
-from sync_lib.store import companies, profiles
+from sync_lib.store import companies, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
+from sync_lib.store.profiles import Profile
+from sync_lib.views import FOLDER_DELETED
 
 if TYPE_CHECKING:
     from sync_lib.pipeline import Edges
@@ -60,3 +63,71 @@ def bind_company(conn: Connection, edges: Edges, profile: int, found: Company) -
         # An earlier version wrote the tenant into its keys as the Connection spells it.
         companies.write_former(conn, row, written, settings.environment, until=edges.now())
     profiles.bind_profile(conn, profile, company=row)
+
+
+def follow_company(edges: Edges, company: CompanyRow) -> CompanyRow:
+    """Take over the name that Business Central's list gives a company today; it is known by its id."""
+    listed = {each.id: each.name for each in edges.business_central.fetch_companies()}
+    name = listed.get(company.company_id) or company.name
+    if name == company.name:
+        return company
+    logger.info("the company has another name in Business Central now")
+    with edges.engine.begin() as conn:
+        profiles.follow_company_name(conn, company.id, company.name, name, now=edges.now())
+        return companies.read_company(conn, company.id)
+
+
+# -- mailboxes -------------------------------------------------------------------------------------------------------
+
+
+def follow_mailbox(edges: Edges, profile: Profile) -> Profile:
+    """Take over the address that a mailbox has today; it is known by its user id.
+
+    Raises:
+        ProfileError: The account is gone; perhaps another one has its address.
+    """
+    if not profile.graph_user_id:
+        return profile
+    try:
+        user = edges.outlook.fetch_user(profile.graph_user_id)
+    except NotFoundError as error:
+        if not error.in_form:
+            raise
+        raise folders.mailbox_error(edges.outlook, profile, error) from error
+    except AccessDeniedError:
+        # Only the first sync needs the right to read users.
+        return profile
+    address = user.principal_name
+    if not address or address.casefold() == profile.mailbox.casefold():
+        return profile
+    logger.info("the mailbox has another address now")
+    with edges.engine.begin() as conn:
+        profiles.follow_mailbox(conn, profile, address, now=edges.now())
+        return profiles.read_profile(conn, profile.id)
+
+
+def accept_successor(conn: Connection, profile: Profile, *, now: str) -> None:
+    """Take another account that has a mailbox's address for the same colleague (rules 1).
+
+    Every profile of the account that is gone goes over to it; their folders count as emptied ones.
+
+    Args:
+        conn: Inside a transaction.
+        profile: A profile whose ``successor`` waits for this.
+        now: The time.
+
+    Raises:
+        ConfigError: No other account is known to have the address.
+    """
+    if not profile.successor:
+        raise ConfigError(f"{profile.mailbox}: no other account is known to have this address.")
+    for each in [profile, *profiles.read_neighbours(conn, profile)]:
+        if each.graph_user_id == profile.graph_user_id:
+            _move_to_successor(conn, each, profile.successor, now)
+
+
+def _move_to_successor(conn: Connection, profile: Profile, successor: str, now: str) -> None:
+    bound = {"graph_user_id": successor, "folder_id": None, "folder_seen": "", "folder_made_by_sync": False}
+    profiles.bind_profile(conn, profile.id, successor="", second_folder="", leaving_folder="", **bound)
+    snapshots.mark_all_gone_outlook(conn, profile.id, at=now, reason=FOLDER_DELETED)
+    runs.write_cursor(conn, "outlook", profile.id, updated_at=now, position="", diffed_generation=None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from sync_lib import airflow_clean
+from sync_lib import airflow_clean, bindings
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies, erasure, holds, profiles, runs
@@ -90,6 +90,16 @@ def _profile_commands(commands: Any) -> None:
         "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
     )
     _command(commands, "list", _list, "list all profiles")
+    correcting = _command(commands, "correct", _correct, "correct a profile that has never synced")
+    correcting.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    correcting.add_argument("--mailbox", default="", help="its mailbox")
+    correcting.add_argument("--company", default="", help="its company")
+    removing = _command(commands, "remove", _remove, "remove a profile that has never synced")
+    removing.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    same = _command(
+        commands, "same-colleague", _same_colleague, "say that the account made again is the same colleague's"
+    )
+    same.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
@@ -136,7 +146,7 @@ def _now() -> str:
 def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
     chosen = options.field_profile or _field_profile(environment)
-    print(profiles.import_profiles(engine, text, now=_now(), field_profile=chosen))
+    print(profiles.import_profiles(engine, text, now=_now(), field_profile=chosen, tell=print))
 
 
 def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
@@ -146,6 +156,25 @@ def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     else:
         Path(options.file).write_text(text, encoding="utf-8")
         print(f"Wrote {options.file}.")
+
+
+def _correct(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    if not (options.mailbox or options.company):
+        raise ConfigError("Correct what? Give --mailbox or --company.")
+    profiles.correct(engine, options.id, mailbox=options.mailbox, company=options.company, now=_now())
+    print("Corrected. Write it into your file too.")
+
+
+def _remove(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    with transaction(engine) as conn:
+        profiles.remove(conn, options.id)
+    print("Removed. Take it out of your file too.")
+
+
+def _same_colleague(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    with transaction(engine) as conn:
+        bindings.accept_successor(conn, profiles.read_profile(conn, options.id), now=_now())
+    print("Noted. The next run makes the folder in the new mailbox; many contacts at once wait for a person.")
 
 
 def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:

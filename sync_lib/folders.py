@@ -83,8 +83,26 @@ class Found:
     new: bool = False
 
 
-def mailbox_error(mailbox: str, error: NotFoundError | AccessDeniedError) -> ProfileError:
-    """Return what a person can do about a mailbox that Graph, in its own form, does not open (rules S5)."""
+class MailboxReplacedError(ProfileError):
+    """Another account has the mailbox's address now (rules 1); ``successor`` is its Graph user id."""
+
+    def __init__(self, mailbox: str, successor: str) -> None:
+        super().__init__(
+            "mailbox_replaced",
+            f"Another account has the address {mailbox} now: the one that was synced is gone. "
+            "Nothing is read from the new one or written to it.",
+            remedy="If it is the same colleague, say so on the profile's page, or by: contact-sync profiles "
+            "same-colleague ID. Else switch the profile off.",
+        )
+        self.successor = successor
+
+
+def mailbox_error(client: Any, profile: Profile, error: NotFoundError | AccessDeniedError) -> ProfileError:
+    """Return what a person can do about a mailbox that Graph, in its own form, does not open (rules S5).
+
+    The address of one that is gone is looked up again: an account that was deleted and made again has another id.
+    """
+    mailbox = profile.mailbox
     if isinstance(error, AccessDeniedError):
         return ProfileError(
             "mailbox_access_denied",
@@ -92,11 +110,25 @@ def mailbox_error(mailbox: str, error: NotFoundError | AccessDeniedError) -> Pro
             remedy="Add it to the group that the application access policy or RBAC scope of the app names, and grant "
             "Contacts.ReadWrite; changes take up to 30 minutes.",
         )
+    successor = _successor(client, profile)
+    if successor:
+        return MailboxReplacedError(mailbox, successor)
     return ProfileError(
         "mailbox_not_found",
         f"Microsoft 365 has no mailbox {mailbox} ({error.code}).",
-        remedy="Mend the profile's mailbox (the user's Microsoft 365 e-mail), or give the user an Exchange licence.",
+        remedy="Correct the profile's mailbox (the user's Microsoft 365 e-mail), or give the user an Exchange licence.",
     )
+
+
+def _successor(client: Any, profile: Profile) -> str:
+    """Id of another account that has the mailbox's address now, or ""."""
+    if not profile.graph_user_id:
+        return ""
+    try:
+        found = str(client.fetch_user_id(profile.mailbox))
+    except (NotFoundError, AccessDeniedError):
+        return ""
+    return "" if found.casefold() == profile.graph_user_id.casefold() else found
 
 
 def is_mailbox_missing(error: NotFoundError) -> bool:
@@ -107,7 +139,9 @@ def is_mailbox_missing(error: NotFoundError) -> bool:
 def read_taken(conn: Connection, profile: Profile) -> Taken:
     """Return what belongs to other profiles than this one."""
     neighbours = profiles.read_neighbours(conn, profile)
-    names = frozenset(each.folder_name.casefold() for each in neighbours if not each.default_folder)
+    # Their markers name the company only; which folder is whose, names tell where no id is stored (yet).
+    own = [each for each in neighbours if each.company == profile.company and not each.default_folder]
+    names = frozenset(each.folder_name.casefold() for each in own)
     return Taken(profiles.read_taken_folders(conn, profile.id), names)
 
 
@@ -130,7 +164,7 @@ def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: Taken) -> F
         if not error.in_form:
             # Somebody on the way may have said so: it says nothing about the mailbox.
             raise
-        raise mailbox_error(profile.mailbox, error) from error
+        raise mailbox_error(client, profile, error) from error
     if folder is None:
         return None
     _refuse_taken(folder, profile, key, taken)
@@ -154,8 +188,8 @@ def _find(client: Any, user: str, profile: Profile, key: BcKey, taken: Taken) ->
     # A user may have dragged it into another folder; there its name alone proves nothing.
     return (
         _marked(client, user, free, key, taken)
-        or named
         or _marked(client, user, client.iter_nested_folders(user, every), key, taken)
+        or named
     )
 
 
@@ -226,3 +260,29 @@ def follow_name(client: Any, profile: Profile, found: Found) -> str:
             ) from error
         return profile.folder_name
     return actual
+
+
+def follow_names(
+    client: Any, profile: Profile, found: Found, name: str, others: list[Profile]
+) -> dict[int, str]:
+    """Return the names that profiles get when this one takes its folder's name, by profile; {}: it keeps its own.
+
+    A user may let folders swap their names in one go: a profile that has the name has another one in Outlook by then,
+    which is looked up by its folder's id. Where it does not, one of the two waits for a person.
+    """
+    names, wanted = {profile.id: name}, [name.casefold()]
+    while wanted:
+        taken = wanted.pop()
+        holder = next(
+            (each for each in others if each.folder_name.casefold() == taken and each.id not in names), None
+        )
+        if holder is None:
+            continue
+        # One that was renamed in the profile gets its own sync's answer about the name.
+        is_asked = holder.folder_seen != holder.folder_name
+        folder = None if is_asked or holder.default_folder else _by_id(client, found.user, holder.folder_id)
+        if folder is None or folder.name.casefold() == taken:
+            return {}
+        names[holder.id] = folder.name
+        wanted.append(folder.name.casefold())
+    return names

@@ -140,6 +140,14 @@ class OutlookContact:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A user of Microsoft 365: the id stays, the user principal name may change; "" where it was left out."""
+
+    id: str
+    principal_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """An Outlook contact folder; the markers are our extended properties on it, "" when absent."""
 

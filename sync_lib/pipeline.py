@@ -430,6 +430,8 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     plan = _plan_read(edges, run, row, cursor, len(known))
     # A count that waits for a person holds incremental runs too: only a complete read can show that it was a fault.
     plan = replace(plan, full=plan.full or is_held)
+    if plan.full and not run.dry_run:
+        row = bindings.follow_company(edges, row)
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:
             row = _read_countries(edges, row)

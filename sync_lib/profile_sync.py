@@ -355,6 +355,10 @@ class _ProfileSync:
         self._read_in_full_if_due()
         try:
             return self._work()
+        except folders.MailboxReplacedError as error:
+            with self.edges.engine.begin() as conn:
+                profiles.bind_profile(conn, self.profile.id, successor=error.successor)
+            raise
         except _RestoredError as error:
             logger.warning("%s It was restored from a backup: reading in full, and holding the plan.", error)
             self.restored = error.counter
@@ -464,7 +468,10 @@ class _ProfileSync:
             return not self.run.dry_run and ledger.has_planned(conn, self.profile.id)
 
     def _find_folder(self) -> folders.Found | None:
-        outlook, profile = self.edges.outlook, self.profile
+        outlook = self.edges.outlook
+        if not self.run.dry_run:
+            self.profile = bindings.follow_mailbox(self.edges, self.profile)
+        profile = self.profile
         with read(self.edges.engine) as conn:
             taken = folders.read_taken(conn, profile)
         found = folders.find_folder(outlook, profile, self.company_key, taken=taken)
@@ -496,24 +503,34 @@ class _ProfileSync:
 
     def _bind(self, found: folders.Found) -> None:
         name = folders.follow_name(self.edges.outlook, self.profile, found)
+        names = self._followed_names(found, name)
         replaced = self.profile.folder_id not in (None, found.folder.id)
         values = {
             "graph_user_id": found.user,
             "folder_id": found.folder.id,
-            "folder_name": name,
-            "folder_seen": name,
             "folder_made_by_sync": found.new or (self.profile.folder_made_by_sync and not replaced),
             "marker_counter": self.profile.marker_counter,
         }
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             profiles.bind_profile(conn, self.profile.id, **values)
+            profiles.rename_followed(conn, names)
             if replaced:
                 # A new folder is an emptied one: the guard's "suddenly empty" decides about what was in the old one.
                 now, key = self.edges.now(), self.profile.id
                 snapshots.mark_all_gone_outlook(conn, key, at=now, reason=FOLDER_DELETED)
                 runs.write_cursor(conn, "outlook", key, updated_at=now, position="", diffed_generation=None)
             self.profile = profiles.read_profile(conn, self.profile.id)
+
+    def _followed_names(self, found: folders.Found, name: str) -> dict[int, str]:
+        with read(self.edges.engine) as conn:
+            others = profiles.read_neighbours(conn, self.profile)
+        names = folders.follow_names(self.edges.outlook, self.profile, found, name, others)
+        if not names:
+            logger.warning(
+                "another profile of this mailbox has the folder's name: the profile keeps the one it has"
+            )
+        return names
 
     def _plan_for_missing_folder(self) -> Result:
         """A dry run makes no folder: it plans as for an empty one."""
@@ -537,10 +554,10 @@ class _ProfileSync:
 
     def _extract_outlook(self) -> int:
         try:
-            return self._extract_from(self.found)
+            changed = self._extract_from(self.found)
         except NotFoundError as error:
             if folders.is_mailbox_missing(error):
-                raise folders.mailbox_error(self.profile.mailbox, error) from error
+                raise folders.mailbox_error(self.edges.outlook, self.profile, error) from error
             logger.info("the folder is gone: looking for it again")
             self.found = self._find_folder()
             if self.found is None:
@@ -550,7 +567,15 @@ class _ProfileSync:
         except AccessDeniedError as error:
             if not error.in_form:
                 raise
-            raise folders.mailbox_error(self.profile.mailbox, error) from error
+            raise folders.mailbox_error(self.edges.outlook, self.profile, error) from error
+        self._forget_successor()
+        return changed
+
+    def _forget_successor(self) -> None:
+        """An account that was restored answers again: nobody has to say anything about another one."""
+        if self.profile.successor:
+            with self.edges.engine.begin() as conn:
+                profiles.bind_profile(conn, self.profile.id, successor="")
 
     def _extract_from(self, found: folders.Found | None) -> int:
         assert found is not None

@@ -29,7 +29,7 @@ from sync_lib.errors import (
     ThrottledError,
 )
 from sync_lib.fields.table import OUTLOOK_PROPERTIES
-from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, WriteResult
+from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, User, WriteResult
 
 #: One namespace and three names for ever: Exchange counts distinct named properties per mailbox, and a second
 #: spelling would be a second property.
@@ -85,10 +85,18 @@ class OutlookClient:
             NotFoundError: The tenant has no such user. Having a user does not mean having a mailbox: that shows at
                 the first call on its folders, with code ``MailboxNotEnabledForRESTAPI`` for example.
         """
-        answer = self._session.request(
-            "GET", f"/users/{_segment(mailbox)}", params={"$select": "id"}, headers=_PREFER
-        )
-        return _text_of(answer.body, "id", "user")
+        return self.fetch_user(mailbox).id
+
+    def fetch_user(self, user: str) -> User:
+        """Return a user by id or by user principal name.
+
+        Raises:
+            NotFoundError: As of ``fetch_user_id``.
+        """
+        query = {"$select": "id,userPrincipalName"}
+        answer = self._session.request("GET", f"/users/{_segment(user)}", params=query, headers=_PREFER)
+        name = answer.body.get("userPrincipalName")
+        return User(_text_of(answer.body, "id", "user"), name if isinstance(name, str) else "")
 
     def fetch_folder(self, user: str, folder_id: str) -> Folder:
         """Return a contact folder with its marker; also one that lies in Deleted Items may answer."""

@@ -11,6 +11,9 @@
         # All that follows may be left out; these are the defaults.
         enabled: true
         folder: Business Central
+        folder_was:                 # with another folder: its name before, where the file does not tell by itself
+        mailbox_was:                # of a profile that has never synced: corrects its mailbox
+        company_was:                # the same of its company
         default_folder: false       # true: the mailbox's own Contacts folder, in place of a folder of its own
         filter: {}                  # field: expression, or a list of expressions that must all hold
         direction: both             # both, to_outlook, to_business_central
@@ -22,8 +25,9 @@
           left_scope: delete                  # or keep
           blank_in_business_central: fill     # or overwrite
 
-A profile is known by its mailbox, company and folder: another one of these is another profile. What the file does not
-name stays as it is. Every value is text, so that ``NO`` is Norway and ``0123`` keeps its zero.
+A profile is known by its mailbox, company and folder. Another mailbox or company is another profile; another folder is
+one too, or another name for the folder: ``profile_matching``. What the file does not name stays as it is. Every value
+is text, so that ``NO`` is Norway and ``0123`` keeps its zero.
 """
 
 from __future__ import annotations
@@ -70,11 +74,32 @@ class ProfileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Was:
+    """What a row says that its profile was called before; "" where it says nothing."""
+
+    mailbox: str = ""
+    company: str = ""
+    folder: str = ""
+
+    @property
+    def said(self) -> bool:
+        """Whether the row says anything of it."""
+        return bool(self.mailbox or self.company or self.folder)
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileFile:
-    """What a file says; ``regions`` are phone regions by name of the company."""
+    """What a file says.
+
+    Attributes:
+        profiles: Its rows.
+        regions: Phone regions by name of the company.
+        was: What each row says that it was, in the order of ``profiles``; empty where none says anything.
+    """
 
     profiles: tuple[ProfileEntry, ...]
     regions: Mapping[str, str] = field(default_factory=dict)
+    was: tuple[Was, ...] = ()
 
 
 def identity(mailbox: str, company: str, folder: str | None) -> tuple[str, ...]:
@@ -102,6 +127,10 @@ _NAMES = {
     "salesperson": "salesperson_code",
     "language": "language",
 }
+
+
+#: What a row was called before -> the column whose values it takes.
+_WAS = {"mailbox_was": "mailbox", "company_was": "company_name", "folder_was": "folder_name"}
 
 
 def dump(content: ProfileFile) -> str:
@@ -179,6 +208,7 @@ class _Parser:
     def __init__(self, field_profile: str) -> None:
         self._field_profile = field_profile
         self._problems: list[str] = []
+        self._was: list[Was] = []
 
     def parse(self, root: yaml.Node | None) -> ProfileFile:
         top = self._attempt("The file", _mapping, root, ("companies", "profiles")) or {}
@@ -190,7 +220,9 @@ class _Parser:
         regions = self._regions(top.get("companies"))
         if self._problems:
             raise ConfigError("Nothing was changed.\n" + "\n".join(self._problems))
-        return ProfileFile(tuple(entries), regions)
+        return ProfileFile(
+            tuple(entries), regions, tuple(self._was) if any(was.said for was in self._was) else ()
+        )
 
     def _attempt(self, where: str, read: Callable[..., T], *arguments: Any) -> T | None:
         try:
@@ -202,7 +234,7 @@ class _Parser:
 
     def _entry(self, number: int, node: yaml.Node) -> ProfileEntry | None:
         where = f"Profile {number}"
-        row = self._attempt(where, _mapping, node, (*_NAMES, "policies"))
+        row = self._attempt(where, _mapping, node, (*_NAMES, *_WAS, "policies"))
         if row is None:
             return None
         where = f"{where} ({_plain(row.get('mailbox')) or 'without a mailbox'})"
@@ -212,6 +244,7 @@ class _Parser:
             if name in row or name in ("mailbox", "company"):
                 values[column] = self._attempt(f"{where}, {name}", self._value, name, row.get(name), node)
         values |= self._policies(where, row.get("policies"))
+        was = self._what_it_was(where, row)
         if values.get("default_folder"):
             if "folder" in row:
                 self._problems.append(
@@ -219,7 +252,18 @@ class _Parser:
                     "leave out 'folder' or 'default_folder'."
                 )
             values["folder_name"] = OWN_CONTACTS
-        return ProfileEntry(**values) if len(self._problems) == known else None
+        if len(self._problems) > known:
+            return None
+        self._was.append(was)
+        return ProfileEntry(**values)
+
+    def _what_it_was(self, where: str, row: Mapping[str, yaml.Node]) -> Was:
+        said = {}
+        for name, column in _WAS.items():
+            if name in row and not _is_blank(row[name]):
+                text = self._attempt(f"{where}, {name}", _checked, column, row[name], row[name])
+                said[name.removesuffix("_was")] = str(text or "")
+        return Was(**said)
 
     def _value(self, name: str, node: yaml.Node | None, row: yaml.Node) -> Any:
         if name == "filter":

@@ -6,12 +6,26 @@ The YAML format of import and export is described in ``profile_file``.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    Text,
+    cast,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from sync_lib.errors import ConfigError, ProfileError
@@ -20,6 +34,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, read, transaction
 from sync_lib.store.profile_changes import TERMINAL, Author
 from sync_lib.store.profile_file import Pairs, ProfileEntry, ProfileFile
+from sync_lib.store.profile_matching import Match, Stored, match_rows
 from sync_lib.store.profile_values import WrongValue
 
 
@@ -72,6 +87,11 @@ class Profile:
     def key(self) -> str:
         """The profile's name in lists of tasks."""
         return str(self.id)
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether a run has ever opened its folder: before, its mailbox and company may be corrected (rules 1)."""
+        return self.graph_user_id is not None or self.folder_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +193,51 @@ def bind_profile(conn: Connection, profile: int, **values: Any) -> None:
         _pass_on_regions(conn)
 
 
+def rename_followed(conn: Connection, names: Mapping[int, str]) -> None:
+    """Store the names that users gave to folders, of several profiles at once: they may have been swapped."""
+    c = t.sync_profile.c
+    if len(names) > 1:
+        # No two profiles may have one name in between either.
+        held = literal("/") + cast(c.id, Text)
+        conn.execute(update(t.sync_profile).where(c.id.in_(names)).values(folder_name=held))
+    for key, name in names.items():
+        conn.execute(update(t.sync_profile).where(c.id == key).values(folder_name=name, folder_seen=name))
+
+
+def follow_mailbox(conn: Connection, profile: Profile, address: str, *, now: str) -> None:
+    """Give a profile the address that its mailbox has today; files may go on naming the former one (rules 1)."""
+    c = t.sync_profile.c
+    same = (c.company_name == profile.company_name, c.folder_name == profile.folder_name, c.id != profile.id)
+    if conn.scalar(select(c.id).where(c.mailbox == address, *same)) is not None:
+        return
+    _write_former(conn, t.former_mailbox, now, profile=profile.id, mailbox=profile.mailbox)
+    conn.execute(update(t.sync_profile).where(c.id == profile.id).values(mailbox=address))
+
+
+def follow_company_name(conn: Connection, company: int, before: str, name: str, *, now: str) -> None:
+    """Give a company, and the profiles that name it, the name that it has today (rules 1)."""
+    _write_former(conn, t.former_company_name, now, company=company, name=before)
+    conn.execute(update(t.company).where(t.company.c.id == company).values(name=name))
+    c = t.sync_profile.c
+    twins = {
+        (row[0], row[1])
+        for row in conn.execute(select(c.mailbox, c.folder_name).where(c.company_name == name))
+    }
+    for profile in read_profiles(conn, enabled_only=False):
+        is_named = profile.company == company and profile.company_name.casefold() == before.casefold()
+        if is_named and (profile.mailbox, profile.folder_name) not in twins:
+            conn.execute(update(t.sync_profile).where(c.id == profile.id).values(company_name=name))
+    regions = {each.casefold(): each for each in _regions(conn)}
+    if before.casefold() in regions and name.casefold() not in regions:
+        known = t.company_setting.c.company_name == regions[before.casefold()]
+        conn.execute(update(t.company_setting).where(known).values(company_name=name))
+
+
+def _write_former(conn: Connection, table: Table, now: str, **values: Any) -> None:
+    conn.execute(delete(table).where(*(table.c[name] == value for name, value in values.items())))
+    conn.execute(insert(table).values(until=now, **values))
+
+
 def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
     """Return the ids of the folders that other profiles are bound to."""
     c = t.sync_profile.c
@@ -216,7 +281,9 @@ def add_profile(conn: Connection, entry: ProfileEntry, *, by: Author) -> int:
         WrongValue: Its folder belongs to another profile of this mailbox.
     """
     _lock_profiles(conn)
-    _refuse_taken_folder(entry, _of_mailbox(conn, entry.mailbox))
+    neighbours = _of_mailbox(conn, entry.mailbox)
+    _refuse_twin(entry, neighbours)
+    _refuse_taken_folder(entry, _synced(neighbours))
     return _insert(conn, entry, by)
 
 
@@ -227,7 +294,7 @@ def change_profile(
 
     Args:
         conn: Inside a transaction.
-        profile: The profile; mailbox, company and the choice of the default folder stay as they are.
+        profile: The profile; of one that has synced, mailbox, company and the choice of the default folder stay.
         entry: The settings.
         seen: What the person saw who changed them.
         by: That person, and the time.
@@ -242,14 +309,72 @@ def change_profile(
     if before != seen:
         raise ChangedMeanwhile(before)
     if entry != before:
-        if entry.folder_name != before.folder_name:
-            _refuse_taken_folder(entry, read_neighbours(conn, stored))
-        values = _columns(entry)
+        if _place(entry) != _place(before):
+            if stored.has_synced and _place(entry)[:3] != _place(before)[:3]:
+                raise ValueError("mailbox and company of a profile that has synced are fixed")
+            others = [
+                each
+                for each in _of_mailbox(conn, entry.mailbox, stored.graph_user_id)
+                if each.id != stored.id
+            ]
+            _refuse_twin(entry, others)
+            _refuse_taken_folder(entry, _synced(others))
+        values = _columns(entry) | _unbound(before, entry)
         if entry.folder_name == stored.folder_name:
             # Where a user renamed the folder since, a file may still name it as before.
             del values["folder_asked"]
         _update(conn, stored.id, values, by)
         profile_changes.write_change(conn, stored.id, before, entry, by)
+
+
+def correct(engine: Engine, profile: int, *, mailbox: str = "", company: str = "", now: str) -> None:
+    """Correct mailbox or company of a profile that has never synced; blank: as it is.
+
+    Raises:
+        ConfigError: There is no such profile, it has synced, or a value is wrong.
+    """
+    with transaction(engine) as conn:
+        _lock_profiles(conn)
+        before = entry_of(_never_synced(conn, profile))
+        try:
+            wanted = replace(
+                before,
+                mailbox=profile_values.check("mailbox", mailbox or before.mailbox),
+                company_name=profile_values.check("company_name", company or before.company_name),
+            )
+            stored = read_profile(conn, profile)
+            change_profile(conn, stored, wanted, seen=before, by=Author(TERMINAL, now))
+        except WrongValue as wrong:
+            raise ConfigError(f"{before.mailbox}: {wrong}") from wrong
+
+
+def remove(conn: Connection, profile: int) -> None:
+    """Remove a profile that has never synced, with what runs wrote down about it.
+
+    Raises:
+        ConfigError: There is no such profile, or it has synced.
+    """
+    _lock_profiles(conn)
+    _never_synced(conn, profile)
+    plans = select(t.plan.c.id).where(t.plan.c.profile == profile)
+    conn.execute(delete(t.hold).where(or_(t.hold.c.profile == profile, t.hold.c.plan.in_(plans))))
+    conn.execute(delete(t.change).where(t.change.c.plan.in_(plans)))
+    conn.execute(delete(t.cursor).where(t.cursor.c.side == "outlook", t.cursor.c.scope == str(profile)))
+    for table in reversed(t.metadata.sorted_tables):
+        for column in table.c:
+            if any(key.column is t.sync_profile.c.id for key in column.foreign_keys):
+                conn.execute(delete(table).where(column == profile))
+    conn.execute(delete(t.sync_profile).where(t.sync_profile.c.id == profile))
+
+
+def _never_synced(conn: Connection, profile: int) -> Profile:
+    found = read_profile(conn, profile)
+    if found.has_synced:
+        raise ConfigError(
+            f"{found.mailbox}: this profile has synced. Another mailbox or company makes another profile; "
+            "switch this one off."
+        )
+    return found
 
 
 def rename_folder(engine: Engine, profile: int, name: str, *, now: str) -> None:
@@ -277,6 +402,21 @@ def _lock_profiles(conn: Connection) -> None:
     """Let nobody else add or rename a profile until the transaction ends; SQLite has one writer anyway."""
     if is_postgresql(conn):
         conn.execute(text("LOCK TABLE sync_profile IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _place(entry: ProfileEntry) -> tuple[str, str, bool, str]:
+    return entry.mailbox, entry.company_name, entry.default_folder, entry.folder_name
+
+
+def _synced(found: Iterable[Profile]) -> list[Profile]:
+    """A profile that has never synced reserves no folder (rules 1)."""
+    return [each for each in found if each.has_synced]
+
+
+def _refuse_twin(entry: ProfileEntry, neighbours: Iterable[Profile]) -> None:
+    """Refuse what is another profile already, synced or not."""
+    if any(entry_of(each).identity == entry.identity for each in neighbours):
+        raise WrongValue("another profile has this mailbox, company and folder: choose another name.")
 
 
 def _refuse_taken_folder(entry: ProfileEntry, neighbours: Iterable[Profile | ProfileEntry]) -> None:
@@ -359,7 +499,14 @@ def _entry(profile: Profile) -> ProfileEntry:
     return replace(entry_of(profile), filter=profile_file.in_file_order(profile.filter))
 
 
-def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: str) -> ImportReport:
+def import_profiles(
+    engine: Engine,
+    yaml_text: str,
+    *,
+    now: str,
+    field_profile: str,
+    tell: Callable[[str], None] = lambda _: None,
+) -> ImportReport:
     """Take the profiles of a file over: all of them, or none when one is wrong.
 
     Args:
@@ -367,6 +514,7 @@ def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: 
         yaml_text: The file.
         now: Time of the import.
         field_profile: ``standard`` or ``extended``: the fields that filters may name.
+        tell: Called with each change of a name, in a sentence, before anything is changed.
 
     Raises:
         ConfigError: Something in the file is wrong; the message names all of it.
@@ -377,66 +525,137 @@ def import_profiles(engine: Engine, yaml_text: str, *, now: str, field_profile: 
         # Two imports at once would both find a profile missing and add it.
         _lock_profiles(conn)
         stored, by = _read_stored(conn), Author(TERMINAL, now)
-        known = _matched(stored, content.profiles)
-        neighbours: dict[str, list[Profile | ProfileEntry]] = defaultdict(list)
-        for one in stored:
-            neighbours[one.profile.mailbox.casefold()].append(one.profile)
-        for entry in content.profiles:
-            if entry.identity in known:
-                _import_known(conn, entry, known[entry.identity].profile, by, report)
-                continue
-            others = neighbours[entry.mailbox.casefold()]
-            try:
-                _refuse_taken_folder(entry, others)
-            except WrongValue as wrong:
-                raise ConfigError(f"Nothing was changed. {entry.mailbox}: {wrong}") from wrong
-            others.append(entry)
-            report.added.append(_insert(conn, entry, by))
+        content = _with_todays_names(conn, content, stored)
+        matches, problems = match_rows(content, stored)
+        problems += _taken_folders(matches, stored)
+        if problems:
+            raise ConfigError("Nothing was changed. " + "\n".join(problems))
+        for match in matches:
+            if match.stored and match.moves:
+                tell(_told_move(match.stored.entry, match.entry))
+        _make_way(conn, matches)
+        for match in matches:
+            if match.stored is None:
+                report.added.append(_insert(conn, match.entry, by))
+            else:
+                _import_known(conn, match, by, report)
         _import_regions(conn, content)
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    profile: Profile
-    folder_asked: str
-
-
-def _read_stored(conn: Connection) -> list[_Stored]:
+def _read_stored(conn: Connection) -> list[Stored]:
     asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).all())
-    return [_Stored(each, asked[each.id]) for each in read_profiles(conn, enabled_only=False)]
+    return [
+        Stored(each.id, _entry(each), asked[each.id], each.has_synced)
+        for each in read_profiles(conn, enabled_only=False)
+    ]
 
 
-def _matched(stored: list[_Stored], entries: tuple[ProfileEntry, ...]) -> dict[tuple[str, ...], _Stored]:
-    """Return which stored profile each entry means, by the entry's identity.
+def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stored]) -> ProfileFile:
+    """Return a file in which mailboxes and companies that no profile has today go by the names that theirs have.
 
-    Where a user has renamed the folder, the name that a file last gave it still means this profile, unless the file
-    names it by the new name too.
+    Raises:
+        ConfigError: Two rows mean one profile then.
     """
-    by_name = {_entry(one.profile).identity: one for one in stored}
-    named = {entry.identity for entry in entries}
-    found = {}
-    for identity, one in by_name.items():
-        profile = one.profile
-        if one.folder_asked and not profile.default_folder and identity not in named:
-            found[profile_file.identity(profile.mailbox, profile.company_name, one.folder_asked)] = one
-    return found | by_name
+    mailboxes = _former_names(conn, t.former_mailbox, t.sync_profile.c.mailbox, t.former_mailbox.c.mailbox)
+    named = t.sync_profile.c.company_name
+    companies = _former_names(conn, t.former_company_name, named, t.former_company_name.c.name)
+    mailboxes = {name: today for name, today in mailboxes.items() if name not in _names(stored, "mailbox")}
+    companies = {
+        name: today for name, today in companies.items() if name not in _names(stored, "company_name")
+    }
+
+    def today(entry: ProfileEntry) -> ProfileEntry:
+        mailbox = mailboxes.get(entry.mailbox.casefold(), entry.mailbox)
+        company = companies.get(entry.company_name.casefold(), entry.company_name)
+        return replace(entry, mailbox=mailbox, company_name=company)
+
+    entries = tuple(map(today, content.profiles))
+    twins = [
+        entry.mailbox
+        for n, entry in enumerate(entries)
+        if entry.identity in {e.identity for e in entries[:n]}
+    ]
+    if twins:
+        raise ConfigError(
+            f"Nothing was changed. Two rows mean one profile of {twins[0]}: take the one with the old name out."
+        )
+    regions = {companies.get(name.casefold(), name): region for name, region in content.regions.items()}
+    return replace(content, profiles=entries, regions=regions)
 
 
-def _import_known(
-    conn: Connection, entry: ProfileEntry, stored: Profile, by: Author, report: ImportReport
-) -> None:
+def _names(stored: list[Stored], column: str) -> set[str]:
+    return {str(getattr(one.entry, column)).casefold() for one in stored}
+
+
+def _former_names(conn: Connection, table: Table, today: Any, former: Any) -> dict[str, str]:
+    """Case-folded former name -> the name that a profile has today; the one that had it last counts."""
+    owner = t.sync_profile.c.id if "profile" in table.c else t.sync_profile.c.company
+    key = table.c.profile if "profile" in table.c else table.c.company
+    rows = conn.execute(select(former, today).where(key == owner).order_by(table.c.until))
+    return {str(row[0]).casefold(): str(row[1]) for row in rows}
+
+
+def _taken_folders(matches: list[Match], stored: list[Stored]) -> list[str]:
+    """Say which folders of new and renamed profiles belong to others, as the page does."""
+    meant = {match.stored.id for match in matches if match.stored}
+    others = [one.entry for one in stored if one.id not in meant and one.has_synced]
+    problems = []
+    for number, match in enumerate(matches):
+        if match.stored and not match.moves:
+            continue
+        staying = [each.entry for each in matches[number + 1 :] if each.stored and not each.moves]
+        rows = [each.entry for each in matches[:number]] + staying
+        same = [
+            each for each in [*others, *rows] if each.mailbox.casefold() == match.entry.mailbox.casefold()
+        ]
+        try:
+            _refuse_taken_folder(match.entry, same)
+        except WrongValue as wrong:
+            problems.append(f"{match.entry.mailbox}: {wrong}")
+    return problems
+
+
+def _told_move(before: ProfileEntry, after: ProfileEntry) -> str:
+    changes = [
+        f"{what} {old!r} becomes {new!r}"
+        for what, old, new in (
+            ("the mailbox", before.mailbox, after.mailbox),
+            ("the company", before.company_name, after.company_name),
+            ("the folder", before.folder_name, after.folder_name),
+        )
+        if old != new
+    ]
+    return f"{before.mailbox}, {before.company_name}: {', '.join(changes)}."
+
+
+def _make_way(conn: Connection, matches: list[Match]) -> None:
+    """Let names be passed on among profiles: no two may have one in between either."""
+    moved = [match.stored.id for match in matches if match.stored and match.moves]
+    c = t.sync_profile.c
+    held = literal("/") + cast(c.id, Text)
+    conn.execute(update(t.sync_profile).where(c.id.in_(moved)).values(folder_name=held))
+
+
+def _import_known(conn: Connection, match: Match, by: Author, report: ImportReport) -> None:
+    assert match.stored is not None
+    entry, before, key = match.entry, match.stored.entry, match.stored.id
     values = _columns(entry)
-    before, key = _entry(stored), stored.id
-    if entry.default_folder or entry.identity != before.identity:
+    if entry.default_folder or (entry.identity != before.identity and not match.moves):
         # The file asks for what it asked for before: the name that a user has given the folder since stays.
         entry = replace(entry, folder_name=before.folder_name)
     if entry == before:
         report.unchanged.append(key)
         return
-    _update(conn, key, values | {"folder_name": entry.folder_name}, by)
+    values |= _unbound(before, entry) | {"folder_name": entry.folder_name}
+    _update(conn, key, values, by)
     profile_changes.write_change(conn, key, before, entry, by)
     report.changed.append(key)
+
+
+def _unbound(before: ProfileEntry, after: ProfileEntry) -> dict[str, Any]:
+    """A company that was corrected has to be found anew."""
+    return {} if before.company_name == after.company_name else {"company": None}
 
 
 def _import_regions(conn: Connection, content: ProfileFile) -> None:

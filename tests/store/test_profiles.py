@@ -126,7 +126,7 @@ def test_a_changed_line_changes_that_profile_only(engine):
 
 @pytest.mark.parametrize(
     "change",
-    [{"mailbox": "b@example.com"}, {"company": "Other", "folder": "Elders"}, {"folder": "Klanten"}],
+    [{"mailbox": "b@example.com"}, {"company": "Other", "folder": "Elders"}, {"default_folder": "true"}],
 )
 def test_another_mailbox_company_or_folder_is_another_profile(engine, change):
     load(engine, MINIMAL)
@@ -427,3 +427,170 @@ def test_a_stored_filter_in_any_order_is_the_same_filter(engine):
         mixed = '[["City", "A*"], ["Name", "B*"], ["City", "<>Aa"]]'
         conn.execute(update(t.sync_profile).values(filter=mixed))
     assert len(load(engine, profiles.export_profiles(engine)).unchanged) == 1
+
+
+# -- another name for a folder, or another profile (P4) --------------------------------------------------------------
+
+
+def file_of(*folders, **more):
+    """Rows of Anna's profiles for Cronus, by folder; ``more``: folder -> what the row says beside it."""
+    rows = (
+        {"mailbox": "anna@example.com", "company": "Cronus", "folder": f, **more.get(f, {})} for f in folders
+    )
+    return yaml.safe_dump({"profiles": list(rows)})
+
+
+def by_folder(engine):
+    return {each.folder_name: each.id for each in stored(engine)}
+
+
+def bind(engine, key, **values):
+    with transaction(engine) as conn:
+        profiles.bind_profile(conn, key, graph_user_id="u", folder_id=f"f{key}", **values)
+
+
+def test_another_folder_of_the_only_profile_is_another_name(engine):
+    """P4: said before it is carried out; the profile stays the one that it is."""
+    load(engine, file_of("Klanten"))
+    bind(engine, 1, folder_seen="Klanten")
+    told = []
+
+    def tell(text):
+        told.append((text, by_folder(engine)))
+
+    report = profiles.import_profiles(
+        engine, file_of("Relaties"), now=LATER, field_profile="standard", tell=tell
+    )
+    assert told == [("anna@example.com, Cronus: the folder 'Klanten' becomes 'Relaties'.", {"Klanten": 1})]
+    assert (report.changed, by_folder(engine)) == ([1], {"Relaties": 1})
+    assert load(engine, file_of("Relaties")).unchanged == [1]
+
+
+@pytest.mark.parametrize(
+    ("known", "file"), [(["A"], ["C", "D"]), (["A", "B"], ["C"]), (["A", "B"], ["A", "C"])], ids=str
+)
+def test_a_row_that_could_be_either_is_refused(engine, known, file):
+    """P4: with a hint, and nothing changes."""
+    load(engine, file_of(*known))
+    before = stored(engine)
+    with pytest.raises(ConfigError, match="folder_was"):
+        load(engine, file_of(*file))
+    assert stored(engine) == before
+
+
+def test_a_folder_beside_all_that_are_known_is_a_new_profile(engine):
+    """P4: the file names them all, so it can be no other name."""
+    load(engine, file_of("A"))
+    assert load(engine, file_of("A", "B")).added == [2]
+
+
+def test_the_file_says_what_a_folder_was(engine):
+    """P4: also round about, and again without effect."""
+    load(engine, file_of("A", "B", "C"))
+    renamed = file_of("D", "A", "C", D={"folder_was": "B"})
+    assert load(engine, renamed).changed == [2]
+    assert by_folder(engine) == {"A": 1, "D": 2, "C": 3}
+    assert load(engine, renamed).changed == []
+    chain = file_of("A", "E", "D", E={"folder_was": "C"}, D={"folder_was": "E"})
+    assert load(engine, chain).changed == [3]
+    assert by_folder(engine) == {"A": 1, "D": 2, "E": 3}
+
+
+def test_what_a_folder_was_is_ignored_in_an_empty_database(engine):
+    """P4: a file that was kept makes the profiles as it names them."""
+    assert len(load(engine, file_of("A", "B", B={"folder_was": "C"})).added) == 2
+
+
+def test_one_wrong_row_changes_nothing_and_all_wrong_rows_are_named(engine):
+    """P4: everything is looked at first."""
+    load(engine, file_of("A", "B"))
+    before = stored(engine)
+    rows = yaml.safe_load(file_of("A", "X"))["profiles"]
+    rows += [{"mailbox": "bob@example.com", "company": name, "folder": "Z"} for name in ("Cronus", "Other")]
+    with pytest.raises(ConfigError) as caught:
+        load(engine, yaml.safe_dump({"profiles": rows}))
+    assert "'X'" in str(caught.value)
+    assert "bob@example.com" in str(caught.value)
+    assert stored(engine) == before
+
+
+# -- a profile that has never synced (P3) ----------------------------------------------------------------------------
+
+
+def test_a_profile_that_has_never_synced_is_corrected_by_the_file(engine):
+    """P3: ignored once it is so; one that has synced is another profile."""
+    load(engine, MINIMAL)
+    row = {"mailbox": "anne@example.com", "company": "Cronus BV", "mailbox_was": "anna@example.com"}
+    corrected = yaml.safe_dump({"profiles": [row | {"company_was": "Cronus"}]})
+    assert load(engine, corrected).changed == [1]
+    assert load(engine, corrected).changed == []
+    assert [(each.id, each.mailbox, each.company_name) for each in stored(engine)] == [
+        (1, "anne@example.com", "Cronus BV")
+    ]
+    bind(engine, 1)
+    row = {"mailbox": "bob@example.com", "company": "Cronus BV", "mailbox_was": "anne@example.com"}
+    with pytest.raises(ConfigError, match="has synced"):
+        load(engine, yaml.safe_dump({"profiles": [row]}))
+
+
+def test_a_corrected_company_is_found_anew(engine, new_company):
+    """P3: the one that a run had found meanwhile is not it."""
+    load(engine, MINIMAL)
+    company = new_company()
+    with transaction(engine) as conn:
+        profiles.bind_profile(conn, 1, company=company)
+    profiles.correct(engine, 1, company="Andere BV", now=LATER)
+    assert [(each.company_name, each.company) for each in stored(engine)] == [("Andere BV", None)]
+
+
+def test_a_profile_that_has_never_synced_reserves_no_folder(engine):
+    """P3: a mistyped company does not block the right one."""
+    load(engine, MINIMAL)
+    load(engine, one(company="Cronus BV"))
+    assert len(stored(engine)) == 2
+    bind(engine, 1)
+    with pytest.raises(ConfigError, match="has the folder"):
+        load(engine, one(company="Cronus Group"))
+
+
+def test_a_profile_that_has_never_synced_is_removed_with_all_that_was_written_about_it(engine):
+    """P3: runs that failed, checks and plans of dry runs."""
+    load(engine, MINIMAL)
+    load(engine, one(mailbox="bob@example.com"))
+    with transaction(engine) as conn:
+        conn.execute(insert(t.sync_run).values(id="r", mode="full", state="failed", started_at=LATER))
+        for key in (1, 2):
+            conn.execute(insert(t.run_profile).values(run="r", profile=key, chunk="1", state="failed"))
+            plan = {
+                "run": "r",
+                "profile": key,
+                "mode": "full",
+                "dry_run": True,
+                "fencing": 1,
+                "created_at": LATER,
+            }
+            made = conn.execute(insert(t.plan).values(plan).returning(t.plan.c.id)).scalar_one()
+            conn.execute(
+                insert(t.change).values(plan=made, n=1, profile=key, action="couple", cause="", state="done")
+            )
+            row = {"profile": key, "run": "r", "at": LATER, "lines": "[]"}
+            conn.execute(insert(t.profile_check).values(row))
+    with transaction(engine) as conn:
+        profiles.remove(conn, 1)
+    assert [each.id for each in stored(engine)] == [2]
+    with read(engine) as conn:
+        left = [
+            conn.scalar(select(func.count()).select_from(each)) for each in (t.run_profile, t.plan, t.change)
+        ]
+    assert left == [1, 1, 1]
+    bind(engine, 2)
+    with pytest.raises(ConfigError, match="has synced"), transaction(engine) as conn:
+        profiles.remove(conn, 2)
+
+
+def test_names_that_folders_swapped_are_stored_at_once(engine):
+    """I9: no two profiles may have one name in between either."""
+    load(engine, file_of("A", "B", "C"))
+    with transaction(engine) as conn:
+        profiles.rename_followed(conn, {1: "B", 2: "C", 3: "A"})
+    assert by_folder(engine) == {"B": 1, "C": 2, "A": 3}

@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 import yaml
+from sqlalchemy import select
 
 from sandbox import Sandbox
 from sync_lib import pipeline
@@ -16,6 +17,8 @@ from sync_lib.model import ProfileResult
 from sync_lib.report import RunReport, Verdict
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
 from sync_lib.store import profiles
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
 from sync_lib.store.migrate import migrate
 
 COMPANY = "Molenzicht BV"
@@ -90,13 +93,24 @@ class Harness:
     def add_profiles(self, *mailboxes: str, **fields: Any) -> None:
         """Import profiles, one for each mailbox (the sandbox's first one if none is named)."""
         chosen = mailboxes or (self.sim.info()["mailboxes"][0]["user_principal_name"],)
-        text = yaml.safe_dump({"profiles": [{"mailbox": m, "company": COMPANY, **fields} for m in chosen]})
+        rows = [{"mailbox": m, "company": COMPANY, **fields} for m in chosen]
+        text = yaml.safe_dump({"profiles": rows + self._others(rows)})
         profiles.import_profiles(
             self.edges.engine,
             text,
             now=self.edges.now(),
             field_profile=self.edges.business_central_settings.field_profile,
         )
+
+    def _others(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Profiles that a file must name beside these rows, so that another folder is no rename (rules 1)."""
+        with read(self.edges.engine) as conn:
+            asked = {each.folder_asked for each in conn.execute(select(t.sync_profile.c.folder_asked))}
+        if all(_place(row)[2] in asked for row in rows):
+            return []
+        stored = yaml.safe_load(profiles.export_profiles(self.edges.engine))["profiles"]
+        places = {_place(row) for row in rows}
+        return [row for row in stored if _place(row) not in places]
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -203,6 +217,11 @@ class Harness:
         )
         assert answer.status_code < 300, f"{method} {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
+
+
+def _place(row: dict[str, Any]) -> tuple[str, str, str]:
+    folder = "Contacts" if row.get("default_folder") else row.get("folder", FOLDER)
+    return row["mailbox"].casefold(), row["company"].casefold(), folder
 
 
 def _item(item: dict[str, Any]) -> dict[str, Any]:

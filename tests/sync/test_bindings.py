@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from sync_lib import bindings, checks
 from sync_lib.errors import ConfigError
-from sync_lib.store import companies, holds
+from sync_lib.store import companies, holds, profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.profiles import Profile
 from tests.sync.harness import COMPANY, Harness, person, world
 
 
@@ -189,3 +191,140 @@ def test_a_move_back_is_a_move_too(synced):
         company = companies.find_company(conn, COMPANY)
         former = companies.read_key(conn, company).former
     assert (company.environment, [each[1] for each in former]) == ("Production", ["nieuw"])
+
+
+# -- an account that was deleted and made again ----------------------------------------------------------------------
+
+ANNA = "anna@voorbeeld.example"
+
+
+def profile(h: Harness, key: int = 1) -> Profile:
+    with read(h.edges.engine) as conn:
+        return profiles.read_profile(conn, key)
+
+
+def say_same_colleague(h: Harness) -> None:
+    with transaction(h.edges.engine) as conn:
+        bindings.accept_successor(conn, profiles.read_profile(conn, 1), now=h.edges.now())
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_an_account_made_again_waits_for_a_person(synced, mode):
+    """I10: another user id is a successor, and perhaps not the same colleague."""
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "replace": True})
+    synced.edit_contact("Persoon 001", jobTitle="Inkoper")
+    ran = synced.run(mode)
+    assert reasons(ran) == {("failed", "mailbox_replaced")}
+    assert "same-colleague" in ran.report.profiles[0].message
+    assert synced.items() == {}
+    assert [f["name"] for f in synced.mailbox()["folders"]] == ["Contacts", "Deleted Items"]
+    assert profile(synced).successor == synced.mailbox()["id"]
+    said = [check for check in checks.check_connections(synced.edges) if check.kind == "mailbox"]
+    assert [(check.ok, check.reason) for check in said] == [(False, "mailbox_replaced")]
+
+
+@pytest.mark.parametrize("policy", ["recreate", "stay_away"])
+def test_the_same_colleague_gets_the_contacts_again(make_harness, policy):
+    """I10: the folder counts as an emptied one, whatever the policy."""
+    h = make_harness(world(*people(4)))
+    h.add_profiles(policies={"deleted_in_outlook": policy})
+    h.full()
+    h.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "replace": True})
+    h.run()
+    say_same_colleague(h)
+    ran = h.run()
+    assert (ran.errors, ran.writes) == ([], {"created_outlook": 4})
+    assert profile(h).graph_user_id == h.mailbox()["id"]
+    assert profile(h).successor == ""
+    h.edit_item("Persoon 002", jobTitle="Inkoper")
+    assert h.run().writes == {"updated_business_central": 1}
+    assert h.full().writes == {}
+
+
+def test_many_contacts_of_a_replaced_mailbox_are_held(make_harness):
+    """I10: as of any folder that is suddenly empty."""
+    h = make_harness(world(*people(12)))
+    h.add_profiles()
+    h.full()
+    h.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "replace": True})
+    h.full()
+    say_same_colleague(h)
+    assert h.run().reasons() == {"folder_suddenly_empty": 12}
+
+
+def test_all_profiles_of_a_mailbox_go_to_the_successor_at_once(make_harness):
+    """I10: a person is asked once for each colleague."""
+    h = make_harness(world(*people(3)))
+    h.add_profiles()
+    h.add_profiles(folder="Klanten", filter={"Name": "Persoon 001"})
+    h.full()
+    h.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "replace": True})
+    h.run()
+    say_same_colleague(h)
+    assert h.run().errors == []
+    assert set(h.items(folder="Klanten")) == {"Persoon 001"}
+    assert len(h.items()) == 3
+
+
+def test_an_account_that_is_gone_has_no_successor(synced):
+    """I10: with nobody at the address, it is as it was."""
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "state": "removed"})
+    assert reasons(synced.run()) == {("failed", "mailbox_not_found")}
+    with pytest.raises(ConfigError, match="no other account"):
+        say_same_colleague(synced)
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "state": "normal"})
+    assert synced.run().errors == []
+
+
+# -- names are followed ----------------------------------------------------------------------------------------------
+
+
+def test_a_mailbox_with_another_address_is_followed(synced):
+    """I12: the profile shows today's address, and a file may name the former one."""
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "rename": "a.devries@voorbeeld.example"})
+    assert synced.full().errors == []
+    assert profile(synced).mailbox == "a.devries@voorbeeld.example"
+    for name in (ANNA, "A.deVries@voorbeeld.example"):
+        synced.add_profiles(name, salesperson="AV")
+    with read(synced.edges.engine) as conn:
+        assert [each.salesperson_code for each in profiles.read_profiles(conn)] == ["AV"]
+
+
+def test_an_address_that_went_to_somebody_else_means_them(make_harness):
+    """I12: the former address counts only where no profile has it today."""
+    h = make_harness(world(*people(1), mailboxes=[ANNA, "bob@voorbeeld.example"]))
+    h.add_profiles()
+    h.full()
+    h.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "rename": "anna2@voorbeeld.example"})
+    h.sim.control("POST", "graph/mailbox", {"mailbox": "bob@voorbeeld.example", "rename": ANNA})
+    assert h.full().errors == []
+    with transaction(h.edges.engine) as conn:
+        profiles.add_profile(
+            conn, replace(profiles.entry_of(profile(h)), mailbox=ANNA), by=profiles.Author("eva", "2026")
+        )
+    h.add_profiles(ANNA, salesperson="BB")
+    assert [profile(h, key).salesperson_code for key in (1, 2)] == ["", "BB"]
+    assert h.full().writes == {"created_outlook": 1}
+
+
+def rename_company(h: Harness, name: str) -> None:
+    dump = h.sim.dump()
+    dump["companies"][0]["name"] = name
+    h.sim.control("POST", "reset", {"world": dump})
+
+
+def test_a_company_with_another_name_is_followed(synced):
+    """I13: it is known by its id, to the check too; its name is today's, and a file may name the former one."""
+    with transaction(synced.edges.engine) as conn:
+        profiles.write_phone_region(conn, COMPANY, "BE")
+    rename_company(synced, "Molenzicht Groep BV")
+    said = checks.check_connections(synced.edges)
+    assert [check.ok for check in said if check.kind == "company"] == [True]
+    assert synced.full().errors == []
+    assert profile(synced).company_name == "Molenzicht Groep BV"
+    synced.add_profiles(salesperson="AV")
+    assert profile(synced).salesperson_code == "AV"
+    with read(synced.edges.engine) as conn:
+        assert companies.find_company(conn, "Molenzicht Groep BV").phone_region == "BE"
+    synced.edit_item("Persoon 001", jobTitle="Inkoper")
+    assert synced.run().writes == {"updated_business_central": 1}

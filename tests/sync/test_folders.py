@@ -160,6 +160,45 @@ def test_a_folder_of_that_name_is_taken_over_and_its_contacts_wait(make_harness)
     assert not stored(h).folder_made_by_sync
 
 
+@pytest.mark.parametrize("names", [("B", "A"), ("B", "C", "A"), ("B", "nieuw"), ("nieuw", "A")])
+def test_folders_that_swap_names_are_followed(make_harness, names):
+    """I9: each is found by its id, however many went round, and whichever profile is synced first."""
+    h = make_harness(world(*people(2)))
+    before = ("A", "B", "C")[: len(names)]
+    for name in before:
+        h.add_profiles(folder=name)
+    assert h.full().errors == []
+    ids = [h.folder_id(folder=name) for name in before]
+    for number, folder in enumerate(ids):
+        h.in_outlook("PATCH", f"contactFolders/{folder}", {"displayName": f"tijdelijk {number}"})
+    for folder, name in zip(ids, names, strict=True):
+        h.in_outlook("PATCH", f"contactFolders/{folder}", {"displayName": name})
+    h.edit_contact("Persoon 001", jobTitle="Inkoper")
+    ran = h.full()
+    assert (ran.errors, ran.writes) == ([], {"updated_outlook": len(names)})
+    found = [stored(h, key + 1) for key in range(len(names))]
+    assert [each.folder_name for each in found] == list(names)
+    assert [each.folder_id for each in found] == ids
+    assert h.full().writes == {}
+
+
+def test_a_name_that_another_profile_asks_for_fails_neither_for_long(make_harness):
+    """I9: the user gives one folder the name that the other profile was given on its page."""
+    h = make_harness(world(*people(2)))
+    for name in ("A", "B"):
+        h.add_profiles(folder=name)
+    h.full()
+    profiles.rename_folder(h.edges.engine, 2, "X", now=h.edges.now())
+    h.in_outlook("PATCH", f"contactFolders/{h.folder_id(folder='A')}", {"displayName": "X"})
+    ran = h.full()
+    assert [(p.state, p.reason) for p in ran.report.profiles] == [("done", ""), ("failed", "folder_taken")]
+    profiles.rename_folder(h.edges.engine, 2, "Y", now=h.edges.now())
+    assert h.full().errors == []
+    assert [stored(h, key).folder_name for key in (1, 2)] in (["X", "Y"], ["A", "Y"])
+    h.full()
+    assert [stored(h, key).folder_name for key in (1, 2)] == ["X", "Y"]
+
+
 # -- somebody else's -------------------------------------------------------------------------------------------------
 
 
