@@ -41,6 +41,10 @@ _PROFILE = {
         msg("Business Central lists no company of that name to the app"),
         msg("Correct the company of the profile, or give the app access to it in Business Central."),
     ),
+    "mailbox_replaced": Reason(
+        msg("Another account has the address of this mailbox now"),
+        msg("Say on the page of the profile whether it is the same colleague; else switch the profile off."),
+    ),
     "environment_changed": Reason(
         msg("The Connection points to another environment than the company was first read from"),
         msg("Point it back; or, if the company has moved there for good, accept that by the command."),

@@ -9,8 +9,9 @@ import pytest
 
 from sync_lib import cli
 from sync_lib.errors import ConfigError
-from sync_lib.store import profiles
-from sync_lib.store.engine import open_engine, read
+from sync_lib.model import Company
+from sync_lib.store import companies, profiles
+from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import OLDEST, downgrade, head
 
 FILE = """
@@ -64,11 +65,16 @@ def test_a_folder_gets_another_name(run, file):
     run("profiles", "import", str(file))
     assert run("profiles", "rename", "1", "Relaties").out.startswith("Renamed. The next sync")
     assert "Relaties" in run("profiles", "list").out
-    assert "1 added" in run("profiles", "import", str(file)).out, "the file still asks for the old name"
-    taken = run("profiles", "rename", "1", "Klanten", code=1).err
-    assert (
-        "anna@example.com: another profile of this mailbox, for the company Cronus, has the folder" in taken
+    told = run("profiles", "import", str(file)).out
+    assert "the folder 'Relaties' becomes 'Klanten'." in told, "P4: the file still asks for the old name"
+    assert "1 changed" in told
+    beside = file.with_name("beside.yaml")
+    beside.write_text(
+        run("profiles", "export").out + "- {mailbox: anna@example.com, company: Cronus, folder: Twee}\n"
     )
+    assert "1 added" in run("profiles", "import", str(beside)).out
+    taken = run("profiles", "rename", "1", "twee", code=1).err
+    assert "anna@example.com: another profile has this mailbox, company and folder" in taken
     assert "needs a name" in run("profiles", "rename", "1", " ", code=1).err
     assert "There is no profile 9" in run("profiles", "rename", "9", "X", code=1).err
 
@@ -205,3 +211,30 @@ def test_it_runs_as_a_program(new_database):
         text=True,
     )
     assert done.stdout == f"The staging database has schema {head()}.\n"
+
+
+def test_a_profile_that_has_never_synced_is_corrected_and_removed(run, file):
+    """P3: from a terminal."""
+    run("profiles", "import", str(file))
+    assert "Give --mailbox or --company" in run("profiles", "correct", "1", code=1).err
+    assert "not a user principal name" in run("profiles", "correct", "1", "--mailbox", "anne", code=1).err
+    assert run("profiles", "correct", "1", "--mailbox", "anne@example.com").out.startswith("Corrected.")
+    assert "anne@example.com" in run("profiles", "list").out
+    assert "no other account is known" in run("profiles", "same-colleague", "1", code=1).err
+    assert run("profiles", "remove", "1").out.startswith("Removed.")
+    assert "anne@example.com" not in run("profiles", "list").out
+
+
+def test_a_move_of_a_company_is_accepted(run, empty_url):
+    """I1: only one that a run has seen."""
+    run("db", "migrate")
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        key = companies.write_company(conn, "t", "Production", Company("c1", "Cronus"))
+    assert "no move to accept" in run("companies", "accept-move", "Cronus", "Copy", code=1).err
+    with transaction(engine) as conn:
+        companies.write_offer(conn, companies.read_company(conn, key), "t", "Copy")
+    engine.dispose()
+    assert "Copy of t" in run("companies", "list").out
+    assert run("companies", "accept-move", "cronus", "copy").out.startswith("Accepted: Cronus")
+    assert "Production" not in run("companies", "list").out

@@ -105,8 +105,10 @@ class Harness:
     def _others(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Profiles that a file must name beside these rows, so that another folder is no rename (rules 1)."""
         with read(self.edges.engine) as conn:
-            asked = {each.folder_asked for each in conn.execute(select(t.sync_profile.c.folder_asked))}
-        if all(_place(row)[2] in asked for row in rows):
+            c = t.sync_profile.c
+            found = conn.execute(select(c.mailbox, c.company_name, c.folder_asked))
+            asked = {(row[0].casefold(), row[1].casefold(), row[2]) for row in found}
+        if all(_place(row) in asked for row in rows):
             return []
         stored = yaml.safe_load(profiles.export_profiles(self.edges.engine))["profiles"]
         places = {_place(row) for row in rows}
