@@ -19,6 +19,7 @@ from sync_lib.fields.names import carry_split, compose_name, guessed_initials, s
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser, email_key
 from sync_lib.fields.required import new_item_problem, to_business_central_problem, to_outlook_problem
 from sync_lib.fields.slots import find_email
+from sync_lib.fields.texts import clean_line
 from sync_lib.match import Matching, Pair, Views, has_moved
 from sync_lib.model import (
     Action,
@@ -769,12 +770,7 @@ class _Merge:
 
     def _is_split(self, name: str) -> bool:
         """Whether a part differs only because each side splits one name its own way, which moves nothing (rules 6)."""
-        if name in PARTS:
-            return same_words(*([fields.get(part, "") for part in PARTS] for fields in self._sides()))
-        if name != "initials":
-            return False
-        initials = self.normal(name, self.outlook_fields.get(name, ""))
-        return any(initials in guessed_initials(fields.get("name", "")) for fields in self._sides())
+        return is_split(name, *self._sides())
 
     def _whole_names(self, verdicts: dict[str, str]) -> dict[str, str]:
         """Let the parts of a name that the sides split differently move as one, each side keeping its own split.
@@ -1053,6 +1049,19 @@ def moved_baseline(
 
 _ARRAYS = {"emailAddresses": ("email", "email2"), "businessPhones": ("phone",)}
 _IN_ARRAYS = frozenset(name for names in _ARRAYS.values() for name in names)
+
+
+def is_split(name: str, bc: Fields, outlook: Fields) -> bool:
+    """Return whether a field is a part of a name, or initials, that no user typed otherwise than the other side has it.
+
+    That is: the parts of both sides hold the same words, or Outlook's initials are those that the sync guessed.
+    """
+    if name in PARTS:
+        return same_words(*([fields.get(part, "") for part in PARTS] for fields in (bc, outlook)))
+    if name != "initials":
+        return False
+    initials = clean_line(outlook.get(name, ""))
+    return any(initials in guessed_initials(fields.get("name", "")) for fields in (bc, outlook))
 
 
 def _cause(verdicts: Mapping[str, str]) -> str:

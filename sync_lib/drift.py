@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync_lib.diff import DiffContext
+from sync_lib.diff import DiffContext, is_split
 from sync_lib.fields import mapping
 from sync_lib.model import Coupling
 from sync_lib.report import table
@@ -104,6 +104,7 @@ def _differing(pair: Ends, context: DiffContext) -> frozenset[str]:
         name
         for name in mapping.diffed_fields(profile)
         if normal(name, bc.get(name, "")) != normal(name, outlook.get(name, ""))
+        and not is_split(name, bc, outlook)
     )
 
 

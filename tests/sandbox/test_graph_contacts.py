@@ -77,6 +77,22 @@ def test_an_address_with_a_comma_is_lost(graph):
     assert made["emailAddresses"] == [{"name": "A"}]
 
 
+@pytest.mark.parametrize("value", ["take", "400"])
+def test_switch_graph_email_without_address(sim, graph, value):
+    """F32: the entry as it came back, sent once more."""
+    body = {
+        "emailAddresses": [{"name": "A", "address": "a@x,example"}, {"name": "B", "address": "b@x.example"}]
+    }
+    made = graph.ok("POST", f"{graph.user}/contacts", body)
+    sim.set(graph_email_without_address=value)
+    url, entries = f"{graph.user}/contacts/{made['id']}", {"emailAddresses": made["emailAddresses"]}
+    if value == "400":
+        assert graph.refused("PATCH", url, entries) == (400, "ErrorInvalidRecipients")
+        assert graph.ok("PATCH", url, {"jobTitle": "x"})["emailAddresses"] == made["emailAddresses"]
+    else:
+        assert graph.ok("PATCH", url, entries)["emailAddresses"] == [{"name": "A"}, body["emailAddresses"][1]]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [("merge", {"city": "A", "street": "S"}), ("replace", {"city": "A"})]
 )

@@ -222,7 +222,7 @@ BUGS = (
     Bug(
         "one bad row fails all",
         "sync_lib/load.py",
-        'return Outcome.REJECTED, error.code or "refused_by_outlook"',
+        'return Outcome.REJECTED, _said(error, "refused_by_outlook")',
         "raise error",
         _LOADING,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,3 +210,15 @@ def test_the_table_never_says_100_percent_where_a_pair_differs():
 )
 def test_below_the_share_somebody_should_look(agreement, worse):
     assert Checked(1, ANNA, "M", agreement).is_worse_than(95.0) is worse
+
+
+def test_i5_a_name_that_both_sides_only_split_differently_is_no_drift(make_harness):
+    """I5: nor are initials that the sync guessed."""
+    h = make_harness(world(person("Jan van der Berg"), person("Els Kok"), mailboxes=[ANNA]))
+    h.add_profiles(ANNA)
+    h.full()
+    h.close()
+    h.edges = h.open()
+    h.edges.business_central_settings = replace(h.edges.business_central_settings, field_profile="extended")
+    assert h.run().writes == {}
+    assert check(h)[ANNA].agreement == Agreement(2, 2, 0)
