@@ -342,3 +342,90 @@ def test_key_and_fields_of_an_item_wait_together():
     assert waits_with([couple, update, other], {1, 2}) == [couple, update]
     assert waits_with([couple, update, other], {1}) == [], "a new value goes out, and the key with it"
     assert waits_with([couple, update, other], {3}) == [other]
+
+
+# -- a folder that goes while it is written ---------------------------------------------------------------------------
+
+
+def folder_goes(h: Harness, **at: Any) -> Any:
+    """A user deletes the synced folder just before the app's next call of a kind."""
+    path = f"/users/anna@voorbeeld.example/contactFolders/{h.folder_id()}"
+    action = {"method": "DELETE", "path": path, "service": "graph"}
+    return h.sim.add_fault(kind="user_action", service="graph", action=action, **at)
+
+
+def many_more(h: Harness, count: int) -> None:
+    h.sim.control("POST", "bc/set", {"contacts": [person(f"Nieuw {n:02}") for n in range(count)]})
+
+
+def test_a_folder_that_goes_between_two_batches_of_creates(synced):
+    """R9: each contact has an outcome, the folder is made anew, and the run goes on in it."""
+    many_more(synced, 60)
+    gone = folder_goes(synced, method="POST", path="/contacts$", nth=41)
+    last = synced.sim.control("GET", "requests")["last"]
+    ran = scheduled(synced)
+    assert gone.fired == 1
+    assert (ran.errors, ran.verdict.ok) == ([], True)
+    # 3 and 40 were coupled: all of them gone at once is a question; the others go into the new folder.
+    assert ran.report.outcomes["held"] == 43
+    assert sorted(synced.items()) == sorted(set(synced.items()))
+    assert len(synced.items()) == 20
+    asked = synced.sim.control("GET", f"requests?since={last}&path=/contacts/[?]")["requests"]
+    assert asked == [], "nothing is read by an id that there is not"
+    for _ in range(2):
+        assert scheduled(synced).writes == {}
+
+
+def test_a_folder_that_goes_before_the_first_write(synced):
+    """R9: the marker is written first, and meets the 404 first."""
+    many_more(synced, 5)
+    gone = folder_goes(
+        synced, part=True, method="GET", path="/contactFolders/[^/]*[?].*SyncMarker|/contactFolders/[^/]*[?]"
+    )
+    ran = scheduled(synced)
+    assert gone.fired == 1
+    assert (ran.errors, ran.verdict.ok) == ([], True)
+    assert len(synced.items()) == 8
+
+
+@pytest.mark.parametrize("policy", ["recreate", "stay_away"])
+@pytest.mark.parametrize("act", ["outlook_update", "outlook_delete"])
+def test_an_item_that_goes_with_its_folder_was_not_deleted_by_its_owner(make_harness, act, policy):
+    """R9: a PATCH or DELETE meets the 404: stay_away is not applied to a folder that is gone (rules 1)."""
+    h = make_harness(world(*people(4)))
+    h.add_profiles(policies={"deleted_in_outlook": policy})
+    h.full()
+    ACTS[act][1](h)
+    gone = folder_goes(h, **ACTS[act][2])
+    ran = scheduled(h)
+    assert gone.fired == 1
+    assert (ran.errors, ran.verdict.ok) == ([], True)
+    for _ in range(2):
+        scheduled(h)
+    left = {f"Persoon {n:02}" for n in range(4)} - ({"Persoon 01"} if act == "outlook_delete" else set())
+    assert set(h.items()) == left
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(412, "ErrorIrresolvableConflict"), (409, "ErrorIrresolvableConflict")]
+)
+def test_a_create_that_is_no_edit_meets_no_other_version(synced, status, code):
+    """R9: an odd answer to a create is an outcome of that contact."""
+    synced.add_contact("Els Nieuw")
+    refuse(synced, "outlook_create", status, code, count=None)
+    ran = scheduled(synced)
+    assert (ran.errors, ran.reasons()) == ([], {code: 1})
+    synced.sim.clear_faults()
+    scheduled(synced)
+    assert "Els Nieuw" in synced.items()
+
+
+def test_a_company_that_is_not_found_at_a_create_is_the_outcome_of_that_contact(synced):
+    """R9: on BC's side."""
+    els(synced)
+    refuse(synced, "bc_create", 404, "Internal_CompanyNotFound", count=None)
+    ran = scheduled(synced)
+    assert (ran.errors, ran.reasons()) == ([], {"Internal_CompanyNotFound": 1})
+    synced.sim.clear_faults()
+    scheduled(synced)
+    assert "Els Nieuw" in synced.contacts()
