@@ -135,6 +135,8 @@ DIRECTED: dict[tuple[Direction, str], str] = {
 
 #: Verdict and cause where a person wants back what was there before a change: the old value goes to both sides.
 UNDO = "undo"
+#: An item that a create of ours made when its contact had been coupled with another one (rules 2.3).
+LATE_CREATE = "late_create"
 WRITES_OUTLOOK = frozenset({"to_outlook", "overwrite", "conflict", "restore", "clear", UNDO})
 WRITES_BC = frozenset({"to_bc", "fill", UNDO})
 #: Verdicts that replace a value which is not that side's baseline: what the guard counts as overwrites (8.3). An undo
@@ -277,6 +279,7 @@ class _Planner:
             self._delete(None, bc, item, "privacy_blocked")
         for item, pair in matching.returned:
             self._returned(item, pair)
+        self._late(matching.late)
         self._new_in_bc(matching.new_bc)
         paired = {pair.coupling.bc_id for pair in matching.pairs}
         self._invalid_in_bc(paired)
@@ -454,7 +457,7 @@ class _Planner:
                 item=item,
                 email_key=item.email_key,
                 before=self.outlook_fields(item),
-                guard_class="" if cause in ("privacy_blocked", "returned") else "deletes",
+                guard_class="" if cause in ("privacy_blocked", "returned", LATE_CREATE) else "deletes",
             )
         )
 
@@ -463,6 +466,22 @@ class _Planner:
             self.reject(Reject(Side.OUTLOOK, ours.id, Outcome.SKIPPED, "copy_of_coupled"))
         else:
             self._delete(None, pair.bc, ours, "returned")
+
+    def _late(self, second: list[tuple[OutlookSide, BcSide]]) -> None:
+        """Delete late creates of ours that hold what was sent and nothing else; others are copies (rules 2.3)."""
+        sent = {bc_id: list(values) for bc_id, values in self.views.sent.items()}
+        for item, bc in second:
+            held = next((each for each in sent[bc.id] if self._holds(item, each)), None)
+            if held is None or self.policy.direction is Direction.TO_BUSINESS_CENTRAL:
+                self.reject(Reject(Side.OUTLOOK, item.id, Outcome.SKIPPED, "copy_of_coupled"))
+            else:
+                sent[bc.id].remove(held)
+                self._delete(None, bc, item, LATE_CREATE)
+
+    def _holds(self, item: OutlookSide, sent: Fields) -> bool:
+        fields, normal = self.outlook_fields(item), self.context.normaliser.normal
+        names = mapping.diffed_fields(self.policy.field_profile)
+        return all(normal(name, fields.get(name, "")) == normal(name, sent.get(name, "")) for name in names)
 
     # -- new contacts ----------------------------------------------------------------------------------------------
 

@@ -812,7 +812,9 @@ class _Loader:
             else:
                 if _is_away(result.error):
                     self.loaded.stopped = result.error
-                locks.settle_claim(conn, self.target.company, change.email_key, state="unknown")
+                locks.settle_claim(
+                    conn, self.target.company, change.email_key, run=self.target.run, state="unknown"
+                )
                 outcome, reason = Outcome.UNKNOWN, "no_answer"
             self._finish_in(conn, [(change, outcome, reason, result.request_id)])
 
@@ -989,7 +991,7 @@ def couple_created(conn: Connection, target: Target, contact: BcContact, made: M
     )
     ledger.write_couplings(conn, target.profile, [coupling], target.now())
     address = email_key(contact.values.get("email", ""))
-    locks.settle_claim(conn, target.company, address, state="done", bc_id=contact.id)
+    locks.settle_claim(conn, target.company, address, run=target.run, state="done", bc_id=contact.id)
     return coupling
 
 

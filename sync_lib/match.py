@@ -126,6 +126,8 @@ class Views:
     in_filter: frozenset[str]
     known: Mapping[str, tuple[frozenset[str], frozenset[str]]]
     lost_items: frozenset[str] = frozenset()
+    #: Per BC id, what creates in Outlook sent of which nobody knows an item: one may yet turn up (rules 2.3).
+    sent: Mapping[str, list[Fields]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class Matching:
     new_items: list[OutlookSide] = field(default_factory=list)
     blocked_items: list[tuple[OutlookSide, BcSide]] = field(default_factory=list)
     returned: list[tuple[OutlookSide, Pair]] = field(default_factory=list)
+    # Second items with a key that may be late creates of ours; else they are copies.
+    late: list[tuple[OutlookSide, BcSide]] = field(default_factory=list)
     superseded: list[Coupling] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 
@@ -280,6 +284,8 @@ class _Matcher:
         name = name_key(item.record.get("displayName"))
         if name and item.email_key and name not in names and item.email_key not in emails:
             self.own.append(item.id)
+        elif bc.id in self.views.sent:
+            self.result.late.append((item, bc))
         else:
             self._skip(item, "copy_of_coupled")
 

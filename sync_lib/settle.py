@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sync_lib.diff import UNDO, PlannedChange, left_coupling, moved_baseline
+from sync_lib.diff import LATE_CREATE, UNDO, PlannedChange, left_coupling, moved_baseline
 from sync_lib.extract import gone_items
 from sync_lib.fields import mapping
 from sync_lib.fields.normal_forms import email_key
@@ -117,11 +117,25 @@ class _Settler:
             items = found.get(key) or []
             with self.target.engine.begin() as conn:
                 self.target.check_lease(conn)
-                if items:
+                if items and self._has_other_item(conn, row, items[0]):
+                    # It came late: what becomes of it is planned, like every other delete (rules 2.3).
+                    stage_outlook(conn, self.target, items)
+                    self._close(conn, row, Outcome.CREATED, LATE_CREATE)
+                elif items:
                     self._couple_item(conn, row, items[0])
                     self._close(conn, row, Outcome.CREATED, "settled")
                 elif not self._give_up(conn, row):
                     self.open.bc_ids.add(row["bc_id"])
+
+    def _has_other_item(self, conn: Connection, row: Row, item: OutlookContact) -> bool:
+        """Whether the contact was coupled with another item meanwhile, which is there."""
+        base = self._coupling_of(conn, row["bc_id"])
+        if base is None or not base.outlook_id or base.outlook_id == item.id:
+            return False
+        known = snapshots.read_outlook_records(conn, self.target.profile, [base.outlook_id])
+        present = known.get(base.outlook_id)
+        live = base.state in (CouplingState.ACTIVE, CouplingState.PINNED)
+        return live and present is not None and present["gone_since"] is None
 
     def _couple_item(self, conn: Connection, row: Row, item: OutlookContact) -> None:
         (number, _fingerprint) = stage_outlook(conn, self.target, [item])[item.id]
@@ -173,6 +187,8 @@ class _Settler:
             row["outlook_id"]
         )
         if known is None or self._coupling_of(conn, contact.id) or self._is_coupled(conn, row["outlook_id"]):
+            # Coupled otherwise meanwhile: one of two in BC is then told as a duplicate, and never deleted.
+            locks.drop_claim(conn, self.target.company, row["email_key"])
             return
         item = OutlookContact(
             known["id"],

@@ -125,6 +125,7 @@ class _Reader:
             in_filter=frozenset(self.people["id"]) & bc.keys(),
             known=self._known(couplings, bc, named),
             lost_items=frozenset(k for k, row in coupled.items() if row["gone_reason"] == FOLDER_DELETED),
+            sent=ledger.read_lost_creates(self.conn, self.scope.profile, sorted(named)),
         )
         names = frozenset(company_key(str(item.record.get("companyName") or "")) for item in outlook.values())
         return ProfileView(split, views, len(extra), names - {""})

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from sync_lib.diff import PlannedChange, Reject
+from sync_lib.diff import LATE_CREATE, PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
 from sync_lib.model import Action, Coupling, CouplingState, Direction, Origin, Outcome, Run, Side
 from sync_lib.store import clock, snapshots
@@ -348,6 +348,29 @@ def read_known_values(
         for row in conn.execute(wanted):
             found += [(row.bc_id, json.loads(text)) for text in (row.before, row.after, row.losing)]
     return found
+
+
+def read_lost_creates(
+    conn: Connection, profile: int, bc_ids: Sequence[str]
+) -> dict[str, list[dict[str, str]]]:
+    """Return, by BC id, the values of creates in Outlook whose item nobody has seen, so that it may yet turn up.
+
+    A late create that was deleted accounts for one of them.
+    """
+    c = t.change.c
+    creates = and_(c.action == Action.CREATE_OUTLOOK, c.sent_at.is_not(None))
+    lost = and_(creates, or_(c.state == "sending", c.reason.in_([LATE_CREATE, "not_carried_out"])))
+    deleted = and_(c.cause == LATE_CREATE, c.outcome == Outcome.DELETED)
+    found: dict[str, list[dict[str, str]]] = {}
+    for part in chunks(bc_ids):
+        wanted = select(c.bc_id, c.cause, c.after).where(c.profile == profile, c.bc_id.in_(part))
+        for row in conn.execute(wanted.where(or_(lost, deleted)).order_by(c.plan, c.n)):
+            sent = found.setdefault(row.bc_id, [])
+            if row.cause != LATE_CREATE:
+                sent.append(json.loads(row.after))
+            elif sent:
+                sent.pop(0)
+    return {bc_id: sent for bc_id, sent in found.items() if sent}
 
 
 # -- rejects ---------------------------------------------------------------------------------------------------------

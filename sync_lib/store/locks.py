@@ -400,11 +400,12 @@ def take_claim(  # noqa: PLR0913 - what a row of the table holds
     return bool(conn.execute(taken).rowcount)
 
 
-def settle_claim(
-    conn: Connection, company: int, email_key: str, *, state: str, bc_id: str | None = None
+def settle_claim(  # noqa: PLR0913 - what a row of the table holds
+    conn: Connection, company: int, email_key: str, *, run: str, state: str, bc_id: str | None = None
 ) -> None:
-    """Say what became of a claim: ``unknown``, or ``done`` with the contact."""
-    conn.execute(update(t.claim).where(_is_claim(company, email_key)).values(state=state, bc_id=bc_id))
+    """Say what became of a claim: ``unknown``, or ``done`` with the contact, which ends with the run that found it."""
+    values = {"state": state, "bc_id": bc_id, "run": run}
+    conn.execute(update(t.claim).where(_is_claim(company, email_key)).values(values))
 
 
 def drop_claim(conn: Connection, company: int, email_key: str) -> None:

@@ -246,6 +246,10 @@ _ACTION = {
     "no_answer": Reason(msg("The service gave no answer"), _NEXT_RUN),
     "no_answer_yet": Reason(msg("An earlier request for this contact is still open"), _NEXT_RUN),
     "not_carried_out": Reason(msg("A request without an answer turned out not to be carried out"), _NEXT_RUN),
+    "late_create": Reason(
+        msg("An earlier request was carried out late, when another item stood for the contact already"),
+        _NOTHING,
+    ),
     "settled": Reason(msg("What became of an earlier request was found out"), _NOTHING),
     "superseded": Reason(msg("Planned by a run that was stopped, and planned anew"), _NOTHING),
     "throttled": Reason(msg("The service asks for a long pause"), _NEXT_RUN),
@@ -388,6 +392,7 @@ WORDS = {
     "left_scope": msg("no longer in the filter"),
     "privacy_blocked": msg("blocked for privacy in Business Central"),
     "returned": msg("came back from Deleted Items"),
+    "late_create": msg("made late, when another item stood for the contact already"),
     "undo": msg("a person wanted it back as it was"),
     "key": msg("found by its key"),
     "email": msg("found by its e-mail address"),

@@ -462,7 +462,7 @@ def test_the_first_profile_gets_the_claim(engine, company, new_company):
 def test_a_profile_takes_its_own_claim_over_from_its_lost_lease(engine, company):
     _claim(engine, company, fencing=1)
     with transaction(engine) as conn:
-        settle_claim(conn, company, "a@b.nl", state="unknown")
+        settle_claim(conn, company, "a@b.nl", run="r1", state="unknown")
     again = _claim(engine, company, fencing=2, run="r2")
     assert (again.mine, again.state, again.fencing) == (True, "unknown", 2)
     with read(engine) as conn:
@@ -472,7 +472,7 @@ def test_a_profile_takes_its_own_claim_over_from_its_lost_lease(engine, company)
 def test_what_was_created_is_known_to_all_until_the_run_ends(engine, company):
     _claim(engine, company)
     with transaction(engine) as conn:
-        settle_claim(conn, company, "a@b.nl", state="done", bc_id="guid")
+        settle_claim(conn, company, "a@b.nl", run="r1", state="done", bc_id="guid")
     for profile in (1, 2):
         found = _claim(engine, company, profile=profile)
         assert (found.mine, found.state, found.bc_id) == (False, "done", "guid")
@@ -502,7 +502,7 @@ def test_a_claim_is_taken_only_as_it_was_seen(engine, company):
     _claim(engine, company)
     seen = _claim(engine, company, profile=2)
     with transaction(engine) as conn:
-        settle_claim(conn, company, "a@b.nl", state="unknown")
+        settle_claim(conn, company, "a@b.nl", run="r1", state="unknown")
         assert not take_claim(conn, company, "a@b.nl", seen, profile=2, fencing=5, run="r2")
     seen = _claim(engine, company, profile=2)
     with transaction(engine) as conn:

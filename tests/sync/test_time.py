@@ -134,3 +134,108 @@ def test_a_create_that_was_never_carried_out_is_sent_again_when_the_database_say
     clock.set_offset(h.edges.engine, h.settings.longest_request + 60)
     h.run()
     assert (named(h, "Els Nieuw"), items_named(h, "Els Nieuw")) == (1, 1)
+
+
+# -- a create that is carried out late --------------------------------------------------------------------------------
+
+
+def unknown_item(make_harness: Any) -> Harness:
+    """An item for Els that was sent and had no answer; meanwhile the user has typed her, and that item is coupled."""
+    h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]), retry_cap=1.0)
+    h.add_profiles()
+    h.full()
+    h.add_contact("Els Nieuw", "els@nieuw.example", jobTitle="Inkoper")
+    h.sim.add_fault(name="F37", service="graph")
+    h.run()
+    els(h)
+    h.run()
+    return h
+
+
+def users_item(h: Harness) -> dict[str, Any]:
+    with read(h.edges.engine) as conn:
+        c = t.coupling.c
+        coupled = set(conn.scalars(select(c.outlook_id)))
+    found = next(f for f in h.mailbox()["folders"] if f["name"] == "Business Central")["contacts"]
+    named = [i for i in found if "Els" in i["properties"]["displayName"] and i["immutable_id"] in coupled]
+    assert len(named) == 1
+    return named[0]
+
+
+@pytest.mark.parametrize("found", ["settled", "given up"])
+def test_a_late_item_of_ours_displaces_no_item_of_the_user(make_harness, found):
+    """I3: ours goes, uncounted; the user's item stays coupled, and its edits reach BC."""
+    h = unknown_item(make_harness)
+    before = users_item(h)["immutable_id"]
+    if found == "given up":
+        clock.set_offset(h.edges.engine, h.settings.longest_request + 60)
+        h.run()
+    assert arrive(h) == [201]
+    assert items_named(h, "Els Nieuw") == 2
+    h.in_outlook("PATCH", f"contacts/{before}", {"jobTitle": "Chef"})
+    ran = h.run()
+    assert ran.report.outcomes.get("held", 0) == 0
+    assert users_item(h)["immutable_id"] == before
+    assert items_named(h, "Els Nieuw") == 1
+    assert h.contacts()["Els Nieuw"]["jobTitle"] == "Chef"
+    c = t.change.c
+    with read(h.edges.engine) as conn:
+        rows = conn.execute(select(c.outcome, c.guard_class, c.before).where(c.cause == "late_create")).all()
+    assert [(row.outcome, row.guard_class) for row in rows] == [("deleted", "")]
+    assert "Inkoper" in rows[0].before
+    h.run()
+    h.sim.reset_counters()
+    assert (h.full().writes, h.app_writes()) == ({}, 0)
+
+
+def test_a_late_item_that_somebody_edited_is_a_copy(make_harness):
+    """I3: nothing that a person typed is deleted."""
+    h = unknown_item(make_harness)
+    before = users_item(h)["immutable_id"]
+    arrive(h)
+    folder = next(f for f in h.mailbox()["folders"] if f["name"] == "Business Central")
+    late = next(
+        i
+        for i in folder["contacts"]
+        if "Els" in i["properties"]["displayName"] and i["immutable_id"] != before
+    )
+    h.in_outlook("PATCH", f"contacts/{late['immutable_id']}", {"mobilePhone": "+31655501234"})
+    assert h.run().reasons() == {"copy_of_coupled": 1}
+    assert users_item(h)["immutable_id"] == before
+    assert items_named(h, "Els Nieuw") == 2
+
+
+def test_a_copy_that_a_user_makes_after_a_late_item_went_stays(make_harness):
+    """I3: one lost create accounts for one item, not for all later copies."""
+    h = unknown_item(make_harness)
+    arrive(h)
+    h.run()
+    h.run()
+    item = users_item(h)["immutable_id"]
+    h.sim.control("POST", "graph/copy", {"mailbox": ANNA, "contact": item})
+    assert h.run().reasons() == {"copy_of_coupled": 1}
+    assert items_named(h, "Els Nieuw") == 2
+
+
+@pytest.mark.parametrize("found", ["settled", "given up"])
+def test_a_late_contact_in_bc_is_told_as_a_duplicate(make_harness, found):
+    """I3: the other side: meanwhile the person was made in BC by hand, and nothing in BC is ever deleted."""
+    h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]), retry_cap=1.0)
+    h.add_profiles()
+    h.full()
+    els(h)
+    h.sim.add_fault(name="F37", service="bc")
+    h.run()
+    h.add_contact("Els Nieuw", "els@nieuw.example")
+    h.run()
+    if found == "given up":
+        clock.set_offset(h.edges.engine, h.settings.longest_request + 60)
+        h.run()
+    assert arrive(h) == [201]
+    for _ in range(2):
+        assert h.run().reasons() == {"duplicate_email_in_bc": 1}
+    assert (named(h, "Els Nieuw"), items_named(h, "Els Nieuw")) == (2, 1)
+    with read(h.edges.engine) as conn:
+        assert conn.execute(select(t.claim)).all() == []
+    h.sim.reset_counters()
+    assert (h.full().writes, h.app_writes()) == ({}, 0)
