@@ -291,12 +291,8 @@ _TRIED_AGAIN = msg(
     "Nothing to do at first: it is tried again. If it stays, ask whoever looks after the service."
 )
 
-#: What services say of states that pass: every such change is tried again.
+#: Codes of services for what a person can mend; every such change is tried again.
 _PASSING = {
-    "Application_DialogException": Reason(
-        msg("Business Central stopped the change with a message of its own, for example of an extension"),
-        _TRIED_AGAIN,
-    ),
     "ErrorAccessDenied": Reason(
         msg("The app may not write in this mailbox"),
         msg("Check the permissions of the app. It is tried again."),
