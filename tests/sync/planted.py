@@ -85,11 +85,17 @@ BUGS = (
     Bug(
         "mark from the local clock",
         "sync_lib/extract.py",
-        'newest = max((contact.last_modified for contact in read.contacts), default="")',
-        "newest = at",
+        '{"position": read.newest if read.went_back else position}',
+        '{"position": at}',
         _READING,
     ),
-    Bug("no overlap", "sync_lib/extract.py", "return shift(watermark, -overlap)", "return watermark", _READING),
+    Bug(
+        "no overlap",
+        "sync_lib/extract.py",
+        'plan.listing("changes"), before(cursor.position, plan.overlap)',
+        'plan.listing("changes"), cursor.position',
+        _READING,
+    ),
     Bug(
         "match by e-mail every run",
         "sync_lib/match.py",
@@ -121,7 +127,7 @@ BUGS = (
     Bug(
         "empty page read as all deleted",
         "sync_lib/extract.py",
-        "answers = _fetch(client, company_id, sorted(missing))",
+        "answers = _fetch(client, company_id, sorted(missing), may_be_empty=not count)",
         "answers: dict[str, BcContact | None] = dict.fromkeys(missing)",
         _READING,
     ),
@@ -243,8 +249,8 @@ BUGS = (
     Bug(
         "dry run moves the delta link",
         "sync_lib/extract.py",
-        "if not staging.run.dry_run:\n        full =",
-        "if staging.run is not None:\n        full =",
+        "if not staging.run.dry_run:\n        values",
+        "if staging.run is not None:\n        values",
         _SAFETY,
     ),
 )  # fmt: skip
