@@ -5,15 +5,15 @@ for it. It waits under **Browse > Required Actions** for a person: what would be
 
 | Answer | What happens |
 | --- | --- |
-| *Approve* | both sides are read and compared again; what comes out exactly as it was held is carried out |
-| *Reject* | nothing is written; what is held stays held, and nobody is asked again until it changes |
+| *Approve* | both sides are read and compared again; what comes out exactly as it was shown is carried out |
+| *Reject* | nothing is written, and nobody is asked again; of an emptied folder: its contacts are left away |
 | none in time (`CONTACT_SYNC_APPROVAL_TIMEOUT`, seven days) | as *Reject*, and recorded as such |
 
 While `contact_sync` is paused, or `CONTACT_SYNC_WRITES` is off, an approval writes nothing: it stays approved, and the
 first run that may write carries it out, as far as it still comes out the same.
 
-An answer to a hold that another one has taken the place of writes nothing and says so. To be asked once more about
-what was rejected: `contact-sync holds ask-again ID`.
+Runs refresh what a hold covers. An answer is about what was shown; the rest is asked about next. To be asked again
+about what was rejected: `contact-sync holds ask-again ID`.
 """
 
 from datetime import UTC, datetime

@@ -551,7 +551,9 @@ def decision(answer: dict[str, Any]) -> Decision:
     moment = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
     approved = answer["chosen_options"] == [APPROVE]
     by = str(user["name"] or user["id"]) if user else ""
-    return Decision(approved, by, "person" if user else "timeout", to_text(moment))
+    # Our page says what it showed; an answer in Airflow itself is one to what the question shows.
+    shown = str((answer.get("params_input") or {}).get("shown", ""))
+    return Decision(approved, by, "person" if user else "timeout", to_text(moment), shown)
 
 
 def start_run(dag_id: str, run_id: str, conf: dict[str, int]) -> None:

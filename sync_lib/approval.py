@@ -144,10 +144,20 @@ def _of_profile(conn: Any, hold: Hold) -> Question:
         + "".join(f"{text}\n\n" for text in more)
     ) + (
         "**Approve**: both sides are read again, and exactly these changes are carried out, as far as they still come "
-        "out the same. What does not is dropped and planned anew.\n\n"
-        "**Reject**: nothing is written, and nobody is asked again until the changes are others."
+        "out the same. What has changed since is asked about again.\n\n"
+        f"**Reject**: {_EMPTIED if hold.is_emptied else _REJECTED}"
     )
     return Question(subject, body, hold.id)
+
+
+_EMPTIED = (
+    "what was in the emptied folder is left away, until Business Central changes it. Approve to bring it back. "
+    "Anything else that is listed is not done."
+)
+_REJECTED = (
+    "nothing is written. New contacts that are rejected are not made in Business Central whatever becomes of them, "
+    "until somebody asks again; a value that is overwritten is asked about again once it is another one."
+)
 
 
 def _per_action(kinds: Sequence[HeldActions]) -> str:

@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from sync_lib import airflow_clean, bindings
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.settings import SyncSettings
-from sync_lib.store import companies, erasure, holds, profiles, runs
+from sync_lib.store import clock, companies, erasure, holds, profiles, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
-from sync_lib.store.holds import Hold, HoldState
+from sync_lib.store.holds import Decision, Hold, HoldState
 from sync_lib.store.migrate import downgrade, head, migrate, require_schema
 
 URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
@@ -118,6 +118,12 @@ def _hold_commands(commands: Any) -> None:
     _command(commands, "list", _list_holds, "list what waits, and what was rejected")
     asking = _command(commands, "ask-again", _ask_again, "ask about a hold once more")
     asking.add_argument("id", metavar="ID", type=int, help="the hold's number, as the list shows it")
+    for name, approved, does in (("approve", True, "approve"), ("reject", False, "reject")):
+        deciding = _command(commands, name, _decide_holds, f"{does} what waits, of many profiles at once")
+        deciding.set_defaults(approved=approved)
+        deciding.add_argument("reason", metavar="REASON", help="why it is held, as the list shows it")
+        deciding.add_argument("--company", default="", help="only profiles of this company")
+        deciding.add_argument("--by", required=True, metavar="NAME", help="who decides: it is recorded")
 
 
 def _contact_commands(commands: Any) -> None:
@@ -250,9 +256,33 @@ def _ask_again(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     with transaction(engine) as conn:
         if not holds.ask_again(conn, options.id):
             raise ConfigError(
-                f"No hold {options.id} waits or was rejected. List them: contact-sync holds list."
+                f"Hold {options.id} was not rejected: only then is there something to ask again. "
+                "List them: contact-sync holds list."
             )
     print("The next run of contact_sync asks again.")
+
+
+def _decide_holds(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    """Decide about all open holds of profiles that have one cause and no other one, each as it is now."""
+    with transaction(engine) as conn:
+        at, decided = clock.now(conn), 0
+        for hold in holds.read_holds(conn, HoldState.OPEN):
+            if hold.profile is None or hold.reasons != [options.reason]:
+                continue
+            profile = profiles.read_profile(conn, hold.profile)
+            if options.company in ("", profile.company_name):
+                said = Decision(options.approved, options.by, "person", at, shown=hold.hash)
+                decided += holds.decide(conn, hold, said)
+    if not decided:
+        raise ConfigError(
+            f"Nothing waits for {options.reason!r} alone. See what does: contact-sync holds list."
+        )
+    done = (
+        "The next run of contact_sync carries them out."
+        if options.approved
+        else "Nothing of them is written."
+    )
+    print(f"{decided} holds {'approved' if options.approved else 'rejected'}. {done}")
 
 
 def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -30,6 +30,7 @@ from sync_lib.model import (
     CouplingState,
     Direction,
     Fields,
+    HeldAction,
     Lookups,
     Origin,
     Outcome,
@@ -173,6 +174,12 @@ class PlannedChange:
     reason: str = ""
     digest: str = ""
     guard_class: str = ""
+    #: Normal forms of ``after``: what the digest is made of.
+    normal: Fields = field(default_factory=dict)
+    #: The fields of an update that replace a value which is not that side's baseline: the guard may hold just these.
+    overwritten: frozenset[str] = frozenset()
+    #: What the staging database knows of it as a held action.
+    known: tuple[HeldAction, ...] = ()
     hold: int | None = None  # the hold whose approval lets it through
     n: int = 0
     outcome: Outcome | None = None
@@ -243,7 +250,7 @@ class DiffContext:
     policy: Policy
     lookups: Lookups
     normaliser: Normaliser
-    #: The folder's copies of our marker say that the staging database is older than the mailbox (rules 2.8).
+    #: A side went back to an older state, or was exchanged (rules 1, 2.8, 5): every field that differs is a conflict.
     restored: bool = False
     #: What persons want back, by BC id.
     undone: Mapping[str, Undone] = field(default_factory=dict)
@@ -251,6 +258,12 @@ class DiffContext:
     leaving: frozenset[str] = frozenset()
     #: The company's own key: one that names another binding of it is rewritten (rules 1). None: any key will do.
     company: BcKey | None = None
+    #: What was coupled is gone from the folder at once (rules 8.3): a person is asked, whatever the policy says.
+    emptied: bool = False
+    #: Contacts, by BC id, of which a person is asked, or has said, that they are made again.
+    asked: frozenset[str] = frozenset()
+    #: Contacts of an emptied folder that a person leaves away: BC id -> digest of the re-creation that was shown.
+    left_away: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -290,8 +303,13 @@ class _Planner:
         self.plan_.changes.sort(key=_load_order)
         for n, change in enumerate(self.plan_.changes, 1):
             change.n = n
-            change.digest = _digest(change, self.context.normaliser)
+            self._identify(change)
         return self.plan_
+
+    def _identify(self, change: PlannedChange) -> None:
+        normal = self.context.normaliser.normal
+        change.normal = {name: normal(name, value) for name, value in change.after.items()}
+        change.digest = digest_of(change)
 
     # -- couplings -------------------------------------------------------------------------------------------------
 
@@ -318,10 +336,25 @@ class _Planner:
             self.count(
                 Outcome.SKIPPED
             )  # 7.9: nothing is written; it is made again when the direction changes.
-        elif self.policy.deleted_in_outlook == "stay_away" and not with_folder:
+        elif self._is_left_away(pair) or not (with_folder or self._comes_back(pair)):
             self._stay_away(pair)
         else:
             self._create_in_outlook(pair.bc, pair.coupling, "deleted_in_outlook")
+
+    def _comes_back(self, pair: Pair) -> bool:
+        """Whether a deleted item is made again: by policy, or since a person is asked about an emptied folder."""
+        asked = self.context.emptied or pair.coupling.bc_id in self.context.asked
+        return asked or self.policy.deleted_in_outlook != "stay_away"
+
+    def _is_left_away(self, pair: Pair) -> bool:
+        """Whether a person leaves it away; what changed in BC since the question was shown is asked about anew."""
+        assert pair.bc is not None
+        shown = self.context.left_away.get(pair.coupling.bc_id)
+        if shown is None:
+            return False
+        again = self._creation(pair.bc, pair.coupling, "deleted_in_outlook")
+        self._identify(again)
+        return again.digest == shown
 
     def _end_or_away(self, pair: Pair) -> None:
         """An item was deleted while its contact is out of scope, or blocked (rules 2.1)."""
@@ -346,8 +379,11 @@ class _Planner:
     def _wake(self, pair: Pair) -> None:
         assert pair.bc is not None
         changed = self._changed_while_away(pair.bc, pair.coupling)
-        waits = self.policy.deleted_in_outlook == "stay_away" and not changed
-        if not waits and self.policy.direction is not Direction.TO_BUSINESS_CENTRAL:
+        may_write = self.policy.direction is not Direction.TO_BUSINESS_CENTRAL
+        left = self.policy.deleted_in_outlook == "stay_away" or pair.bc.id in self.context.left_away
+        if pair.bc.id in self.context.asked and may_write:
+            self._create_in_outlook(pair.bc, pair.coupling, "deleted_in_outlook")
+        elif (changed or not left) and may_write:
             cause = "changed_in_bc_while_away" if changed else "no_longer_away"
             self._create_in_outlook(pair.bc, pair.coupling, cause)
         else:
@@ -499,20 +535,21 @@ class _Planner:
                 self.reject(Reject(Side.BUSINESS_CENTRAL, bc.id, Outcome.REJECTED, bc.problem))
 
     def _create_in_outlook(self, bc: BcSide, coupling: Coupling | None, cause: str) -> None:
+        self.plan_.changes.append(self._creation(bc, coupling, cause))
+
+    def _creation(self, bc: BcSide, coupling: Coupling | None, cause: str) -> PlannedChange:
         fields = self.bc_fields(bc)
-        self.plan_.changes.append(
-            PlannedChange(
-                Action.CREATE_OUTLOOK,
-                cause,
-                bc_id=bc.id,
-                outlook_id=None,
-                coupling=coupling,
-                bc=bc,
-                email_key=bc.email_key,
-                after={name: value for name, value in fields.items() if value},
-                source=fields,
-                guard_class="recreates" if cause == "deleted_in_outlook" else "",
-            )
+        return PlannedChange(
+            Action.CREATE_OUTLOOK,
+            cause,
+            bc_id=bc.id,
+            outlook_id=None,
+            coupling=coupling,
+            bc=bc,
+            email_key=bc.email_key,
+            after={name: value for name, value in fields.items() if value},
+            source=fields,
+            guard_class="recreates" if cause == "deleted_in_outlook" else "",
         )
 
     def _new_in_outlook(self, items: list[OutlookSide]) -> None:
@@ -1008,7 +1045,11 @@ class _Merge:
     def _change(
         self, action: Action, cause: str, coupling: Coupling, verdicts: Mapping[str, str]
     ) -> PlannedChange:
-        overwrites = any(verdict in OVERWRITES for verdict in verdicts.values())
+        # A copy's every value replaces what stands for another contact (rules 2.6).
+        replaced = (
+            verdicts if self.pair.is_copy else [name for name, v in verdicts.items() if v in OVERWRITES]
+        )
+        overwritten = frozenset(replaced)
         lost = [
             name
             for name, verdict in verdicts.items()
@@ -1024,7 +1065,8 @@ class _Merge:
             item=self.item,
             email_key=self.bc.email_key,
             losing={name: self.outlook_fields.get(name, "") for name in lost},
-            guard_class="overwrites" if overwrites or (self.pair.is_copy and verdicts) else "",
+            guard_class="overwrites" if overwritten else "",
+            overwritten=overwritten,
         )
 
 
@@ -1156,8 +1198,31 @@ def _load_order(change: PlannedChange) -> tuple[int, str, str]:
     return (order[change.action], change.bc_id or "", change.outlook_id or "")
 
 
-def _digest(change: PlannedChange, normaliser: Normaliser) -> str:
-    """Identity of an action: the same action in a later run has the same digest (rules 8.3)."""
-    values = sorted((name, normaliser.normal(name, value)) for name, value in change.after.items())
-    parts = [change.action, change.bc_id or "", change.outlook_id or "", values]
+def digest_of(change: PlannedChange) -> str:
+    """Return the identity of an action with its values: what an approval is bound to (rules 8.3)."""
+    parts = [change.action, change.bc_id or "", change.outlook_id or "", sorted(change.normal.items())]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def part_of(change: PlannedChange, names: Collection[str]) -> PlannedChange:
+    """Return the part of an update that writes these fields, as an action of its own."""
+
+    def some(values: Fields) -> Fields:
+        return {name: value for name, value in values.items() if name in names}
+
+    overwritten = change.overwritten & set(names)
+    plain = "changed_in_bc" if change.action is Action.UPDATE_OUTLOOK else "changed_in_outlook"
+    part = replace(
+        change,
+        cause=change.cause if overwritten else plain,
+        before=some(change.before),
+        after=some(change.after),
+        source=some(change.source),
+        losing=some(change.losing),
+        normal=some(change.normal),
+        refused=[refusal for refusal in change.refused if refusal.field in names],
+        overwritten=overwritten,
+        guard_class="overwrites" if overwritten else "",
+    )
+    part.digest = digest_of(part)
+    return part

@@ -54,6 +54,43 @@ class Action(StrEnum):
     COUPLE = "couple"
 
 
+class HoldReason(StrEnum):
+    """Why the guard holds what it holds (rules 8.3)."""
+
+    DELETES = "too_many_deletes"
+    OVERWRITES = "too_many_overwrites"
+    CREATES = "too_many_creates"
+    COMPANY_WRITES = "too_many_company_writes"
+    #: What was in a user's own folder before the sync first saw it is not made in BC.
+    FIRST_LOOK = "first_sync_of_users_folder"
+    #: Everything went from a folder at once: nothing is made again, nor left away.
+    EMPTIED = "folder_suddenly_empty"
+    #: A person said no.
+    REJECTED = "rejected_by_person"
+    #: The staging database is older than the mailbox (2.8).
+    RESTORED = "staging_database_restored"
+    #: BC is older than what was read of it (5).
+    BC_WENT_BACK = "bc_went_back"
+    #: The first run behind a move to another environment (1).
+    MOVED = "company_moved"
+
+
+#: Reasons that hold a whole plan. What differs is a conflict for as long as such a hold is not carried out.
+WHOLE_PLAN = frozenset({HoldReason.RESTORED, HoldReason.BC_WENT_BACK, HoldReason.MOVED})
+
+
+class HeldState(StrEnum):
+    """What a person said, or has not said yet, of one action that the guard holds (rules 8.3)."""
+
+    #: Of a folder's first look: nobody has been asked, since nothing has been planned for it yet.
+    FIRST_LOOK = "first_look"
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    #: The other answer about an emptied folder: its contact is not made again there.
+    LEFT_AWAY = "left_away"
+
+
 class BcStatus(StrEnum):
     """What a BC contact is to a profile (rules 3)."""
 
@@ -284,6 +321,32 @@ class Undone:
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
     restored: Fields | None = None
     made: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAction:
+    """One action that the guard holds, or that a person decided about: known by class and contact (rules 8.3).
+
+    Attributes:
+        id: Key in the staging database.
+        hold: The hold in which a person is, or was, asked; None for a first look that nobody was asked about yet.
+        action: What would be done.
+        guard_class: The class that it is held in, "" for none of its own.
+        digest: The action with its values, as it was last planned; an approval is bound to it.
+        reason: Why it is held.
+        state: What a person said.
+        keys: All that the contact is or was known by in this profile: ids of either side and, for a create in BC,
+            digests of the item's normal e-mail.
+    """
+
+    id: int
+    hold: int | None
+    action: str
+    guard_class: str
+    digest: str
+    reason: str
+    state: HeldState
+    keys: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from sync_lib.settings import SyncSettings
 from sync_lib.store import ledger, profile_preview
 from sync_lib.views import Scope, read_scope
 
-_DAY = 86_400.0
 _COLUMNS = ("row_id", "email_key", "problem", "name")
 _LIVE = (CouplingState.ACTIVE, CouplingState.PINNED)
 
@@ -197,7 +196,7 @@ def _held(conn: Connection, subject: Subject, deletes: int, pairs: pd.DataFrame,
     circumstances = guard.Circumstances(
         live=int(pairs["state"].isin(_LIVE).sum()),
         present=int(pairs["present"].sum()),
-        recent_deletes=ledger.count_recent_deletes(conn, subject.profile, _DAY),
+        recent=ledger.read_recent(conn, subject.profile),
     )
     # What holds some of the deletes holds all of them, so the guard need not look at a hundred thousand.
     asked = 1_000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from sync_lib import bindings, extract, folders, guard, settle
+from sync_lib import bindings, extract, folders, guard, holding, settle
 from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, is_edited, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
@@ -43,6 +43,8 @@ from sync_lib.model import (
     Coupling,
     Direction,
     Folder,
+    HeldAction,
+    HoldReason,
     Lookups,
     Mode,
     Outcome,
@@ -55,6 +57,7 @@ from sync_lib.store import (
     causes,
     clock,
     companies,
+    held,
     holds,
     ledger,
     locks,
@@ -66,7 +69,6 @@ from sync_lib.store import (
 )
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
-from sync_lib.store.holds import HoldState
 from sync_lib.store.profiles import Profile
 from sync_lib.store.runs import Cursor
 from sync_lib.views import FOLDER_DELETED, ProfileView, Scope, passes, read_view
@@ -76,7 +78,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DAY = 86_400.0
 MAILBOX_WAIT = 2.0
 #: Outcomes that the next round of the same run, or the next run, tries again.
 OPEN_OUTCOMES = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.HELD, Outcome.SKIPPED})
@@ -342,7 +343,6 @@ class _ProfileSync:
         self.books = _Books()
         # The marker's counter where it is ahead of the staging database, else 0 (rules 2.8).
         self.restored = 0
-        self.why_restored = ""
         self.approvals = _Approvals()
         self.undoing = _Undoing()
         # What left the scope in this run, and stays until the edit of its item is in BC (rules 7.3b).
@@ -395,7 +395,7 @@ class _ProfileSync:
             cursor = runs.read_cursor(conn, "outlook", self.profile.id)
         if not changed and self._inputs_unchanged(cursor):
             return self._unchanged(cursor)
-        return self._rounds(open_creates, cursor)
+        return self._rounds(open_creates)
 
     @property
     def field_profile(self) -> str:
@@ -427,28 +427,28 @@ class _ProfileSync:
 
     def _context(self, names: frozenset[str]) -> DiffContext:
         base = company_context(self.company, self.field_profile, language=self.profile.language)
-        self.why_restored = self._why_restored()
         with read(self.edges.engine) as conn:
             companies = snapshots.read_company_numbers(conn, self.company.id, names, overlay=self.run.overlay)
+            again = holding.Recreations.of(held.read_held(conn, self.profile.id))
         return replace(
             base,
             policy=policy_of(self.profile, self.field_profile),
             lookups=replace(base.lookups, companies=companies),
-            restored=bool(self.why_restored),
+            restored=bool(self.whole),
             undone=self.undoing.wanted.undone,
             leaving=frozenset(self.leaving),
             company=self.company_key,
+            asked=again.asked,
+            left_away=again.left_away,
         )
 
-    def _why_restored(self) -> str:
-        """Why one side is older than it was, while what that holds has not been carried out yet; "" for not."""
+    @property
+    def whole(self) -> str:
+        """Why the plan is held as a whole, until what it holds has been carried out (rules 1, 2.8 and 5); else ""."""
         if self.restored or self.profile.restored_by:
-            is_bc = self.profile.restored_by == companies.WENT_BACK
-            return companies.WENT_BACK if is_bc and not self.restored else guard.RESTORED
-        standing = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
+            return HoldReason.RESTORED if self.restored else self.profile.restored_by
         with read(self.edges.engine) as conn:
-            held = set(holds.read_held(conn, self.profile.id, *standing).values())
-        return next((reason for reason in (guard.RESTORED, companies.WENT_BACK) if reason in held), "")
+            return held.find_whole(conn, self.profile.id)
 
     # -- the folder ------------------------------------------------------------------------------------------------
 
@@ -535,9 +535,7 @@ class _ProfileSync:
     def _plan_for_missing_folder(self) -> Result:
         """A dry run makes no folder: it plans as for an empty one."""
         self._stage_missing_folder()
-        with read(self.edges.engine) as conn:
-            cursor = runs.read_cursor(conn, "outlook", self.profile.id)
-        return self._rounds(settle.Open(), cursor)
+        return self._rounds(settle.Open())
 
     def _stage_emptied_folder(self) -> None:
         """A folder that is gone, or that another one stands in for, is an emptied one (rules 1)."""
@@ -593,9 +591,22 @@ class _ProfileSync:
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             changed, stored = extract.stage_folder(conn, got, self._staging(began))
+            self._look_first(conn, found.folder.id)
         if stored:
             self._judge(found, got, stored, began)
         return changed + len(stored)
+
+    def _look_first(self, conn: Connection, folder: str) -> None:
+        """Remember what was in the user's own folder before the sync came, once it is staged (rules 8.3)."""
+        if self.run.dry_run or self.profile.looked_at == folder:
+            return
+        if self._is_first_look(folder):
+            held.remember_first_look(conn, self.profile.id, self.edges.now())
+        profiles.bind_profile(conn, self.profile.id, looked_at=folder)
+        self.profile = replace(self.profile, looked_at=folder)
+
+    def _is_first_look(self, folder: str) -> bool:
+        return self.profile.looked_at != folder and not self.profile.folder_made_by_sync
 
     def _known_items(self, ids: list[str] | None) -> dict[str, snapshots.KnownItem]:
         with read(self.edges.engine) as conn:
@@ -668,13 +679,13 @@ class _ProfileSync:
         with phase("Settle what an earlier run left open", changes=len(rows)):
             return settle.settle(self._target(), rows)
 
-    def _rounds(self, open_creates: settle.Open, cursor: Cursor) -> Result:
+    def _rounds(self, open_creates: settle.Open) -> Result:
         stopped, plan = None, Plan()
         for number in range(1, self.edges.settings.max_rounds + 1):
             with phase("Compare", round=number):
-                view, matching, plan = self._diff(open_creates, first=number == 1)
-                verdict = self._guard(view, matching, plan, cursor)
-                plan_id = self._write_plan(plan, verdict, number)
+                plan = self._diff(open_creates, first=number == 1)
+                plan_id = self._write_plan(plan, number)
+                self._log_held(plan)
             if self.run.dry_run:
                 self.books.add_changes(plan.changes, first=number == 1)
                 break
@@ -749,9 +760,12 @@ class _ProfileSync:
             view = read_view(conn, scope)
         self.context = self._context(view.company_names | company_names_in(self.undoing.wanted.undone))
         matching = match(view.views, self.company_key, partial(is_edited, context=self.context))
+        self.base = self.base or (view.partition.live, view.partition.present + matching.found)
+        emptied = guard.is_emptied(*self.base, self.edges.settings)
+        self.context = replace(self.context, emptied=emptied)
         return view, matching, plan_changes(matching, view.views, self.context)
 
-    def _diff(self, open_creates: settle.Open, *, first: bool) -> tuple[ProfileView, Matching, Plan]:
+    def _diff(self, open_creates: settle.Open, *, first: bool) -> Plan:
         view, matching, plan = self._compare()
         self.books.add(view, matching, plan, first=first)
         for change in plan.changes:
@@ -766,7 +780,7 @@ class _ProfileSync:
             len(view.partition.couplings) + len(view.partition.bc_ids) + len(view.partition.outlook_ids),
             _told(Counter(str(change.action) for change in plan.changes)) or "nothing to write",
         )
-        return view, matching, plan
+        return plan
 
     def _postpone(self, plan: Plan) -> None:
         """Leave aside what was refused lately for a reason that may pass, and has not changed since (rules 6)."""
@@ -785,71 +799,49 @@ class _ProfileSync:
             change.outcome, change.waits = Outcome.REJECTED, True
             change.reason = codes.get(change.n, DEPENDS_ON_OUTLOOK)
 
-    def _guard(self, view: ProfileView, matching: Matching, plan: Plan, cursor: Cursor) -> guard.Verdict:
-        self.base = self.base or (view.partition.live, view.partition.present + matching.found)
-        with read(self.edges.engine) as conn:
-            key = self.profile.id
-            circumstances = guard.Circumstances(
-                live=self.base[0],
-                present=self.base[1],
-                recent_deletes=ledger.count_recent_deletes(conn, key, DAY),
-                company_writes=ledger.count_company_writes(conn, self.company.id, self.run.id),
-                first_sync=cursor.diffed_generation is None,
-                folder_made_by_sync=self.profile.folder_made_by_sync,
-                restored=self.why_restored,
-                waiting=holds.read_held(conn, key, HoldState.OPEN),
-                rejected=frozenset(holds.read_held(conn, key, HoldState.REJECTED)),
-                approved=holds.read_approved(conn, key),
-            )
-        self.approvals.holds |= set(circumstances.approved.values())
-        for change in plan.changes:
-            if change.waits:
-                # Its approval holds for its next try.
-                change.hold = circumstances.approved.get(change.digest)
-        undecided = [change for change in plan.changes if change.outcome is None]
-        verdict = guard.hold(undecided, circumstances, self.edges.settings)
-        if verdict.held:
-            logger.warning(
-                "the guard holds %d changes until a person decides: %s",
-                verdict.held,
-                ", ".join(verdict.reasons),
-            )
-        return verdict
+    @staticmethod
+    def _log_held(plan: Plan) -> None:
+        reasons = Counter(change.reason for change in plan.changes if change.outcome is Outcome.HELD)
+        if reasons:
+            logger.warning("the guard holds %s until a person decides", _told(reasons))
 
-    def _write_plan(self, plan: Plan, verdict: guard.Verdict, number: int) -> int:
-        now, key = self.edges.now(), self.profile.id
+    def _write_plan(self, plan: Plan, number: int) -> int:
+        """Judge the plan and store it, in one transaction: what the guard counted is reserved by what is stored."""
+        values = {
+            "run": self.run.id,
+            "profile": self.profile.id,
+            "round": number,
+            "mode": self.run.mode,
+            "dry_run": self.run.dry_run,
+            "fencing": self.lease.fencing,
+        }
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
-            values = {
-                "run": self.run.id,
-                "profile": key,
-                "round": number,
-                "mode": self.run.mode,
-                "dry_run": self.run.dry_run,
-                "fencing": self.lease.fencing,
-            }
+            known = held.read_held(conn, self.profile.id)
+            verdict = guard.hold(plan.changes, self._circumstances(conn, plan, known), self.edges.settings)
+            plan.changes = verdict.changes
             if self.run.dry_run:
                 return ledger.write_plan(conn, values, plan.changes) if plan.changes else 0
-            if number == 1:
-                holds.forget_dropped(conn, key, {change.digest for change in plan.changes}, now)
-            opens = self._supersede(conn, verdict)
             ledger.end_couplings(conn, [coupling.id for coupling in plan.ended])
-            _stored(plan, ledger.write_couplings(conn, key, plan.couplings, now))
+            couplings = ledger.write_couplings(conn, self.profile.id, plan.couplings, self.edges.now())
+            _stored(plan, couplings)
             self._save_inputs(conn)
-            if not _is_new(plan, opens):
-                return 0
-            plan_id = ledger.write_plan(conn, values, plan.changes)
-            if opens:
-                told = {"hash": verdict.hash, "reasons": verdict.reasons}
-                holds.open_hold(conn, key, plan_id, {"run": self.run.id, "opened_at": now, **told})
-            return plan_id
+            return holding.store(conn, verdict, known, holding.Stored(values, number == 1))
 
-    def _supersede(self, conn: Connection, verdict: guard.Verdict) -> bool:
-        """Whether a hold must be opened: one per profile; the same hash is the same hold (rules 8.3)."""
-        if verdict.hash and holds.is_waiting(conn, self.profile.id, verdict.hash):
-            return False
-        holds.supersede(conn, self.profile.id)
-        return bool(verdict.hash)
+    def _circumstances(self, conn: Connection, plan: Plan, known: list[HeldAction]) -> guard.Circumstances:
+        assert self.base is not None
+        assert self.found is not None
+        return holding.read_circumstances(
+            conn,
+            self.profile.id,
+            self.company.id,
+            plan.changes,
+            known=known,
+            live=self.base[0],
+            present=self.base[1],
+            whole=self.whole,
+            first_look=self.run.dry_run and self._is_first_look(self.found.folder.id),
+        )
 
     def _save_inputs(self, conn: Connection) -> None:
         runs.write_cursor(
@@ -990,35 +982,30 @@ class _ProfileSync:
             pending = open_ or moved or ledger.count_attention(conn, self.profile.id) > 0
             values = {"pending": pending, "contacts": counters["read"]}
             values |= {} if failed else {"last_good_at": now}
-            holds.spend_approvals(conn, self.approvals.spent)
+            held.end_actions(conn, self.approvals.spent)
+            holds.close_holds(conn, self.profile.id)
             if not self.undoing.is_open:
                 undo.close(conn, self.undoing.wanted.keys, self.run.id, self.undoing.told, now)
             runs.write_cursor(conn, "outlook", self.profile.id, updated_at=now, **values)
 
 
-def _is_new(plan: Plan, opens: bool) -> bool:
-    """Whether the plan says anything that the plan of the open hold does not say already."""
-    waits = all(change.waits or change.outcome in (Outcome.HELD, Outcome.UNKNOWN) for change in plan.changes)
-    return bool(plan.changes) and (opens or not waits)
-
-
 @dataclass(slots=True)
 class _Approvals:
-    """The approvals that let changes of this run through, and what became of those changes."""
+    """The approved actions that came up in this run, and what became of them."""
 
-    holds: set[int] = field(default_factory=set)
-    outcomes: dict[tuple[int, str], Outcome | None] = field(default_factory=dict)
+    outcomes: dict[int, Outcome | None] = field(default_factory=dict)
 
     def add(self, changes: list[PlannedChange]) -> None:
         """Take over the outcomes of a round."""
-        outcomes = {(c.hold, c.digest): None if c.waits else c.outcome for c in changes if c.hold}
-        self.outcomes |= outcomes
+        approved = [change for change in changes if change.hold is not None]
+        # What was refused for a reason that may pass keeps its approval for its next try.
+        told = {each.id: None if c.waits else c.outcome for c in approved for each in c.known}
+        self.outcomes |= told
 
     @property
-    def spent(self) -> set[int]:
-        """Approvals that the run has gone through; one whose change may come yet holds for the next run too."""
-        waiting = (Outcome.FAILED, Outcome.UNKNOWN, None)
-        return self.holds - {hold for (hold, _), outcome in self.outcomes.items() if outcome in waiting}
+    def spent(self) -> list[int]:
+        """Held actions that were carried out, or refused; one that may come yet stays approved for the next run."""
+        return [key for key, outcome in self.outcomes.items() if outcome in holding.DONE]
 
 
 def company_names_in(undone: Mapping[str, Undone]) -> frozenset[str]:

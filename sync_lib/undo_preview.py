@@ -16,8 +16,7 @@ from sync_lib.diff import UNDO, NotUndone, PlannedChange, is_edited, plan_change
 from sync_lib.errors import ProfileError
 from sync_lib.fields.filters import parse_filter
 from sync_lib.match import match
-from sync_lib.model import Outcome
-from sync_lib.profile_sync import DAY, company_context, company_names_in, policy_of
+from sync_lib.profile_sync import company_context, company_names_in, policy_of
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies, ledger, profiles, snapshots, undo
 from sync_lib.views import ProfileView, Scope, read_view
@@ -88,7 +87,6 @@ def _held(
     circumstances = guard.Circumstances(
         live=view.partition.live,
         present=view.partition.present,
-        recent_deletes=ledger.count_recent_deletes(conn, profile, DAY),
+        recent=ledger.read_recent(conn, profile),
     )
-    guard.hold(list(changes), circumstances, look.settings)
-    return sorted({change.reason for change in changes if change.outcome is Outcome.HELD})
+    return guard.hold(list(changes), circumstances, look.settings).reasons

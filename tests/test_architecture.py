@@ -52,6 +52,7 @@ BETWEEN = (
     "bindings",
     "extract",
     "folders",
+    "holding",
     "load",
     "logs",
     "preview",

@@ -591,7 +591,7 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
     assert shown == {
         *(("profiles", verb) for verb in ("import", "export", "list", "correct", "remove", "same-colleague")),
         *(("companies", verb) for verb in ("list", "accept-move")),
-        *(("holds", verb) for verb in ("list", "ask-again")),
+        *(("holds", verb) for verb in ("list", "ask-again", "approve")),
         ("contacts", "erase"),
         ("db", "migrate"),
     }

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError
-from sync_lib.model import BcKey, Company, Origin
+from sync_lib.model import BcKey, Company, HoldReason, Origin
 from sync_lib.store import holds, runs
 from sync_lib.store import tables as t
 
 #: Why the first run of a profile is a restored one after its company was moved (rules 1 and 2.8).
-MOVED = "company_moved"
+MOVED = HoldReason.MOVED
 #: Why it is one after BC showed an older state than it had shown before (rules 5).
-WENT_BACK = "bc_went_back"
+WENT_BACK = HoldReason.BC_WENT_BACK
 #: Rows to a page where nothing is remembered: what BC sends at most.
 MOST = 20_000
 

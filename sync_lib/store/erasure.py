@@ -20,9 +20,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, insert, or_, select
 
 from sync_lib.errors import ConfigError, ProfileBusyError
+from sync_lib.fields.contact_keys import bc_key, email_key_digest, item_key
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.model import BcKey, Side
-from sync_lib.store import clock, companies, holds, locks, runs
+from sync_lib.store import clock, companies, held, holds, locks, runs
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
 from sync_lib.store.engine import read, transaction
@@ -93,11 +94,13 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
         traces = _Finder(conn, wanted).find()
         _refuse_unsettled(conn, traces, longest_request)
         told = _told(conn, traces, {})
-        plans = list(conn.scalars(select(t.change.c.plan).where(_changes(conn, traces)).distinct()))
         _read_again(conn, traces, in_bc=told.in_bc)
         for table, condition in _rows(conn, traces):
             told.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
-        holds.supersede_empty(conn, plans)
+        profiles = list(conn.scalars(_profiles(wanted.company)))
+        held.forget_keys(conn, profiles, _held_keys(traces))
+        for profile in profiles:
+            holds.close_holds(conn, profile)
         if told.total:
             row = {"company": wanted.company, "at": clock.moment(conn), "counts": json.dumps(told.counts)}
             conn.execute(insert(t.erasure).values(row))
@@ -261,6 +264,7 @@ def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[
     """Every table that holds anything of a contact, with the condition for its rows."""
     ours, item, bc, tie = _profiles(traces.company), t.outlook_contact.c, t.bc_contact.c, t.coupling.c
     claim = t.claim.c
+    profiles = list(conn.scalars(ours))
     claimed = or_(
         func.coalesce(claim.bc_id, "") == (traces.contact or None),
         among(conn, claim.email_key, traces.addresses),
@@ -273,7 +277,17 @@ def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[
         (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
         (t.bc_contact, and_(bc.company == traces.company, bc.id == traces.contact)),
         (t.outlook_contact, and_(item.profile.in_(ours), among(conn, item.id, traces.items))),
+        (
+            t.held_action,
+            among(conn, t.held_action.c.id, held.find_known_by(conn, profiles, _held_keys(traces))),
+        ),
     ]
+
+
+def _held_keys(traces: _Traces) -> set[str]:
+    """All that held actions know the contact by."""
+    keys = {item_key(item) for item in traces.items} | {email_key_digest(each) for each in traces.addresses}
+    return keys | ({bc_key(traces.contact)} if traces.contact else set())
 
 
 def _rejected(conn: Connection, traces: _Traces, table: Table) -> ColumnElement[bool]:

@@ -15,17 +15,19 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from sync_lib.model import Outcome
+from sync_lib.model import HeldAction, HeldState, HoldReason, Outcome
+from sync_lib.store import clock, held
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among
 
 #: Why a company is held.
 COUNT_DROPPED = "bc_count_dropped"
 COUNT_REJECTED = "bc_count_rejected"
 #: Reason of an action that a person rejected in an earlier hold; it is no part of the hold whose plan it stands in.
-REJECTED = "rejected_by_person"
+REJECTED = HoldReason.REJECTED
 #: Why a change that a person rejected is held no more: the diff does not yield it.
 DROPPED = "no_longer_planned"
+#: Questions that one run opens at most, the oldest hold first. Airflow maps over 1,024 at most (``max_map_length``).
+MOST_QUESTIONS = 500
 
 
 class HoldState(StrEnum):
@@ -49,11 +51,13 @@ class Hold:
         plan: The plan that holds the changes; None for a company's hold.
         offered: The number of contacts that waits; None for a profile's hold.
         run: The run that opened it.
-        hash: What an approval is bound to.
+        hash: Covers what waits in it; runs refresh it with what it covers.
         reasons: Why it is held.
         state: Where it stands.
         asked: How often a person was asked.
         requested: The ``asked`` whose request has been made; a smaller one asks for a request.
+        asked_hash: The hash when it was asked about, which names the request.
+        shown: The hash that the question shows.
         opened_at: When it was opened.
         decided_by: Who decided, "" for nobody yet or nobody in time.
         decided_at: When.
@@ -71,6 +75,8 @@ class Hold:
     state: HoldState
     asked: int
     requested: int
+    asked_hash: str
+    shown: str
     opened_at: str
     decided_by: str
     decided_at: str | None
@@ -78,8 +84,16 @@ class Hold:
 
     @property
     def request(self) -> str:
-        """The run of the approval DAG that asks: the same hold, asked about the same time, has the same one."""
-        return f"hold_{self.id}_{self.asked}_{self.hash[:12]}"
+        """The run of the approval DAG that asks: the same hold, asked about the same time, has the same one.
+
+        The hash is that of the moment when it was asked: another database, with the same numbers, has another one.
+        """
+        return f"hold_{self.id}_{self.asked}_{(self.asked_hash or self.hash)[:12]}"
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether it is about a folder that was emptied: the answers are to bring back, or to leave away."""
+        return HoldReason.EMPTIED in self.reasons
 
     @classmethod
     def of(cls, row: Any) -> Hold:
@@ -90,12 +104,16 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person said of a hold, or what it came to because nobody did in time."""
+    """What a person said of a hold, or what it came to because nobody did in time.
+
+    ``shown`` is the hash of what the person saw; "" stands for what the question shows.
+    """
 
     approved: bool
     by: str
     how: str
     at: str
+    shown: str = ""
 
 
 _COLUMNS = tuple(t.hold.c[name] for name in Hold.__dataclass_fields__)
@@ -116,45 +134,12 @@ def read_holds(conn: Connection, *states: HoldState) -> list[Hold]:
 # -- holds of a profile ----------------------------------------------------------------------------------------------
 
 
-def read_held(conn: Connection, profile: int, *states: HoldState) -> dict[str, str]:
-    """Return the actions that this profile's holds in these states hold: digest -> reason."""
-    return {row.digest: row.reason for row in conn.execute(_held_changes(profile, states))}
-
-
-def read_approved(conn: Connection, profile: int) -> dict[str, int]:
-    """Return the actions that a person approved and no run has gone through yet: digest -> hold."""
-    rows = conn.execute(_held_changes(profile, [HoldState.APPROVED]))
-    return {row.digest: row.hold for row in rows}
-
-
-def _held_changes(profile: int, states: Collection[HoldState]) -> Any:
-    c = t.change.c
-    return (
-        select(c.digest, c.reason, c.plan, c.n, t.hold.c.id.label("hold"))
-        .select_from(t.change.join(t.hold, t.hold.c.plan == c.plan))
-        .where(t.hold.c.profile == profile, t.hold.c.state.in_(states))
-        .where(c.outcome == Outcome.HELD, c.reason != REJECTED)
-    )
-
-
-def forget_dropped(conn: Connection, profile: int, digests: Collection[str], now: str) -> None:
-    """Let rejected actions go that the diff does not yield any more: should it yield them again, they are new."""
-    rejected = conn.execute(_held_changes(profile, [HoldState.REJECTED])).all()
-    dropped = [row for row in rejected if row.digest not in digests]
-    c = t.change.c
-    for row in dropped:
-        statement = update(t.change).where(c.plan == row.plan, c.n == row.n)
-        conn.execute(statement.values(outcome=Outcome.SKIPPED, reason=DROPPED, ended_at=now))
-    standing = {row.hold for row in rejected} - {row.hold for row in dropped}
-    for key in {row.hold for row in dropped} - standing:
-        _move(conn, key, HoldState.REJECTED, HoldState.SUPERSEDED)
-
-
-def is_waiting(conn: Connection, profile: int, digest: str) -> bool:
-    """Whether an open hold of this profile has this hash: the same actions are not asked about again."""
+def read_open_hold(conn: Connection, profile: int) -> Hold | None:
+    """Return the hold of a profile that a person is asked about: there is one at most."""
     c = t.hold.c
-    found = select(func.count()).where(c.profile == profile, c.state == HoldState.OPEN, c.hash == digest)
-    return bool(conn.scalar(found))
+    found = select(*_COLUMNS).where(c.profile == profile, c.state == HoldState.OPEN).order_by(c.id)
+    row = conn.execute(found).mappings().first()
+    return Hold.of(row) if row else None
 
 
 def open_hold(conn: Connection, profile: int, plan: int, values: dict[str, Any]) -> int:
@@ -162,26 +147,37 @@ def open_hold(conn: Connection, profile: int, plan: int, values: dict[str, Any])
     return _insert(conn, {"profile": profile, "plan": plan, **values})
 
 
-def supersede(conn: Connection, profile: int) -> None:
-    """End the open holds of a profile: what is held now is something else, or nothing."""
-    c = t.hold.c
-    statement = update(t.hold).where(c.profile == profile, c.state == HoldState.OPEN)
-    conn.execute(statement.values(state=HoldState.SUPERSEDED))
+def refresh_hold(conn: Connection, hold: Hold, plan: int, digest: str, reasons: Sequence[str]) -> None:
+    """Let an open hold cover the held changes of a newer plan; the question about it stays as it is."""
+    values = {"plan": plan, "hash": digest, "reasons": json.dumps(list(reasons))}
+    conn.execute(
+        update(t.hold).where(t.hold.c.id == hold.id, t.hold.c.state == HoldState.OPEN).values(values)
+    )
 
 
-def supersede_empty(conn: Connection, plans: Collection[int]) -> None:
-    """End the holds of these plans that hold nothing any more."""
-    h, c = t.hold.c, t.change.c
-    left = select(c.n).where(c.plan == h.plan, c.outcome == Outcome.HELD).correlate(t.hold).exists()
-    standing = h.state.in_([HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED])
-    empty = update(t.hold).where(among(conn, h.plan, plans), standing, ~left)
-    conn.execute(empty.values(state=HoldState.SUPERSEDED))
+def drop_changes(conn: Connection, ended: Collection[HeldAction]) -> None:
+    """Say in the plans of decided holds which of their changes the diff does not yield any more."""
+    c = t.change.c
+    for each in ended:
+        if each.hold is not None:
+            plan = select(t.hold.c.plan).where(t.hold.c.id == each.hold).scalar_subquery()
+            of_hold = (c.plan == plan, c.digest == each.digest, c.outcome == Outcome.HELD)
+            ended_now = {"outcome": Outcome.SKIPPED, "reason": DROPPED, "ended_at": clock.moment(conn)}
+            conn.execute(update(t.change).where(*of_hold).values(ended_now))
 
 
-def spend_approvals(conn: Connection, holds: Collection[int]) -> None:
-    """Record that a run has gone through what these approvals let: they hold for nothing further."""
-    for key in holds:
-        _move(conn, key, HoldState.APPROVED, HoldState.APPLIED)
+def close_holds(conn: Connection, profile: int) -> None:
+    """End the holds of a profile in which nothing waits any more, or is left to be carried out."""
+    h, c = t.hold.c, t.held_action.c
+    said_no = [HeldState.REJECTED, HeldState.LEFT_AWAY]
+    for before, states, after in (
+        (HoldState.OPEN, [HeldState.OPEN], HoldState.SUPERSEDED),
+        (HoldState.APPROVED, [HeldState.APPROVED], HoldState.APPLIED),
+        (HoldState.REJECTED, said_no, HoldState.SUPERSEDED),
+    ):
+        left = select(c.id).where(c.hold == h.id, c.state.in_(states)).correlate(t.hold).exists()
+        ended = update(t.hold).where(h.profile == profile, h.state == before, ~left)
+        conn.execute(ended.values(state=after))
 
 
 # -- holds of a company ----------------------------------------------------------------------------------------------
@@ -221,12 +217,45 @@ def supersede_company(conn: Connection, company: int) -> None:
 
 
 def decide(conn: Connection, hold: Hold, decision: Decision) -> bool:
-    """Record a decision; False where the hold is not open any more, or was asked about again since."""
+    """Record a decision; False where the hold is not open any more, or was asked about again since.
+
+    Of a profile's hold it decides about those actions that are still as they were shown; the others go on waiting, and
+    the next run asks about them.
+    """
     state = HoldState.APPROVED if decision.approved else HoldState.REJECTED
     c = t.hold.c
     is_asked = (c.id == hold.id, c.state == HoldState.OPEN, c.asked == hold.asked)
-    values = {"decided_by": decision.by, "decided_at": decision.at, "decided_how": decision.how}
-    return bool(conn.execute(update(t.hold).where(*is_asked).values(state=state, **values)).rowcount)
+    values: dict[str, Any] = {
+        "state": state,
+        "decided_by": decision.by,
+        "decided_at": decision.at,
+        "decided_how": decision.how,
+    }
+    shown = decision.shown or hold.shown or hold.hash
+    plan = _plan_of(conn, hold, shown) if hold.profile is not None else None
+    if plan is not None:
+        values |= {"plan": plan, "hash": shown}
+    if not conn.execute(update(t.hold).where(*is_asked).values(values)).rowcount:
+        return False
+    if plan is not None:
+        by_person = decision.how == "person"
+        held.decide(conn, hold.id, _digests_of(conn, plan), approved=decision.approved, by_person=by_person)
+    return True
+
+
+def _plan_of(conn: Connection, hold: Hold, digest: str) -> int | None:
+    """Return the plan whose held changes were shown under a hash, or None where there is none (any more)."""
+    if digest == hold.hash:
+        return hold.plan
+    p = t.plan.c
+    wanted = select(p.id).where(p.profile == hold.profile, p.hash == digest, ~p.dry_run).order_by(p.id.desc())
+    return conn.scalar(wanted.limit(1))
+
+
+def _digests_of(conn: Connection, plan: int) -> list[str]:
+    c = t.change.c
+    wanted = select(c.digest).where(c.plan == plan, c.outcome == Outcome.HELD, c.reason != REJECTED)
+    return list(conn.scalars(wanted))
 
 
 def accept_offered(conn: Connection, hold: Hold) -> None:
@@ -236,17 +265,45 @@ def accept_offered(conn: Connection, hold: Hold) -> None:
     _move(conn, hold.id, HoldState.APPROVED, HoldState.APPLIED)
 
 
-def ask_again(conn: Connection, key: int) -> bool:
-    """Ask about a hold once more, as a new request; False where it is neither rejected nor open."""
+def ask_again(conn: Connection, key: int) -> Hold | None:
+    """Ask about a rejected hold once more; return the hold that is asked about, or None where it is not rejected.
+
+    That is the same one as a new request, or the one that is open in the profile already: nothing that waits there is
+    taken out of anybody's hands.
+    """
     c = t.hold.c
-    values = {"state": HoldState.OPEN, "asked": c.asked + 1, "decided_by": "", "decided_at": None}
-    statement = update(t.hold).where(c.id == key, c.state.in_([HoldState.REJECTED, HoldState.OPEN]))
-    return bool(conn.execute(statement.values(decided_how="", **values)).rowcount)
+    hold = read_hold(conn, key)
+    if hold is None or hold.state is not HoldState.REJECTED:
+        return None
+    waiting = read_open_hold(conn, hold.profile) if hold.profile is not None else None
+    if waiting is not None:
+        held.reopen(conn, key, waiting.id)
+        _look_again(conn, hold.profile)
+        _move(conn, key, HoldState.REJECTED, HoldState.SUPERSEDED)
+        return waiting
+    nobody = {"decided_by": "", "decided_at": None, "decided_how": ""}
+    values = {"state": HoldState.OPEN, "asked": c.asked + 1, "asked_hash": c.hash, "shown": "", **nobody}
+    if not conn.execute(
+        update(t.hold).where(c.id == key, c.state == HoldState.REJECTED).values(values)
+    ).rowcount:
+        return None
+    held.reopen(conn, key, key)
+    _look_again(conn, hold.profile)
+    return read_hold(conn, key)
 
 
-def read_unrequested(conn: Connection) -> list[Hold]:
-    """Return the open holds that nobody has been asked about yet."""
-    return [hold for hold in read_holds(conn, HoldState.OPEN) if hold.requested < hold.asked]
+def _look_again(conn: Connection, profile: int | None) -> None:
+    """Let the next run compare, though nothing changed: what was left away is planned again since somebody asks."""
+    c = t.cursor.c
+    conn.execute(update(t.cursor).where(c.side == "outlook", c.scope == str(profile)).values(pending=True))
+
+
+def read_unrequested(conn: Connection, most: int = MOST_QUESTIONS) -> list[Hold]:
+    """Return the open holds that nobody has been asked about yet, the oldest ``most`` of them."""
+    c = t.hold.c
+    wanted = select(*_COLUMNS).where(c.state == HoldState.OPEN, c.requested < c.asked)
+    rows = conn.execute(wanted.order_by(c.opened_at, c.id).limit(most))
+    return [Hold.of(row) for row in rows.mappings()]
 
 
 def read_opened(conn: Connection, run: str) -> tuple[set[int], set[int]]:
@@ -257,8 +314,9 @@ def read_opened(conn: Connection, run: str) -> tuple[set[int], set[int]]:
 
 
 def mark_requested(conn: Connection, hold: Hold) -> None:
-    """Record that a person is asked about a hold."""
-    conn.execute(update(t.hold).where(t.hold.c.id == hold.id).values(requested=hold.asked))
+    """Record that a person is asked about a hold, as it is now."""
+    values = {"requested": hold.asked, "shown": hold.hash}
+    conn.execute(update(t.hold).where(t.hold.c.id == hold.id).values(values))
 
 
 def _move(conn: Connection, key: int, before: HoldState, after: HoldState) -> None:
@@ -267,7 +325,12 @@ def _move(conn: Connection, key: int, before: HoldState, after: HoldState) -> No
 
 
 def _insert(conn: Connection, values: dict[str, Any]) -> int:
-    row = {**values, "state": HoldState.OPEN, "reasons": json.dumps(values["reasons"])}
+    row = {
+        **values,
+        "state": HoldState.OPEN,
+        "reasons": json.dumps(values["reasons"]),
+        "asked_hash": values["hash"],
+    }
     return int(conn.execute(insert(t.hold).values(row).returning(t.hold.c.id)).scalar_one())
 
 

@@ -34,6 +34,8 @@ from sync_lib.store.profiles import Profile
 T = TypeVar("T")
 
 CHUNK = 500
+#: The guard's windows, in seconds (rules 8.3).
+DAY, HOUR = 86_400.0, 3_600.0
 _JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differs")
 
 
@@ -310,31 +312,55 @@ def _sent_rows(conn: Connection, *conditions: ColumnElement[bool]) -> list[dict[
 # -- what the guard counts -------------------------------------------------------------------------------------------
 
 
-def count_recent_deletes(conn: Connection, profile: int, seconds: float) -> int:
-    """Return how many guarded deletes this profile carried out in the last seconds (rules 8.3: a rolling 24 hours)."""
-    c = t.change.c
-    since = clock.moment(conn, -seconds)
-    done = (c.outcome == Outcome.DELETED, c.guard_class == "deletes", c.hold.is_(None))
-    return int(conn.scalar(select(func.count()).where(c.profile == profile, c.ended_at >= since, *done)) or 0)
+def read_recent(conn: Connection, profile: int) -> dict[str, frozenset[str]]:
+    """Return, by class, the contacts that this profile wrote in the last 24 hours without an approval (rules 8.3).
 
-
-def count_company_writes(conn: Connection, company: int, run: str) -> int:
-    """Return how many writes to BC a run has planned or done for a company, over all profiles."""
+    What was sent and has no answer yet may have been written.
+    """
     c = t.change.c
-    joined = t.change.join(t.plan, t.plan.c.id == c.plan).join(
-        t.sync_profile, t.sync_profile.c.id == t.plan.c.profile
+    wanted = select(c.guard_class, c.bc_id, c.outlook_id).where(
+        c.profile == profile, c.guard_class != "", c.hold.is_(None), _written_since(conn, DAY)
     )
-    wanted = (
-        select(func.count())
-        .select_from(joined)
-        .where(
-            t.plan.c.run == run,
-            t.sync_profile.c.company == company,
-            c.action.in_([Action.CREATE_BC, Action.UPDATE_BC]),
-            or_(c.state != "done", c.outcome.in_([Outcome.CREATED, Outcome.UPDATED])),
-        )
+    found: dict[str, set[str]] = {}
+    for row in conn.execute(wanted):
+        found.setdefault(row.guard_class, set()).add(row.bc_id or row.outlook_id or "")
+    return {name: frozenset(contacts) for name, contacts in found.items()}
+
+
+def lock_company(conn: Connection, company: int) -> None:
+    """Let one plan of a company at a time be counted and stored, until the transaction ends."""
+    wanted = select(t.company.c.id).where(t.company.c.id == company)
+    # Rows that refer to the company may be written meanwhile: its key is not touched.
+    conn.execute(wanted.with_for_update(key_share=True))
+
+
+def count_company_writes(conn: Connection, company: int) -> int:
+    """Return how many writes to BC were done, or are reserved, in the last hour for a company, over all profiles.
+
+    A stored plan is the reservation: what it has not written by its end it gives back, and a retry closes what its
+    first try left. What a person approved does not count. The caller has locked the company.
+    """
+    c = t.change.c
+    ours = select(t.sync_profile.c.id).where(t.sync_profile.c.company == company)
+    p, since = t.plan.c, clock.moment(conn, -HOUR)
+    stored = (
+        select(p.id).where(p.id == c.plan, ~p.dry_run, p.created_at >= since).correlate(t.change).exists()
+    )
+    reserved = and_(c.state == "planned", stored)
+    wanted = select(func.count()).where(
+        c.profile.in_(ours),
+        c.action.in_([Action.CREATE_BC, Action.UPDATE_BC]),
+        c.hold.is_(None),
+        or_(reserved, _written_since(conn, HOUR)),
     )
     return int(conn.scalar(wanted) or 0)
+
+
+def _written_since(conn: Connection, seconds: float) -> ColumnElement[bool]:
+    c = t.change.c
+    since = clock.moment(conn, -seconds)
+    done = c.outcome.in_([Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED])
+    return or_(and_(done, c.ended_at >= since), and_(c.state == "sending", c.sent_at >= since))
 
 
 def read_known_values(

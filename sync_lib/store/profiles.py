@@ -55,6 +55,7 @@ class Profile:
         second_answer: What a person said about it: ``go_back``, ``leave`` or "".
         leaving_folder: A folder that was left and still has our marker and keys, or "".
         restored_by: Why the next run takes each difference for a conflict and holds its plan, or "" (rules 2.8).
+        looked_at: The folder whose first look is remembered (rules 8.3).
     """
 
     id: int
@@ -82,6 +83,7 @@ class Profile:
     second_answer: str = ""
     leaving_folder: str = ""
     restored_by: str = ""
+    looked_at: str = ""
 
     @property
     def key(self) -> str:
@@ -123,6 +125,7 @@ _BOUND = frozenset(
         "second_answer",
         "leaving_folder",
         "restored_by",
+        "looked_at",
     )
 )
 

@@ -128,6 +128,8 @@ sync_profile = Table(
     _blank("leaving_folder"),
     # Why the next run is a restored one (rules 2.8) although the folder's marker is not ahead.
     _blank("restored_by", String(32)),
+    # The folder whose first look is remembered in ``held_action``; another one is looked at once it has been read.
+    _blank("looked_at"),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     UniqueConstraint("mailbox", "company_name", "folder_name"),
@@ -357,6 +359,8 @@ plan = Table(
     Column("dry_run", Boolean, nullable=False, server_default="0"),
     Column("fencing", BigInteger, nullable=False),
     Column("created_at", Time, nullable=False),
+    # The hold that its held changes wait in, as it was then: what an answer names.
+    _blank("hash", String(64)),
     Index(None, "profile", "created_at"),
 )
 
@@ -378,6 +382,10 @@ hold = Table(
     Column("asked", Integer, nullable=False, server_default="1"),
     # The ``asked`` whose request has been made, so that no run makes it once more.
     Column("requested", Integer, nullable=False, server_default="0"),
+    # The hash when it was asked about: names the request, whatever runs make of the hold meanwhile.
+    _blank("asked_hash", String(64)),
+    # The hash that the question shows: what an answer decides about that names no other one.
+    _blank("shown", String(64)),
     Column("opened_at", Time, nullable=False),
     _blank("decided_by"),
     Column("decided_at", Time),
@@ -385,6 +393,25 @@ hold = Table(
     Index(None, "profile", "state"),
     Index(None, "company", "state"),
     Index(None, "plan"),
+)
+
+#: Rules 8.3: what is held, action by action, and what a person said of it. An action is known by its class and its
+#: contact, never by its values; ``known_by`` is a JSON list of all that the contact is or was known by.
+held_action = Table(
+    "held_action",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("hold", ForeignKey("hold.id")),  # NULL: of a first look, and nobody was asked about it yet
+    Column("action", String(32), nullable=False),
+    _blank("guard_class", String(16)),
+    _blank("digest", String(32)),  # as it was last planned: what an approval is bound to
+    _blank("reason", String(64)),
+    Column("state", String(16), nullable=False),  # first_look / open / approved / rejected / left_away
+    Column("known_by", Text, nullable=False, server_default="[]"),
+    Column("since", Time, nullable=False),
+    Index(None, "profile", "state"),
+    Index(None, "hold"),
 )
 
 change = Table(

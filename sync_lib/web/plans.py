@@ -148,12 +148,14 @@ def hold(visit: CurrentVisit, key: Key, asked: Annotated[Asked, Query()]) -> HTM
 def ask_again(visit: CurrentVisit, key: Key) -> JSONResponse:
     """Let a person be asked about a rejected hold once more; answer with the run of the approval DAG that asks."""
     with visit.transaction() as conn:
+        _found(holds.read_hold(conn, key))
         asked = holds.ask_again(conn, key)
-        known = _found(holds.read_hold(conn, key))
-    if not asked:
-        raise HTTPException(409, msg("This hold does not wait any more: there is nothing to ask."))
+    if asked is None:
+        raise HTTPException(
+            409, msg("This hold was not rejected, or waits again already: there is nothing to ask.")
+        )
     logger.info("hold %d is asked about again", key)
-    return JSONResponse({"run": known.request, "conf": {"hold": known.id, "asked": known.asked}})
+    return JSONResponse({"run": asked.request, "conf": {"hold": asked.id, "asked": asked.asked}})
 
 
 @router.get("/changes.csv")

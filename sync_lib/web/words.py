@@ -204,13 +204,16 @@ _HELD = {
     ),
     "folder_suddenly_empty": Reason(msg("A folder that held many synced contacts is empty"), _DECIDE),
     "too_many_company_writes": Reason(
-        msg("More would be written to one company than the limit of a run"), _DECIDE
+        msg("More would be written to one company than the limit of an hour"), _DECIDE
     ),
     "staging_database_restored": Reason(
         msg("The staging database is older than the Outlook folder"), _DECIDE
     ),
     "bc_went_back": Reason(
         msg("Business Central shows an older state than it did before, as after a restore"), _DECIDE
+    ),
+    "company_moved": Reason(
+        msg("The company was moved to another environment, and this is the first plan after it"), _DECIDE
     ),
     "rejected_by_person": Reason(
         msg("A person rejected it"), msg("Ask again on the plan if it is wanted after all.")

@@ -241,9 +241,9 @@ BUGS = (
     ),
     Bug(
         "guard counted after writing",
-        "sync_lib/profile_sync.py",
-        "undecided = [change for change in plan.changes if change.outcome is None]",
-        "undecided = [change for change in plan.changes if change.outcome is not None]",
+        "sync_lib/guard.py",
+        "for change in changes if change.outcome is None]",
+        "for change in changes if change.outcome is not None]",
         _SAFETY,
     ),
     Bug(

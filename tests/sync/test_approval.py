@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from sync_lib import approval, cli, pipeline
 from sync_lib.errors import ConfigError
+from sync_lib.store import holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.holds import Decision
@@ -115,17 +116,31 @@ def test_a_person_who_was_blocked_meanwhile_does_not_come_back(emptied):
     assert "Persoon 07" not in emptied.items()
 
 
-@pytest.mark.parametrize("how", ["person", "timeout"])
-def test_a_rejected_hold_stays_held_and_nobody_is_asked_again(emptied, how):
-    ran = answer(emptied, request(emptied), approve=False, how=how)
+def test_an_emptied_folder_that_nobody_answers_about_stays_held_and_nobody_is_asked_again(emptied):
+    ran = answer(emptied, request(emptied), approve=False, how="timeout")
     assert ran.writes == {}
     assert ran.report.skip_reason
-    assert states(emptied) == [("rejected", "eva" if how == "person" else "", how)]
+    assert states(emptied) == [("rejected", "", "timeout")]
     for mode in ("incremental", "full"):
         ran = emptied.run(mode)
         assert ran.writes == {}
         assert ran.reasons() == {"rejected_by_person": PEOPLE}
         assert approval.list_requests(emptied.edges) == []
+
+
+def test_contacts_of_an_emptied_folder_that_a_person_leaves_away_are_away(emptied):
+    """G5: the second answer; what Business Central changes later is made again (7.1)."""
+    assert answer(emptied, request(emptied), approve=False).writes == {}
+    assert states(emptied) == [("rejected", "eva", "person")]
+    for mode in ("incremental", "full"):
+        ran = emptied.run(mode)
+        assert ran.writes == {}
+        assert approval.list_requests(emptied.edges) == []
+    assert emptied.run("full").reasons() == {"stay_away": PEOPLE}
+    emptied.edit_contact("Persoon 07", jobTitle="Inkoper")
+    assert emptied.run().writes == {"created_outlook": 1}
+    assert set(emptied.items()) == {"Persoon 07"}
+    assert emptied.run().writes == {}
 
 
 def test_what_was_rejected_is_asked_about_once_more_when_somebody_says_so(emptied, database_url, capsys):
@@ -157,14 +172,39 @@ def test_a_rejected_action_that_the_diff_drops_is_new_when_it_comes_back(make_ha
     assert answer(h, request(h), approve=True).writes == {"deleted_outlook": PEOPLE - 10}
 
 
-def test_an_answer_to_a_superseded_hold_writes_nothing(emptied):
+def test_an_answer_decides_what_was_shown_and_the_rest_stays_in_the_question(emptied):
+    """G9: the hold that somebody reads is refreshed by runs, and stays the one that is decided."""
     asked = request(emptied)
+    approval.ask(emptied.edges, asked["hold"], asked["asked"], "approval-1")
+    emptied.edit_contact("Persoon 07", jobTitle="Inkoper")
+    assert emptied.run().writes == {}
+    assert approval.list_requests(emptied.edges) == [], "one question, and no other one beside it"
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
+    approval.decide(emptied.edges, asked["hold"], asked["asked"], "approval-1", said)
+    assert emptied.run().writes == {"created_outlook": PEOPLE - 1}
+    assert "Persoon 07" not in emptied.items()
+    assert [state for state, *_ in states(emptied)] == ["applied", "open"]
+    assert answer(emptied, request(emptied), approve=True).writes == {"created_outlook": 1}
+
+
+def test_an_answer_from_the_page_decides_what_the_page_showed(emptied):
+    """G9: an answer names the hash of what was seen; of what nobody has seen it decides nothing."""
+    asked = request(emptied)
+    approval.ask(emptied.edges, asked["hold"], asked["asked"], "approval-1")
     emptied.edit_contact("Persoon 07", jobTitle="Inkoper")
     emptied.run()
-    ran = answer(emptied, asked, approve=True)
-    assert ran.writes == {}
-    assert "superseded" in ran.report.skip_reason
-    assert emptied.items() == {}
+    with read(emptied.edges.engine) as conn:
+        seen = conn.scalar(select(t.hold.c.hash))
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z", shown=seen)
+    approval.decide(emptied.edges, asked["hold"], asked["asked"], "approval-1", said)
+    assert emptied.run().writes == {"created_outlook": PEOPLE}
+
+
+def test_an_answer_that_names_an_unknown_hash_decides_nothing(emptied):
+    asked = request(emptied)
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z", shown="0" * 64)
+    approval.decide(emptied.edges, asked["hold"], asked["asked"], "approval-1", said)
+    assert emptied.run().writes == {}
     assert answer(emptied, request(emptied), approve=True).writes == {"created_outlook": PEOPLE}
 
 
@@ -258,7 +298,7 @@ def test_a_restored_database_is_held_until_a_person_approves(make_harness):
     answer(h, request(h), approve=False)
     assert h.run().writes == {}, "rejected: the older values go nowhere"
     with h.edges.engine.begin() as conn:
-        conn.execute(t.hold.update().values(state="open", asked=2))
+        assert holds.ask_again(conn, 1)
     assert answer(h, request(h), approve=True).writes == {"updated_outlook": 1}
     assert h.items()["Persoon 00"]["jobTitle"] == "Inkoper"
     h.edit_item("Persoon 00", jobTitle="Chef")

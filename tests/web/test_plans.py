@@ -255,6 +255,26 @@ def test_a_rejected_hold_is_asked_about_again(visit: Make, engine: Engine, world
     assert re.search(r"data-ask-again>", html)
 
 
+def test_an_open_hold_is_not_asked_about_again(visit: Make, engine: Engine, world: dict[str, int]) -> None:
+    """G8: the question that waits stays the one that is answered, however often somebody presses."""
+    for _ in range(2):
+        assert visit(EDITOR).post(f"/holds/{world['hold']}/ask_again").status_code == 409
+    with engine.connect() as conn:
+        found = conn.execute(select(t.hold.c.state, t.hold.c.asked).where(t.hold.c.id == world["hold"]))
+        assert found.one() == ("open", 1)
+
+
+def test_an_emptied_folder_has_two_answers_of_its_own(
+    visit: Make, engine: Engine, world: dict[str, int]
+) -> None:
+    """G5: they say what happens to the contacts; Airflow takes them as Approve and Reject."""
+    with engine.begin() as conn:
+        conn.execute(update(t.hold).values(reasons='["folder_suddenly_empty"]'))
+    html = visit(EDITOR).get(f"/holds/{world['hold']}").text
+    assert 'data-answer="Approve">Bring them back<' in html
+    assert 'data-answer="Reject">Leave them away<' in html
+
+
 def test_there_is_nothing_to_ask_about_a_superseded_hold(
     visit: Make, engine: Engine, world: dict[str, int]
 ) -> None:
@@ -262,7 +282,7 @@ def test_there_is_nothing_to_ask_about_a_superseded_hold(
         conn.execute(update(t.hold).values(state="superseded"))
     answer = visit().post(f"/holds/{world['hold']}/ask_again", headers={"hx-request": "true"})
     assert answer.status_code == 409
-    assert "does not wait any more" in answer.text
+    assert "was not rejected" in answer.text
     assert visit().post("/holds/99/ask_again").status_code == 404
     assert visit(VIEWER).post(f"/holds/{world['hold']}/ask_again").status_code == 403
 

@@ -164,19 +164,27 @@
     return { key: panel.dataset.hold + "." + panel.dataset.asked, words: panel.querySelector(".decide") };
   }
 
+  // What the list of changes on this page shows; the panel above it is fetched anew while runs refresh the hold.
+  function shownHash() {
+    return document.getElementById("hold").dataset.shown;
+  }
+
   function offerAnswers(panel) {
     var is = answered === panel.dataset.hold + "." + panel.dataset.asked;
     panel.querySelectorAll("[data-answer]").forEach(function (button) { button.disabled = is; });
+    var changed = panel.querySelector("[data-changed]");
+    if (changed) changed.hidden = shownHash() === panel.dataset.hash;
   }
 
   async function answer(button) {
     var hold = holdOf(button);
     var words = hold.words.dataset;
     var run = words.question.split("/").slice(0, 4).join("/").replace("dagRuns", "runs");
+    var shown = shownHash();
     answered = hold.key;
     offerAnswers(button.closest("[data-hold]"));
     try {
-      await airflow("PATCH", words.question, { chosen_options: [button.dataset.answer], params_input: {} });
+      await airflow("PATCH", words.question, { chosen_options: [button.dataset.answer], params_input: shown ? { shown: shown } : {} });
       tell(words.answered, "good", { href: root + run, text: words.open });
     } catch (error) {
       answered = "";
@@ -189,9 +197,12 @@
 
   async function askAgain(button) {
     var words = holdOf(button).words.dataset;
+    var panel = button.closest("[data-hold]").dataset;
     button.disabled = true;
     try {
-      var asked = await call("POST", words.again);
+      // An open hold waits for an answer already: its own question is put where Airflow has lost it, and no other one.
+      var open = { run: words.run, conf: { hold: Number(panel.hold), asked: Number(panel.asked) } };
+      var asked = words.again ? await call("POST", words.again) : open;
       try {
         var conf = { logical_date: null, dag_run_id: asked.run, conf: asked.conf };
         await airflow("POST", "dags/contact_sync_approval/dagRuns", conf);
