@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from urllib.parse import quote
@@ -133,6 +134,44 @@ def test_a_run_that_goes_on_is_looked_at_again(visit: Make, engine: Engine, worl
     html = visit().get("/").text
     assert states(html)["dead@a.example"] == "running"
     assert "every 5s" in html
+
+
+def test_a_run_at_work_stands_beside_how_the_last_one_ended(
+    visit: Make, engine: Engine, world: dict[str, int]
+) -> None:
+    """P5: figures, reason and time of the last run that is over stay while the next one works."""
+    compared = {
+        "run": "manual__2",
+        "compared_at": at(2),
+        "counters": json.dumps(counters(20, unchanged=17, rejected=3)),
+    }
+    with engine.begin() as conn:
+        add_run(conn, "manual__4", at(4), ended_at=None, state="running")
+        add_result(conn, "manual__4", world["failed"], "running", started_at=at(4))
+        add_result(conn, "manual__4", world["never"], "planned")
+        conn.execute(insert(t.comparison).values(profile=world["failed"], **compared))
+    html = visit().get("/?q=failed").text
+    assert states(html) == {"failed@a.example": "running"}
+    assert 'state-failed">failed</span>' in html.partition("<tbody>")[2]
+    assert "Microsoft 365 knows no such mailbox.</strong> Correct the mailbox" in html
+    assert re.search(r'17<span class="faint"> / 20</span>', html)
+    assert 'href="/dags/contact_sync/runs/manual__4">a run is at work' in html
+    assert f'<time datetime="{at(3)}"' in html
+    assert f"/plans/{world['failed']}/manual__3" in html
+    assert states(visit().get("/?q=never").text) == {"never@a.example": "running"}
+    with engine.begin() as conn:
+        conn.execute(update(t.sync_run).where(t.sync_run.c.id == "manual__4").values(ended_at=at(5)))
+    assert states(visit().get("/?q=failed").text) == {"failed@a.example": "failed"}
+
+
+def test_a_run_that_was_stopped_from_outside_is_not_at_work_for_ever(
+    visit: Make, engine: Engine, world: dict[str, int]
+) -> None:
+    """P5: it never ends; one that began later and is over says so."""
+    with engine.begin() as conn:
+        add_run(conn, "manual__0", at(0), ended_at=None, state="running")
+        add_result(conn, "manual__0", world["good"], "running", started_at=at(0))
+    assert states(visit().get("/?q=good").text) == {"good@a.example": "done"}
 
 
 @pytest.mark.usefixtures("world")
