@@ -209,8 +209,12 @@ class _Settler:
         couple_created(conn, self.target, contact, MadeInOutlook(item, known["row_id"], written))
 
     def _give_up(self, conn: Connection, row: Row) -> bool:
-        """Close a create that was looked up after the longest request time: it was never carried out."""
-        if row["sent_at"] >= self.target.too_late(conn):
+        """Close a create that was looked up after the longest request time: it was never carried out.
+
+        That counts from when its worker gave up waiting, where that is known: a request may stand in a queue for long
+        before it leaves.
+        """
+        if max(row["sent_at"], row["ended_at"] or "") >= self.target.too_late(conn):
             return False
         self._close(conn, row, Outcome.FAILED, "not_carried_out")
         return True

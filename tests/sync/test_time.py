@@ -239,3 +239,32 @@ def test_a_late_contact_in_bc_is_told_as_a_duplicate(make_harness, found):
         assert conn.execute(select(t.claim)).all() == []
     h.sim.reset_counters()
     assert (h.full().writes, h.app_writes()) == ({}, 0)
+
+
+def test_a_create_that_waited_long_before_it_left_is_not_given_up_early(make_harness):
+    """I2: the longest request time counts from the end of the waiting, not from the decision to send."""
+    h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]), retry_cap=1.0, lease=86_400.0)
+    h.add_profiles()
+    h.full()
+    els(h)
+    queue = h.settings.longest_request + 60
+
+    def waits(_call: Any) -> None:
+        clock.set_offset(h.edges.engine, queue)
+
+    # The time passes while the request is under way, as it does for one that queues for the budget.
+    h.sim.add_fault(waits, kind="callback", service="bc", method="POST", path="/contacts$", moment="before")
+    h.sim.add_fault(name="F37", service="bc")
+    h.run()
+    with read(h.edges.engine) as conn:
+        c = t.change.c
+        (row,) = conn.execute(select(c.sent_at, c.ended_at).where(c.outcome == "unknown")).all()
+    assert shift(row.sent_at, queue - 60) < row.ended_at
+    h.edges.close()
+    h.edges = h.open()
+    clock.set_offset(h.edges.engine, queue + 60)
+    h.run()
+    assert named(h, "Els Nieuw") == 0, "it may still be carried out"
+    assert arrive(h) == [201]
+    h.run()
+    assert named(h, "Els Nieuw") == 1
