@@ -712,6 +712,18 @@ class _Loader:
                 run=self.target.run,
             )
 
+    def _renew_claim(self, change: PlannedChange) -> bool:
+        """Whether the claim is still ours: the look-up before a create may have queued for long (8.7)."""
+        with self.target.engine.begin() as conn:
+            self.target.check_lease(conn)
+            return locks.renew_claim(
+                conn,
+                self.target.company,
+                change.email_key,
+                profile=self.target.profile,
+                fencing=self.target.fencing,
+            )
+
     def _take_over(self, change: PlannedChange, state: locks.ClaimState) -> bool:
         """Take the claim of a worker that is gone, once nothing that it sent can still be carried out (8.7)."""
         if state.bc_id is not None:
@@ -751,6 +763,9 @@ class _Loader:
         body, _ = mapping.to_business_central(
             change.after, None, lookups=self.target.context.lookups, field_profile=self.field_profile
         )
+        if not self._renew_claim(change):
+            self._finish([(change, Outcome.SKIPPED, "claimed_by_other_profile", "")])
+            return
         self._begin([change])
         result = self._create_in_bc(body)
         if _is_of_body(result.error) and len(change.after) > len(MENDING):

@@ -395,9 +395,19 @@ def take_claim(  # noqa: PLR0913 - what a row of the table holds
         columns.profile == seen.profile,
         columns.fencing == seen.fencing,
         columns.state == seen.state,
+        columns.claimed_at == seen.claimed_at,
     )
-    taken = update(t.claim).where(unchanged).values(profile=profile, fencing=fencing, run=run)
+    values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": clock.moment(conn)}
+    taken = update(t.claim).where(unchanged).values(values)
     return bool(conn.execute(taken).rowcount)
+
+
+def renew_claim(conn: Connection, company: int, email_key: str, *, profile: int, fencing: int) -> bool:
+    """Let our claim count from now, right before its create is sent; False where another profile has taken it."""
+    columns = t.claim.c
+    ours = and_(_is_claim(company, email_key), columns.profile == profile, columns.fencing == fencing)
+    renewed = update(t.claim).where(ours).values(claimed_at=clock.moment(conn))
+    return bool(conn.execute(renewed).rowcount)
 
 
 def settle_claim(  # noqa: PLR0913 - what a row of the table holds

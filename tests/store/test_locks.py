@@ -24,6 +24,7 @@ from sync_lib.store.locks import (
     drop_claim,
     drop_done_claims,
     release_lease,
+    renew_claim,
     renew_lease,
     settle_claim,
     take_claim,
@@ -508,6 +509,22 @@ def test_a_claim_is_taken_only_as_it_was_seen(engine, company):
     with transaction(engine) as conn:
         assert take_claim(conn, company, "a@b.nl", seen, profile=2, fencing=5, run="r2")
     assert _claim(engine, company, profile=2, fencing=5).mine
+
+
+def test_a_claim_that_was_taken_cannot_be_renewed(engine, company):
+    """I2: whoever queued for long before its create asks once more, in the transaction before the request."""
+    old = _claim(engine, company).claimed_at
+    seen = _claim(engine, company, profile=2)
+    with transaction(engine) as conn:
+        assert renew_claim(conn, company, "a@b.nl", profile=1, fencing=1)
+    renewed = _claim(engine, company, profile=2)
+    assert renewed.claimed_at >= old
+    with transaction(engine) as conn:
+        if renewed.claimed_at > seen.claimed_at:
+            assert not take_claim(conn, company, "a@b.nl", seen, profile=2, fencing=5, run="r2")
+        seen = renewed
+        assert take_claim(conn, company, "a@b.nl", seen, profile=2, fencing=5, run="r2")
+        assert not renew_claim(conn, company, "a@b.nl", profile=1, fencing=1)
 
 
 def test_of_many_threads_one_gets_the_claim(engine, company):
