@@ -51,7 +51,7 @@ STANDS_FOR = {
     "release": "F15", "lag": "F18", "kill": "F19", "clock": "F20", "worker_clock": "F20", "two_runs": "F22",
 }  # fmt: skip
 #: Steps that are drawn from a generator of their own, so that a seed stays the history that it was.
-UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2}
+UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2, "late": 2, "carry_out": 1}
 STANDS_FOR |= {"comma": "F32", "computed": "F30", "odd_stamp": "F30"}
 #: What users do between two calls of a run.
 MEANWHILE = (
@@ -769,6 +769,20 @@ class Player:
         spec["nth"] = list(range(nth, nth + int(spec["count"] or 1)))
         self.planned.append(self.sim.add_fault(**spec))
 
+    def do_late(self, a: int, b: int) -> None:
+        """A create that no answer comes to, and that the service carries out later (F37).
+
+        Not where the engine is told that no request takes any time.
+        """
+        if self.history.settings["longest_request"]:
+            service, nth = ("bc", "graph")[a % 2], 1 + b % 4
+            self.planned.append(self.sim.add_fault(name="F37", service=service, nth=nth))
+
+    def do_carry_out(self, _a: int, _b: int) -> None:
+        """The services carry out what they kept; they never do so after the longest request time."""
+        self.sim.control("POST", "late", {})
+        self.oracle.saw(self.scene())
+
     def do_fault(self, which: int, nth: int) -> None:
         spec = {**FAULTS[which % len(FAULTS)], "nth": nth}
         if spec["name"] == "F6":
@@ -808,6 +822,7 @@ class Player:
 
     def do_hours(self, _a: int, _b: int) -> None:
         """An hour passes: by the staging database's clock, which decides, and by the workers'."""
+        self.do_carry_out(0, 0)
         self.hours += 1
         clock.set_offset(self.h.edges.engine, self.hours * 3600)
 

@@ -53,8 +53,9 @@ def test_every_fault_is_drawn():
     steps = [step for seed in range(300) for step in histories.draw(seed).steps]
     drawn = {histories.FAULTS[step[1]]["name"] for step in steps if step[0] == "fault"}
     drawn |= {histories.UNKIND_FAULTS[step[1]]["name"] for step in steps if step[0] == "unkind"}
+    drawn |= {"F37" for step in steps if step[0] == "late"}
     drawn |= set(histories.STANDS_FOR.values()) | {"F16"}  # F16: what users do between two pages of a run.
-    assert drawn == {f"F{n}" for n in range(1, 23)} | {"F23", "F24", "F25", "F26", "F30", "F32"}
+    assert drawn == {f"F{n}" for n in range(1, 23)} | {"F23", "F24", "F25", "F26", "F30", "F32", "F37"}
     assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, "undo"}
     fired = {
         histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
