@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
 
 from sync_lib.errors import ConfigError, SyncError
+from sync_lib.fields.contact_keys import email_key_digest, item_key
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
 from sync_lib.store.migrate import (
@@ -344,4 +345,72 @@ def test_cursors_and_runs_go_on_where_they_are(empty_url: str) -> None:
     with transaction(engine) as conn:
         assert conn.scalar(text("SELECT position FROM cursor")) == "link"
     migrate(engine)
+    engine.dispose()
+
+
+def test_what_is_held_is_carried_over_by_contact(empty_url):
+    """G1: open, rejected and approved holds keep their decisions; a folder that only went to Outlook is looked at."""
+    from alembic import command
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0012")
+        conn.execute(
+            text(
+                "INSERT INTO sync_profile (id, mailbox, company_name, folder_id, direction, created_at, updated_at)"
+                " VALUES (1, 'a@a.example', 'A', 'f1', 'both', '2026', '2026'),"
+                " (2, 'b@a.example', 'A', 'f2', 'to_outlook', '2026', '2026')"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO cursor (side, scope, diffed_generation, updated_at)"
+                " VALUES ('outlook', '1', 1, '2026'), ('outlook', '2', 1, '2026')"
+            )
+        )
+        for key, state in ((1, "open"), (2, "rejected"), (3, "approved"), (4, "superseded")):
+            values = {"key": key, "state": state, "hash": f"h{key}"}
+            conn.execute(
+                text(
+                    "INSERT INTO plan (id, run, profile, mode, fencing, created_at)"
+                    " VALUES (:key, 'r', 1, 'full', 1, '2026')"
+                ),
+                values,
+            )
+            conn.execute(
+                text(
+                    "INSERT INTO change (plan, n, profile, action, state, outcome, outlook_id, email_key, digest,"
+                    " guard_class, reason) VALUES (:key, 1, 1, 'create_business_central', 'done', 'held', 'o',"
+                    " 'a@b.example', 'd', 'creates', 'too_many_creates')"
+                ),
+                values,
+            )
+            conn.execute(
+                text(
+                    "INSERT INTO hold (id, profile, plan, run, hash, state, opened_at, requested)"
+                    " VALUES (:key, 1, :key, 'r', :hash, :state, '2026', 1)"
+                ),
+                values,
+            )
+    migrate(engine)
+    with read(engine) as conn:
+        a = t.held_action.c
+        kept = conn.execute(select(a.hold, a.state, a.digest, a.guard_class, a.known_by).order_by(a.id)).all()
+        known = json.dumps(sorted([item_key("o"), email_key_digest("a@b.example")]))
+        assert [tuple(row) for row in kept] == [
+            (key, state, "d", "creates", known)
+            for key, state in ((1, "open"), (2, "rejected"), (3, "approved"))
+        ]
+        assert conn.execute(select(t.hold.c.asked_hash, t.hold.c.shown).where(t.hold.c.id == 2)).one() == (
+            "h2",
+            "h2",
+        )
+        assert conn.scalar(select(t.plan.c.hash).where(t.plan.c.id == 1)) == "h1"
+        assert list(conn.scalars(select(t.sync_profile.c.looked_at).order_by(t.sync_profile.c.id))) == [
+            "f1",
+            "",
+        ]
+    with transaction(engine) as conn:
+        command.downgrade(alembic_config(conn), "0012")
+        assert conn.execute(text("SELECT count(*) FROM hold")).scalar_one() == 4
     engine.dispose()
