@@ -245,6 +245,8 @@ def _settings(rng: random.Random) -> dict[str, Any]:
         "retry_cap": 1.0,
         "longest_request": rng.choice((0.0, 0.0, 600.0)),
         "id_scan_requests": rng.choice((5, 5, 0)),
+        # All steps of a history fall within minutes: the scan that is cheap is made in each run, as after a while.
+        "id_scan_cheap_every": 0.0,
         **({"guard_emptied_from": 3} if low else loose | {"guard_emptied_from": 10**6}),
     }
 
