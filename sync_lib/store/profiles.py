@@ -419,6 +419,8 @@ def _synced(found: Iterable[Profile]) -> list[Profile]:
 def _refuse_twin(entry: ProfileEntry, neighbours: Iterable[Profile]) -> None:
     """Refuse what is another profile already, synced or not."""
     if any(entry_of(each).identity == entry.identity for each in neighbours):
+        if entry.default_folder:
+            raise WrongValue("another profile syncs the own Contacts folder of this mailbox already.")
         raise WrongValue("another profile has this mailbox, company and folder: choose another name.")
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
+from sync_lib import bindings
 from sync_lib.errors import ConfigError
 from sync_lib.fields.columns import columns_of
 from sync_lib.preview import Look, Subject, make_preview
@@ -105,7 +106,8 @@ def preview_of_stored(visit: CurrentVisit, profile: ProfileId) -> HTMLResponse:
 def preview(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> HTMLResponse:
     """Show what saving the form as it stands would add and remove."""
     stored = _find(visit, profile)
-    return _preview(visit, stored, Sheet.sent(form, profiles.entry_of(stored)), _names_of(form))
+    sheet = Sheet.sent(form, profiles.entry_of(stored), correctable=not stored.has_synced)
+    return _preview(visit, stored, sheet, _names_of(form))
 
 
 @router.get("/profiles/{profile}")
@@ -121,7 +123,7 @@ def settings(
 def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
     """Store changed settings, unless somebody else changed some since they were shown."""
     stored = _find(visit, profile)
-    sheet, status = Sheet.sent(form, profiles.entry_of(stored)), 422
+    sheet, status = Sheet.sent(form, profiles.entry_of(stored), correctable=not stored.has_synced), 422
     entry = sheet.entry(visit.field_profile)
     if entry and sheet.seen:
         try:
@@ -135,6 +137,26 @@ def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
         else:
             return _saved(visit, profile)
     return _show(visit, stored, sheet, status=status)
+
+
+@router.post("/profiles/{profile}/remove")
+def remove(visit: CurrentVisit, profile: ProfileId) -> Response:
+    """Remove a profile that has never synced."""
+    if _find(visit, profile).has_synced:
+        raise HTTPException(409, msg("This profile has synced meanwhile: switch it off instead."))
+    with visit.transaction() as conn:
+        profiles.remove(conn, profile)
+    return RedirectResponse(visit.url(), status_code=303)
+
+
+@router.post("/profiles/{profile}/same-colleague")
+def same_colleague(visit: CurrentVisit, profile: ProfileId) -> Response:
+    """Take the account that has the mailbox's address now for the same colleague's."""
+    stored = _find(visit, profile)
+    if stored.successor:
+        with visit.transaction() as conn:
+            bindings.accept_successor(conn, stored, now=visit.now)
+    return _saved(visit, profile)
 
 
 def _names_of(form: FormData) -> int:
@@ -189,11 +211,17 @@ def _saved(visit: Visit, profile: int) -> Response:
     return RedirectResponse(visit.url(f"profiles/{profile}", saved="yes"), status_code=303)
 
 
+def _known_companies(conn: Connection) -> list[str]:
+    """Return the companies that profiles name, or are bound to, each once."""
+    names = [*profiles.read_company_names(conn), *(each.name for each in companies.read_companies(conn))]
+    return list({name.casefold(): name for name in names}.values())
+
+
 def _show(
     visit: Visit, profile: Profile | None, sheet: Sheet, *, status: int = 200, is_saved: bool = False
 ) -> HTMLResponse:
     with visit.read() as conn:
-        known = [] if profile else profiles.read_company_names(conn)
+        known = [] if profile and profile.has_synced else _known_companies(conn)
         changes, total = read_changes(conn, profile.id, HISTORY) if profile else ([], 0)
         checked = read_check(conn, profile.id) if profile else None
     return visit.page(

@@ -24,6 +24,8 @@ from sync_lib.web.visit import shown
 
 #: What makes a profile the one that it is; another mailbox, company or folder of this kind is another profile.
 FIXED = ("mailbox", "company_name", "default_folder")
+#: Of these, what may be corrected until the first sync.
+CORRECTED = ("mailbox", "company_name")
 EDITED = ("enabled", "folder_name", "direction", "salesperson_code", "language", *POLICIES)
 #: Characters of an expression that are shown on each side of an error.
 _AROUND = 40
@@ -92,6 +94,7 @@ class Sheet:
         rows: The conditions of the filter.
         problems: What is wrong, by column.
         theirs: What somebody else made of a setting meanwhile, by column.
+        fixed: What may not be changed.
         seen: The settings that were shown when the person began; None for a new profile.
     """
 
@@ -100,6 +103,7 @@ class Sheet:
     seen: ProfileEntry | None = None
     problems: dict[str, WrongValue] = field(default_factory=dict)
     theirs: dict[str, Any] = field(default_factory=dict)
+    fixed: tuple[str, ...] = FIXED
 
     @classmethod
     def of(cls, entry: ProfileEntry) -> Sheet:
@@ -108,8 +112,13 @@ class Sheet:
         return cls(texts, [Row(name, expression) for name, expression in entry.filter], entry)
 
     @classmethod
-    def sent(cls, form: FormData, fixed: ProfileEntry | None = None) -> Sheet:
+    def sent(cls, form: FormData, stored: ProfileEntry | None = None, *, correctable: bool = False) -> Sheet:
         """Return the form as a person sent it; what may not be changed comes from the stored profile.
+
+        Args:
+            form: The form.
+            stored: The profile; None for a new one.
+            correctable: It has never synced: its mailbox and company may be corrected.
 
         Raises:
             HTTPException: 400, the form of a stored profile is not one of ours.
@@ -118,11 +127,13 @@ class Sheet:
         texts = {name: given.get(name, "") for name in (*FIXED, *EDITED)}
         # A box that is not ticked is not sent.
         texts |= {name: given.get(name, "false") for name in ("enabled", "default_folder")}
-        if fixed:
-            texts |= {name: _text(getattr(fixed, name)) for name in FIXED}
+        corrected = tuple(name for name in CORRECTED if correctable and name in given)
+        fixed = tuple(name for name in FIXED if name not in corrected)
+        if stored:
+            texts |= {name: _text(getattr(stored, name)) for name in fixed}
         if texts["default_folder"] == "true":
-            texts["folder_name"] = fixed.folder_name if fixed else OWN_CONTACTS
-        return cls(texts, _rows_of(given), _seen(given) if fixed else None)
+            texts["folder_name"] = stored.folder_name if stored else OWN_CONTACTS
+        return cls(texts, _rows_of(given), _seen(given) if stored else None, fixed=fixed)
 
     @property
     def is_wrong(self) -> bool:
@@ -133,7 +144,7 @@ class Sheet:
         """Return the settings, or None and note everything that is wrong."""
         values: dict[str, Any] = {}
         for name, text in self.texts.items():
-            if self.seen and (name in FIXED or text == shown(_text(getattr(self.seen, name)))):
+            if self.seen and (name in self.fixed or text == shown(_text(getattr(self.seen, name)))):
                 # Nobody touched it: a name that came from Outlook keeps even what the page could only paraphrase.
                 values[name] = getattr(self.seen, name)
                 continue
@@ -165,7 +176,7 @@ class Sheet:
     def merge(self, mine: ProfileEntry, stored: ProfileEntry) -> None:
         """Show what somebody else changed meanwhile: their value where I left it alone, else beside mine."""
         seen, self.seen = self.seen, stored
-        for name in (*EDITED, "filter"):
+        for name in (*CORRECTED, *EDITED, "filter"):
             before, theirs = getattr(seen, name), getattr(stored, name)
             if theirs == before:
                 continue

@@ -34,7 +34,15 @@ FILTER = [["Plaats", "Utrecht|Zeist"], ["Name", "<>*test*"]]
 @pytest.fixture
 def anna(engine: Engine) -> int:
     with engine.begin() as conn:
-        return add_profile(conn, "anna@a.example", salesperson_code="AB", filter=json.dumps(FILTER))
+        bound = {"graph_user_id": "anna", "folder_id": "f-anna"}
+        return add_profile(conn, "anna@a.example", salesperson_code="AB", filter=json.dumps(FILTER), **bound)
+
+
+@pytest.fixture
+def new(engine: Engine) -> int:
+    """A profile that has never synced."""
+    with engine.begin() as conn:
+        return add_profile(conn, "ana@a.example")
 
 
 def stored(engine: Engine, key: int) -> Profile:
@@ -239,7 +247,8 @@ def test_a_folder_that_another_profile_of_the_mailbox_has_is_refused(
     visit: Make, engine: Engine, anna: int
 ) -> None:
     with engine.begin() as conn:
-        add_profile(conn, "ANNA@a.example", company_name="Other", folder_name="Klanten")
+        bound = {"graph_user_id": "anna", "folder_id": "f-klanten"}
+        add_profile(conn, "ANNA@a.example", company_name="Other", folder_name="Klanten", **bound)
         add_profile(conn, "bram@a.example", folder_name="Relaties")
     shown = form_of(visit().get(f"/profiles/{anna}").text)
     answer = send(visit(), f"/profiles/{anna}", shown | {"folder_name": "klanten"})
@@ -450,3 +459,48 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
         html = client.get(f"/profiles/{key}").text
         assert len(history(html)) == 1
         assert_plain_text(html)
+
+
+# -- a profile that has never synced, and one whose account was made again -------------------------------------------
+
+
+def bind(engine: Engine, key: int, **values: Any) -> None:
+    with engine.begin() as conn:
+        profiles.bind_profile(conn, key, graph_user_id="old", folder_id="f", **values)
+
+
+def test_mailbox_and_company_are_corrected_until_the_first_sync(
+    visit: Make, engine: Engine, new: int
+) -> None:
+    """P3: on the page; afterwards both are fixed, whatever a form says."""
+    client = visit()
+    form = form_of(client.get(f"/profiles/{new}").text)
+    corrected = {"mailbox": "anne@a.example", "company_name": "Molenzicht Groep"}
+    assert client.post(f"/profiles/{new}", data=form | corrected, follow_redirects=False).status_code == 303
+    assert stored(engine, new).mailbox == "anne@a.example"
+    assert stored(engine, new).company_name == "Molenzicht Groep"
+    bind(engine, new)
+    html = client.get(f"/profiles/{new}").text
+    assert 'name="mailbox"' not in html
+    assert "Remove this profile" not in html
+    client.post(f"/profiles/{new}", data=form_of(html) | {"mailbox": "eva@a.example"}, follow_redirects=False)
+    assert stored(engine, new).mailbox == "anne@a.example"
+    assert client.post(f"/profiles/{new}/remove", follow_redirects=False).status_code == 409
+
+
+def test_a_profile_that_has_never_synced_is_removed(visit: Make, new: int) -> None:
+    """P3: by who may edit."""
+    assert visit(VIEWER).post(f"/profiles/{new}/remove").status_code == 403
+    assert "Remove this profile" in visit().get(f"/profiles/{new}").text
+    assert visit().post(f"/profiles/{new}/remove", follow_redirects=False).status_code == 303
+    assert visit().get(f"/profiles/{new}").status_code == 404
+
+
+def test_a_person_says_that_it_is_the_same_colleague(visit: Make, engine: Engine, anna: int) -> None:
+    """I10: on the page of the profile."""
+    bind(engine, anna, successor="new")
+    assert "It is the same colleague" in visit().get(f"/profiles/{anna}").text
+    assert visit().post(f"/profiles/{anna}/same-colleague", follow_redirects=False).status_code == 303
+    moved = stored(engine, anna)
+    assert (moved.graph_user_id, moved.folder_id, moved.successor) == ("new", None, "")
+    assert "It is the same colleague" not in visit().get(f"/profiles/{anna}").text
