@@ -418,7 +418,9 @@ def _synced(found: Iterable[Profile]) -> list[Profile]:
 
 def _refuse_twin(entry: ProfileEntry, neighbours: Iterable[Profile]) -> None:
     """Refuse what is another profile already, synced or not."""
-    if any(entry_of(each).identity == entry.identity for each in neighbours):
+    # The own Contacts folder has a name too, which no other row of the table may have.
+    named = replace(entry, default_folder=False).identity
+    if any(replace(entry_of(each), default_folder=False).identity == named for each in neighbours):
         if entry.default_folder:
             raise WrongValue("another profile syncs the own Contacts folder of this mailbox already.")
         raise WrongValue("another profile has this mailbox, company and folder: choose another name.")

@@ -347,9 +347,12 @@ def test_a_new_profile_is_checked_like_any_other(visit: Make, engine: Engine, an
     assert send(visit(), "/profiles/new", blank | own).status_code == 303
     again = send(visit(), "/profiles/new", blank | own)
     assert "own Contacts folder of this mailbox already" in wrong(again.text)[0]
+    with engine.begin() as conn:
+        profiles.bind_profile(conn, 2, graph_user_id="anna", folder_id="own")
     for company in ("Other", "Third"):
         named = twin | {"company_name": company, "folder_name": "contacts"}
-        assert "has the folder 'Contacts'" in wrong(send(visit(), "/profiles/new", blank | named).text)[0]
+        said = wrong(send(visit(), "/profiles/new", blank | named).text)[0]
+        assert "has the folder 'Contacts'" in said or "has this mailbox, company and folder" in said
     with read(engine) as conn:
         assert [each.folder_name for each in profiles.read_profiles(conn)] == ["Business Central", "Contacts"]
 
