@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox import world_json
 from sandbox.business_central_table import Company, changed
 from sandbox.faults import FaultError
+from sandbox.graph_contact import SENSITIVITY
 from sandbox.graph_ids import make_uuid, parse_folder_id
 from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
 from sandbox.seed import Size, make_world
@@ -48,6 +49,7 @@ class Control:
             "POST graph/mailbox": self._mailbox,
             "POST graph/move": self._move,
             "POST graph/copy": self._copy,
+            "POST graph/sensitivity": self._set_sensitivity,
             "POST graph/purge": self._purge,
             "POST graph/move-folder": self._move_folder,
             "POST graph/expire-delta": self._expire_delta,
@@ -239,6 +241,15 @@ class Control:
         target = self.find_folder(mailbox, body["to"]) if "to" in body else mailbox.folders[contact.folder]
         extended = dict(contact.extended or {})
         return self._ids(mailbox, mailbox.add(target, contact.fields, extended, self.world.clock.now()))
+
+    def _set_sensitivity(self, body: dict[str, Any]) -> None:
+        """What the button Private of Outlook does: 2 sets the flag, 0 takes it away; the version moves."""
+        mailbox, contact = self._find(body)
+        value = int(body.get("value", 2))
+        extended = {**(contact.extended or {}), SENSITIVITY: str(value)}
+        if extended != (contact.extended or {}):
+            contact.extended = extended
+            mailbox.log_change(contact, (), self.world.clock.now())
 
     def _purge(self, body: dict[str, Any]) -> None:
         if "contact" in body:

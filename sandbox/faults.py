@@ -97,6 +97,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "code": "Application_DialogException",
     },
     "F32": {"kind": "user_action", "service": "graph"},
+    # An item turns private (or "value": 0: not) at a chosen call; name it in the action's body.
+    "F31": {"kind": "user_action", "service": "graph"},
     "F33": {"kind": "user_action", "service": "graph"},
     "F34": {"kind": "user_action", "service": "graph"},
     "F37": {"kind": "late", "method": "POST", "path": r"/contacts$"},

@@ -24,6 +24,8 @@ ADDRESSES = ("businessAddress", "homeAddress", "otherAddress")
 ADDRESS_PARTS = ("street", "city", "state", "countryOrRegion", "postalCode")
 READ_ONLY = frozenset(("id", "changeKey", "createdDateTime", "lastModifiedDateTime", "parentFolderId"))
 EXTENDED = "singleValueExtendedProperties"
+#: PidTagSensitivity: 0 normal, 1 personal, 2 private, 3 confidential. Shown only where it is expanded, never by delta.
+SENSITIVITY = "Integer 0x36"
 
 # The order in which Graph lists the properties of a contact.
 TEMPLATE: dict[str, Any] = {
@@ -48,8 +50,11 @@ TEMPLATE: dict[str, Any] = {
 _PROPERTY_ID = re.compile(
     r"^(?P<kind>String|Integer|Boolean|SystemTime|Long|Double)\s+"
     r"(?:(?P<guid>\{[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\})\s+(?P<by>Name|Id)\s+(?P<name>.+)"
-    r"|(?P<tag>0x[0-9A-Fa-f]{4,8}))$"
+    r"|(?P<tag>0x[0-9A-Fa-f]{1,8}))$"
 )
+
+
+_INTEGER = re.compile(r"-?[0-9]{1,10}")
 
 
 def property_key(text: object) -> str:
@@ -58,7 +63,7 @@ def property_key(text: object) -> str:
     if match is None:
         raise ApiError(400, "ErrorInvalidProperty", "The extended property id is not in a known format.")
     if match["tag"]:
-        return f"{match['kind']} {match['tag'].lower()}"
+        return f"{match['kind']} 0x{int(match['tag'], 16):x}"
     return f"{match['kind']} {match['guid'].lower()} {match['by']} {match['name']}"
 
 
@@ -76,7 +81,12 @@ def extended_values(body: dict[str, Any]) -> dict[str, str | None]:
             raise ApiError(
                 400, "RequestBodyRead", "Cannot convert the literal to the expected type 'Edm.String'."
             )
-        values[property_key(item.get("id"))] = value
+        key = property_key(item.get("id"))
+        if value is not None and key.startswith("Integer ") and not _INTEGER.fullmatch(value):
+            raise ApiError(
+                400, "ErrorInvalidProperty", f"The value of the extended property '{key}' is no Integer."
+            )
+        values[key] = value
     return values
 
 

@@ -140,6 +140,10 @@ UNDO = "undo"
 LATE_CREATE = "late_create"
 WRITES_OUTLOOK = frozenset({"to_outlook", "overwrite", "conflict", "restore", "clear", UNDO})
 WRITES_BC = frozenset({"to_bc", "fill", UNDO})
+#: What the flag of an item decides about, whatever the direction: where both sides changed, or nobody knows (rules 3).
+UNSURE = frozenset({"conflict", "overwrite", "clear"})
+#: Why nothing of an item goes to BC.
+PRIVATE = "private_in_outlook"
 #: Verdicts that replace a value which is not that side's baseline: what the guard counts as overwrites (8.3). An undo
 #: replaces what both sides agreed on.
 OVERWRITES = frozenset({"overwrite", "conflict", "restore", "clear", UNDO})
@@ -231,6 +235,7 @@ class Plan:
         outcomes: One outcome per contact that was read and needs no write; together with one per contact with
             changes they are the balanced books of rules 8.8.
         not_undone: What a person wanted back and does not get.
+        unread: Items whose private flag must be read first, in the version that is staged (rules 3).
         leaving: Contacts of BC that left the scope, and stay until the edit of their item is in BC (rules 7.3b).
     """
 
@@ -241,6 +246,7 @@ class Plan:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     not_undone: list[NotUndone] = field(default_factory=list)
     leaving: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +262,8 @@ class DiffContext:
     undone: Mapping[str, Undone] = field(default_factory=dict)
     #: ``Plan.leaving`` of the run's earlier rounds: of these nothing is deleted before the next run.
     leaving: frozenset[str] = frozenset()
+    #: A private flag that was not read counts as set; until it has been tried to read it, as not set.
+    unread_is_private: bool = False
     #: The company's own key: one that names another binding of it is rewritten (rules 1). None: any key will do.
     company: BcKey | None = None
     #: What was coupled is gone from the folder at once (rules 8.3): a person is asked, whatever the policy says.
@@ -324,6 +332,8 @@ class _Planner:
         getattr(self, f"_{event}")(pair)
 
     def _merge(self, pair: Pair) -> None:
+        if pair.found_by == "email" and pair.item and not pair.item.flag_read:
+            self.plan_.unread.add(pair.item.id)  # A private one is left alone.
         _Merge(self, pair).run()
 
     def _mend(self, pair: Pair) -> None:
@@ -562,7 +572,17 @@ class _Planner:
             else:
                 self._create_in_bc(item, fields)
 
+    def is_private(self, item: OutlookSide) -> bool:
+        """Whether nothing of an item may go to BC (rules 3); notes where the flag must be read before that is known."""
+        if not item.flag_read:
+            self.plan_.unread.add(item.id)
+            return self.context.unread_is_private
+        return item.private
+
     def _create_in_bc(self, item: OutlookSide, fields: Fields) -> None:
+        if self.is_private(item):
+            self.reject(Reject(Side.OUTLOOK, item.id, Outcome.SKIPPED, PRIVATE))
+            return
         wanted = {name: value for name, value in fields.items() if value}
         refused = self.refusals(wanted, None)
         for refusal in refused:
@@ -793,6 +813,8 @@ class _Merge:
             return "changed_since"
         if name in MENDING and not self._valid(name, {name: old}):
             return f"{name}_missing"
+        if self.planner.is_private(self.item):
+            return PRIVATE
         refused = self.planner.refusals({name: old}, self.bc)
         return refused[0].reason if refused else ""
 
@@ -822,7 +844,11 @@ class _Merge:
             verdict = WITHOUT_BASELINE[equal, not bc_normal, not outlook_normal]
             if verdict == "fill" and self.context.policy.blank_in_bc == "overwrite":
                 verdict = "clear"
-        return self._directed(verdict, bc_blank=not bc_normal)
+        directed = self._directed(verdict, bc_blank=not bc_normal)
+        if (verdict in UNSURE or directed in WRITES_BC) and self.planner.is_private(self.item):
+            self.reasons.append((Side.OUTLOOK, PRIVATE, name))
+            return "wait"
+        return directed
 
     def _is_split(self, name: str) -> bool:
         """Whether a part differs only because each side splits one name its own way, which moves nothing (rules 6)."""

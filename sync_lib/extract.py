@@ -6,7 +6,7 @@ A snapshot and its cursor change in one transaction, and only after a complete r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from sync_lib.diff import DiffContext
-from sync_lib.errors import CursorExpiredError
+from sync_lib.errors import CursorExpiredError, MalformedAnswerError, RejectedError
 from sync_lib.load import bc_row, outlook_row
 from sync_lib.model import BcContact, OutlookContact, Run
 from sync_lib.moments import before, shift
@@ -348,7 +348,8 @@ def _fetch_changes(client: Any, folder: KnownFolder, delta_link: str) -> FolderR
         return FolderRead(False, [], {}, page.delta_link)
     known = folder.known([*(contact.id for contact in page.contacts), *page.removed])
     unknown = [c.id for c in page.contacts if c.id not in known or known[c.id].bc_key is None]
-    returned = [c.id for c in page.contacts if c.id in known and known[c.id].gone]
+    # Of a veiled item only a look-up tells whether its owner took the flag away.
+    returned = [c.id for c in page.contacts if c.id in known and (known[c.id].gone or known[c.id].is_veiled)]
     contacts = {c.id: c for c in page.contacts if c.id in known}
     # Whatever shows up as removed may be there: what left and came back shows up as removed only, also what is staged
     # as gone, and what nobody has seen yet.
@@ -390,6 +391,20 @@ def _look_up(
         else:
             gone[key] = "moved"
     return present, gone
+
+
+def look_up_each(client: Any, user: str, ids: Sequence[str]) -> dict[str, OutlookContact | None]:
+    """Return items by id; those that the service refuses to show, or shows odd, are left out of the answer."""
+    try:
+        found: dict[str, OutlookContact | None] = client.fetch_contacts(user, ids)
+    except (RejectedError, MalformedAnswerError) as error:
+        if len(ids) == 1:
+            logger.warning("an item cannot be read: %s", error)
+            return {}
+        found = {}
+        for one in ids:
+            found |= look_up_each(client, user, [one])
+    return found
 
 
 def stage_folder(
@@ -452,6 +467,27 @@ def _complete(contact: OutlookContact, known: dict[str, Any] | None) -> OutlookC
         created=contact.created or known["created"],
         bc_key=known["bc_key"] if contact.bc_key is None else contact.bc_key,
     )
+
+
+def stage_looked_up(
+    conn: Connection,
+    folder: str,
+    items: Mapping[str, OutlookContact | None],
+    tied: Collection[str],
+    staging: Staging,
+) -> None:
+    """Stage what a look-up said of items whose private flag had to be read; ``tied`` are about to be coupled."""
+    profile, overlay = staging.scope, staging.run.overlay
+    here = [
+        outlook_row(item, staging.context)
+        for item in items.values()
+        if item and item.parent_folder_id == folder
+    ]
+    snapshots.stage_outlook(
+        conn, profile, here, overlay=overlay, normaliser=staging.context.version, force=True, tied=tied
+    )
+    for reason, gone in gone_items(items, folder):
+        snapshots.mark_gone_outlook(conn, profile, gone, at=staging.at, reason=reason, overlay=overlay)
 
 
 def stage_judged(

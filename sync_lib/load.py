@@ -8,7 +8,7 @@ worker that was stalled and lost its lease cannot write.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -358,7 +358,7 @@ class _Loader:
         ]
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
-            rows = self._stage_outlook(conn, contacts)
+            rows = stage_outlook(conn, self.target, contacts, tied=[contact.id for contact in contacts])
             deleted = [sending.write.contact_id for sending in sendings if _is_deleted(sending)]
             snapshots.mark_gone_outlook(
                 conn, self.target.profile, deleted, at=self.target.now(), reason="deleted_by_sync"
@@ -938,11 +938,13 @@ def look_up(target: Target, key: str) -> list[BcContact] | None:
 
 
 def stage_outlook(
-    conn: Connection, target: Target, contacts: Sequence[OutlookContact]
+    conn: Connection, target: Target, contacts: Sequence[OutlookContact], tied: Collection[str] = ()
 ) -> dict[str, tuple[int, int]]:
     """Stage items that were read or returned just now; return row and fingerprint by id."""
     rows = [outlook_row(contact, target.context) for contact in contacts]
-    snapshots.stage_outlook(conn, target.profile, rows, normaliser=target.context.version, force=True)
+    snapshots.stage_outlook(
+        conn, target.profile, rows, normaliser=target.context.version, force=True, tied=tied
+    )
     numbers = snapshots.outlook_row_ids(conn, target.profile, [row.contact.id for row in rows])
     return {row.contact.id: (numbers[row.contact.id], row.fingerprint) for row in rows}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from sync_lib.fields.normal_forms import address_digest
 from sync_lib.fields.texts import clean_line, fold_case
 from sync_lib.model import (
     BcKey,
@@ -217,6 +218,8 @@ class _Matcher:
             if pair.item and (pair.bc is None or pair.bc.status is BcStatus.GONE)
         }
         self.gone_keys: set[str] = set()
+        # Digests of the addresses of private items that nothing is tied to.
+        self.private: set[str] = set()
         # Copies that may be persons of their own.
         self.own: list[str] = []
 
@@ -235,20 +238,28 @@ class _Matcher:
 
     def _by_key(self, item_ids: Iterable[str]) -> list[str]:
         """Settle the items that carry a key; return the others, and those whose contact is gone."""
-        pool = []
+        pool: list[str] = []
         for item_id in item_ids:
             item = self.views.items[item_id]
             key = BcKey.parse(item.bc_key) if item.bc_key else None
             if not item.bc_key:
-                pool.append(item_id)
+                self._pool(item, pool)
             elif key is None or not key.same_company(self.company):
                 self._skip(item, "foreign_key")
             elif (bc := self.views.bc.get(key.contact_id)) is None or bc.status is BcStatus.GONE:
                 self.gone_keys.add(item_id)
-                pool.append(item_id)
+                self._pool(item, pool)
             else:
                 self._couple_by_key(item, key, bc)
         return pool
+
+    def _pool(self, item: OutlookSide, pool: list[str]) -> None:
+        """Let an item be looked for by its address; a private one is left alone (rules 3)."""
+        if not item.private:
+            pool.append(item.id)
+            return
+        self._skip(item, "private_in_outlook")
+        self.private.add(item.address_digest or address_digest(item.email_key))
 
     def _couple_by_key(self, item: OutlookSide, key: BcKey, bc: BcSide) -> None:
         pair = self.pairs.get(bc.id)
@@ -360,6 +371,9 @@ class _Matcher:
             if pair.item and pair.bc and pair.bc.status is BcStatus.IN_SCOPE
         }
         for email, candidates in people.items():
+            if self.private and address_digest(email) in self.private:
+                self._leave_private(candidates)
+                continue
             taken = email in held or any(bc.id in self.pairs for bc in candidates)
             for bc in candidates:
                 if bc.id in self.pairs:
@@ -369,6 +383,12 @@ class _Matcher:
                 else:
                     self.result.new_bc.append(bc)
                     taken = True
+
+    def _leave_private(self, candidates: list[BcSide]) -> None:
+        """Nobody is made, or made again, beside a private item with the address (rules 3)."""
+        for bc in candidates:
+            self.pairs.pop(bc.id, None)  # one whose item is gone: its coupling stays as it is
+            self.result.skipped.append(Skip(Side.BUSINESS_CENTRAL, bc.id, "private_in_outlook"))
 
     # -- what is left (2.5, 2.7) -----------------------------------------------------------------------------------
 

@@ -165,6 +165,8 @@ class OutlookContact:
         parent_folder_id: Folder that holds the item; "" when left out.
         bc_key: Value of our extended property; "" = read and absent; None = not read (delta cannot carry it).
         record: The mapped properties that the service sent, in Graph's spelling; a missing key is "not sent".
+        private: Whether its owner flagged it private or confidential (rules 3), or the flag can't be read; None = not
+            read.
     """
 
     id: str
@@ -174,6 +176,7 @@ class OutlookContact:
     parent_folder_id: str
     bc_key: str | None
     record: dict[str, Any]
+    private: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +369,13 @@ class BcSide:
 
 @dataclass(frozen=True, slots=True)
 class OutlookSide:
-    """An Outlook item as the diff sees it: the staged row. ``bc_key`` is "" for an item without one."""
+    """An Outlook item as the diff sees it: the staged row. ``bc_key`` is "" for an item without one.
+
+    Attributes:
+        private: Whether its owner had flagged it private (rules 3) when the flag was last read.
+        flag_read: Whether that was in this version.
+        address_digest: Of a private item that nothing is tied to: that is all that is stored of its address.
+    """
 
     id: str
     row_id: int
@@ -376,6 +385,14 @@ class OutlookSide:
     email_key: str
     bc_key: str
     record: dict[str, Any]
+    private: bool = False
+    flag_read: bool = True
+    address_digest: str = ""
+
+    @property
+    def is_veiled(self) -> bool:
+        """Whether what it holds is not stored: a private item that nothing is tied to."""
+        return self.private and not self.record
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAILBOX_WAIT = 2.0
+#: How often one comparison asks for private flags; what it still does not know by then counts as private.
+FLAG_READS = 3
 #: Outcomes that the next round of the same run, or the next run, tries again.
 OPEN_OUTCOMES = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.HELD, Outcome.SKIPPED})
 
@@ -745,6 +747,25 @@ class _ProfileSync:
             ledger.finish_changes(conn, plan_id, results)
 
     def _compare(self) -> tuple[ProfileView, Matching, Plan]:
+        """Compare both sides; read the private flags that it depends on, twenty to a request (rules 3)."""
+        for _ in range(FLAG_READS):
+            view, matching, plan = self._compare_staged()
+            veiled = {
+                each.item.id for each in matching.pairs if each.found_by and each.item and each.item.is_veiled
+            }
+            if not plan.unread | veiled:
+                return view, matching, plan
+            self._read_flags(plan.unread | veiled, veiled)
+        return self._compare_staged(unread_is_private=True)
+
+    def _read_flags(self, wanted: set[str], tied: set[str]) -> None:
+        assert self.found is not None
+        items = extract.look_up_each(self.edges.outlook, self.found.user, sorted(wanted))
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            extract.stage_looked_up(conn, self.found.folder.id, items, tied, self._staging(""))
+
+    def _compare_staged(self, *, unread_is_private: bool = False) -> tuple[ProfileView, Matching, Plan]:
         """Compare both sides as they are staged now; nothing is written down."""
         scope = Scope(
             self.profile.id,
@@ -758,7 +779,8 @@ class _ProfileSync:
         with read(self.edges.engine) as conn:
             self.company = companies.read_company(conn, self.company.id)
             view = read_view(conn, scope)
-        self.context = self._context(view.company_names | company_names_in(self.undoing.wanted.undone))
+        names = view.company_names | company_names_in(self.undoing.wanted.undone)
+        self.context = replace(self._context(names), unread_is_private=unread_is_private)
         matching = match(view.views, self.company_key, partial(is_edited, context=self.context))
         self.base = self.base or (view.partition.live, view.partition.present + matching.found)
         emptied = guard.is_emptied(*self.base, self.edges.settings)
@@ -955,7 +977,7 @@ class _ProfileSync:
         mended = [each for each in plan.rejects if _lacks_value(each) and each.contact in touched]
         if not mended:
             return list(plan.rejects)
-        _, _, after = self._compare()
+        _, _, after = self._compare_staged()
         still = [each for each in after.rejects if _lacks_value(each) and each.contact in touched]
         return [each for each in plan.rejects if each not in mended] + still
 

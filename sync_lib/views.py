@@ -239,6 +239,9 @@ def _outlook_side(row: Mapping[str, Any]) -> OutlookSide:
         email_key=row["email_key"],
         bc_key=row["bc_key"] or "",
         record=row["record"],
+        private=bool(row["private"]),
+        flag_read=row["private"] is not None and row["flag_etag"] == row["etag"],
+        address_digest=row["address_digest"],
     )
 
 

@@ -36,6 +36,9 @@ from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, User, 
 NAMESPACE = "{0f2d8a64-5c1b-4e0e-9c53-7a3b6e1d94c8}"
 BC_KEY_ID = f"String {NAMESPACE} Name BcContactKey"
 MARKER_ID = f"String {NAMESPACE} Name ContactSyncFolder"
+#: PidTagSensitivity (MS-OXCMSG 2.2.1.13): 0 normal, 1 personal, 2 private, 3 confidential; absent is normal.
+SENSITIVITY_ID = "Integer 0x36"
+_NOT_PRIVATE = frozenset(("", "0", "1"))
 #: The marker's other slot: the two are written in turn, so that a write whose answer is lost spares one of them.
 OTHER_MARKER_ID = f"{MARKER_ID}2"
 
@@ -252,13 +255,13 @@ class OutlookClient:
         )
 
     def iter_contacts(self, user: str, folder_id: str) -> Iterator[OutlookContact]:
-        """Yield every contact of a folder with its BC key.
+        """Yield every contact of a folder with its BC key and private flag.
 
         Pages are counted by position, so an item that appears or goes while they are read shifts the rest: a
         shifted item that comes twice is dropped here, but one may also be passed over. A list alone therefore
         proves no absence: read a delta round beside it.
         """
-        query = {"$select": _SELECT, "$expand": _expand(BC_KEY_ID)}
+        query = {"$select": _SELECT, "$expand": _expand(BC_KEY_ID, SENSITIVITY_ID)}
         seen: set[str] = set()
         for page in self._pages(user, f"{_folder_path(user, folder_id)}/contacts", query, _LIST_PAGE):
             for record in page["value"]:
@@ -268,13 +271,13 @@ class OutlookClient:
                     yield contact
 
     def fetch_contacts(self, user: str, ids: Sequence[str]) -> dict[str, OutlookContact | None]:
-        """Return contacts by id, wherever in the mailbox they lie, with their BC keys; None where there is none.
+        """Return contacts by id, wherever in the mailbox they lie, with key and private flag; None where there is none.
 
         Raises:
             NotFoundError: The mailbox, not the contact, is not there; that never counts as "contact gone".
             ApiError: A part of the answer is missing or failed; nothing can be said about the others then.
         """
-        query = to_query({"$select": _SELECT, "$expand": _expand(BC_KEY_ID)})
+        query = to_query({"$select": _SELECT, "$expand": _expand(BC_KEY_ID, SENSITIVITY_ID)})
         wanted = list(dict.fromkeys(ids))
         answers = self._send(
             user, [Part("GET", f"{_contact_path(user, one)}?{query}", _PREFER) for one in wanted]
@@ -401,7 +404,7 @@ def to_contact(record: object, *, key_read: bool = False) -> OutlookContact:
 
     Args:
         record: As Graph sent it.
-        key_read: Whether the BC key was asked for, so that its absence means "has none".
+        key_read: Whether BC key and private flag were asked for, so that their absence means "has none".
 
     Raises:
         MalformedAnswerError: It has no id, or a time that is none.
@@ -423,6 +426,8 @@ def to_contact(record: object, *, key_read: bool = False) -> OutlookContact:
         parent_folder_id=str(record.get("parentFolderId") or ""),
         bc_key=_property_of(record, BC_KEY_ID) if key_read else None,
         record={name: record[name] for name in OUTLOOK_PROPERTIES if name in record},
+        # A value that is none of the four counts as private: nobody can say that it is not.
+        private=_property_of(record, SENSITIVITY_ID).strip() not in _NOT_PRIVATE if key_read else None,
     )
 
 
@@ -524,7 +529,7 @@ def _key_query(key: str) -> str:
         {
             "$filter": f"singleValueExtendedProperties/Any(ep: {match})",
             "$select": _SELECT,
-            "$expand": _expand(BC_KEY_ID),
+            "$expand": _expand(BC_KEY_ID, SENSITIVITY_ID),
         }
     )
 

@@ -117,6 +117,11 @@ def _domain(domain: str, *, to_ascii: bool) -> str:
         return folded
 
 
+def address_digest(key: str) -> str:
+    """Return a digest of an address (``email_key``): two of them are compared where neither may be stored."""
+    return blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest() if key else ""
+
+
 def first_address(text: str) -> str:
     """Return the first address of a ``;`` list as typed, but for what nobody sees; BC's field E-Mail takes several."""
     line = clean_code(text)

@@ -59,6 +59,7 @@ class FoundItem:
     id: str
     name: str
     email: str
+    is_private: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def find_items(conn: Connection, wanted: Wanted) -> list[FoundItem]:
     item, p, tie = t.outlook_contact.c, t.sync_profile.c, t.coupling.c
     tied = select(tie.id).where(tie.profile == item.profile, tie.outlook_id == item.id)
     query = (
-        select(item.profile, p.mailbox, p.folder_name, item.id, item.name, item.email_key)
+        select(item.profile, p.mailbox, p.folder_name, item.id, item.name, item.email_key, item.private)
         .join(t.sync_profile, p.id == item.profile)
         .where(item.overlay == "", item.gone_since.is_(None))
         .where(_sought(wanted.text, (item.name, item.email_key), (item.record,)))

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, f
 
 from sync_lib.errors import ConfigError, ProfileBusyError
 from sync_lib.fields.contact_keys import bc_key, email_key_digest, item_key
-from sync_lib.fields.normal_forms import email_key
+from sync_lib.fields.normal_forms import address_digest, email_key
 from sync_lib.model import BcKey, Side
 from sync_lib.store import clock, companies, held, holds, locks, runs
 from sync_lib.store import tables as t
@@ -224,7 +224,10 @@ class _Finder:
     def _follow_addresses(self) -> None:
         """Take along what has an address of the contact and is nobody else's: twins in a folder, refused creates."""
         item, log, traces = t.outlook_contact.c, t.change.c, self.traces
-        known = among(self.conn, item.email_key, traces.addresses)
+        digests = {address_digest(each) for each in traces.addresses} - {""}
+        known = or_(
+            among(self.conn, item.email_key, traces.addresses), among(self.conn, item.address_digest, digests)
+        )
         for row in self.conn.execute(select(item.id, item.bc_key).where(item.profile.in_(self.ours), known)):
             if BcKey.parse(row.bc_key or "") is None:
                 traces.items.add(row.id)

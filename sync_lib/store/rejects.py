@@ -64,6 +64,11 @@ class RejectLine:
     dry_run: bool = False
     next_try: str = ""
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is an item of which neither name nor address is stored (rules 3)."""
+        return self.side == "outlook" and self.reason == "private_in_outlook" and not self.name
+
 
 def _every() -> Any:
     """The standing rejects, and beside them what dry runs would leave out that does not stand already."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -39,6 +39,7 @@ from sqlalchemy import (
 
 from sync_lib.fields import filters
 from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.normal_forms import address_digest
 from sync_lib.fields.texts import clean_line, fold_case
 from sync_lib.model import BcContact, OutlookContact
 from sync_lib.store import tables as t
@@ -78,6 +79,7 @@ class OutlookRow(NamedTuple):
     fingerprint: int
     email_key: str
     name: str
+    address_digest: str = ""
 
 
 @dataclass(slots=True)
@@ -105,6 +107,7 @@ class KnownItem(NamedTuple):
     last_modified: str
     bc_key: str | None
     gone: bool
+    is_veiled: bool = False
 
 
 #: True: the rows come from a GET by id and replace whatever is staged. Versions: only where these are still staged.
@@ -120,6 +123,8 @@ class _Stored(NamedTuple):
     normaliser: int
     gone_since: str | None
     bc_key: str | None
+    private: bool | None = None
+    flag_etag: str = ""
     texts: tuple[str, ...] = ()
 
 
@@ -148,6 +153,8 @@ class _Stage:
     normaliser: int
     # Values that every row gets, in the order of the snapshot's last columns.
     common: Values
+    # Rows to write whatever is stored.
+    rewrite: frozenset[str] = frozenset()
 
 
 # -- staging ---------------------------------------------------------------------------------------------------------
@@ -188,14 +195,46 @@ def stage_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     normaliser: int,
     overlay: str = "",
     force: Force = False,
+    tied: Collection[str] = (),
 ) -> Staged:
     """Take Outlook items into the snapshot; as ``stage_business_central``.
 
-    A BC key, stamp or creation time that was not read keeps its stored value.
+    A BC key, private flag, stamp or creation time that was not read keeps its stored value. Of a private item that
+    nothing is tied to only a digest of the address is stored; ``tied`` are items that are about to be coupled.
     """
-    stage = _Stage(profile, overlay, force, normaliser, (normaliser,))
+    stage = _Stage(profile, overlay, force, normaliser, (normaliser,), frozenset(tied))
     lock_profile(conn, profile)
-    return _stage(conn, _OUTLOOK, stage, rows)
+    veil = _Veil(conn, profile, stage.rewrite)
+    return _stage(conn, replace(_OUTLOOK, values=veil.values), stage, rows)
+
+
+class _Veil:
+    """Keeps what nobody may see out of the rows: of a private item that nothing is tied to (rules 3)."""
+
+    def __init__(self, conn: Connection, profile: int, tied: frozenset[str]) -> None:
+        self._conn = conn
+        self._profile = profile
+        self._about_to_be = tied
+        self._tied: frozenset[str] | None = None
+
+    def values(self, row: OutlookRow, stored: _Stored | None) -> Values:
+        contact = row.contact
+        kept = stored.private if stored else None
+        if not (kept if contact.private is None else contact.private) or self._is_tied(contact.id):
+            return _values_of_outlook(row, stored)
+        veiled = OutlookRow(_without_content(contact), 0, "", "", address_digest(row.email_key))
+        return _values_of_outlook(veiled, stored)
+
+    def _is_tied(self, item: str) -> bool:
+        if self._tied is None:
+            c = t.coupling.c
+            wanted = select(c.outlook_id).where(c.profile == self._profile, c.outlook_id.is_not(None))
+            self._tied = frozenset(key for (key,) in read_tuples(self._conn, wanted)) | self._about_to_be
+        return item in self._tied
+
+
+def _without_content(contact: OutlookContact) -> OutlookContact:
+    return replace(contact, record={})
 
 
 def lock_company(conn: Connection, company: int) -> None:
@@ -308,7 +347,7 @@ def _stored(
 ) -> dict[str, _Stored]:
     """Return what is staged of some ids: the overlay's row where it has one, else the real row."""
     columns = snapshot.table.c
-    key = columns.bc_key if "bc_key" in columns else literal(None)
+    own = [columns[name] if name in columns else literal(None) for name in ("bc_key", "private", "flag_etag")]
     wanted: Select[Any] = select(
         columns.id,
         columns.row_id,
@@ -317,7 +356,7 @@ def _stored(
         columns.etag,
         columns.normaliser,
         columns.gone_since,
-        key,
+        *own,
         *(columns[name] for name in snapshot.compared),
     ).where(columns[snapshot.owner] == stage.scope, among(conn, columns.id, ids))
     if not ids:
@@ -332,7 +371,7 @@ def _stored(
 
 
 def _to_stored(row: tuple[Any, ...]) -> _Stored:
-    return _Stored._make((*row[:8], tuple(row[8:])))
+    return _Stored._make((*row[:10], tuple(row[10:])))
 
 
 _WRITE, _SAME, _CONFLICT = "write", "same", "conflict"
@@ -342,7 +381,8 @@ def _judge(row: BcRow | OutlookRow, stored: _Stored, stage: _Stage) -> str:
     """Say what to do with a row that was read while another is stored (rules 5)."""
     contact = row.contact
     if _same_version(contact, stored):
-        return _WRITE if _outdated(contact, stored, stage) else _SAME
+        again = contact.id in stage.rewrite or _outdated(contact, stored, stage)
+        return _WRITE if again else _SAME
     force = stage.force
     forced = force if isinstance(force, bool) else force.get(stored.id) == (stored.last_modified, stored.etag)
     return _WRITE if forced or contact.last_modified > stored.last_modified else _CONFLICT
@@ -365,7 +405,9 @@ def _outdated(contact: BcContact | OutlookContact, stored: _Stored, stage: _Stag
     if isinstance(contact, BcContact):
         # Computed fields of BC change and move neither stamp nor version (rules 5).
         return bc_texts(contact) != stored.texts
-    return contact.bc_key not in (None, stored.bc_key)
+    known = (stored.private, stored.flag_etag)
+    flag = contact.private is not None and (contact.private, contact.etag) != known
+    return flag or contact.bc_key not in (None, stored.bc_key)
 
 
 def _storable(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -410,11 +452,16 @@ def _company_key(values: Mapping[str, str]) -> str:
 
 def _values_of_outlook(row: OutlookRow, stored: _Stored | None) -> Values:
     contact = row.contact
-    kept = stored or _Stored("", 0, "", "", "", 0, None, None)
+    kept = stored or _Stored("", 0, "", "", "", 0, None, None, None, "")
     key = contact.bc_key if contact.bc_key is not None else kept.bc_key
     stamp = contact.last_modified or kept.last_modified
     texts = _storable((_to_json(contact.record), row.email_key, row.name))
-    return (contact.etag, stamp, contact.created, key, *texts, row.fingerprint, None, "")
+    flag = (kept.private, kept.flag_etag) if contact.private is None else (contact.private, contact.etag)
+    return (
+        *(contact.etag, stamp, contact.created, key, *texts, row.fingerprint, None, ""),
+        *flag,
+        row.address_digest,
+    )
 
 
 def _to_json(record: dict[str, Any]) -> str:
@@ -464,6 +511,9 @@ _OUTLOOK = _Snapshot[OutlookRow](
         "fingerprint",
         "gone_since",
         "gone_reason",
+        "private",
+        "flag_etag",
+        "address_digest",
         "normaliser",
     ),
     _values_of_outlook,
@@ -702,14 +752,15 @@ def known_outlook(
 ) -> dict[str, KnownItem]:
     """Return what the snapshot knows of some items of a folder (or of all) by id, also of those that are gone."""
     rows, picked = _rows(t.outlook_contact, profile, overlay)
-    columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since)
+    veiled = and_(rows.c.private.is_(True), rows.c.record == "{}")
+    columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since, veiled)
     wanted = select(rows.c.id, *columns).where(picked)
     if ids is not None:
         wanted = wanted.where(among(conn, rows.c.id, ids))
     found = read_tuples(conn, wanted)
     return {
-        key: KnownItem(row, etag, stamp, mark, gone is not None)
-        for key, row, etag, stamp, mark, gone in found
+        key: KnownItem(row, etag, stamp, mark, gone is not None, bool(hidden))
+        for key, row, etag, stamp, mark, gone, hidden in found
     }
 
 

@@ -232,6 +232,11 @@ outlook_contact = Table(
     Column("normaliser", Integer, nullable=False, server_default="0"),
     Column("gone_since", Time),
     _blank("gone_reason", String(16)),  # deleted / moved / absent
+    # Whether its owner flagged it private (rules 3); NULL: not read yet. Of a private item that nothing is tied to
+    # neither record, name nor address are stored, but a digest of the address.
+    Column("private", Boolean),
+    _blank("flag_etag"),  # the version with which the flag was last read
+    _blank("address_digest", String(32)),
     UniqueConstraint("profile", "overlay", "id"),
     Index(None, "profile", "overlay", "email_key"),
 )

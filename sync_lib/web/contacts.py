@@ -125,7 +125,7 @@ def item(
     values = {
         "row": row,
         "facts": [(name, value) for name, value in fields.items() if value and name != "name"],
-        "title": (row or {}).get("name") or _name_in(life),
+        "title": _title(visit, row, life),
         "answers": [(tie, why.of_item(row, tie) if row else [])],
         "profiles": 1,
         "twins": twins,
@@ -182,6 +182,12 @@ def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:
     if row is None:
         return []
     return [(name, words.word_of(row[name]) if name == "type" else row[name]) for name in _FACTS if row[name]]
+
+
+def _title(visit: Visit, row: dict[str, Any] | None, life: store.Life) -> str:
+    if row and row["private"] and not row["record"]:
+        return visit.text(words.PRIVATE_CONTACT)
+    return (row or {}).get("name") or _name_in(life)
 
 
 def _name_in(life: store.Life) -> str:

@@ -85,7 +85,7 @@ def _rows(visit: Visit, wanted: Wanted) -> Iterator[Sequence[object]]:
             yield (
                 line.mailbox,
                 line.company,
-                line.name,
+                line.name or (visit.text(words.PRIVATE_CONTACT) if line.is_private else ""),
                 line.email,
                 visit.text(words.word_of(line.side)),
                 visit.text(words.field_of(line.field)),

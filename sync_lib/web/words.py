@@ -19,6 +19,9 @@ class Reason:
     remedy: str
 
 
+#: What a contact is called of which neither name nor address is stored.
+PRIVATE_CONTACT = msg("a private contact")
+
 _NOTHING = msg("Nothing to do.")
 _NEXT_RUN = msg("Nothing to do: the next run looks after it.")
 _DECIDE = msg("Open the plan, look at what would happen, then approve or reject it.")
@@ -135,6 +138,10 @@ _CONTACT = {
     "copy_of_coupled": Reason(
         msg("This is a copy of a contact that is synced already"),
         msg("Delete the copy, or give it a name and an e-mail address of its own."),
+    ),
+    "private_in_outlook": Reason(
+        msg("Its owner flagged the contact private in Outlook: nothing of it goes to Business Central"),
+        msg("Nothing to do, or the owner takes the flag away."),
     ),
     "foreign_key": Reason(
         msg("The contact was copied here from the folder of another company"),

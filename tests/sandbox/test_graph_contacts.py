@@ -305,3 +305,27 @@ def test_a_renamed_user_keeps_the_id(sim, graph):
     sim.control("POST", "graph/mailbox", body)
     assert graph.get(graph.user).status_code == 404
     assert graph.ok("GET", f"{graph.graph}/users/{user_id}")["userPrincipalName"] == body["rename"]
+
+
+def test_the_private_flag_is_shown_where_it_is_expanded_and_never_by_delta(sim, graph, graph_user):
+    """F31: a user sets and clears it by its extended property; lists and single reads show it, a copy keeps it."""
+    flag = {"id": "Integer 0x36", "value": "2"}
+    body = {"displayName": "Els", "singleValueExtendedProperties": [flag]}
+    made = graph_user.ok("POST", f"{graph.user}/contacts", body)
+    url = f"{graph.user}/contacts/{made['id']}"
+    expand = "$expand=singleValueExtendedProperties($filter=id eq 'Integer 0x36')"
+    assert graph.get(f"{url}?{expand}").json()["singleValueExtendedProperties"] == [flag]
+    listed = graph.get(f"{graph.user}/contacts?{expand}").json()["value"]
+    assert flag in [each for row in listed for each in row.get("singleValueExtendedProperties", [])]
+    assert "singleValueExtendedProperties" not in graph.get(url).json()
+    assert graph.get(f"{graph.user}/contacts/delta?{expand}").status_code >= 400
+    before = graph.get(url).json()["@odata.etag"]
+    zero = {"singleValueExtendedProperties": [flag | {"value": "0"}]}
+    assert graph_user.ok("PATCH", url, zero)["@odata.etag"] != before
+    wrong = {"singleValueExtendedProperties": [flag | {"value": "x"}]}
+    assert graph_user.refused("PATCH", url, wrong) == (400, "ErrorInvalidProperty")
+    upn = sim.info()["mailboxes"][0]["user_principal_name"]
+    sim.control("POST", "graph/sensitivity", {"mailbox": upn, "contact": made["id"], "value": 3})
+    copy = sim.control("POST", "graph/copy", {"mailbox": upn, "contact": made["id"]})
+    shown = graph.get(f"{graph.user}/contacts/{copy['id']}?{expand}").json()
+    assert shown["singleValueExtendedProperties"] == [flag | {"value": "3"}]
