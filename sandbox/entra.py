@@ -15,12 +15,26 @@ from sandbox.graph_ids import make_uuid
 from sandbox.wire import Call, Reply
 from sandbox.world import App, World
 
+GRAPH_ROOTS = (
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "microsoftgraph.chinacloudapi.cn",
+)
+BC_ROOTS = ("api.businesscentral.dynamics.com", "api.businesscentral.dynamics.us")
+# What tokens may be asked for, and the service that takes them, where it is called by that name.
 AUDIENCES = {
-    "https://graph.microsoft.com": "graph",
+    **{f"https://{host}": "graph" for host in GRAPH_ROOTS},
+    **{f"https://{host}": "bc" for host in BC_ROOTS},
     "00000003-0000-0000-c000-000000000000": "graph",
-    "https://api.businesscentral.dynamics.com": "bc",
 }
 RESOURCES = {"graph": "https://graph.microsoft.com", "bc": "https://api.businesscentral.dynamics.com"}
+
+
+def audience_of(call: Call) -> str:
+    """Return the audience of the root that a call came to; on this machine that of the worldwide cloud."""
+    host = call.base.partition("://")[2]
+    return f"https://{host}" if AUDIENCES.get(f"https://{host}") == call.service else RESOURCES[call.service]
 
 
 class Entra:
@@ -90,7 +104,8 @@ class Entra:
         if not self._proves(app, form):
             return self._error(401, "invalid_client", 7000215, "Invalid client secret provided.")
         scope = form.get("scope", "")
-        service = AUDIENCES.get(scope.removesuffix("/.default").rstrip("/"))
+        audience = scope.removesuffix("/.default").rstrip("/")
+        service = AUDIENCES.get(audience)
         if not scope.endswith("/.default") or service is None:
             return self._error(400, "invalid_scope", 70011, "The provided value for scope is not valid.")
         call.identity, call.notes["token"] = app.name, service
@@ -101,7 +116,7 @@ class Entra:
                 "token_type": "Bearer",
                 "expires_in": lifetime,
                 "ext_expires_in": lifetime,
-                "access_token": self.issue(app, service, lifetime),
+                "access_token": self.issue(app, service, lifetime, audience),
             },
         )
 
@@ -116,12 +131,13 @@ class Entra:
             and claims.get("sub") == app.client_id
         )
 
-    def issue(self, app: App, service: str, lifetime: int) -> str:
+    def issue(self, app: App, service: str, lifetime: int, audience: str = "") -> str:
         """Return a new token: shaped like a JWT, signed with a key of this world."""
+        named = audience if audience.startswith("https://") else RESOURCES[service]
         now = int(self.world.clock.now())
         self.world.issued += 1
         claims = {
-            "aud": RESOURCES[service],
+            "aud": named,
             "iss": f"https://sts.windows.net/{self.world.tenant_id}/",
             "iat": now,
             "nbf": now,
@@ -155,7 +171,7 @@ class Entra:
         if app is None:
             return "The application is unknown."
         call.identity, call.roles = app.name, tuple(claims.get("roles", ()))
-        if claims.get("aud") != RESOURCES[call.service]:
+        if claims.get("aud") != audience_of(call):
             return "Access token validation failure. Invalid audience."
         if (
             claims.get("exp", 0) <= self.world.clock.now()

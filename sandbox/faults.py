@@ -83,6 +83,26 @@ PRESETS: dict[str, dict[str, Any]] = {
         "body": "empty",
         "count": None,
     },
+    "F27": {"kind": "status", "status": 403, "body": "html"},
+    "F28": {
+        "kind": "user_action",
+        "service": "graph",
+        "method": "GET",
+        "path": "singleValueExtendedProperties/Any",
+        "action": {
+            "method": "POST",
+            "path": "/__sim/switches",
+            "body": {"graph_filtered_property": "omit", "graph_filter_scope": "mailbox"},
+        },
+    },
+    "F29": {
+        "kind": "status",
+        "service": "graph",
+        "method": "PATCH",
+        "path": "/contacts/",
+        "status": 400,
+        "code": "ErrorInvalidChangeKey",
+    },
     "F30": {
         "kind": "user_action",
         "service": "bc",

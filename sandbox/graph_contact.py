@@ -216,12 +216,18 @@ def _address(name: str, value: Any, old: dict[str, Any], settings: Settings) -> 
 
 
 class View:
-    """How a caller wants contacts written: id form, selected properties, expanded extended properties."""
+    """How contacts are written: id form, selected properties, expanded extended properties, the parent's spelling."""
 
     def __init__(
-        self, *, immutable: bool, select: tuple[str, ...] = (), expand: tuple[str, ...] = ()
+        self,
+        *,
+        immutable: bool,
+        select: tuple[str, ...] = (),
+        expand: tuple[str, ...] = (),
+        other_parent: bool = False,
     ) -> None:
         self.immutable = immutable
+        self.other_parent = other_parent
         self.select = select
         self.expand = expand
 
@@ -235,7 +241,7 @@ class View:
         result["changeKey"] = key
         result["createdDateTime"] = iso_seconds(contact.created)
         result["lastModifiedDateTime"] = iso_seconds(contact.modified)
-        result["parentFolderId"] = mailbox.folder_id(contact.folder)
+        result["parentFolderId"] = mailbox.folder_id(contact.folder, other=self.other_parent)
         result.update(zip(SLOTS, result["emailAddresses"], strict=False))
         if in_list and result["personalNotes"]:
             # Lists shorten the notes and lose leading line breaks (docs-contrib issue 413).

@@ -14,6 +14,8 @@ import uuid
 _DEFAULT = b"\x00\x03\x24\x00"
 _IMMUTABLE = b"\x00\x09\x00\x2e"
 _FOLDER = b"\x01\x03\x24\x00"
+_OTHER_FOLDER = b"\x01\x09\x00\x2e"
+_CHANGE_KEY = b"\x11\x00\x00\x00\x16\x00\x00\x00"
 
 
 def make_uuid(*names: object) -> str:
@@ -48,9 +50,9 @@ def immutable_id(key: bytes, number: int) -> str:
     return _encode(_IMMUTABLE + key + b"\0\0\0\0" + number.to_bytes(8, "big"))
 
 
-def folder_id(key: bytes, number: int) -> str:
-    """Return the id of a folder (120 characters)."""
-    return _encode(_FOLDER + key[:78] + number.to_bytes(8, "big"))
+def folder_id(key: bytes, number: int, *, other: bool = False) -> str:
+    """Return the id of a folder (120 characters), or another spelling of it, which works as well."""
+    return _encode((_OTHER_FOLDER if other else _FOLDER) + key[:78] + number.to_bytes(8, "big"))
 
 
 def parse_item_id(key: bytes, text: str) -> tuple[int, int | None] | None:
@@ -67,11 +69,17 @@ def parse_item_id(key: bytes, text: str) -> tuple[int, int | None] | None:
 def parse_folder_id(key: bytes, text: str) -> int | None:
     """Return the number of a folder of this mailbox."""
     blob = _decode(text)
-    if len(blob) != 90 or blob[:4] != _FOLDER or blob[4:82] != key[:78]:
+    if len(blob) != 90 or blob[:4] not in (_FOLDER, _OTHER_FOLDER) or blob[4:82] != key[:78]:
         return None
     return int.from_bytes(blob[82:], "big")
 
 
 def change_key(key: bytes, usn: int) -> str:
     """Return the change key that belongs to a number of the mailbox's change counter."""
-    return _encode(b"\x11\x00\x00\x00\x16\x00\x00\x00" + key[:16] + usn.to_bytes(6, "big"))
+    return _encode(_CHANGE_KEY + key[:16] + usn.to_bytes(6, "big"))
+
+
+def is_change_key(text: str) -> bool:
+    """Return whether a text has the form of a change key, of whatever mailbox and version."""
+    blob = _decode(text)
+    return len(blob) == len(_CHANGE_KEY) + 22 and blob.startswith(_CHANGE_KEY)

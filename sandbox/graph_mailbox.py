@@ -154,9 +154,9 @@ class Mailbox:
         self.gone_folders[folder.number] = self.next_usn(now)
         del self.folders[folder.number]
 
-    def folder_id(self, number: int) -> str:
-        """Return the id of a folder."""
-        return graph_ids.folder_id(self.key, number)
+    def folder_id(self, number: int, *, other: bool = False) -> str:
+        """Return the id of a folder, in one of its two spellings."""
+        return graph_ids.folder_id(self.key, number, other=other)
 
     # Contacts
 

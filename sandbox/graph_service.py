@@ -9,6 +9,7 @@ from urllib.parse import quote
 from sandbox import graph_contact
 from sandbox.graph_contact import View
 from sandbox.graph_delta import Delta, decode, encode, expired
+from sandbox.graph_ids import is_change_key
 from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
 from sandbox.graph_query import contact_filter, folder_filter, sort_contacts
 from sandbox.graph_users import Users
@@ -233,10 +234,10 @@ class Graph:
     def _write_folder(
         self, mailbox: Mailbox, folder: Folder, expand: tuple[str, ...] = (), select: str | None = None
     ) -> dict[str, Any]:
-        root = mailbox.folder_id(0)
+        other = self.world.settings.is_on("graph_parent_id", "all")
         body: dict[str, Any] = {
             "id": mailbox.folder_id(folder.number),
-            "parentFolderId": root if folder.parent is None else mailbox.folder_id(folder.parent),
+            "parentFolderId": mailbox.folder_id(folder.parent or 0, other=other),
             "displayName": folder.name,
         }
         if select:
@@ -256,7 +257,13 @@ class Graph:
         if matches is not None and "$orderby" in call.query:
             raise ApiError(400, "ErrorInvalidUrlQueryFilter", "The restriction or sort order is too complex.")
         view = self._view(call)
+        is_wide = self.world.settings.is_on("graph_filter_scope", "mailbox")
+        by_property = matches is not None and "singleValueExtendedProperties" in call.query["$filter"]
+        if by_property and self.world.settings.is_on("graph_filtered_property", "omit"):
+            view.expand = ()
         contacts = [mailbox.contacts[number] for number in folder.changes]
+        if by_property and is_wide:
+            contacts = list(mailbox.contacts.values())
         found = sort_contacts(
             [c for c in contacts if matches is None or matches(c)], call.query.get("$orderby")
         )
@@ -317,7 +324,9 @@ class Graph:
         mailbox = self._mailbox(call, values)
         folder = self._folder(mailbox, values.get("folder"), code="ErrorSyncFolderNotFound")
         link = f"{call.base}/graph/v1.0{quote(call.path)}"
-        page = Delta(self.world, mailbox, folder, link).page(call, View(immutable=is_immutable(call)))
+        page = Delta(self.world, mailbox, folder, link).page(
+            call, View(immutable=is_immutable(call), other_parent=self._other_parent())
+        )
         return Reply(200, {"@odata.context": f"{call.base}/graph/v1.0/$metadata#Collection(contact)", **page})
 
     def translate_ids(self, call: Call, values: dict[str, str]) -> Reply:
@@ -341,7 +350,10 @@ class Graph:
         wanted = call.headers.get("if-match", "*").strip()
         if wanted == "*" or self.world.settings.is_on("graph_if_match", "ignore"):
             return
-        if wanted.removeprefix("W/").strip('"') != mailbox.change_key(contact):
+        version = wanted.removeprefix("W/").strip('"')
+        if not is_change_key(version):
+            raise ApiError(400, "ErrorInvalidChangeKey", "The change key is invalid.")
+        if version != mailbox.change_key(contact):
             message = (
                 "The change key passed in the request does not match the current change key for the item."
             )
@@ -353,7 +365,11 @@ class Graph:
             immutable=is_immutable(call),
             select=select,
             expand=graph_contact.parse_expand(call.query.get("$expand")),
+            other_parent=self._other_parent(),
         )
+
+    def _other_parent(self) -> bool:
+        return not self.world.settings.is_on("graph_parent_id", "same")
 
     def _entity(
         self, call: Call, values: dict[str, str], mailbox: Mailbox, contact: Contact

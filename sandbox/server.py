@@ -59,7 +59,7 @@ class Server:
         await asyncio.sleep(0)
         segments, query = split_target(request.raw_path)
         headers = lower_headers(request.headers)
-        base = f"http://{headers.get('host', '127.0.0.1')}"
+        base = f"{headers.get('x-forwarded-proto', 'http')}://{headers.get('host', '127.0.0.1')}"
         call = Call("entra", request.method, segments, query, headers, body, base)
         call.notes["url"] = f"{base}{request.raw_path}"
         call.notes["ids"] = {

@@ -334,7 +334,12 @@ class KnownFolder:
 
 def fetch_folder(client: Any, folder: KnownFolder, delta_link: str, *, full: bool) -> FolderRead:
     """Read what changed in a folder since ``delta_link``, or all of it; an expired link makes the read a full one."""
-    if not full and delta_link:
+    if not full and delta_link and not client.is_own_link(delta_link):
+        logger.warning(
+            "the stored delta link leads to another address than the API root of the Connection, which somebody has "
+            "changed: reading the folder in full (api_root_changed)"
+        )
+    elif not full and delta_link:
         try:
             return _fetch_changes(client, folder, delta_link)
         except CursorExpiredError:

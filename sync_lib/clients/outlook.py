@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -57,6 +58,14 @@ _MARKER_ATTEMPTS = 3
 _GONE = frozenset({"erroritemnotfound", "errorfoldernotfound", "errorsyncfoldernotfound"})
 
 
+class _Homes:
+    """How the folders of a mailbox that were read are spelled by their items; ``asked``: by a request for just that."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, set[str]] = {}
+        self.asked: set[str] = set()
+
+
 class OutlookClient:
     """Reads and writes contacts of any mailbox that the app may reach.
 
@@ -80,6 +89,7 @@ class OutlookClient:
         self._lock = threading.Lock()
         self._pacers: dict[str, WindowPacer] = {}
         self._senders: dict[str, BatchSender] = {}
+        self._homes: dict[str, _Homes] = {}
 
     def fetch_user_id(self, mailbox: str) -> str:
         """Return the Graph user id of a user principal name.
@@ -164,11 +174,15 @@ class OutlookClient:
             if parent in (default.id, default.parent_id):
                 return parent != default.id
             try:
-                parent = self.fetch_folder(user, parent).parent_id
+                above = self.fetch_folder(user, parent)
             except NotFoundError as error:
                 if not _is_gone(error):
                     raise
                 return True
+            # The parent's id may be another spelling of the default folder's; beside it no other folder has its name.
+            if above.id == default.id or (above.name, above.parent_id) == (default.name, default.parent_id):
+                return False
+            parent = above.parent_id
         return True
 
     def create_folder(self, user: str, name: str, marker: str) -> Folder:
@@ -244,15 +258,20 @@ class OutlookClient:
         link = ""
         for page in self._delta_pages(user, folder_id, delta_link):
             for record in page["value"]:
+                self._learn(user, folder_id, record)
                 _take_delta_item(found, record)
             link = page.get("@odata.deltaLink") or link
         if not link:
             raise _malformed("delta round", user)
         return DeltaPage(
-            contacts=[contact for contact in found.values() if contact],
+            contacts=[self._at_home(user, contact) for contact in found.values() if contact],
             removed=[contact_id for contact_id, contact in found.items() if contact is None],
             delta_link=self._session.own_link(link),
         )
+
+    def is_own_link(self, link: str) -> bool:
+        """Return whether a delta link leads to the API that is asked now; a stored one may be of another root."""
+        return self._session.is_own_link(link)
 
     def iter_contacts(self, user: str, folder_id: str) -> Iterator[OutlookContact]:
         """Yield every contact of a folder with its BC key and private flag.
@@ -265,10 +284,11 @@ class OutlookClient:
         seen: set[str] = set()
         for page in self._pages(user, f"{_folder_path(user, folder_id)}/contacts", query, _LIST_PAGE):
             for record in page["value"]:
+                self._learn(user, folder_id, record)
                 contact = to_contact(record, key_read=True)
                 if contact.id not in seen:
                     seen.add(contact.id)
-                    yield contact
+                    yield self._at_home(user, contact)
 
     def fetch_contacts(self, user: str, ids: Sequence[str]) -> dict[str, OutlookContact | None]:
         """Return contacts by id, wherever in the mailbox they lie, with key and private flag; None where there is none.
@@ -282,21 +302,34 @@ class OutlookClient:
         answers = self._send(
             user, [Part("GET", f"{_contact_path(user, one)}?{query}", _PREFER) for one in wanted]
         )
-        return {one: _contact_or_none(answer) for one, answer in zip(wanted, answers, strict=True)}
+        found = {one: _contact_or_none(answer) for one, answer in zip(wanted, answers, strict=True)}
+        return {one: contact and self._at_home(user, contact) for one, contact in found.items()}
 
     def find_by_keys(self, user: str, folder_id: str, keys: Sequence[str]) -> dict[str, list[OutlookContact]]:
         """Return, for each BC key, the contacts of a folder that carry it.
 
         Graph compares values of extended properties without case
         (https://learn.microsoft.com/graph/api/resources/extended-properties-overview); keys are compared exactly here.
+        Its filter is described as one over the mailbox, and what it answers need not carry the property
+        (https://learn.microsoft.com/graph/api/singlevaluelegacyextendedproperty-get): what lacks it is read again by
+        id, and what lies elsewhere, in Deleted Items for example, does not count.
         """
         wanted = list(dict.fromkeys(keys))
         base = f"{_folder_path(user, folder_id)}/contacts"
         answers = self._send(user, [Part("GET", f"{base}?{_key_query(key)}", _PREFER) for key in wanted])
-        return {
-            key: [contact for contact in self._matches(user, answer) if contact.bc_key == key]
-            for key, answer in zip(wanted, answers, strict=True)
-        }
+        records = [list(self._records(user, answer)) for answer in answers]
+        bare = [
+            to_contact(each).id for each in chain.from_iterable(records) if not _tells_key_and_folder(each)
+        ]
+        again = self.fetch_contacts(user, bare) if bare else {}
+        homes = self._homes_of(user)
+        homes.folders.setdefault(folder_id, set())
+        found: dict[str, list[OutlookContact]] = {}
+        for key, matches in zip(wanted, records, strict=True):
+            read = [again.get(one.id, one) for one in _contacts(matches)]
+            here = [self._at_home(user, one) for one in read if one and one.bc_key == key]
+            found[key] = [one for one in here if one.parent_folder_id == folder_id]
+        return found
 
     def apply_writes(self, user: str, writes: Sequence[BatchWrite]) -> list[WriteResult]:
         """Send up to 20 writes as one batch and return what each came to, in the order given.
@@ -312,7 +345,10 @@ class OutlookClient:
         if len(writes) > BATCH_SIZE:
             raise ValueError(f"a batch takes at most {BATCH_SIZE} writes")
         answers = self._send(user, [_to_part(user, write) for write in writes])
-        results = [_to_result(write, answer) for write, answer in zip(writes, answers, strict=True)]
+        for write, answer in zip(writes, answers, strict=True):
+            if write.method == "POST" and isinstance(answer, Answer):
+                self._learn(user, write.folder_id, answer.body)
+        results = [self._result(user, *each) for each in zip(writes, answers, strict=True)]
         closed = [
             result.error for result in results if isinstance(result.error, AuthError | AccessDeniedError)
         ]
@@ -350,8 +386,49 @@ class OutlookClient:
                 self._pacers[user.lower()] = self._new_pacer()
             return self._pacers[user.lower()]
 
-    def _matches(self, user: str, answer: Answer | ApiError) -> Iterator[OutlookContact]:
-        return (to_contact(record, key_read=True) for record in self._records(user, answer))
+    def _result(self, user: str, write: BatchWrite, answer: Answer | ApiError) -> WriteResult:
+        result = _to_result(write, answer)
+        contact = result.contact
+        if not isinstance(contact, OutlookContact):
+            return result
+        return replace(result, contact=self._at_home(user, contact))
+
+    def _homes_of(self, user: str) -> _Homes:
+        with self._lock:
+            return self._homes.setdefault(user.lower(), _Homes())
+
+    def _learn(self, user: str, folder_id: str, record: object) -> None:
+        """Note how what certainly lies in a folder spells that folder's id."""
+        homes = self._homes_of(user)
+        spellings = homes.folders.setdefault(folder_id, set())
+        if isinstance(record, dict) and "@removed" not in record and record.get("parentFolderId"):
+            spellings.add(str(record["parentFolderId"]))
+
+    def _at_home(self, user: str, contact: OutlookContact) -> OutlookContact:
+        """Return a contact whose folder is spelled as the folder's own id, where it lies in one that was read.
+
+        Immutable ids are not meant for folders (https://learn.microsoft.com/graph/outlook-immutable-id), so the id of
+        one folder may come in two forms. Nothing says how to compare them, but an item of the folder shows the other.
+        """
+        parent, homes = contact.parent_folder_id, self._homes_of(user)
+        if not parent or parent in homes.folders:
+            return contact
+        for folder_id, spellings in homes.folders.items():
+            if not spellings and folder_id not in homes.asked:
+                homes.asked.add(folder_id)
+                self._learn(user, folder_id, self._any_item(user, folder_id))
+            # Where items spell it as the folder itself does, another id is another folder's.
+            if parent in spellings and folder_id not in spellings:
+                return replace(contact, parent_folder_id=folder_id)
+        return contact
+
+    def _any_item(self, user: str, folder_id: str) -> object:
+        query = {"$top": "1", "$select": "parentFolderId"}
+        try:
+            body = self._get(user, f"{_folder_path(user, folder_id)}/contacts", query).body
+        except NotFoundError:
+            return None
+        return next(iter(body.get("value") or []), None)
 
     def _records(self, user: str, answer: Answer | ApiError) -> Iterator[Any]:
         body = _body_or_raise(answer)
@@ -488,6 +565,14 @@ def _to_result(write: BatchWrite, answer: Answer | ApiError) -> WriteResult:
         parent_folder_id=contact.parent_folder_id or write.folder_id,
     )
     return WriteResult(contact=contact, request_id=answer.request_id)
+
+
+def _contacts(records: Iterable[object]) -> Iterator[OutlookContact]:
+    return (to_contact(record, key_read=True) for record in records)
+
+
+def _tells_key_and_folder(record: Mapping[str, Any]) -> bool:
+    return bool(record.get("singleValueExtendedProperties") and record.get("parentFolderId"))
 
 
 def _contact_or_none(answer: Answer | ApiError) -> OutlookContact | None:

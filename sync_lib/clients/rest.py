@@ -336,9 +336,17 @@ class ApiSession:
         Raises:
             MalformedAnswerError: It leads to another host, port or scheme. The token is never sent there.
         """
-        if not isinstance(link, str) or _origin(link) != self._origin:
-            raise self._malformed("", "a link leads to another host")
+        if not isinstance(link, str) or not self.is_own_link(link):
+            raise self._malformed(
+                "",
+                "a link leads to another host than the API root of the Connection, and is not followed (a gateway "
+                "before an API must rewrite its links, too)",
+            )
         return link
+
+    def is_own_link(self, link: str) -> bool:
+        """Return whether a link leads to this API's host, port and scheme."""
+        return _origin(link) == self._origin
 
     def close(self) -> None:
         """Close the pooled connections; the session opens new ones where it is used again."""
