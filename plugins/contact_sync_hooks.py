@@ -752,6 +752,8 @@ def raise_unless_all_ok(checks: Iterable[Check]) -> None:
     for check in checks:
         if check.ok:
             log.info("ok     %s: %s", check.name, check.detail)
+        elif check.unknown:
+            log.warning("?      %s: %s %s", check.name, check.detail, check.remedy)
         else:
             wrong += 1
             log.error("WRONG  %s: %s %s", check.name, check.detail, check.remedy)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sync_lib import bindings, folders
 from sync_lib.clients.auth import TokenSource, roles
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.rest import ApiSession
 from sync_lib.errors import (
-    AccessDeniedError,
     ConfigError,
-    NotFoundError,
     ProfileError,
     SyncError,
-    VersionMismatchError,
+    WritesOffError,
 )
 from sync_lib.fields.filters import parse_filter
-from sync_lib.model import BatchWrite, BcKey, Company, Origin
+from sync_lib.if_match import Found, find_out
+from sync_lib.model import BcKey, Company, Origin
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
-from sync_lib.store import companies, profile_checks, profiles, runs, snapshots
+from sync_lib.store import companies, profile_checks, profiles, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import require_schema
 from sync_lib.store.profile_checks import Line, Said
@@ -59,7 +58,8 @@ class Check:
 
     Attributes:
         name: What was looked at, for the log.
-        ok: Nothing is wrong with it.
+        ok: It was looked at, and nothing is wrong with it.
+        unknown: Not ok, and not wrong either: nothing can be said about it now.
         detail: What was found: ``Told``, or a service's own words.
         remedy: What a person can do.
         kind: What was looked at, as a code.
@@ -74,6 +74,7 @@ class Check:
     kind: str = ""
     reason: str = ""
     profile: int = 0
+    unknown: bool = False
 
 
 # -- the buttons *Test connection* -----------------------------------------------------------------------------------
@@ -87,6 +88,8 @@ def check_business_central(settings: BusinessCentralSettings) -> str:
     """
     session = ApiSession(settings.root, TokenSource(settings))
     companies = BusinessCentralClient(session, settings).fetch_companies()
+    if not companies:
+        raise ProfileError("company_not_found", _NONE_SEEN, remedy=_COMPANIES)
     return f"Business Central answers: the app sees {len(companies)} companies in {settings.environment}."
 
 
@@ -133,6 +136,8 @@ _MAILBOX = told("Look at the message; where Microsoft Graph is away, run this ch
 _REDUCE = told(
     "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
 )
+_UNREAD = told("Look at them under App registrations > API permissions; the lines below show what works.")
+_NONE_SEEN = told("the app sees no company.")
 _STAGING = told("Mend the Connection contact_sync_staging.")
 _LOGIN = told("Mend the Connection's client id, secret or tenant.")
 _FILTER = told("Mend the filter.")
@@ -199,7 +204,7 @@ def _write_down(edges: Edges, chosen: list[Profile], checks: list[Check], run: s
 
 
 def _line(check: Check) -> Line:
-    return Line(check.kind, check.ok, check.reason, _said(check.detail), _said(check.remedy))
+    return Line(check.kind, check.ok, check.reason, _said(check.detail), _said(check.remedy), check.unknown)
 
 
 def _said(text: str) -> Said:
@@ -242,7 +247,8 @@ def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> It
         return
     yield Check(f"token for {service}", True, told("Entra ID gave a token."), kind=f"{side}_token")
     if granted is None:
-        yield Check(name, True, told("the token does not say which it carries."), kind=kind)
+        detail = told("not known: the token does not say which it carries.")
+        yield Check(name, False, detail, _UNREAD, kind, unknown=True)
         return
     missing = _missing(frozenset(granted)) if is_graph else _lacking(granted, known)
     surplus = sorted(set(granted) - known)
@@ -270,6 +276,8 @@ def _missing(granted: frozenset[str]) -> str:
 def _check_companies(edges: Edges) -> Iterator[Check]:
     def look() -> str:
         companies = edges.business_central.fetch_companies()
+        if not companies:
+            raise ProfileError("company_not_found", _NONE_SEEN)
         names = ", ".join(company.name for company in companies)
         return told("the app sees %(number)s: %(names)s.", number=len(companies), names=names)
 
@@ -338,47 +346,32 @@ def _look_at_folder(edges: Edges, profile: Profile, key: BcKey) -> str:
 
 # -- whether Graph enforces If-Match (rules 8.5) ---------------------------------------------------------------------
 
-_STALE = 'W/"EQAAABYAAAAstaleVersionOfTheSelfTest="'
+_READS = told("Nothing to do: until it is known each write is preceded by a read. Each check tries again.")
+_UNTIL_THEN = {
+    "off": told("not looked at: writes are off (CONTACT_SYNC_WRITES), and it takes a write to find out."),
+    "none": told(
+        "not known yet: none of the profiles of this check is switched on and has a synced contact."
+    ),
+    "busy": told("not known: an item was edited, or its profile synced, while it was asked."),
+}
 
 
 def _check_if_match(edges: Edges, chosen: list[Profile]) -> Check:
-    """Write a synced item's own key once more, with a version that it cannot have: Graph should refuse.
-
-    Nothing changes where Graph takes the write: the value is the one that the item has.
-    """
     name = "Graph enforces If-Match for contacts"
-    for profile in chosen:
-        item = _any_item(edges, profile)
-        if item is not None:
-            return Check(name, True, _probe(edges, profile, *item), kind="if_match")
-    detail = told(
-        "not known yet: no profile has a synced contact. Until then each write is preceded by a read."
-    )
-    return Check(name, True, detail, kind="if_match")
-
-
-def _any_item(edges: Edges, profile: Profile) -> tuple[str, str] | None:
-    if not profile.graph_user_id:
-        return None
-    with read(edges.engine) as conn:
-        items = snapshots.read_outlook(conn, profile.id)
-    ours = items[items["bc_key"] != ""]
-    return None if ours.empty else (str(ours["id"].iloc[0]), str(ours["bc_key"].iloc[0]))
-
-
-def _probe(edges: Edges, profile: Profile, item: str, key: str) -> str:
-    write = BatchWrite("PATCH", contact_id=item, etag=_STALE, body={}, bc_key=key)
     try:
-        result: Any = edges.outlook.apply_writes(str(profile.graph_user_id), [write])[0]
-    except (AccessDeniedError, NotFoundError) as error:
-        return told("not known: %(message)s", message=error)
-    if isinstance(result.error, VersionMismatchError):
-        answer, detail = "enforced", told("yes: a write with an old version is refused.")
-    elif result.error is None:
-        answer = "ignored"
-        detail = told("no: each write is preceded by a read, which costs one more request per 20.")
-    else:
-        return told("not known: %(message)s", message=result.error)
+        found = find_out(edges, chosen)
+    except WritesOffError:
+        return Check(name, False, _UNTIL_THEN["off"], _READS, "if_match", unknown=True)
+    except SyncError as error:
+        found = Found(error=error)
+    if found is None or not found.answer:
+        detail = _UNTIL_THEN["busy" if found else "none"]
+        if found and found.error:
+            detail = told("not known: %(message)s", message=found.error)
+        return Check(name, False, detail, _READS, "if_match", unknown=True)
     with edges.engine.begin() as conn:
-        runs.write_fact(conn, edges.graph_settings.tenant_id, "graph_if_match", answer, edges.now())
-    return detail
+        runs.write_fact(conn, edges.graph_settings.tenant_id, "graph_if_match", found.answer, edges.now())
+    if found.answer == "enforced":
+        return Check(name, True, told("yes: a write with an old version is refused."), kind="if_match")
+    detail = told("no: each write is preceded by a read, which costs one more request per 20.")
+    return Check(name, True, detail, kind="if_match")

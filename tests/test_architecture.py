@@ -394,6 +394,7 @@ def test_every_part_of_the_library_has_a_rule() -> None:
         "checks",
         "cli",
         "housekeeping",
+        "if_match",
         "notify",
         "web",
         "__init__",

@@ -356,6 +356,16 @@ class OutlookClient:
             raise closed[0]
         return results
 
+    def write_again(self, user: str, item: OutlookContact, *, mark: str = "") -> WriteResult:
+        """Write an item's own BC key, or a mark of ours in its place, on condition of its version; nothing else."""
+        if mark:
+            body = {"singleValueExtendedProperties": [_property(MARKER_ID, mark)]}
+            return self.apply_writes(
+                user, [BatchWrite("PATCH", contact_id=item.id, etag=item.etag, body=body)]
+            )[0]
+        write = BatchWrite("PATCH", contact_id=item.id, etag=item.etag, body={}, bc_key=item.bc_key or "")
+        return self.apply_writes(user, [write])[0]
+
     def _get(self, user: str, path: str, params: Mapping[str, str]) -> Answer:
         return self._session.request("GET", path, params=params, headers=_PREFER, gate=self._pacer(user))
 

@@ -25,7 +25,17 @@ from sqlalchemy import (
 
 from sync_lib.diff import LATE_CREATE, PlannedChange, Reject
 from sync_lib.errors import LeaseLostError
-from sync_lib.model import Action, Coupling, CouplingState, Direction, Origin, Outcome, Run, Side
+from sync_lib.model import (
+    Action,
+    Coupling,
+    CouplingState,
+    Direction,
+    Origin,
+    Outcome,
+    OutlookContact,
+    Run,
+    Side,
+)
 from sync_lib.store import clock, snapshots
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import read_frame
@@ -181,6 +191,19 @@ def set_outlook_etags(conn: Connection, profile: int, etags: dict[str, str]) -> 
     rows = [{"key": outlook_id, "etag": etag} for outlook_id, etag in etags.items()]
     if rows:
         conn.execute(statement.values(outlook_etag=bindparam("etag")), rows)
+
+
+def follow_own_write(conn: Connection, profile: int, before: OutlookContact, after: OutlookContact) -> None:
+    """Record the version that a write of ours gave to an item, where ``before`` is the one that we had last seen.
+
+    An item that its owner edited meanwhile goes on looking edited.
+    """
+    coupled, staged = t.coupling.c, t.outlook_contact.c
+    seen = (coupled.profile == profile, coupled.outlook_id == before.id, coupled.outlook_etag == before.etag)
+    conn.execute(update(t.coupling).where(*seen).values(outlook_etag=after.etag))
+    rows = (staged.profile == profile, staged.id == before.id, staged.etag == before.etag)
+    values = {"etag": after.etag, "last_modified": after.last_modified}
+    conn.execute(update(t.outlook_contact).where(*rows).values(**values))
 
 
 def count_attention(conn: Connection, profile: int) -> int:

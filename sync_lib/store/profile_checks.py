@@ -29,6 +29,7 @@ class Line:
         reason: Why not, as a code; "" where there is none.
         detail: What was found.
         remedy: What a person can do.
+        unknown: Not ok, and not wrong either.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Line:
     reason: str
     detail: Said
     remedy: Said
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,12 @@ class ProfileCheck:
     @property
     def wrong(self) -> int:
         """How many lines something is wrong with."""
-        return sum(not line.ok for line in self.lines)
+        return sum(not (line.ok or line.unknown) for line in self.lines)
+
+    @property
+    def unknown(self) -> int:
+        """How many lines nothing is known of."""
+        return sum(line.unknown for line in self.lines)
 
 
 def write_check(conn: Connection, profile: int, run: str, at: str, lines: list[Line]) -> None:
