@@ -100,7 +100,7 @@ def test_a_profile_that_is_switched_off_is_checked_and_not_written_to(visit: Mak
     check(harness, "1")
     told = lines(visit().get("/profiles/1").text)
     assert told["Mailbox and folder"].startswith("fine Opens")
-    assert told["Writes with an old version"].startswith("fine Not known yet")
+    assert told["Writes with an old version"].startswith("open Not known yet")
     assert harness.app_writes() == 0
 
 
