@@ -166,8 +166,10 @@ class _Patience:
 
 def _say_that_it_is_away(context: ExceptionContext) -> None:
     """A transaction that the server broke off may work later; without this it would count as a bug."""
-    # The look before use is no transaction: the pool connects anew, and that waits.
-    if context.is_disconnect and not context.is_pre_ping:
+    # The look before use is no transaction: the pool connects anew, and that waits. What is no error of the driver (a
+    # task that is stopped) is handed on as it is.
+    of_driver = isinstance(context.sqlalchemy_exception, DBAPIError)
+    if context.is_disconnect and of_driver and not context.is_pre_ping:
         name = type(context.original_exception).__name__
         raise StagingAwayError(f"The staging database broke off a transaction ({name}).") from (
             context.original_exception

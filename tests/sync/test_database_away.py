@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from demo_parts.postgres import PostgresInstance
+from sqlalchemy import event
 
 from sandbox import Sandbox
 from sync_lib import pipeline
@@ -194,6 +195,19 @@ def test_a_transaction_that_broke_off_is_a_passing_error(server: Server) -> None
     server.back.set()
     with transaction(engine) as conn:
         assert conn.exec_driver_sql("SELECT count(*) FROM x").scalar() == 0
+    engine.dispose()
+
+
+def test_a_task_that_is_stopped_is_not_a_database_that_is_away(server: Server) -> None:
+    """O1: Airflow stops a task by an exception of its own, which may come in the middle of a statement."""
+    engine = open_engine(server.url("staging"))
+
+    def stopped(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    event.listen(engine, "before_cursor_execute", stopped)
+    with pytest.raises(KeyboardInterrupt), transaction(engine) as conn:
+        conn.exec_driver_sql("SELECT 1")
     engine.dispose()
 
 
