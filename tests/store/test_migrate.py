@@ -414,3 +414,34 @@ def test_what_is_held_is_carried_over_by_contact(empty_url):
         command.downgrade(alembic_config(conn), "0012")
         assert conn.execute(text("SELECT count(*) FROM hold")).scalar_one() == 4
     engine.dispose()
+
+
+def test_companies_and_profiles_stay_bound_as_they_are(empty_url):
+    """I1: what an earlier program had synced is bound to what it was synced from; and there is a way back."""
+    from alembic import command
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0009")
+        conn.execute(
+            text(
+                "INSERT INTO company (id, tenant_id, environment, company_id, name)"
+                " VALUES (1, 'firm.example', 'Production', 'c', 'Cronus')"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO sync_profile (id, mailbox, company_name, company, graph_user_id, folder_id, created_at,"
+                " updated_at) VALUES (1, 'a@a.example', 'Cronus', 1, 'u', 'f', '2026', '2026')"
+            )
+        )
+    migrate(engine)
+    bound = text("SELECT tenant_id, environment, company_id, offered_environment FROM company")
+    with read(engine) as conn:
+        assert tuple(conn.execute(bound).one()) == ("firm.example", "Production", "c", "")
+        kept = conn.execute(text("SELECT graph_user_id, folder_id, successor FROM sync_profile")).one()
+        assert tuple(kept) == ("u", "f", "")
+    downgrade(engine, "0009")
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT folder_id FROM sync_profile")).scalar_one() == "f"
+    engine.dispose()
