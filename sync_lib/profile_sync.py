@@ -229,7 +229,9 @@ class _Books:
             made_again = [each for each in plan.changes if each.cause == UNDO and each.outlook_id is None]
             self.read = contacts - _joined(matching, set(split.bc_ids)) + len(made_again)
             self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})
-            self.aside = {each.contact: each.outcome for each in plan.rejects if each.reason != "differs"}
+            self.aside = _coupled(matching, plan) | {
+                each.contact: each.outcome for each in plan.rejects if each.reason != "differs"
+            }
         self.rejects = set(plan.rejects)
 
     def add_changes(self, changes: list[PlannedChange], *, first: bool) -> None:
@@ -260,7 +262,7 @@ class _Books:
         """Forget what the first round said of a contact that counts as changed now."""
         ids = (change.outlook_id or "", change.bc_id or "")
         aside = [self.aside.pop(key) for key in ids if key in self.aside]
-        outcome = aside[0] if aside else Outcome.UNCHANGED
+        outcome = aside[0] if aside and self.plain[aside[0]] else Outcome.UNCHANGED
         if self.plain[outcome]:
             self.plain[outcome] -= 1
 
@@ -287,6 +289,13 @@ class _Books:
             "planned_for_privacy": self.privacy,
             "reasons": dict(sorted(self.reasons.items())),
         }
+
+
+def _coupled(matching: Matching, plan: Plan) -> dict[str, Outcome]:
+    """The pairs that matching made and that need nothing further: they count as coupled."""
+    changed = {change.bc_id for change in plan.changes}
+    made = [pair.coupling.bc_id for pair in matching.pairs if pair.found_by and pair.item and pair.bc]
+    return {bc_id: Outcome.COUPLED for bc_id in made if bc_id not in changed}
 
 
 def _joined(matching: Matching, uncoupled: set[str]) -> int:

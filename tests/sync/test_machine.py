@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,30 @@ def test_short_histories(group, new_database, record_property):
     first = 1000 * group + 1
     fired = play(range(first, first + 3 * SHORT), new_database, steps=40, seconds=BUDGET / 10)
     record_property("fired", dict(fired))
+
+
+#: What failed once, as shrinking left it.
+FOUND = {
+    "a pair that was coupled in one round and updated in the next counted twice": (
+        203,
+        (
+            ("run", "full"), ("bc_edit", 918, 358, "country", 2), ("copy", 600, 391), ("undo", 417, 770),
+            ("during", "full", "call", 4, (("ol_edit", 465, 609, "county", 2), ("rename_folder", 183, 121))),
+            ("bc_edit", 17, 933, "city", 4), ("undo", 493, 190), ("lag", 142, 492),
+            ("ol_edit", 689, 444, "street", 2), ("ol_edit", 755, 892, "name", 1), ("run", "incremental"),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_failed_once(what, new_database):
+    seed, steps = FOUND[what]
+    drawn = histories.draw(seed)
+    history = replace(
+        drawn, database="sqlite", sandbox={}, people=6, profiles=drawn.profiles[:1], steps=steps
+    )
+    assert histories.attempt(history, new_database) is None
 
 
 def test_a_seed_is_a_history():
