@@ -51,8 +51,9 @@ STANDS_FOR = {
     "release": "F15", "lag": "F18", "kill": "F19", "clock": "F20", "worker_clock": "F20", "two_runs": "F22",
 }  # fmt: skip
 #: Steps that are drawn from a generator of their own, so that a seed stays the history that it was.
-UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2, "late": 2, "carry_out": 1}
-STANDS_FOR |= {"comma": "F32", "computed": "F30", "odd_stamp": "F30"}
+UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2, "late": 2, "carry_out": 1,
+          "private": 3, "public": 1}  # fmt: skip
+STANDS_FOR |= {"comma": "F32", "private": "F31", "computed": "F30", "odd_stamp": "F30"}
 #: What users do between two calls of a run.
 MEANWHILE = (
     "bc_edit", "bc_edit", "ol_edit", "ol_edit", "bc_clear", "ol_clear", "bc_add", "bc_delete", "ol_add",
@@ -133,6 +134,11 @@ UNKIND_FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "F25"},
     {"name": "F25", "status": 401},
     {"name": "F26", "count": 2},
+    {"name": "F27", "service": "graph"},
+    {"name": "F27", "service": "bc", "status": 502},
+    {"name": "F27", "service": "bc", "status": 200},
+    {"name": "F27", "service": "entra", "status": 407},
+    {"name": "F28"},
 )
 UNREADABLE = "een, twee@thuis.example"
 #: Stamps that say nothing of when a row was written.
@@ -300,6 +306,9 @@ UNKIND_SWITCHES: dict[str, tuple[Any, ...]] = {
     ),
     "bc_nested_functions": ("error", "nothing", "everything", "case", "fold"),
     "graph_email_without_address": ("take", "400"),
+    "graph_filtered_property": ("expand", "omit"),
+    "graph_filter_scope": ("folder", "mailbox"),
+    "graph_parent_id": ("same", "items", "all"),
 }  # fmt: skip
 
 
@@ -908,6 +917,8 @@ class Player:
     def do_migrate_mailbox(self, a: int, _b: int) -> None:
         box = self._profile(a).mailbox
         before = self.scene().items[box]
+        # Ids change, and with them whose flag it is.
+        self.do_public(a, 0)
         self.sim.control("POST", "graph/mailbox", {"mailbox": box, "migrate": True})
         after = self.scene().items[box]
         names = {(i.created, i.version, i.properties.get("displayName")): i.id for i in after.values()}
@@ -1074,6 +1085,7 @@ class Player:
                 value, value
             )
         self._patch_item(profile, item, _item_body(item, name, value))
+        self.oracle.typed_in(item.id, value)
         self.oracle.typed_over([item.values[name]])
         self._typed(f"{profile.mailbox} {item.properties.get('displayName')}", name, value)
 
@@ -1107,6 +1119,27 @@ class Player:
         broken = {"name": f"eigen q{self._next()}q", "address": UNREADABLE}
         self._patch_item(profile, item, {"emailAddresses": [*emails, broken]})
         return True
+
+    def do_private(self, a: int, b: int) -> bool:
+        """A user flags an item private or confidential (F31): from now on nothing of it may go to BC (I14)."""
+        profile, item = self._item(a, b)
+        if item is None:
+            return False
+        self._flag(profile, item, 2 + b % 2)
+        self.oracle.flagged.setdefault(item.id, set())
+        return True
+
+    def do_public(self, a: int, _b: int) -> None:
+        """A user takes the flags of a folder back: what was typed meanwhile may go."""
+        profile = self._profile(a)
+        for item in self._items(profile):
+            if item.id in self.oracle.flagged:
+                self._flag(profile, item, 0)
+                del self.oracle.flagged[item.id]
+
+    def _flag(self, profile: Setup, item: oracle.Item, value: int) -> None:
+        body = {"mailbox": profile.mailbox, "contact": item.id, "value": value}
+        self.sim.control("POST", "graph/sensitivity", body)
 
     def do_drop_first(self, a: int, b: int) -> bool:
         """A user removes the first address; an own one moves up."""

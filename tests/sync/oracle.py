@@ -298,6 +298,8 @@ class Oracle:
     #: What an item without key was coupled to: 7.4 goes by coupling or key, and users may keep us from writing the key.
     coupled: dict[str, str] = field(default_factory=dict)
     moved_about: bool = False
+    #: What was typed into items while their owner had flagged them private (I14).
+    flagged: dict[str, set[str]] = field(default_factory=dict)
 
     # -- edits -----------------------------------------------------------------------------------------------------
 
@@ -324,6 +326,12 @@ class Oracle:
         first = value.splitlines()[0] if value else ""
         if compact(first):
             self.tokens[compact(first)] = Token(first, step, what)
+
+    def typed_in(self, item: str, value: str) -> None:
+        """A user typed a value into an item; a unique one must not leave it while it is flagged private."""
+        first = compact(value.splitlines()[0]) if value else ""
+        if item in self.flagged and re.search(r"q\d+q", first):
+            self.flagged[item].add(first)
 
     def typed_over(self, values: object) -> None:
         """A user replaced or deleted these values, seeing them: their tokens need not survive."""
@@ -396,6 +404,7 @@ class Oracle:
         self._judge_invented(scene)
         self._judge_twins(scene)
         self._judge_blocked(scene)
+        self._judge_private(scene)
         self._judge_pairs(scene, engine)
         self._judge_books(engine)
 
@@ -457,6 +466,15 @@ class Oracle:
                 if contact and contact["privacyBlocked"]:
                     there = item.folder not in ELSEWHERE and not item.folder.startswith("deleted/")
                     check(not there, "I14", f"{_told(item)} is blocked and still in {profile.mailbox}")
+
+    def _judge_private(self, scene: Scene) -> None:
+        company = scene.dump["companies"][0]
+        known = compact([company["contacts"], company["held"]])
+        for item, values in self.flagged.items():
+            for value in values:
+                check(
+                    value not in known, "I14", f"{value!r} of the private item {item} is in Business Central"
+                )
 
     def _judge_pairs(self, scene: Scene, engine: Engine) -> None:
         staged = rows(

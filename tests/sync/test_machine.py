@@ -80,7 +80,18 @@ def test_every_fault_is_drawn():
     drawn |= {histories.UNKIND_FAULTS[step[1]]["name"] for step in steps if step[0] == "unkind"}
     drawn |= {"F37" for step in steps if step[0] == "late"}
     drawn |= set(histories.STANDS_FOR.values()) | {"F16"}  # F16: what users do between two pages of a run.
-    assert drawn == {f"F{n}" for n in range(1, 23)} | {"F23", "F24", "F25", "F26", "F30", "F32", "F37"}
+    assert drawn == {f"F{n}" for n in range(1, 23)} | {
+        "F23",
+        "F24",
+        "F25",
+        "F26",
+        "F27",
+        "F28",
+        "F30",
+        "F31",
+        "F32",
+        "F37",
+    }
     assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, "undo"}
     fired = {
         histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
