@@ -128,6 +128,7 @@ def accept_successor(conn: Connection, profile: Profile, *, now: str) -> None:
 
 def _move_to_successor(conn: Connection, profile: Profile, successor: str, now: str) -> None:
     bound = {"graph_user_id": successor, "folder_id": None, "folder_seen": "", "folder_made_by_sync": False}
-    profiles.bind_profile(conn, profile.id, successor="", second_folder="", leaving_folder="", **bound)
+    no_second = {"second_folder": "", "second_answer": "", "leaving_folder": ""}
+    profiles.bind_profile(conn, profile.id, successor="", **no_second, **bound)
     snapshots.mark_all_gone_outlook(conn, profile.id, at=now, reason=FOLDER_DELETED)
     runs.write_cursor(conn, "outlook", profile.id, updated_at=now, position="", diffed_generation=None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from sync_lib import airflow_clean, bindings
+from sync_lib import airflow_clean, bindings, second_folder
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, companies, erasure, holds, profiles, runs
@@ -100,6 +100,13 @@ def _profile_commands(commands: Any) -> None:
         commands, "same-colleague", _same_colleague, "say that the account made again is the same colleague's"
     )
     same.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    second = _command(
+        commands, "second-folder", _second_folder, "say which of a profile's two Outlook folders counts"
+    )
+    second.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    which = second.add_mutually_exclusive_group(required=True)
+    which.add_argument("--go-back", action="store_true", help="sync the second one, and leave the other")
+    which.add_argument("--leave", action="store_true", help="leave the second one")
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
@@ -181,6 +188,13 @@ def _same_colleague(engine: Engine, options: Options, _: Mapping[str, str]) -> N
     with transaction(engine) as conn:
         bindings.accept_successor(conn, profiles.read_profile(conn, options.id), now=_now())
     print("Noted. The next run makes the folder in the new mailbox; many contacts at once wait for a person.")
+
+
+def _second_folder(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    said = second_folder.GO_BACK if options.go_back else second_folder.LEAVE
+    with transaction(engine) as conn:
+        second_folder.answer(conn, profiles.read_profile(conn, options.id), said)
+    print("Noted. The next run carries it out.")
 
 
 def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:

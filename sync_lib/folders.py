@@ -204,6 +204,38 @@ def _marked(client: Any, user: str, among: Iterable[Folder], key: BcKey, taken: 
     return None
 
 
+def find_second(
+    client: Any, found: Found, key: BcKey, *, taken: Taken, former: Iterable[str] = ()
+) -> Folder | None:
+    """Return a folder with the company's marker beside the bound one, dragged back from Deleted Items, or None.
+
+    Args:
+        client: ``OutlookClient``.
+        found: The bound folder.
+        key: Any BC key of the profile's company.
+        taken: What belongs to other profiles.
+        former: Ids of folders that the profile was bound to before; one may lie beside the default folder by now.
+    """
+    user, ids = found.user, taken.ids | {found.folder.id}
+    every = list(client.iter_folders(user))
+    others = Taken(ids, taken.names)
+    second = _marked(client, user, every, key, others)
+    second = second or _marked(client, user, client.iter_nested_folders(user, every), key, others)
+    if second is not None:
+        return second
+    for folder_id in former:
+        folder = None if folder_id in ids else _by_id(client, user, folder_id)
+        marker = Marker.on(folder) if folder else None
+        if marker is not None and marker.is_of(key):
+            return folder
+    return None
+
+
+def is_there(client: Any, user: str, folder_id: str) -> bool:
+    """Whether a folder answers, and does not lie in Deleted Items."""
+    return _by_id(client, user, folder_id) is not None
+
+
 def _by_id(client: Any, user: str, folder_id: str | None) -> Folder | None:
     if not folder_id:
         return None

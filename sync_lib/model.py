@@ -211,7 +211,8 @@ class DeltaPage:
 class BatchWrite:
     """One write of a ``$batch`` to a mailbox. ``contact_id`` is "" and ``folder_id`` is set for a create.
 
-    ``bc_key`` is the value to give to our extended property in the same write; "" leaves the property as it is.
+    ``bc_key`` is the value to give to our extended property in the same write; "" leaves the property as it is, unless
+    ``clears_key`` says that it is to be blank, which is no key.
     """
 
     method: str
@@ -220,6 +221,7 @@ class BatchWrite:
     etag: str = ""
     body: dict[str, Any] | None = None
     bc_key: str = ""
+    clears_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from sync_lib import bindings, extract, folders, guard, holding, settle
+from sync_lib import bindings, extract, folders, guard, holding, second_folder, settle
 from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, is_edited, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
@@ -364,6 +364,10 @@ class _ProfileSync:
     def run_(self) -> Result:
         """Do the work; once more, in full and with everything held, where the load finds a restored database."""
         self._read_in_full_if_due()
+        result = self._work_through()
+        return result if self.run.dry_run or result.stopped else self._heed_second_folder(result)
+
+    def _work_through(self) -> Result:
         try:
             return self._work()
         except folders.MailboxReplacedError as error:
@@ -497,6 +501,8 @@ class _ProfileSync:
             return found
         self._check_marker(found)
         self._bind(found)
+        if self.run.mode == Mode.FULL and not self.profile.default_folder:
+            self._look_for_second(found)
         return found
 
     def _check_marker(self, found: folders.Found) -> None:
@@ -522,6 +528,7 @@ class _ProfileSync:
             "folder_made_by_sync": found.new or (self.profile.folder_made_by_sync and not replaced),
             "marker_counter": self.profile.marker_counter,
         }
+        values |= second_folder.bound(self.profile, found.folder.id)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             profiles.bind_profile(conn, self.profile.id, **values)
@@ -529,6 +536,7 @@ class _ProfileSync:
             if replaced:
                 # A new folder is an emptied one: the guard's "suddenly empty" decides about what was in the old one.
                 now, key = self.edges.now(), self.profile.id
+                profiles.write_former_folder(conn, key, self.profile.folder_id or "", now=now)
                 snapshots.mark_all_gone_outlook(conn, key, at=now, reason=FOLDER_DELETED)
                 runs.write_cursor(conn, "outlook", key, updated_at=now, position="", diffed_generation=None)
             self.profile = profiles.read_profile(conn, self.profile.id)
@@ -558,6 +566,102 @@ class _ProfileSync:
     def _stage_missing_folder(self) -> None:
         self._stage_emptied_folder()
         self.found = folders.Found(self.profile.graph_user_id or "", Folder("", "", "", ""), new=True)
+
+    # -- a second folder -------------------------------------------------------------------------------------------
+
+    def _look_for_second(self, found: folders.Found) -> None:
+        """Notice a folder of the profile's own beside the bound one; an answer about the one that is known stays."""
+        self._reread_profile()
+        known = self.profile
+        if known.second_answer:
+            return
+        with read(self.edges.engine) as conn:
+            not_ours = second_folder.read_taken(conn, known)
+            former = profiles.read_former_folders(conn).get(known.id, ())
+        second = folders.find_second(
+            self.edges.outlook, found, self.company_key, taken=not_ours, former=former
+        )
+        second_id = second.id if second else ""
+        if second_id != known.second_folder:
+            with self.edges.engine.begin() as conn:
+                locks.check_lease(conn, self.lease)
+                profiles.bind_profile(conn, known.id, second_folder=second_id, second_answer="")
+            self._reread_profile()
+
+    def _reread_profile(self) -> None:
+        with read(self.edges.engine) as conn:
+            self.profile = profiles.read_profile(conn, self.profile.id)
+
+    def _heed_second_folder(self, result: Result) -> Result:
+        """Carry out what a person answered about a second folder; tell of one that waits for an answer (rules 1)."""
+        profile = self.profile
+        if not self._clear_left_folder(result):
+            return result
+        if profile.second_answer == second_folder.LEAVE:
+            with self.edges.engine.begin() as conn:
+                locks.check_lease(conn, self.lease)
+                second_folder.leave(conn, profile)
+            self._reread_profile()
+            self._clear_left_folder(result)
+        elif profile.second_answer == second_folder.GO_BACK and self._may_go_back():
+            result = self._go_back()
+        elif profile.second_folder and not profile.second_answer and not result.reason:
+            result.reason, result.message = second_folder.REASON, second_folder.message(profile)
+        return result
+
+    def _may_go_back(self) -> bool:
+        """Whether the bound folder's edits have reached BC, and the second one is still there."""
+        assert self.found is not None
+        waiting = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.HELD, Outcome.SKIPPED)
+        to_bc = (Action.CREATE_BC, Action.UPDATE_BC)
+        if any(each.action in to_bc and each.outcome in waiting for each in self.books.changed.values()):
+            logger.warning("edits of the bound folder wait: going back to the other one waits with them")
+            return False
+        profile = self.profile
+        if folders.is_there(self.edges.outlook, self.found.user, profile.second_folder):
+            return self.edges.may_write()
+        logger.info("the second folder is gone: there is nothing to go back to")
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            profiles.bind_profile(conn, profile.id, second_folder="", second_answer="")
+        return False
+
+    def _go_back(self) -> Result:
+        """Bind the second folder, sync it in full, then free the other one of what is ours."""
+        logger.info("going back to the second folder")
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            second_folder.go_back(conn, self.profile, self.edges.now())
+        self._reread_profile()
+        self.run = replace(self.run, mode=Mode.FULL)
+        self.books, self.base, self.leaving = _Books(writes=self.books.writes), None, set()
+        result = self._work_through()
+        if not result.stopped:
+            self._clear_left_folder(result)
+        return result
+
+    def _clear_left_folder(self, result: Result) -> bool:
+        """Free a folder that was left of our marks; return whether no such folder is left.
+
+        Where the bound folder counts as emptied, the other one may hold what is left: it waits for the decision.
+        """
+        folder = self.profile.leaving_folder
+        if not folder:
+            return True
+        if self.found is None or result.reason == HoldReason.EMPTIED:
+            return False
+        with phase("Free the folder that was left"):
+            deleted, done = second_folder.clear(self._target(), folder)
+        if deleted:
+            writes = result.counters.setdefault("writes", {})
+            writes["deleted_outlook"] = writes.get("deleted_outlook", 0) + deleted
+        if done:
+            with self.edges.engine.begin() as conn:
+                locks.check_lease(conn, self.lease)
+                profiles.forget_former_folder(conn, self.profile.id, folder)
+                profiles.bind_profile(conn, self.profile.id, leaving_folder="")
+            self._reread_profile()
+        return done
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ BETWEEN = (
     "logs",
     "preview",
     "profile_sync",
+    "second_folder",
     "settle",
     "undo_preview",
     "views",

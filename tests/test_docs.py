@@ -589,7 +589,10 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
         cli._parser().parse_args(words[1:])
     shown = {tuple(word for word in words[1:3]) for words in calls}
     assert shown == {
-        *(("profiles", verb) for verb in ("import", "export", "list", "correct", "remove", "same-colleague")),
+        *(
+            ("profiles", verb)
+            for verb in ("import", "export", "list", "correct", "remove", "same-colleague", "second-folder")
+        ),
         *(("companies", verb) for verb in ("list", "accept-move")),
         *(("holds", verb) for verb in ("list", "ask-again", "approve")),
         ("contacts", "erase"),

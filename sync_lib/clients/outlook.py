@@ -552,7 +552,7 @@ def _to_folder(record: object) -> Folder:
 def _to_part(user: str, write: BatchWrite) -> Part:
     headers = {**_PREFER, **({"If-Match": write.etag} if write.etag else {})}
     body = write.body
-    if write.bc_key:
+    if write.bc_key or write.clears_key:
         body = {**(body or {}), "singleValueExtendedProperties": [_property(BC_KEY_ID, write.bc_key)]}
     if write.method == "POST":
         return Part("POST", f"{_folder_path(user, write.folder_id)}/contacts", headers, body)

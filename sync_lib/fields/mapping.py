@@ -35,6 +35,7 @@ __all__ = [
     "outlook_baseline",
     "to_business_central",
     "to_outlook",
+    "without_category",
 ]
 
 #: The Outlook category of every item that the sync made or adopted.
@@ -160,6 +161,14 @@ def ensure_category(record: Mapping[str, Any]) -> list[str] | None:
     if any(text.casefold() == CATEGORY.casefold() for text in categories):
         return None
     return [*categories, CATEGORY]
+
+
+def without_category(record: Mapping[str, Any]) -> list[str] | None:
+    """Return the categories without ``CATEGORY``, for an item that is left, or None when it has none of ours."""
+    present = record.get("categories")
+    categories = [text for text in present if isinstance(text, str)] if isinstance(present, list) else []
+    kept = [text for text in categories if text.casefold() != CATEGORY.casefold()]
+    return None if kept == categories else kept
 
 
 def to_outlook(  # noqa: PLR0913 - what a body depends on; a settings object would only hide it

@@ -241,6 +241,25 @@ def _write_former(conn: Connection, table: Table, now: str, **values: Any) -> No
     conn.execute(insert(table).values(until=now, **values))
 
 
+def write_former_folder(conn: Connection, profile: int, folder: str, *, now: str) -> None:
+    """Remember a folder that a profile was bound to until now: should it come back, it is this profile's (rules 1)."""
+    _write_former(conn, t.former_folder, now, profile=profile, folder_id=folder)
+
+
+def forget_former_folder(conn: Connection, profile: int, folder: str) -> None:
+    """Forget a folder that has neither marker nor keys any more."""
+    c = t.former_folder.c
+    conn.execute(delete(t.former_folder).where(c.profile == profile, c.folder_id == folder))
+
+
+def read_former_folders(conn: Connection) -> dict[int, list[str]]:
+    """Return the folders that profiles were bound to before, by profile, the last one first."""
+    c, found = t.former_folder.c, dict[int, list[str]]()
+    for row in conn.execute(select(c.profile, c.folder_id).order_by(c.until.desc())):
+        found.setdefault(row.profile, []).append(row.folder_id)
+    return found
+
+
 def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
     """Return the ids of the folders that other profiles are bound to."""
     c = t.sync_profile.c

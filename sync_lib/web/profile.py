@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
-from sync_lib import bindings
+from sync_lib import bindings, second_folder
 from sync_lib.errors import ConfigError
 from sync_lib.fields.columns import columns_of
 from sync_lib.preview import Look, Subject, make_preview
@@ -36,6 +36,7 @@ NAMES, MORE_NAMES, MOST_NAMES = 25, 200, 5_000
 HISTORY = 50
 
 ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
+SecondAnswer = Literal["go-back", "leave"]
 
 
 async def _submitted(request: Request) -> FormData:
@@ -156,6 +157,16 @@ def same_colleague(visit: CurrentVisit, profile: ProfileId) -> Response:
     if stored.successor:
         with visit.transaction() as conn:
             bindings.accept_successor(conn, stored, now=visit.now)
+    return _saved(visit, profile)
+
+
+@router.post("/profiles/{profile}/second-folder/{said}")
+def answer_second_folder(visit: CurrentVisit, profile: ProfileId, said: SecondAnswer) -> Response:
+    """Store whether the second folder is gone back to, or left."""
+    stored = _find(visit, profile)
+    if stored.second_folder:
+        with visit.transaction() as conn:
+            second_folder.answer(conn, stored, said.replace("-", "_"))
     return _saved(visit, profile)
 
 

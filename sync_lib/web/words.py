@@ -48,6 +48,10 @@ _PROFILE = {
         msg("Another account has the address of this mailbox now"),
         msg("Say on the page of the profile whether it is the same colleague; else switch the profile off."),
     ),
+    "second_folder": Reason(
+        msg("The mailbox has a second folder of this profile, which is not synced"),
+        msg("Say on the page of the profile whether to go back to it, or to leave it."),
+    ),
     "environment_changed": Reason(
         msg("The Connection points to another environment than the company was first read from"),
         msg("Point it back; or, if the company has moved there for good, accept that by the command."),

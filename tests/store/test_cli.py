@@ -221,6 +221,7 @@ def test_a_profile_that_has_never_synced_is_corrected_and_removed(run, file):
     assert run("profiles", "correct", "1", "--mailbox", "anne@example.com").out.startswith("Corrected.")
     assert "anne@example.com" in run("profiles", "list").out
     assert "no other account is known" in run("profiles", "same-colleague", "1", code=1).err
+    assert "no second folder" in run("profiles", "second-folder", "1", "--leave", code=1).err
     assert run("profiles", "remove", "1").out.startswith("Removed.")
     assert "anne@example.com" not in run("profiles", "list").out
 

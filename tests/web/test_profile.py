@@ -507,3 +507,22 @@ def test_a_person_says_that_it_is_the_same_colleague(visit: Make, engine: Engine
     moved = stored(engine, anna)
     assert (moved.graph_user_id, moved.folder_id, moved.successor) == ("new", None, "")
     assert "It is the same colleague" not in visit().get(f"/profiles/{anna}").text
+
+
+@pytest.mark.parametrize(("said", "answer"), [("go-back", "go_back"), ("leave", "leave")])
+def test_a_person_says_which_folder_counts(
+    visit: Make, engine: Engine, anna: int, said: str, answer: str
+) -> None:
+    """I11: on the page of the profile, by who may edit; another answer takes the place of the first one."""
+    path = f"/profiles/{anna}/second-folder/{said}"
+    assert "second-folder" not in visit().get(f"/profiles/{anna}").text
+    assert visit().post(path, follow_redirects=False).status_code == 303
+    assert stored(engine, anna).second_answer == ""
+    bind(engine, anna, second_folder="second")
+    assert path in visit().get(f"/profiles/{anna}").text
+    assert path not in visit(VIEWER).get(f"/profiles/{anna}").text
+    assert visit(VIEWER).post(path).status_code == 403
+    assert visit().post(f"/profiles/{anna}/second-folder/both").status_code == 400
+    assert visit().post(path, follow_redirects=False).status_code == 303
+    assert stored(engine, anna).second_answer == answer
+    assert "Answered: the next run" in visit().get(f"/profiles/{anna}").text
