@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: Parts between the edges: they read and write staging, and get their clients handed in.
 BETWEEN = (
     "bindings",
+    "elsewhere",
     "extract",
     "folders",
     "holding",
@@ -58,6 +59,7 @@ BETWEEN = (
     "preview",
     "profile_sync",
     "settle",
+    "switched_off",
     "undo_preview",
     "views",
 )

@@ -35,6 +35,7 @@ __all__ = [
     "outlook_baseline",
     "to_business_central",
     "to_outlook",
+    "without_category",
 ]
 
 #: The Outlook category of every item that the sync made or adopted.
@@ -151,6 +152,13 @@ def outlook_baseline(record: Mapping[str, Any], fields: Fields) -> dict[str, Any
         "emailAddresses": slots.addresses(record),
         "businessPhones": slots.phones(record),
     }
+
+
+def without_category(record: Mapping[str, Any]) -> list[str]:
+    """Return an item's categories without ``CATEGORY``."""
+    present = record.get("categories")
+    categories = [text for text in present if isinstance(text, str)] if isinstance(present, list) else []
+    return [text for text in categories if text.casefold() != CATEGORY.casefold()]
 
 
 def ensure_category(record: Mapping[str, Any]) -> list[str] | None:
