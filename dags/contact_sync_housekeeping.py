@@ -4,13 +4,14 @@
 | --- | --- |
 | `remove_old` | removes from the staging database what is older than `CONTACT_SYNC_RETENTION_DAYS` |
 | `check_drift` | reads `CONTACT_SYNC_DRIFT_SAMPLE` profiles in full and logs how far both sides agree |
+| `remove_blocked` | carries privacy blocks of Business Central to the mailboxes of profiles that are switched off |
 
 What is removed: the change log with its old and new values, plans, runs, contacts that are gone. What waits for a
 person, has no outcome yet, or is needed by a later run stays. A drift makes no run red: the log warns where fewer than
 `CONTACT_SYNC_DRIFT_WARN_PERCENT` of a profile's pairs agree.
 
-It starts by `CONTACT_SYNC_HOUSEKEEPING_SCHEDULE`, or by hand. Nothing here writes to Business Central or to Outlook. To
-erase one contact at once: `contact-sync contacts erase`.
+It starts by `CONTACT_SYNC_HOUSEKEEPING_SCHEDULE`, or by hand. Nothing here writes to Business Central, and to Outlook
+only what a privacy block asks for. To erase one contact at once: `contact-sync contacts erase`.
 """
 
 from datetime import UTC, datetime
@@ -51,8 +52,16 @@ def contact_sync_housekeeping() -> None:
         with hooks.edges() as edges:
             housekeeping.check_drift(edges, hooks.this_run())
 
+    @task
+    def remove_blocked() -> None:
+        from sync_lib import housekeeping
+
+        with hooks.edges() as edges:
+            housekeeping.remove_blocked(edges, hooks.this_run())
+
     remove_old()
     check_drift()
+    remove_blocked()
 
 
 contact_sync_housekeeping()

@@ -30,6 +30,7 @@ from sync_lib.model import (
     CouplingState,
     Direction,
     Fields,
+    FormerItem,
     HeldAction,
     Lookups,
     Origin,
@@ -187,6 +188,7 @@ class PlannedChange:
     hold: int | None = None  # the hold whose approval lets it through
     n: int = 0
     outcome: Outcome | None = None
+    elsewhere: bool = False  # of an item outside the profile's folder, which counts beside the contacts (7.4)
     waits: bool = False  # refused, all of it or a field, for a reason that may pass: tried again later
 
     @property
@@ -247,6 +249,8 @@ class Plan:
     not_undone: list[NotUndone] = field(default_factory=list)
     leaving: set[str] = field(default_factory=set)
     unread: set[str] = field(default_factory=set)
+    #: Former items of blocked contacts that need nothing any more.
+    settled: list[FormerItem] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +506,8 @@ class _Planner:
                 coupling=coupling,
                 item=item,
                 email_key=item.email_key,
-                before=self.outlook_fields(item),
+                # Of what is blocked for privacy no values are kept (rules 7.4).
+                before={} if cause == "privacy_blocked" else self.outlook_fields(item),
                 guard_class="" if cause in ("privacy_blocked", "returned", LATE_CREATE) else "deletes",
             )
         )
@@ -665,6 +670,8 @@ class _Planner:
             return bc.problem or "invalid"
         if bc.status is BcStatus.IN_SCOPE:
             return ""
+        if not undone.restored:
+            return "privacy_blocked"  # Its block kept no values.
         # A twin that somebody made by hand meanwhile stands for the contact already (2.6).
         address = email_key((undone.restored or {}).get("email", ""))
         twins = {item.email_key for item in self.views.items.values()} | self.views.held_emails
@@ -1198,6 +1205,7 @@ def left_coupling(coupling: Coupling) -> Coupling:
         return coupling
     former: dict[str, Any] = {
         "id": coupling.outlook_id,
+        "origin": coupling.origin,
         "baseline_bc": coupling.baseline_bc,
         "baseline_outlook": coupling.baseline_outlook,
         "differs": coupling.differs,
@@ -1215,6 +1223,7 @@ def _load_order(change: PlannedChange) -> tuple[int, str, str]:
     """BC to Outlook before Outlook to BC; a coupling before the updates that need it (rules 8.10)."""
     order = {
         Action.DELETE_OUTLOOK: 0,
+        Action.UNTIE: 0,
         Action.COUPLE: 1,
         Action.UPDATE_OUTLOOK: 2,
         Action.CREATE_OUTLOOK: 3,

@@ -1,6 +1,6 @@
 """What is done by night: forgetting what is old, and looking whether the two services really agree (rules 9).
 
-Nothing here writes to a service.
+Nothing here writes to a service, but for privacy blocks that concern profiles which are switched off.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
-from sync_lib import drift, pipeline
+from sync_lib import drift, pipeline, switched_off
 from sync_lib.drift import Agreement, Checked, Ends
 from sync_lib.model import BcStatus, Mode, ProfileResult
 from sync_lib.pipeline import Edges, RunPlan, RunRequest
@@ -40,6 +40,12 @@ def remove_old(edges: Edges) -> dict[str, int]:
     for table, rows in removed.items():
         logger.info("%s: removed %d rows older than %d days", table, rows, days)
     return removed
+
+
+def remove_blocked(edges: Edges, run_id: str) -> int:
+    """Carry privacy blocks to switched-off profiles (rules 7.4); return the number of writes."""
+    require_schema(edges.engine)
+    return switched_off.remove_blocked(edges, run_id)
 
 
 # -- drift -----------------------------------------------------------------------------------------------------------

@@ -224,6 +224,9 @@ class _Loader:
         first = group[0]
         if first.action is Action.DELETE_OUTLOOK:
             return {}
+        if first.action is Action.UNTIE:
+            categories = mapping.without_category(first.item.record if first.item else {})
+            return {} if categories is None else {"categories": categories}
         record = first.item.record if first.item else None
         body, refused = mapping.to_outlook(
             after,
@@ -255,6 +258,10 @@ class _Loader:
         etag = first.item.etag if first.item else ""
         if first.action is Action.DELETE_OUTLOOK:
             return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)
+        if first.action is Action.UNTIE:
+            return BatchWrite(
+                "PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, clears_key=True
+            )
         if first.action is Action.CREATE_OUTLOOK:
             key = self._key(first.bc_id or "", Origin.MADE_BY_SYNC)
             return BatchWrite("POST", folder_id=self.target.folder, body=body, bc_key=key)
@@ -354,7 +361,10 @@ class _Loader:
         contacts = [
             replace(sending.result.contact, bc_key=sending.write.bc_key or _key_of(sending))
             for sending in written
-            if sending.result and isinstance(sending.result.contact, OutlookContact)
+            # What lies in another folder is no part of this one's snapshot.
+            if sending.changes[0].action is not Action.UNTIE
+            and sending.result
+            and isinstance(sending.result.contact, OutlookContact)
         ]
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
@@ -426,6 +436,8 @@ class _Loader:
         if outcome not in (Outcome.CREATED, Outcome.UPDATED) or sending.result is None:
             return []
         contact, first = sending.result.contact, sending.changes[0]
+        if first.action is Action.UNTIE:
+            return []
         assert isinstance(contact, OutlookContact)
         row, fingerprint = rows[contact.id]
         if first.bc is None:

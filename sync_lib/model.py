@@ -44,7 +44,7 @@ class CouplingState(StrEnum):
 
 
 class Action(StrEnum):
-    """What a change does. ``couple`` writes the BC key to an item, and nothing else of it."""
+    """What a change does. ``couple`` writes the BC key to an item, and nothing else of it; ``untie`` takes it off."""
 
     CREATE_OUTLOOK = "create_outlook"
     UPDATE_OUTLOOK = "update_outlook"
@@ -52,6 +52,7 @@ class Action(StrEnum):
     CREATE_BC = "create_business_central"
     UPDATE_BC = "update_business_central"
     COUPLE = "couple"
+    UNTIE = "untie"
 
 
 class HoldReason(StrEnum):
@@ -326,6 +327,23 @@ class Undone:
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
     restored: Fields | None = None
     made: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FormerItem:
+    """An item that stands, or stood, for a BC contact that is blocked for privacy (rules 7.4).
+
+    Attributes:
+        bc_id: The contact.
+        outlook_id: The item's immutable id.
+        origin: How it came to be, "" where only its key can tell.
+        settled: It was looked up since the contact was blocked, and nothing was left to do.
+    """
+
+    bc_id: str
+    outlook_id: str
+    origin: str = ""
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

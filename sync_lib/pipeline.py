@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from sync_lib import bindings, extract, profile_sync
+from sync_lib import bindings, extract, profile_sync, switched_off
 from sync_lib.checks import Check, check_business_central, check_connections, check_graph, check_staging
 from sync_lib.clients.auth import TokenSource, fetch_tenant_id
 from sync_lib.clients.business_central import BusinessCentralClient
@@ -571,6 +571,9 @@ def finish_run(edges: Edges, run_id: str) -> RunReport:
             raise ConfigError(f"Run {run_id} was never planned: see the log of its task plan_run.")
         companies_read = runs.read_company_results(conn, run_id)
         results = runs.read_profile_results(conn, run_id)
+    if run.mode == Mode.FULL and not run.dry_run and results:
+        switched_off.remove_blocked(edges, run_id)
+    with edges.engine.begin() as conn:
         report = make_report(run, companies_read, results, edges.now(), _known(conn, edges, results))
         # A run that could not be planned has its cause already.
         if run.state != "skipped" and (results or run.state != "failed"):

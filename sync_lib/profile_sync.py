@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from sync_lib import bindings, extract, folders, guard, holding, second_folder, settle
+from sync_lib import bindings, elsewhere, extract, folders, guard, holding, second_folder, settle
 from sync_lib.diff import UNDO, DiffContext, NotUndone, Plan, PlannedChange, Reject, is_edited, plan_changes
 from sync_lib.errors import (
     AccessDeniedError,
@@ -57,6 +57,7 @@ from sync_lib.store import (
     causes,
     clock,
     companies,
+    former_items,
     held,
     holds,
     ledger,
@@ -176,12 +177,12 @@ def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
             raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
         logger.info("another run works on this profile: waiting, since a person approved this one")
         edges.sleep(MAILBOX_WAIT)
-    with _kept(edges, lease), _mailbox_turn(edges, profile):
+    with keep_lease(edges, lease), mailbox_turn(edges, profile):
         return _ProfileSync(edges, run, profile, lease).run_()
 
 
 @contextmanager
-def _kept(edges: Edges, lease: locks.Lease) -> Iterator[None]:
+def keep_lease(edges: Edges, lease: locks.Lease) -> Iterator[None]:
     """Renew a lease while the block runs, and give it back behind it."""
     with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease):
         try:
@@ -191,7 +192,7 @@ def _kept(edges: Edges, lease: locks.Lease) -> Iterator[None]:
 
 
 @contextmanager
-def _mailbox_turn(edges: Edges, profile: Profile) -> Iterator[None]:
+def mailbox_turn(edges: Edges, profile: Profile) -> Iterator[None]:
     """Wait until no other profile of the same mailbox works: Outlook takes four operations at a time for both."""
     with read(edges.engine) as conn:
         neighbours = profiles.read_neighbours(conn, profile)
@@ -202,7 +203,7 @@ def _mailbox_turn(edges: Edges, profile: Profile) -> Iterator[None]:
     while (lease := locks.acquire_lease(edges.engine, key, edges.worker, edges.settings.lease)) is None:
         logger.info("another profile of this mailbox is at work: waiting")
         edges.sleep(MAILBOX_WAIT)
-    with _kept(edges, lease):
+    with keep_lease(edges, lease):
         yield
 
 
@@ -238,6 +239,13 @@ class _Books:
         """Take over the outcomes of a round's changes; the weightiest one of a contact is what became of it."""
         decided: dict[str, PlannedChange] = {}
         for change in changes:
+            if change.elsewhere:
+                # It lies beside the contacts of the folder, and counts as one more.
+                key = change.outlook_id or ""
+                self.read += key not in self.changed and key not in decided
+                decided[key] = change
+                self._count_write(change)
+                continue
             # A pair counts once, by its BC contact; an item outside any pair (a copy, a new one) by its own id.
             paired = change.coupling is not None or change.action is Action.CREATE_OUTLOOK
             key = (change.bc_id if paired else change.outlook_id) or ""
@@ -250,13 +258,16 @@ class _Books:
             before = decided.get(key)
             if before is None or _weight(change) >= _weight(before):
                 decided[key] = change
-            if change.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED):
-                self.writes[f"{change.outcome}_{_side(change)}"] += 1
-            elif change.outcome is None and change.action in _DONE:
-                # Only a dry run leaves changes without an outcome.
-                self.planned[f"{_DONE[change.action]}_{_side(change)}"] += 1
-                self.privacy += change.cause == "privacy_blocked"
+            self._count_write(change)
         self.changed |= decided
+
+    def _count_write(self, change: PlannedChange) -> None:
+        if change.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED):
+            self.writes[f"{change.outcome}_{_side(change)}"] += 1
+        elif change.outcome is None and change.action in _DONE:
+            # Only a dry run leaves changes without an outcome.
+            self.planned[f"{_DONE[change.action]}_{_side(change)}"] += 1
+            self.privacy += change.cause == "privacy_blocked"
 
     def _take_back(self, change: PlannedChange) -> None:
         """Forget what the first round said of a contact that counts as changed now."""
@@ -308,6 +319,7 @@ _DONE = {
     Action.CREATE_OUTLOOK: Outcome.CREATED,
     Action.UPDATE_OUTLOOK: Outcome.UPDATED,
     Action.DELETE_OUTLOOK: Outcome.DELETED,
+    Action.UNTIE: Outcome.UPDATED,
     Action.CREATE_BC: Outcome.CREATED,
     Action.UPDATE_BC: Outcome.UPDATED,
 }
@@ -903,6 +915,7 @@ class _ProfileSync:
     def _diff(self, open_creates: settle.Open, *, first: bool) -> Plan:
         view, matching, plan = self._compare()
         self.books.add(view, matching, plan, first=first)
+        self._add_elsewhere(plan)
         for change in plan.changes:
             to_outlook = change.action is Action.CREATE_OUTLOOK and change.bc_id in open_creates.bc_ids
             to_bc = change.action is Action.CREATE_BC and change.outlook_id in open_creates.outlook_ids
@@ -916,6 +929,30 @@ class _ProfileSync:
             _told(Counter(str(change.action) for change in plan.changes)) or "nothing to write",
         )
         return plan
+
+    def _add_elsewhere(self, plan: Plan) -> None:
+        """Plan what becomes of a blocked contact's items in the rest of the mailbox (rules 7.4)."""
+        assert self.found is not None
+        if not self.found.user:
+            return
+        key, overlay = self.profile.id, self.run.overlay
+        with read(self.edges.engine) as conn:
+            blocked = snapshots.read_blocked(conn, self.company.id, overlay)
+            items = former_items.read_former(conn, key, blocked)
+            ids = [item.outlook_id for item in items]
+            staged = snapshots.read_outlook_records(conn, key, ids, overlay) if ids else {}
+            taken = profiles.read_taken_folders(conn, key)
+        # What is in the folder the comparison has decided about.
+        inside = {each for each, row in staged.items() if row["gone_since"] is None}
+        again = self.run.mode == Mode.FULL
+        wanted = [item for item in items if item.outlook_id not in inside and (again or not item.settled)]
+        folder, outlook = self.found.folder.id, self.edges.outlook
+        place = elsewhere.Place(outlook, self.found.user, folder, self.company_key, taken)
+        found = elsewhere.find_elsewhere(place, wanted)
+        plan.settled = found.settled
+        plan.changes = [*found.changes, *plan.changes]
+        for n, change in enumerate(plan.changes, 1):
+            change.n = n
 
     def _postpone(self, plan: Plan) -> None:
         """Leave aside what was refused lately for a reason that may pass, and has not changed since (rules 6)."""
@@ -958,6 +995,9 @@ class _ProfileSync:
             if self.run.dry_run:
                 return ledger.write_plan(conn, values, plan.changes) if plan.changes else 0
             ledger.end_couplings(conn, [coupling.id for coupling in plan.ended])
+            former_items.remember(conn, self.profile.id, plan.settled)
+            blocked = snapshots.read_blocked(conn, self.company.id)
+            former_items.forget_settled(conn, self.profile.id, blocked)
             couplings = ledger.write_couplings(conn, self.profile.id, plan.couplings, self.edges.now())
             _stored(plan, couplings)
             self._save_inputs(conn)

@@ -91,6 +91,9 @@ class _Settler:
         self.target = target
         self.open = Open()
 
+        # Targets of updates and deletes, as they were read again, wherever they lie.
+        self.items: dict[str, OutlookContact | None] = {}
+
     def run(self, rows: list[Row]) -> Open:
         self._creates_in_outlook([row for row in rows if row["action"] == Action.CREATE_OUTLOOK])
         for row in rows:
@@ -258,6 +261,9 @@ class _Settler:
             return self._outcome_of_delete(conn, row)
         if row["action"] == Action.COUPLE:
             return Outcome.COUPLED if self._couple_keyed(conn, row) else Outcome.SKIPPED
+        if row["action"] == Action.UNTIE:
+            item = self.items.get(row["outlook_id"])
+            return Outcome.UPDATED if item is not None and not item.bc_key else Outcome.SKIPPED
         return Outcome.UPDATED if self._take_over(conn, row) else Outcome.SKIPPED
 
     def _outcome_of_delete(self, conn: Connection, row: Row) -> Outcome:
@@ -265,6 +271,9 @@ class _Settler:
         known = snapshots.read_outlook_records(conn, self.target.profile, [key]).get(key)
         if known and known["gone_since"] is None:
             return Outcome.SKIPPED
+        item = self.items.get(key)
+        if item is not None and item.etag == row["etag"] and row["cause"] == "privacy_blocked":
+            return Outcome.SKIPPED  # It lies in another folder as it was: a delete gives it another version.
         # It went by the sync and not by a colleague, so nothing stays away because of it (rules 2.1).
         if row["coupling"] and row["cause"] != UNDO:
             ledger.end_couplings(conn, [row["coupling"]])
@@ -273,7 +282,7 @@ class _Settler:
     def _read_again(self, rows: list[Row]) -> None:
         items = sorted({row["outlook_id"] for row in rows if row["outlook_id"]})
         contacts = sorted({row["bc_id"] for row in rows if row["action"] == Action.UPDATE_BC})
-        reread(self.target, items, contacts)
+        self.items = reread(self.target, items, contacts)
 
     def _couple_keyed(self, conn: Connection, row: Row) -> bool:
         """Couple an item whose key says that the write was carried out, so that the updates beside it find the pair."""
@@ -370,8 +379,11 @@ class _Settler:
         ledger.finish_changes(conn, row["plan"], result)
 
 
-def reread(target: Target, outlook_ids: list[str], bc_ids: list[str]) -> None:
-    """Read contacts again and stage them: somebody edited them meanwhile, or nobody knows what became of a write."""
+def reread(target: Target, outlook_ids: list[str], bc_ids: list[str]) -> dict[str, OutlookContact | None]:
+    """Read contacts again and stage them: somebody edited them meanwhile, or nobody knows what became of a write.
+
+    Returns the items, wherever in the mailbox they lie; None for one that is not there.
+    """
     items = target.outlook.fetch_contacts(target.user, outlook_ids) if outlook_ids else {}
     contacts = target.business_central.fetch_contacts(target.company_key.company_id, bc_ids) if bc_ids else {}
     with target.engine.begin() as conn:
@@ -389,3 +401,4 @@ def reread(target: Target, outlook_ids: list[str], bc_ids: list[str]) -> None:
             snapshots.mark_gone_business_central(
                 conn, target.company, missing, at=target.now(), generation=generation
             )
+    return items

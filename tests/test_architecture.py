@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: Parts between the edges: they read and write staging, and get their clients handed in.
 BETWEEN = (
     "bindings",
+    "elsewhere",
     "extract",
     "folders",
     "holding",
@@ -59,6 +60,7 @@ BETWEEN = (
     "profile_sync",
     "second_folder",
     "settle",
+    "switched_off",
     "undo_preview",
     "views",
 )

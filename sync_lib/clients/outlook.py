@@ -185,6 +185,28 @@ class OutlookClient:
             parent = above.parent_id
         return True
 
+    def is_live_parent(self, user: str, parent_id: str) -> bool:
+        """Return whether a folder that an item names as its own is the default one, or below it, and not deleted.
+
+        Everything else is Deleted Items, or lies in it: an item there is gone.
+        """
+        default = self.fetch_default_folder(user)
+        if parent_id == default.id:
+            return True
+        below = list(self.iter_folders(user))
+        below += self.iter_nested_folders(user, below)
+        live = {folder.id for folder in below}
+        try:
+            folder = self.fetch_folder(user, parent_id)
+        except (NotFoundError, RejectedError) as error:
+            if isinstance(error, NotFoundError) and not _is_gone(error):
+                raise
+            return False
+        # An item may spell its folder's id otherwise than the folder itself does.
+        if folder.id == default.id or (folder.name, folder.parent_id) == (default.name, default.parent_id):
+            return True
+        return (folder.id in live or parent_id in live) and not self.is_deleted_folder(user, folder)
+
     def create_folder(self, user: str, name: str, marker: str) -> Folder:
         """Return a folder of that name below the default one: made now with our marker, or the one that has the name.
 

@@ -200,6 +200,9 @@ class _Finder:
         for row in self.conn.execute(select(*columns).where(tie.bc_id == key, tie.profile.in_(self.ours))):
             traces.items |= {row.outlook_id or "", *(former["id"] for former in json.loads(row.former))}
             traces.addresses |= set(_addresses(row[1:]))
+        f = t.former_item.c
+        remembered = select(f.outlook_id).where(f.bc_id == key, f.profile.in_(self.ours))
+        traces.items |= set(self.conn.scalars(remembered))
         logged = select(log.outlook_id, log.email_key).where(log.bc_id == key, log.profile.in_(self.ours))
         for item, address in self.conn.execute(logged):
             traces.items.add(item or "")
@@ -278,6 +281,7 @@ def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[
         (t.postponed, _waiting(conn, traces)),
         (t.claim, and_(claim.company == traces.company, claimed)),
         (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
+        (t.former_item, _remembered(conn, traces)),
         (t.bc_contact, and_(bc.company == traces.company, bc.id == traces.contact)),
         (t.outlook_contact, and_(item.profile.in_(ours), among(conn, item.id, traces.items))),
         (
@@ -300,6 +304,12 @@ def _rejected(conn: Connection, traces: _Traces, table: Table) -> ColumnElement[
         and_(left.side == Side.OUTLOOK, among(conn, left.contact, traces.items)),
     )
     return and_(left.profile.in_(_profiles(traces.company)), named)
+
+
+def _remembered(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
+    f = t.former_item.c
+    named = or_(f.bc_id == traces.contact, among(conn, f.outlook_id, traces.items))
+    return and_(f.profile.in_(_profiles(traces.company)), named)
 
 
 def _waiting(conn: Connection, traces: _Traces) -> ColumnElement[bool]:

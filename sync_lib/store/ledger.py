@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -36,9 +36,9 @@ from sync_lib.model import (
     Run,
     Side,
 )
-from sync_lib.store import clock, snapshots
+from sync_lib.store import clock, former_items, snapshots
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import read_frame
+from sync_lib.store.bulk import among, read_frame
 from sync_lib.store.profiles import Profile
 
 T = TypeVar("T")
@@ -102,6 +102,13 @@ def read_live_couplings(conn: Connection, profile: int) -> list[Coupling]:
     live = c.state.in_([CouplingState.ACTIVE, CouplingState.PINNED])
     rows = conn.execute(select(t.coupling).where(c.profile == profile, live).order_by(c.id))
     return [_coupling(row) for row in rows.mappings()]
+
+
+def read_couplings_of(conn: Connection, profile: int, outlook_ids: Collection[str]) -> list[Coupling]:
+    """Return the whole couplings of some items."""
+    c = t.coupling.c
+    wanted = select(t.coupling).where(c.profile == profile, among(conn, c.outlook_id, outlook_ids))
+    return [_coupling(row) for row in conn.execute(wanted).mappings()]
 
 
 def find_coupling(
@@ -179,7 +186,8 @@ def _coupling_ids(conn: Connection, profile: int, bc_ids: Sequence[str]) -> dict
 
 
 def end_couplings(conn: Connection, ids: Sequence[int]) -> None:
-    """Remove couplings (rules 2.1)."""
+    """Remove couplings (rules 2.1); their items are remembered for a privacy block (7.4)."""
+    former_items.remember_ended(conn, [key for key in ids if key])
     for part in chunks([key for key in ids if key]):
         conn.execute(delete(t.coupling).where(t.coupling.c.id.in_(part)))
 

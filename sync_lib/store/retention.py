@@ -76,6 +76,7 @@ def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remov
     yield "hold", partial(_remove_holds, before=before, batch=batch)
     yield "plan", partial(_remove_plans, before=before, batch=batch)
     yield "sync_run", partial(_remove_runs, before=before)
+    yield "former_item", partial(_remove_former_items, batch=batch)
     for key in companies:
         yield "bc_contact", partial(_remove_gone_contacts, company=key, before=before, batch=batch)
     for key in profiles:
@@ -187,6 +188,15 @@ def _remove_gone_items(conn: Connection, profile: int, before: str, batch: int) 
     )
     gone = (row.profile == profile, row.overlay == "", row.gone_since < before)
     return _delete(conn, row.row_id, select(row.row_id).where(*gone, ~named).limit(batch))
+
+
+def _remove_former_items(conn: Connection, batch: int) -> int:
+    """Items of contacts that are forgotten themselves: such a contact is blocked no more (rules 7.4)."""
+    f, p, bc = t.former_item.c, t.sync_profile.c, t.bc_contact.c
+    known = select(bc.row_id).where(bc.company == p.company, bc.overlay == "", bc.id == f.bc_id)
+    rows = select(f.profile, f.outlook_id).join(t.sync_profile, p.id == f.profile)
+    rows = rows.where(~known.correlate(t.sync_profile, t.former_item).exists()).limit(batch)
+    return conn.execute(delete(t.former_item).where(tuple_(f.profile, f.outlook_id).in_(rows))).rowcount
 
 
 # -- the rest --------------------------------------------------------------------------------------------------------

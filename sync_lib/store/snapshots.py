@@ -637,6 +637,13 @@ def known_bc(conn: Connection, company: int, overlay: str = "") -> dict[str, Ver
     return {key: (stamp, etag) for key, stamp, etag in read_tuples(conn, wanted)}
 
 
+def read_blocked(conn: Connection, company: int, overlay: str = "") -> list[str]:
+    """Return the ids of the present contacts of a company that are blocked for privacy."""
+    rows, present = _present(t.bc_contact, company, overlay)
+    wanted = select(rows.c.id).where(present, rows.c.privacy_blocked == "true")
+    return sorted(conn.scalars(wanted))
+
+
 def read_bc_texts(
     conn: Connection, company: int, ids: Collection[str], overlay: str = ""
 ) -> dict[str, tuple[str, ...]]:

@@ -275,6 +275,19 @@ coupling = Table(
     Index(None, "bc_id"),
 )
 
+#: Items that stood for a contact before, wherever they are now: a privacy block asks for them by id (rules 7.4).
+#: ``settled``: since the contact was blocked it was looked up, and nothing is left to do.
+former_item = Table(
+    "former_item",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("outlook_id", Text, primary_key=True),
+    Column("bc_id", String(36), nullable=False),
+    _blank("origin", String(16)),  # how the item came to be; "": only its key knows
+    Column("settled", Boolean, nullable=False, server_default="0"),
+    Index(None, "profile", "bc_id"),
+)
+
 #: Where the next extract of a side starts. Scope: company id (business_central) or profile id (outlook), as text.
 cursor = Table(
     "cursor",

@@ -386,6 +386,7 @@ WORDS = {
     "create_business_central": msg("create in Business Central"),
     "update_business_central": msg("update in Business Central"),
     "couple": msg("tie together"),
+    "untie": msg("take off key and category"),
     # Why an action is planned.
     "new_in_bc": msg("new in Business Central"),
     "new_in_outlook": msg("new in Outlook"),

@@ -167,7 +167,18 @@ def test_other_companies_stay_although_ids_and_addresses_are_the_same(log, new_c
     assert erase(log).counts == {
         "bc_contact": 1,
         **dict.fromkeys(
-            ("change", "reject", "dry_reject", "postponed", "claim", "coupling", "outlook_contact"), 0
+            (
+                "change",
+                "reject",
+                "dry_reject",
+                "postponed",
+                "claim",
+                "coupling",
+                "former_item",
+                "held_action",
+                "outlook_contact",
+            ),
+            0,
         ),
     }
     assert erase(log, address=ADDRESS).total == 0

@@ -445,3 +445,58 @@ def test_companies_and_profiles_stay_bound_as_they_are(empty_url):
     with read(engine) as conn:
         assert conn.execute(text("SELECT folder_id FROM sync_profile")).scalar_one() == "f"
     engine.dispose()
+
+
+def test_items_of_couplings_that_ended_are_taken_over_from_the_change_log(empty_url):
+    """I8: a privacy block finds them after the upgrade; what is coupled, its coupling knows. There is a way back."""
+    from alembic import command
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0014")
+        conn.execute(
+            text(
+                "INSERT INTO sync_profile (id, mailbox, company_name, created_at, updated_at)"
+                " VALUES (1, 'a@a.example', 'A', '2026', '2026')"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO plan (id, run, profile, mode, fencing, created_at)"
+                " VALUES (1, 'r', 1, 'full', 1, '2026'), (2, 'r', 1, 'full', 1, '2026')"
+            )
+        )
+        for plan, n, bc_id, item in (
+            (1, 1, "b1", "ended"),
+            (2, 1, "b1", "ended"),
+            (1, 2, "b2", "coupled"),
+            (1, 3, None, "new"),
+        ):
+            conn.execute(
+                text(
+                    "INSERT INTO change (plan, n, profile, action, state, bc_id, outlook_id)"
+                    " VALUES (:plan, :n, 1, 'update_outlook', 'done', :bc, :item)"
+                ),
+                {"plan": plan, "n": n, "bc": bc_id, "item": item},
+            )
+        conn.execute(
+            text(
+                "INSERT INTO coupling (profile, bc_id, outlook_id, origin, state, created_at, updated_at)"
+                " VALUES (1, 'b2', 'coupled', 'adopted', 'active', '2026', '2026')"
+            )
+        )
+    migrate(engine)
+    with read(engine) as conn:
+        row = conn.execute(select(t.former_item)).mappings().one()
+        assert dict(row) == {
+            "profile": 1,
+            "outlook_id": "ended",
+            "bc_id": "b1",
+            "origin": "",
+            "settled": False,
+        }
+    downgrade(engine, "0014")
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT count(*) FROM coupling")).scalar_one() == 1
+    migrate(engine)
+    engine.dispose()
