@@ -102,7 +102,10 @@ def test_what_waits_for_a_person_outlives_the_retention(make_harness):
     assert request(h) == asked, "the same hold, asked about as before"
     answer(h, asked, approve=False)
     forget(h)
-    assert h.run().reasons() == {"rejected_by_person": PEOPLE}
+    # The answer was to leave them away, and that outlives the retention too.
+    assert h.run().writes == {}
+    assert h.run().reasons() == {"stay_away": PEOPLE}
+    assert h.items() == {}
     assert approval.list_requests(h.edges) == []
 
 
