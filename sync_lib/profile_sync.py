@@ -582,10 +582,13 @@ class _ProfileSync:
     # -- a second folder -------------------------------------------------------------------------------------------
 
     def _look_for_second(self, found: folders.Found) -> None:
-        """Notice a folder of the profile's own beside the bound one; an answer about the one that is known stays."""
+        """Notice a folder of the profile's own beside the bound one; an answer about the one that is known stays.
+
+        Beside one that was made just now there is none: it would have been taken by its marker.
+        """
         self._reread_profile()
         known = self.profile
-        if known.second_answer:
+        if known.second_answer or found.new:
             return
         with read(self.edges.engine) as conn:
             not_ours = second_folder.read_taken(conn, known)

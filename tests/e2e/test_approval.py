@@ -93,7 +93,8 @@ def test_a_person_rejects_and_later_approves_in_the_browser(
     decide_in_browser(page, stage, "Reject")
     assert stage.airflow.wait_for_run(DAG, run) == "success"
     assert addresses(stage) == []
-    sync(stage, "held")
+    # The answer was to leave them away (rules 8.3): nothing is held any more.
+    sync(stage, "done")
     assert waiting(stage) == []
 
     hold = re.search(r"hold_(\d+)_", run)
@@ -105,7 +106,7 @@ def test_a_person_rejects_and_later_approves_in_the_browser(
     # The page of the hold gives the same answer to the same question.
     page.goto(f"{stage.airflow.url}/contact_sync/")
     page.get_by_role("row").filter(has_text=LIEKE).get_by_role("link", name="Look and decide").click()
-    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("button", name="Bring them back").click()
     page.get_by_text("Airflow has taken the answer.").wait_for()
     assert stage.airflow.wait_for_run(DAG, again) == "success"
     assert addresses(stage) == before
