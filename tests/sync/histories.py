@@ -834,8 +834,12 @@ class Player:
     def do_hours(self, _a: int, _b: int) -> None:
         """An hour passes: by the staging database's clock, which decides, and by the workers'."""
         self.do_carry_out(0, 0)
-        self.hours += 1
-        clock.set_offset(self.h.edges.engine, self.hours * 3600)
+        self.set_hours(self.hours + 1)
+
+    def set_hours(self, hours: float) -> None:
+        """Let it be so many hours after the beginning."""
+        self.hours = hours
+        clock.set_offset(self.h.edges.engine, hours * 3600)
 
     def do_worker_clock(self, a: int, _b: int) -> None:
         """The workers' clock is off by up to a day (F20), which changes nothing (I12)."""

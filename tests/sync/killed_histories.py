@@ -50,13 +50,13 @@ class KilledPlayer(Player):
         """Kill the run at every place, and judge each time."""
         self.do_clear_faults(0, 0)
         moment = Start(self.h, self.home, self._reopen)
-        known, now = self.oracle, self.latest + 1
+        known, now = self.oracle, self.hours + 1
         moment.again()
         self._go_on(known, now, killed=False)
         wanted = state(self.h)
 
         def run() -> None:
-            self.hours = now
+            self.set_hours(now)
             self.run(self.mode)
 
         def judge(what: str) -> None:
@@ -72,11 +72,11 @@ class KilledPlayer(Player):
         if killed:
             self._judge(self.before)
         else:
-            self.hours = now
+            self.set_hours(now)
             self.do_run(self.mode)
         mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
-            self.hours += 1
+            self.set_hours(self.hours + 1)
             self.do_run(mode)
             if self.accept_count():
                 self.do_run(mode)
