@@ -112,6 +112,7 @@ def test_the_planted_values_are_all_over_the_place(h):
         "bc_contact",
         "change",
         "coupling",
+        "dry_reject",
         "outlook_contact",
     }
     assert {"coupling.former", "change.losing", "change.email_key", "coupling.baseline_bc"} <= traces(
