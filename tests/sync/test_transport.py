@@ -78,6 +78,19 @@ def test_a_create_whose_answer_is_lost_is_found_again_by_its_key(synced, filtere
     assert h.run().writes == {}
 
 
+def test_look_ups_that_begin_to_leave_the_property_out(synced):
+    """R13: in the middle of a run, at the very look-up of a create whose answer was lost."""
+    h = synced
+    h.add_contact("Kees Kok")
+    h.sim.add_fault(name="F4", service="graph", mailbox=ANNA, path="/contacts$", part=True)
+    looser = h.sim.add_fault(name="F28")
+    assert h.run().errors == []
+    assert looser.fired
+    h.run()
+    assert len(in_mailbox(h, ANNA, "Kees Kok")) == 1
+    assert h.run().writes == {}
+
+
 def test_a_key_in_deleted_items_is_no_item_of_the_folder(synced):
     """R13: a create that is looked up is not taken for the item that its user deleted before."""
     h = synced
