@@ -163,7 +163,9 @@ def _own_items(couplings: list[Coupling]) -> dict[str, Coupling]:
         )
         for coupling in couplings
         for former in coupling.former
+        # One that left by itself has no version here: nobody can say that it was not edited since.
         if former.get("origin") == Origin.MADE_BY_SYNC and former["id"] != coupling.outlook_id
+        if former.get("outlook_etag")
     }
 
 
