@@ -67,6 +67,8 @@ class Harness:
         self.database = database
         self.settings = replace(SyncSettings(), **settings)
         self.numbers = itertools.count(1)
+        # Every worker's edges: a connection that nobody closes is an error of whichever test runs when it goes.
+        self._opened: list[pipeline.Edges] = []
         self.edges = self.open()
         migrate(self.edges.engine)
 
@@ -79,16 +81,20 @@ class Harness:
             "client_secret": info["client_secret"],
             "authority": info["base_url"],
         }
-        return pipeline.Edges(
+        made = pipeline.Edges(
             BusinessCentralSettings(root=info["bc_root"], environment=info["environment"], **app),
             GraphSettings(root=info["graph_root"], **app),
             StagingSettings(self.database),
             self.settings,
             sleep=lambda _seconds: None,
         )
+        self._opened.append(made)
+        return made
 
     def close(self) -> None:
-        self.edges.close()
+        for each in {id(each): each for each in [*self._opened, self.edges]}.values():
+            each.close()
+        self._opened.clear()
 
     def add_profiles(self, *mailboxes: str, **fields: Any) -> None:
         """Import profiles, one for each mailbox (the sandbox's first one if none is named)."""
