@@ -37,6 +37,7 @@ from sync_lib.errors import (
     TransientError,
     reason_of,
 )
+from sync_lib.fields.mapping import COUNTRIES_NOT_READ
 from sync_lib.logs import phase
 from sync_lib.model import Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
@@ -362,7 +363,7 @@ def extract_business_central(
     try:
         bindings.check_environment(edges, row)
         with _company_lease(edges, key):
-            counters = _read_company(edges, run, row, before)
+            counters, unread = _read_company(edges, run, row, before)
     except _CompanyHeldError as error:
         counters = {"count": error.count}
         told = {"reason": error.reason, "message": str(error), "counters": counters}
@@ -371,7 +372,8 @@ def extract_business_central(
     except SyncError as error:
         _end_company(edges, run_id, key, "failed", reason=reason_of(error), message=str(error))
         raise
-    _end_company(edges, run_id, key, "done", counters=counters)
+    told = {"reason": COUNTRIES_NOT_READ, "message": unread} if unread else {}
+    _end_company(edges, run_id, key, "done", counters=counters, **told)
     return counters
 
 
@@ -416,7 +418,8 @@ def _company_lease(edges: Edges, company: int) -> Iterator[locks.Lease]:
             locks.release_lease(edges.engine, lease)
 
 
-def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) -> dict[str, int]:
+def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) -> tuple[dict[str, int], str]:
+    """Return counts, and what to say of countries that could not be read, or ""."""
     with read(edges.engine) as conn:
         began = clock.now(conn)
         cursor = runs.read_cursor(conn, "business_central", row.id)
@@ -424,7 +427,7 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
         is_held = holds.read_company_hold(conn, row.id) is not None
     if not run.dry_run and _was_read(before, cursor, run):
         logger.info("another run read this company while this one waited: using its snapshot")
-        return {"count": len(known)}
+        return {"count": len(known)}, "" if row.countries_read else _COUNTRIES_WAIT
     context = profile_sync.company_context(row, edges.business_central_settings.field_profile)
     cursor = cursor if cursor.version == context.version else runs.Cursor()
     plan = _plan_read(edges, run, row, cursor, len(known))
@@ -432,15 +435,17 @@ def _read_company(edges: Edges, run: Run, row: CompanyRow, before: runs.Cursor) 
     plan = replace(plan, full=plan.full or is_held)
     if plan.full and not run.dry_run:
         row = bindings.follow_company(edges, row)
+    unread = ""
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:
-            row = _read_countries(edges, row)
+            row, unread = _read_countries(edges, row)
         found = extract.fetch_company(edges.business_central, row.company_id, known, cursor, plan)
     if found.dropped:
         raise _CompanyHeldError(_offer_count(edges, run, row.id, found.count or 0), found.count or 0)
     with phase("Stage Business Central"):
         _stage_company(edges, run, row, found, began)
-    return {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+    counters = {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+    return counters, unread
 
 
 def _plan_read(edges: Edges, run: Run, row: CompanyRow, cursor: runs.Cursor, known: int) -> extract.ReadPlan:
@@ -469,8 +474,16 @@ def _plan_read(edges: Edges, run: Run, row: CompanyRow, cursor: runs.Cursor, kno
     return replace(plan, listing=listing, staged=staged)
 
 
-def _read_countries(edges: Edges, row: CompanyRow) -> CompanyRow:
-    """Read BC's table of countries; without the right to it all but the country of a contact syncs (rules 5)."""
+_MAY_READ = "Give the app Read on table 9, Country/Region."
+_COUNTRIES_WAIT = f"Countries wait, all else syncs. {_MAY_READ}"
+_COUNTRIES_SERVE = f"Its countries could not be read; those that were read before go on to serve. {_MAY_READ}"
+
+
+def _read_countries(edges: Edges, row: CompanyRow) -> tuple[CompanyRow, str]:
+    """Read BC's table of countries; without the right to it all but the country of a contact syncs (rules 5).
+
+    Returns the company, and what to say where the table could not be read, else "".
+    """
     countries: dict[str, str] | None = None
     try:
         countries = edges.business_central.fetch_countries(row.company_id)
@@ -481,7 +494,9 @@ def _read_countries(edges: Edges, row: CompanyRow) -> CompanyRow:
             companies.miss_countries(conn, row.id)
         else:
             companies.write_countries(conn, row.id, countries)
-        return companies.read_company(conn, row.id)
+        row = companies.read_company(conn, row.id)
+    waits = _COUNTRIES_SERVE if row.countries_read else _COUNTRIES_WAIT
+    return row, waits if countries is None else ""
 
 
 def _offer_count(edges: Edges, run: Run, company: int, count: int) -> str:

@@ -830,7 +830,7 @@ class _ProfileSync:
             self.books.add_changes(plan.changes, first=number == 1)
             self.approvals.add(plan.changes)
             self.undoing.add(plan, first=number == 1)
-            if stopped or not (loaded.reread or loaded.changed_by_bc):
+            if stopped or not (loaded.reread or loaded.changed_by_bc or _frees_address(plan)):
                 break
         return self._finish(stopped, plan)
 
@@ -1251,6 +1251,14 @@ def _stored(plan: Plan, couplings: list[Coupling]) -> None:
 def _lacks_value(reject: Reject) -> bool:
     """Whether a whole contact stays out for its name or address, which a load may put right (rules 3)."""
     return not reject.field and reject.reason in PROBLEMS
+
+
+def _frees_address(plan: Plan) -> bool:
+    """Whether an address was given up that somebody else waits for: another comparison lets that one in (8.8)."""
+    waits = any(reject.reason.startswith("duplicate_email") for reject in plan.rejects)
+    return waits and any(
+        change.outcome is Outcome.UPDATED and "email" in change.after for change in plan.changes
+    )
 
 
 def _rejects(change: PlannedChange) -> list[Reject]:

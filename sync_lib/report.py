@@ -112,7 +112,7 @@ class RunReport:
         return [
             f"Company {company.name}: {company.state}, {company.reason}. {company.message}"
             for company in self.companies
-            if company.state != "done"
+            if company.state != "done" or company.reason
         ]
 
     def _profile_lines(self) -> list[str]:

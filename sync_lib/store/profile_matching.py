@@ -8,19 +8,24 @@ and company, that one, whose folder gets another name. A row that could mean one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync_lib.store.profile_file import ProfileEntry, ProfileFile, Was, identity
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A profile as it is stored; ``folder_asked`` is the folder's name that a file gave it last."""
+    """A profile as it is stored.
+
+    ``folder_asked`` is the folder's name that a file gave it last, ``company_id`` Business Central's id of its company
+    where that is known, else "".
+    """
 
     id: int
     entry: ProfileEntry
     folder_asked: str
     has_synced: bool
+    company_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,27 @@ class Match:
 
 
 Group = tuple[str, ...]
+
+
+def company_as_stored(entry: ProfileEntry, company_id: str, stored: Sequence[Stored]) -> str:
+    """Return how the profiles of a row's mailbox call its company; "" where none of them is of that company.
+
+    One profile may be stored with the company's id and a file name it, or the other way round: the one with the row's
+    folder counts first, then one that calls the company as the row does.
+    """
+    mailbox = entry.mailbox.casefold()
+    same = [
+        one.entry
+        for one in stored
+        if one.entry.mailbox.casefold() == mailbox and company_id and one.company_id == company_id
+    ]
+    for each in same:
+        if replace(entry, company_name=each.company_name).identity == each.identity:
+            return each.company_name
+    names = [each.company_name for each in same]
+    return next(
+        (name for name in names if name.casefold() == entry.company_name.casefold()), (names or [""])[0]
+    )
 
 
 def match_rows(content: ProfileFile, stored: Sequence[Stored]) -> tuple[list[Match], list[str]]:

@@ -6,7 +6,7 @@ The YAML format of import and export is described in ``profile_file``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -31,10 +31,11 @@ from sqlalchemy.exc import IntegrityError
 from sync_lib.errors import ConfigError, ProfileError
 from sync_lib.store import profile_changes, profile_file, profile_values
 from sync_lib.store import tables as t
+from sync_lib.store.company_names import CompanyNames
 from sync_lib.store.engine import is_postgresql, read, transaction
 from sync_lib.store.profile_changes import TERMINAL, Author
-from sync_lib.store.profile_file import Pairs, ProfileEntry, ProfileFile
-from sync_lib.store.profile_matching import Match, Stored, match_rows
+from sync_lib.store.profile_file import Pairs, ProfileEntry, ProfileFile, Was
+from sync_lib.store.profile_matching import Match, Stored, company_as_stored, match_rows
 from sync_lib.store.profile_values import WrongValue
 
 
@@ -304,7 +305,7 @@ def add_profile(conn: Connection, entry: ProfileEntry, *, by: Author) -> int:
     """
     _lock_profiles(conn)
     neighbours = _of_mailbox(conn, entry.mailbox)
-    _refuse_twin(entry, neighbours)
+    _refuse_twin(conn, entry, neighbours)
     _refuse_taken_folder(entry, _synced(neighbours))
     return _insert(conn, entry, by)
 
@@ -339,7 +340,7 @@ def change_profile(
                 for each in _of_mailbox(conn, entry.mailbox, stored.graph_user_id)
                 if each.id != stored.id
             ]
-            _refuse_twin(entry, others)
+            _refuse_twin(conn, entry, others)
             _refuse_taken_folder(entry, _synced(others))
         values = _columns(entry) | _unbound(before, entry)
         if entry.folder_name == stored.folder_name:
@@ -435,11 +436,16 @@ def _synced(found: Iterable[Profile]) -> list[Profile]:
     return [each for each in found if each.has_synced]
 
 
-def _refuse_twin(entry: ProfileEntry, neighbours: Iterable[Profile]) -> None:
-    """Refuse what is another profile already, synced or not."""
-    # The own Contacts folder has a name too, which no other row of the table may have.
-    named = replace(entry, default_folder=False).identity
-    if any(replace(entry_of(each), default_folder=False).identity == named for each in neighbours):
+def _refuse_twin(conn: Connection, entry: ProfileEntry, neighbours: Iterable[Profile]) -> None:
+    """Refuse what is another profile already, synced or not, whatever that calls its company."""
+    names = CompanyNames.read(conn)
+
+    def named(each: ProfileEntry) -> tuple[str, ...]:
+        # The own Contacts folder has a name too, which no other row of the table may have.
+        company = names.id_of(each.company_name) or each.company_name
+        return replace(each, default_folder=False, company_name=company).identity
+
+    if any(named(entry_of(each)) == named(entry) for each in neighbours):
         if entry.default_folder:
             raise WrongValue("another profile syncs the own Contacts folder of this mailbox already.")
         raise WrongValue("another profile has this mailbox, company and folder: choose another name.")
@@ -571,14 +577,24 @@ def import_profiles(
 
 def _read_stored(conn: Connection) -> list[Stored]:
     asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).all())
+    bound = dict(conn.execute(select(t.company.c.id, t.company.c.company_id)).all())
+    names = CompanyNames.read(conn)
     return [
-        Stored(each.id, _entry(each), asked[each.id], each.has_synced)
+        Stored(
+            each.id,
+            _entry(each),
+            asked[each.id],
+            each.has_synced,
+            bound[each.company].casefold() if each.company else names.id_of(each.company_name),
+        )
         for each in read_profiles(conn, enabled_only=False)
     ]
 
 
 def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stored]) -> ProfileFile:
     """Return a file in which mailboxes and companies that no profile has today go by the names that theirs have.
+
+    A company may be named by its id where its profiles are stored with its name, and the other way round.
 
     Raises:
         ConfigError: Two rows mean one profile then.
@@ -591,12 +607,21 @@ def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stor
         name: today for name, today in companies.items() if name not in _names(stored, "company_name")
     }
 
+    known = CompanyNames.read(conn)
+
     def today(entry: ProfileEntry) -> ProfileEntry:
-        mailbox = mailboxes.get(entry.mailbox.casefold(), entry.mailbox)
-        company = companies.get(entry.company_name.casefold(), entry.company_name)
-        return replace(entry, mailbox=mailbox, company_name=company)
+        entry = replace(entry, mailbox=mailboxes.get(entry.mailbox.casefold(), entry.mailbox))
+        company = company_as_stored(entry, known.id_of(entry.company_name), stored)
+        company = company or companies.get(entry.company_name.casefold(), entry.company_name)
+        return replace(entry, company_name=company)
+
+    def was_as_stored(entry: ProfileEntry, was: Was) -> Was:
+        before = replace(entry, mailbox=was.mailbox or entry.mailbox, company_name=was.company)
+        company = company_as_stored(before, known.id_of(was.company), stored)
+        return replace(was, company=company or was.company)
 
     entries = tuple(map(today, content.profiles))
+    was = tuple(map(was_as_stored, content.profiles, content.was))
     twins = [
         entry.mailbox
         for n, entry in enumerate(entries)
@@ -606,8 +631,22 @@ def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stor
         raise ConfigError(
             f"Nothing was changed. Two rows mean one profile of {twins[0]}: take the one with the old name out."
         )
-    regions = {companies.get(name.casefold(), name): region for name, region in content.regions.items()}
-    return replace(content, profiles=entries, regions=regions)
+    regions = {
+        companies.get(name.casefold()) or _name_in_use(name, known, entries, stored): region
+        for name, region in content.regions.items()
+    }
+    return replace(content, profiles=entries, regions=regions, was=was)
+
+
+def _name_in_use(
+    name: str, known: CompanyNames, entries: Sequence[ProfileEntry], stored: Sequence[Stored]
+) -> str:
+    """Return how profiles call a company that the file's list of companies may call otherwise."""
+    names = [entry.company_name for entry in (*entries, *(one.entry for one in stored))]
+    if name.casefold() in {each.casefold() for each in names}:
+        return name
+    company = known.id_of(name)
+    return next((each for each in names if company and known.id_of(each) == company), name)
 
 
 def _names(stored: list[Stored], column: str) -> set[str]:

@@ -77,11 +77,17 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
     with visit.read() as conn:
         run_line = store.read_run_line(conn, wanted.run) if wanted.run else store.read_last_run(conn)
         found = store.read_overview(conn, wanted)
+        told = (
+            [each for each in runs.read_company_results(conn, wanted.run) if each.reason]
+            if wanted.run
+            else []
+        )
         cleaned = runs.read_fact(conn, "airflow", "cleaned_at")
     values: dict[str, Any] = {
         "wanted": wanted,
         "run": run_line,
         "found": found,
+        "companies_told": told,
         "columns": COLUMNS,
         "states": store.STATES,
         "size": PART_SIZE,

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError, ProfileError
-from sync_lib.store import profile_changes, profile_file, profiles
+from sync_lib.model import Company
+from sync_lib.store import company_names, profile_changes, profile_file, profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.profile_changes import ProfileChange, SettingChange
+from sync_lib.store.profile_values import WrongValue
 
 NOW = "2026-03-02T09:00:00.000Z"
 LATER = "2026-03-02T10:00:00.000Z"
@@ -594,3 +596,105 @@ def test_names_that_folders_swapped_are_stored_at_once(engine):
     with transaction(engine) as conn:
         profiles.rename_followed(conn, {1: "B", 2: "C", 3: "A"})
     assert by_folder(engine) == {"B": 1, "C": 2, "A": 3}
+
+
+# -- one company, whatever it is called ------------------------------------------------------------------------------
+
+CRONUS = "3f0c2f4e-1111-4222-8333-444455556666"
+
+
+@pytest.fixture
+def cronus(engine):
+    """A company that profiles are bound to, which was called Fabrikam before."""
+    values = {"tenant_id": "t", "environment": "Production", "company_id": CRONUS, "name": "Cronus"}
+    with engine.begin() as conn:
+        key = conn.execute(insert(t.company).values(values).returning(t.company.c.id)).scalar_one()
+        conn.execute(insert(t.former_company_name).values(company=key, name="Fabrikam", until=NOW))
+    return key
+
+
+def bind_to(engine, company):
+    with engine.begin() as conn:
+        conn.execute(update(t.sync_profile).values(company=company, graph_user_id="u", folder_id="f"))
+
+
+SPELLINGS = ("Cronus", "CRONUS", CRONUS, CRONUS.upper(), "Fabrikam")
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+@pytest.mark.parametrize("before", SPELLINGS)
+def test_a_company_by_id_or_by_any_of_its_names_is_the_same_profile(engine, cronus, before, is_bound):
+    """P4, rules 1: and the profile keeps how it calls its company."""
+    load(engine, one(company=before))
+    if is_bound:
+        bind_to(engine, cronus)
+    for after in SPELLINGS:
+        report = load(engine, one(company=after, salesperson="ab"))
+        assert report.added == [], after
+    [profile] = stored(engine)
+    assert (profile.company_name.casefold(), profile.salesperson_code) == (before.casefold(), "AB")
+    assert str(load(engine, one(company=CRONUS, salesperson="ab"))).endswith("1 as they were.")
+
+
+def test_a_company_that_is_only_listed_is_known_by_its_id_too(engine):
+    """P4: no profile is bound to it yet."""
+    with engine.begin() as conn:
+        company_names.write_listed(conn, [Company(CRONUS, "Cronus"), Company("other", "Andere")], now=NOW)
+    load(engine, one())
+    assert load(engine, one(company=CRONUS)).added == []
+    assert load(engine, one(company="other", folder="B")).added != []
+
+
+def test_another_folder_of_a_company_that_is_called_otherwise_is_another_name(engine, cronus):
+    """P4: the only profile of mailbox and company, whatever the company is called in the file."""
+    load(engine, one())
+    bind_to(engine, cronus)
+    report = load(engine, one(company=CRONUS, folder="Klanten"))
+    assert (report.added, len(report.changed)) == ([], 1)
+    [profile] = stored(engine)
+    assert (profile.folder_name, profile.company_name) == ("Klanten", "Cronus")
+
+
+def test_profiles_of_a_mailbox_that_call_one_company_differently_are_told_apart_by_folder(engine, cronus):
+    """P4: each row means the profile with its folder."""
+    rows = [
+        {"mailbox": "anna@example.com", "company": company, "folder": folder}
+        for company, folder in (("Cronus", "A"), (CRONUS, "B"))
+    ]
+    load(engine, yaml.safe_dump({"profiles": rows}))
+    swapped = [row | {"company": CRONUS if row["company"] == "Cronus" else "Fabrikam"} for row in rows]
+    assert str(load(engine, yaml.safe_dump({"profiles": swapped}))).endswith("2 as they were.")
+    with pytest.raises(ConfigError, match="Two rows mean one profile"):
+        load(engine, yaml.safe_dump({"profiles": [rows[0], rows[0] | {"company": CRONUS}]}))
+
+
+def test_a_region_may_name_its_company_otherwise_than_the_profiles_do(engine, cronus):
+    """P4: by id where they name it, and the other way round."""
+    for named, listed in (("Cronus", CRONUS), (CRONUS, "Cronus"), (CRONUS, "Fabrikam")):
+        text = yaml.safe_load(one(company=named)) | {"companies": [{"name": listed, "phone_region": "BE"}]}
+        load(engine, yaml.safe_dump(text))
+    with read(engine) as conn:
+        assert len(conn.execute(select(t.company_setting)).all()) == 1
+
+
+def test_two_companies_of_one_name_are_no_company_by_that_name(engine, cronus):
+    """P4: which of them a name means, nobody can say; an id can."""
+    with engine.begin() as conn:
+        company_names.write_listed(conn, [Company("other", "Cronus")], now=NOW)
+    load(engine, one(company=CRONUS))
+    assert load(engine, one(folder="B")).added != []
+
+
+def test_what_a_company_was_may_be_an_id(engine, cronus):
+    """P4: of a profile that has never synced."""
+    load(engine, one())
+    report = load(engine, one(company="Contoso", company_was=CRONUS))
+    assert (report.added, [each.company_name for each in stored(engine)]) == ([], ["Contoso"])
+
+
+def test_a_page_makes_no_second_profile_of_a_company_by_its_id(engine, cronus):
+    """P4's sibling: the import is not the only way to a second one."""
+    load(engine, one())
+    twin = profile_file.ProfileEntry("anna@example.com", CRONUS)
+    with transaction(engine) as conn, pytest.raises(WrongValue, match="another profile has this mailbox"):
+        profiles.add_profile(conn, twin, by=profile_changes.Author("eva", NOW))

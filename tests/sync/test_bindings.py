@@ -154,11 +154,34 @@ def test_an_accepted_move_reads_all_anew_and_holds_what_differs(synced):
     ran = synced.run()
     assert (ran.errors, ran.writes) == ([], {})
     assert ran.report.profiles[0].state == "held"
+    assert set(ran.reasons()) == {"company_moved"}
     with read(synced.edges.engine) as conn:
         held = select(t.change.c.action, t.change.c.cause).where(t.change.c.outcome == "held")
         planned = Counter(map(tuple, conn.execute(held)))
     assert planned["update_outlook", "conflict"] == 2
-    assert synced.run().report.profiles[0].state == "held"
+    again = synced.run()
+    assert again.report.profiles[0].state == "held"
+    assert set(again.reasons()) == {"company_moved"}
+
+
+def test_a_move_to_an_older_copy_is_held_as_a_move(make_harness):
+    """I1: what a person accepted is said, not what follows from it: that the copy lacks what came after it."""
+    h = make_harness(world(*people(20)), id_scan_cheap_every=0.0)
+    h.add_profiles()
+    h.full()
+    before = h.sim.dump()
+    h.sim.clock(advance_seconds=7200)
+    for n in range(12):
+        h.edit_contact(f"Persoon {n:03}", jobTitle="Nieuw")
+    assert h.run().writes == {"updated_outlook": 12}
+    h.sim.reset(world={**h.sim.dump(), "companies": before["companies"], "environment": "Nieuw"})
+    point(h, "Nieuw")
+    h.run()
+    accept(h, "Nieuw")
+    for mode in ("incremental", "full"):
+        ran = h.run(mode)
+        assert (ran.errors, ran.writes) == ([], {})
+        assert set(ran.reasons()) == {"company_moved"}
 
 
 def test_keys_and_marker_are_rewritten_by_the_loads_that_follow(synced):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from sync_lib.extract import State, plan_read
@@ -13,7 +14,9 @@ from sync_lib.settings import SyncSettings
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.runs import Cursor
-from tests.sync.harness import Harness, person, world
+from sync_lib.web.app import make_app
+from tests.sync.harness import COMPANY, Harness, person, world
+from tests.web.conftest import open_seams
 
 ANNA = "anna@voorbeeld.example"
 
@@ -223,6 +226,34 @@ def test_without_the_countries_the_country_alone_waits(make_harness, status):
     settled(h)
 
 
+def countries_in(ran) -> list[str]:
+    """What the report says of companies whose countries were not read."""
+    return [line for line in ran.report.lines() if "countries_not_read" in line and "Company" in line]
+
+
+def test_a_company_without_its_countries_is_a_line_of_the_report_and_of_the_runs_page(make_harness):
+    """R4: one line per company, whether or not a contact waits for it; in each run that asked, and in no other."""
+    h = make_harness(world(person("Els Vos"), rights={"countriesRegions": 403}))
+    h.add_profiles()
+    for ran in (h.full(), h.run(), h.full(dry_run=True)):
+        (line,) = countries_in(ran)
+        assert line.startswith(f"Company {COMPANY}: done, countries_not_read. Countries wait")
+        assert "countries_not_read" not in ran.reasons()
+        assert (ran.verdict.ok, ran.report.failures) == (True, 0)
+        html = runs_page(h, ran.report.run)
+        assert html.count("The app may not read Business Central&#39;s table of countries") == 1
+        assert "Let the app read the table Country/Region in Business Central." in html
+    h.sim.control("POST", "bc/company", {"rights": {}})
+    ran = h.full()
+    assert countries_in(ran) == []
+    assert "table of countries" not in runs_page(h, ran.report.run)
+
+
+def runs_page(h, run: str) -> str:
+    with TestClient(make_app(open_seams(h.edges.engine))) as client:
+        return str(client.get(f"/runs/{run}").text)
+
+
 def test_countries_that_were_read_before_go_on_to_serve(make):
     """R4: a right that is taken away later."""
     h = make()
@@ -230,6 +261,8 @@ def test_countries_that_were_read_before_go_on_to_serve(make):
     h.edit_contact("Persoon 1", country="BE")
     ran = h.full()
     assert fault.fired
+    (line,) = countries_in(ran)
+    assert "those that were read before go on to serve" in line
     assert ran.writes == {"updated_outlook": 1}
     assert h.items()["Persoon 1"]["businessAddress"]["countryOrRegion"] == "België"
 

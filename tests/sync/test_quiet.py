@@ -116,6 +116,19 @@ def test_the_run_that_fixes_a_reject_does_not_report_it(h):
     assert h.full().reasons()["email_missing"] == 2
 
 
+def test_the_run_that_frees_an_address_does_not_report_its_second_holder(h):
+    """P7: another address of the first holder lets the next one in, in the same run."""
+    assert h.full().reasons()["duplicate_email_in_bc"] == 2
+    h.edit_item("Dubbel Een", emailAddresses=[{"address": "een@klant.example", "name": "x"}])
+    ran = h.run()
+    assert ran.writes == {"updated_business_central": 1, "created_outlook": 1}
+    assert ran.reasons()["duplicate_email_in_bc"] == 1
+    assert rejects(h)["duplicate_email_in_bc"] == 1
+    assert set(h.items()) >= {"Dubbel Een", "Dubbel Twee"}
+    full = h.full()
+    assert (full.writes, full.reasons()["duplicate_email_in_bc"]) == ({}, 1)
+
+
 def test_what_a_load_leaves_wrong_is_still_reported(h):
     """P7: an address that BC refuses fixes nothing."""
     h.full()
