@@ -31,7 +31,7 @@ class PostgresInstance:
         self._home = self._reachable(home)
         self.port = free_port()
         self._password = self._initialise()
-        self._start()
+        self.start()
 
     def url(self, database: str) -> str:
         """Return the SQLAlchemy URL of a database, which is made when it does not exist."""
@@ -44,9 +44,21 @@ class PostgresInstance:
             self._run(["createdb", *connection, database], environment)
         return f"postgresql+psycopg://{USER}:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
+    def start(self) -> None:
+        """Start the server; return when it answers."""
+        # Durability of a demo or a test is not worth the waits for the disk.
+        options = f"-p {self.port} -h {LOOPBACK} -k {self._home} -c fsync=off -c max_connections=200"
+        self._run(
+            ["pg_ctl", "-D", self._data, "-l", self._home / "log", "-o", options, "-w", "-t", "60", "start"]
+        )
+
+    def crash(self, how: str = "immediate") -> None:
+        """Let the server go away; ``immediate`` breaks off all transactions, as a crash does."""
+        self._run(["pg_ctl", "-D", self._data, "-m", how, "-w", "stop"])
+
     def stop(self) -> None:
         """Stop the server, and drop the connections of those who still use it."""
-        self._run(["pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop"])
+        self.crash("fast")
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -98,13 +110,6 @@ class PostgresInstance:
         ]
         self._run(["initdb", "-D", self._data, *options])
         return password
-
-    def _start(self) -> None:
-        # Durability of a demo or a test is not worth the waits for the disk.
-        options = f"-p {self.port} -h {LOOPBACK} -k {self._home} -c fsync=off -c max_connections=200"
-        self._run(
-            ["pg_ctl", "-D", self._data, "-l", self._home / "log", "-o", options, "-w", "-t", "60", "start"]
-        )
 
     def _run(self, command: Sequence[str | Path], environment: dict[str, str] | None = None) -> str:
         program, *arguments = [str(part) for part in command]

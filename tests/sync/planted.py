@@ -10,6 +10,7 @@ first. ``control`` plants nothing: it must pass, or the other results mean nothi
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ class Bug:
     first: str
 
     def place(self, root: Path = ROOT) -> str:
-        """Return file and line of the text.
+        """Return file and function of the text; unlike a line, they outlive a change of what is above.
 
         Raises:
             LookupError: It does not stand there exactly once.
@@ -47,13 +48,31 @@ class Bug:
         source = (root / self.path).read_text()
         if source.count(self.text) != 1:
             raise LookupError(f"{self.name}: {self.path} holds the text {source.count(self.text)} times")
-        return f"{self.path}:{source[: source.index(self.text)].count(chr(10)) + 1}"
+        return f"{self.path}::{_function(source, source[: source.index(self.text)].count(chr(10)) + 1)}"
 
     def plant(self, root: Path) -> None:
         """Put the bug in a copy."""
         self.place(root)
         path = root / self.path
         path.write_text(path.read_text().replace(self.text, self.planted))
+
+
+def _function(source: str, line: int) -> str:
+    """Return the function that a line is in, with its class; outside of any, what the line gives a value to."""
+    around: ast.AST = ast.parse(source)
+    names: list[str] = []
+    while found := [n for n in ast.iter_child_nodes(around) if _holds(n, line)]:
+        [around] = found
+        if isinstance(around, ast.ClassDef | ast.FunctionDef):
+            names.append(around.name)
+        elif isinstance(around, ast.Assign | ast.AnnAssign) and not names:
+            target = around.target if isinstance(around, ast.AnnAssign) else around.targets[0]
+            names.append(ast.unparse(target))
+    return ".".join(names)
+
+
+def _holds(node: ast.AST, line: int) -> bool:
+    return isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0)
 
 
 _READING, _LOADING, _EDITS = (

@@ -37,13 +37,13 @@ class Server(PostgresInstance):
 
     def go(self, how: str = "immediate") -> None:
         self.back.clear()
-        self._run(["pg_ctl", "-D", self._data, "-m", how, "-w", "stop"])
+        self.crash(how)
 
     def return_after(self, waits: int) -> None:
         """Come back once so many pauses were made by those who wait."""
         for _ in range(waits):
             assert self._many.acquire(timeout=60), "nobody waits for the database"
-        self._start()
+        self.start()
         self.back.set()
 
     def pause(self, _seconds: float) -> None:
@@ -59,7 +59,7 @@ def server() -> Iterator[Server]:
         server = Server(Path(folder) / "server")
         yield server
         if not server.back.is_set():
-            server._start()
+            server.start()
         server.stop()
 
 
@@ -191,7 +191,7 @@ def test_a_transaction_that_broke_off_is_a_passing_error(server: Server) -> None
 
     with pytest.raises(StagingAwayError, match="broke off"):
         insert_two()
-    server._start()
+    server.start()
     server.back.set()
     with transaction(engine) as conn:
         assert conn.exec_driver_sql("SELECT count(*) FROM x").scalar() == 0

@@ -20,7 +20,16 @@ def test_each_planted_bug_changes_the_engine(bug, tmp_path):
     changed = copy.read_text()
     assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
     assert (planted.ROOT / bug.first).exists()
-    assert bug.place().startswith(f"{bug.path}:")
+    assert bug.place().startswith(f"{bug.path}::")
+
+
+def test_the_page_names_the_function_of_each_bug():
+    """A table of lines is wrong with the next change of the engine."""
+    page = (planted.ROOT / "docs/reliability.md").read_text()
+    for bug in planted.BUGS:
+        file, _, function = bug.place().partition("::")
+        assert function
+        assert f"| {bug.name} | `{file}::{function}` |" in page
 
 
 def test_there_are_25_of_them():
