@@ -43,7 +43,11 @@ class LeaseExpiredError(TransientError):
 
 
 class StagingAwayError(TransientError):
-    """The staging database does not answer, or broke off a transaction; nothing of that transaction is stored."""
+    """The staging database does not answer."""
+
+
+class BrokenOffError(StagingAwayError):
+    """The staging database broke off a transaction. Nothing of it is stored, unless it went with the commit."""
 
 
 class ProfileBusyError(SyncError):

@@ -45,7 +45,7 @@ from sync_lib.report import GOOD_STATES, RunReport, Verdict, judge, make_report,
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
 from sync_lib.store import causes, clock, companies, holds, locks, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
-from sync_lib.store.engine import open_engine, read
+from sync_lib.store.engine import open_engine, read, unbroken
 from sync_lib.store.migrate import migrate
 from sync_lib.store.profiles import Profile
 
@@ -580,6 +580,11 @@ def _raise(errors: list[Exception]) -> None:
 
 def finish_run(edges: Edges, run_id: str) -> RunReport:
     """Write down the end of a run, and return its report."""
+    # The ends of a run have no second try in Airflow: people would be told twice.
+    return unbroken(lambda: _finish_run(edges, run_id))
+
+
+def _finish_run(edges: Edges, run_id: str) -> RunReport:
     with edges.engine.begin() as conn:
         run = runs.read_run(conn, run_id)
         if run is None:
@@ -617,6 +622,10 @@ def run_verdict(
         task_states: State of each task instance of the run.
         planned_by: Task that plans the run; skipped where there was nothing to plan.
     """
+    return unbroken(lambda: _run_verdict(edges, run_id, task_states, planned_by))
+
+
+def _run_verdict(edges: Edges, run_id: str, task_states: dict[str, str], planned_by: str) -> Verdict:
     with read(edges.engine) as conn:
         run = runs.read_run(conn, run_id)
         if task_states.get(planned_by) not in ("success", "skipped"):

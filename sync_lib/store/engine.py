@@ -15,16 +15,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sync_lib.errors import ConfigError, StagingAwayError
+from sync_lib.errors import BrokenOffError, ConfigError, StagingAwayError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds that a writer to SQLite waits for another writer. Staging a very large company takes a few seconds.
 BUSY_SECONDS = 60.0
@@ -93,6 +95,21 @@ def read(engine: Engine) -> Iterator[Connection]:
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect().execution_options(**options) as conn, conn.begin():
         yield conn
+
+
+def unbroken(act: Callable[[], T]) -> T:
+    """Return what the act returns, done once more where the database broke it off.
+
+    For what nobody would do again, or only much later. Once is enough, since the second time waits for the database.
+
+    Args:
+        act: May be done twice, and the first time stored as well.
+    """
+    try:
+        return act()
+    except BrokenOffError:
+        logger.warning("the staging database broke off a transaction: once more")
+        return act()
 
 
 def is_postgresql(bind: Engine | Connection) -> bool:
@@ -171,7 +188,7 @@ def _say_that_it_is_away(context: ExceptionContext) -> None:
     of_driver = isinstance(context.sqlalchemy_exception, DBAPIError)
     if context.is_disconnect and of_driver and not context.is_pre_ping:
         name = type(context.original_exception).__name__
-        raise StagingAwayError(f"The staging database broke off a transaction ({name}).") from (
+        raise BrokenOffError(f"The staging database broke off a transaction ({name}).") from (
             context.original_exception
         )
 

@@ -25,7 +25,7 @@ from sync_lib.errors import LeaseExpiredError, LeaseLostError, StagingAwayError
 from sync_lib.fields import normal_forms
 from sync_lib.store import clock
 from sync_lib.store import tables as t
-from sync_lib.store.engine import is_postgresql, transaction
+from sync_lib.store.engine import is_postgresql, transaction, unbroken
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,13 @@ def check_lease(conn: Connection, lease: Lease) -> None:
 
 def release_lease(engine: Engine, lease: Lease) -> None:
     """Give the lease back, if it is still ours. Its row stays, because fencing numbers never start again."""
-    with transaction(engine) as conn:
-        conn.execute(update(t.lease).where(_is_held(lease)).values(holder="", expires_at=0.0))
+
+    def release() -> None:
+        with transaction(engine) as conn:
+            conn.execute(update(t.lease).where(_is_held(lease)).values(holder="", expires_at=0.0))
+
+    # A lease that stays behind is one of nobody: the next try would take it for another run, and skip the profile.
+    unbroken(release)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:
@@ -242,7 +247,9 @@ class BcBudget:
         try:
             yield
         finally:
-            self._give_back(holder, taken, operations)
+            # A slot that stays behind is lost to all processes until the longest request has passed. Given back twice,
+            # operations of others may count for longer than they have to.
+            unbroken(lambda: self._give_back(holder, taken, operations))
 
     def pause(self, seconds: float) -> None:
         """Let nothing pass, in any process, for a while: BC asked us to wait."""
