@@ -72,7 +72,7 @@ class _Search:
         wanted = {item.outlook_id: item for item in items}
         if not wanted:
             return self.found
-        present = look_up_each(self.place.outlook, self.place.user, list(wanted))
+        present = look_up_each(self.place.outlook, self.place.user, list(wanted), self.place.folder)
         for key, contact in present.items():
             former = wanted[key]
             if contact is None:

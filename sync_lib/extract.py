@@ -385,7 +385,7 @@ def _look_up(
     wanted = list(ids)
     if not wanted:
         return {}, {}
-    answers = client.fetch_contacts(folder.user, wanted)
+    answers = client.fetch_contacts(folder.user, wanted, folder.folder)
     present, gone = {}, {}
     for key in wanted:
         contact = answers.get(key)
@@ -398,17 +398,17 @@ def _look_up(
     return present, gone
 
 
-def look_up_each(client: Any, user: str, ids: Sequence[str]) -> dict[str, OutlookContact | None]:
+def look_up_each(client: Any, user: str, ids: Sequence[str], folder: str) -> dict[str, OutlookContact | None]:
     """Return items by id; those that the service refuses to show, or shows odd, are left out of the answer."""
     try:
-        found: dict[str, OutlookContact | None] = client.fetch_contacts(user, ids)
+        found: dict[str, OutlookContact | None] = client.fetch_contacts(user, ids, folder)
     except (RejectedError, MalformedAnswerError) as error:
         if len(ids) == 1:
             logger.warning("an item cannot be read: %s", error)
             return {}
         found = {}
         for one in ids:
-            found |= look_up_each(client, user, [one])
+            found |= look_up_each(client, user, [one], folder)
     return found
 
 

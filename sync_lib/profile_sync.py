@@ -749,7 +749,7 @@ class _ProfileSync:
         self, found: folders.Found, got: extract.FolderRead, stored: dict[str, snapshots.Version], began: str
     ) -> None:
         """Ask for the items whose order in time two stamps do not tell (rules 5)."""
-        items = self.edges.outlook.fetch_contacts(found.user, sorted(stored))
+        items = self.edges.outlook.fetch_contacts(found.user, sorted(stored), found.folder.id)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
             extract.stage_judged_items(conn, found.folder.id, items, stored, self._staging(began))
@@ -888,10 +888,11 @@ class _ProfileSync:
 
     def _read_flags(self, wanted: set[str], tied: set[str]) -> None:
         assert self.found is not None
-        items = extract.look_up_each(self.edges.outlook, self.found.user, sorted(wanted))
+        folder = self.found.folder.id
+        items = extract.look_up_each(self.edges.outlook, self.found.user, sorted(wanted), folder)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
-            extract.stage_looked_up(conn, self.found.folder.id, items, tied, self._staging(""))
+            extract.stage_looked_up(conn, folder, items, tied, self._staging(""))
 
     def _compare_staged(self, *, unread_is_private: bool = False) -> tuple[ProfileView, Matching, Plan]:
         """Compare both sides as they are staged now; nothing is written down."""

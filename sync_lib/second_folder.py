@@ -182,7 +182,7 @@ def _may_write(target: Target) -> bool:
 
 def _clear_items(target: Target, folder: str, ids: Sequence[str], was: Mapping[str, Coupling]) -> int:
     """Read a batch of items again, then write each on condition of its version; return how many were deleted."""
-    read_now = target.outlook.fetch_contacts(target.user, ids)
+    read_now = target.outlook.fetch_contacts(target.user, ids, folder)
     items = [
         item
         for item in read_now.values()

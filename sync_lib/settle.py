@@ -384,7 +384,9 @@ def reread(target: Target, outlook_ids: list[str], bc_ids: list[str]) -> dict[st
 
     Returns the items, wherever in the mailbox they lie; None for one that is not there.
     """
-    items = target.outlook.fetch_contacts(target.user, outlook_ids) if outlook_ids else {}
+    items = {}
+    if outlook_ids:
+        items = target.outlook.fetch_contacts(target.user, outlook_ids, target.folder)
     contacts = target.business_central.fetch_contacts(target.company_key.company_id, bc_ids) if bc_ids else {}
     with target.engine.begin() as conn:
         target.check_lease(conn)

@@ -312,8 +312,15 @@ class OutlookClient:
                     seen.add(contact.id)
                     yield self._at_home(user, contact)
 
-    def fetch_contacts(self, user: str, ids: Sequence[str]) -> dict[str, OutlookContact | None]:
+    def fetch_contacts(
+        self, user: str, ids: Sequence[str], folder_id: str = ""
+    ) -> dict[str, OutlookContact | None]:
         """Return contacts by id, wherever in the mailbox they lie, with key and private flag; None where there is none.
+
+        Args:
+            user: Whose mailbox it is.
+            ids: Their ids.
+            folder_id: The folder that the caller compares theirs with; it need not have been read before.
 
         Raises:
             NotFoundError: The mailbox, not the contact, is not there; that never counts as "contact gone".
@@ -325,6 +332,8 @@ class OutlookClient:
             user, [Part("GET", f"{_contact_path(user, one)}?{query}", _PREFER) for one in wanted]
         )
         found = {one: _contact_or_none(answer) for one, answer in zip(wanted, answers, strict=True)}
+        if folder_id:
+            self._homes_of(user).folders.setdefault(folder_id, set())
         return {one: contact and self._at_home(user, contact) for one, contact in found.items()}
 
     def find_by_keys(self, user: str, folder_id: str, keys: Sequence[str]) -> dict[str, list[OutlookContact]]:
@@ -344,8 +353,7 @@ class OutlookClient:
             to_contact(each).id for each in chain.from_iterable(records) if not _tells_key_and_folder(each)
         ]
         again = self.fetch_contacts(user, bare) if bare else {}
-        homes = self._homes_of(user)
-        homes.folders.setdefault(folder_id, set())
+        self._homes_of(user).folders.setdefault(folder_id, set())
         found: dict[str, list[OutlookContact]] = {}
         for key, matches in zip(wanted, records, strict=True):
             read = [again.get(one.id, one) for one in _contacts(matches)]

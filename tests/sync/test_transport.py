@@ -126,6 +126,24 @@ def test_a_folder_whose_id_is_spelled_in_two_ways_is_one_folder(synced, parent):
     assert [folder["name"] for folder in h.mailbox(ANNA)["folders"] if not folder["well_known"]] == [FOLDER]
 
 
+@pytest.mark.parametrize("parent", ["items", "all"])
+def test_a_new_worker_that_settles_a_write_first_knows_the_folder_in_either_spelling(synced, parent):
+    """R13: it looks items up before it has read anything of the folder; none of them has moved away."""
+    h = synced
+    h.sim.set(graph_parent_id=parent)
+    h.edges = h.open()
+    h.edit_item("Jan Jansen", ANNA, jobTitle="Inkoper")
+    lost = h.sim.add_fault(name="F4", service="bc", method="PATCH", moment="before", count=None)
+    h.run()
+    assert lost.fired
+    h.sim.clear_faults()
+    h.edges = h.open()
+    assert h.run().writes == {"updated_business_central": 1, "updated_outlook": 1}
+    for mailbox in (ANNA, BRAM):
+        assert len(in_mailbox(h, mailbox, "Jan Jansen")) == 1
+    assert (h.full().writes, h.run().writes) == ({}, {})
+
+
 def in_mailbox(h: Harness, mailbox: str, name: str) -> list[Any]:
     folders = h.mailbox(mailbox)["folders"]
     return [item for f in folders for item in f["contacts"] if item["properties"].get("displayName") == name]
