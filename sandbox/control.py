@@ -203,7 +203,8 @@ class Control:
             # The account was deleted and made again under its address.
             world.mailboxes.pop(mailbox.user_id)
             again = make_uuid("user again", mailbox.user_id)
-            mailbox = world_json.new_mailbox(world, {"user_principal_name": name, "id": again})
+            address = mailbox.user_principal_name
+            mailbox = world_json.new_mailbox(world, {"user_principal_name": address, "id": again})
         return {"user_principal_name": mailbox.user_principal_name, "id": mailbox.user_id, "state": state}
 
     def _find(self, body: dict[str, Any]) -> tuple[Mailbox, Contact]:

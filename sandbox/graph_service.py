@@ -40,7 +40,9 @@ class Graph:
         add("GET", "/users/{user}/contactFolders/{folder}", self.get_folder)
         add("PATCH", "/users/{user}/contactFolders/{folder}", self.update_folder)
         add("DELETE", "/users/{user}/contactFolders/{folder}", self.delete_folder)
-        add("POST", "/users/{user}/contactFolders/{folder}/permanentDelete", self.delete_folder)
+        for parent in ("", "/{parent}/childFolders"):
+            place = f"/users/{{user}}/contactFolders{parent}/{{folder}}"
+            add("POST", f"{place}/permanentDelete", self.delete_folder)
         for owner in ("/users/{user}", "/users/{user}/contactFolders/{folder}"):
             add("GET", f"{owner}/contacts", self.list_contacts)
             add("POST", f"{owner}/contacts", self.create_contact)
@@ -313,7 +315,10 @@ class Graph:
         return Reply(204)
 
     def purge_contact(self, call: Call, values: dict[str, str]) -> Reply:
-        """POST permanentDelete: gone for good."""
+        """POST permanentDelete: gone for good, with no stop in Deleted Items.
+
+        It lies where no mail client gets to (https://learn.microsoft.com/graph/api/contact-permanentdelete).
+        """
         mailbox, contact = self._contact(call, values)
         mailbox.purge(contact, self.world.clock.now())
         call.notes["written"] = "contacts_deleted"

@@ -159,6 +159,24 @@ def test_ids_are_case_sensitive(graph):
         assert graph.ok("GET", f"{graph.user}/contacts/{item}")["givenName"] == str(number)
 
 
+@pytest.mark.parametrize("place", ["", "folder", "deleted"])
+def test_a_contact_deleted_for_good_lies_nowhere(graph, place):
+    folder = graph.folder()
+    made = graph.ok("POST", f"{folder}/contacts", {"givenName": "A"}, Prefer='IdType="ImmutableId"')
+    link = graph.ok("GET", f"{folder}/contacts/delta", Prefer='IdType="ImmutableId"')["@odata.deltaLink"]
+    url = f"{folder if place == 'folder' else graph.user}/contacts/{made['id']}"
+    if place == "deleted":
+        graph.ok("DELETE", url)
+    response = graph.send("POST", f"{url}/permanentDelete")
+    assert (response.status_code, response.content) == (204, b"")
+    assert graph.refused("GET", f"{graph.user}/contacts/{made['id']}") == (404, "ErrorItemNotFound")
+    assert graph.refused("POST", f"{url}/permanentDelete") == (404, "ErrorItemNotFound")
+    for each in ("deleteditems", "contacts"):
+        assert graph.ok("GET", f"{graph.user}/contactFolders/{each}/contacts")["value"] == []
+    changed = graph.ok("GET", link, Prefer='IdType="ImmutableId"')["value"]
+    assert [item["id"] for item in changed if "@removed" in item] == [made["id"]]
+
+
 def test_a_deleted_contact_lies_in_deleted_items_until_it_is_purged(sim, graph):
     made = graph.ok("POST", f"{graph.user}/contacts", SANNE, **IMMUTABLE)
     url = f"{graph.user}/contacts/{made['id']}"

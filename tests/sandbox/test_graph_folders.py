@@ -85,6 +85,23 @@ def test_a_folder_dragged_to_deleted_items_still_answers(sim, graph):
     assert graph.ok("GET", f"{graph.user}/contactFolders")["value"] == []
 
 
+@pytest.mark.parametrize("below", [False, True])
+def test_a_folder_deleted_for_good_is_gone_with_its_contacts(graph, below):
+    url = graph.folder()
+    if below:
+        child = graph.ok("POST", f"{url}/childFolders", {"displayName": "Below"})["id"]
+        url = f"{url}/childFolders/{child}"
+    place = f"{graph.user}/contactFolders/{url.rpartition('/')[2]}"
+    made = graph.ok("POST", f"{place}/contacts", {"givenName": "A"})
+    response = graph.send("POST", f"{url}/permanentDelete")
+    assert (response.status_code, response.content) == (204, b"")
+    assert graph.refused("GET", place) == (404, "ErrorItemNotFound")
+    assert graph.refused("GET", f"{graph.user}/contacts/{made['id']}") == (404, "ErrorItemNotFound")
+    deleted = f"{graph.user}/contactFolders/deleteditems"
+    assert graph.ok("GET", f"{deleted}/contacts")["value"] == []
+    assert graph.ok("GET", f"{deleted}/childFolders")["value"] == []
+
+
 def test_folder_delta_shows_new_and_gone_folders(graph):
     url = graph.folder()
     first = graph.ok("GET", f"{graph.user}/contactFolders/delta")
