@@ -21,10 +21,10 @@ import requests
 from sqlalchemy import event, text
 
 from sandbox import Sandbox
-from sync_lib import pipeline
+from sync_lib import bindings, pipeline, second_folder
 from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
-from sync_lib.store import clock, holds, runs, tables, undo
+from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
@@ -54,6 +54,12 @@ STANDS_FOR = {
 UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2, "late": 2, "carry_out": 1,
           "private": 3, "public": 1}  # fmt: skip
 STANDS_FOR |= {"comma": "F32", "private": "F31", "computed": "F30", "odd_stamp": "F30"}
+#: Steps that came later, drawn from a third generator for the same reason.
+MORE = {"malformed": 3, "replace_account": 1, "rename_account": 2, "drag_folder": 3, "purge_folder": 1,
+        "answer": 2, "meanwhile": 3}  # fmt: skip
+#: What happens to accounts and folders; also between two calls of a run.
+ABOVE = ("replace_account", "rename_account", "drag_folder", "drag_folder", "purge_folder")
+STANDS_FOR |= {"replace_account": "F33", "rename_account": "F33", "drag_folder": "F34", "purge_folder": "F34"}
 #: What users do between two calls of a run.
 MEANWHILE = (
     "bc_edit", "bc_edit", "ol_edit", "ol_edit", "bc_clear", "ol_clear", "bc_add", "bc_delete", "ol_add",
@@ -140,6 +146,12 @@ UNKIND_FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "F27", "service": "entra", "status": 407},
     {"name": "F28"},
 )
+#: Faults of ``MORE``, drawn by the step "malformed".
+MALFORMED: tuple[dict[str, Any], ...] = (
+    {"name": "F29"},
+    {"name": "F29", "part": True},
+    {"name": "F29", "count": 3},
+)
 UNREADABLE = "een, twee@thuis.example"
 #: Stamps that say nothing of when a row was written.
 ODD_STAMPS = ("0001-01-01T00:00:00Z", "2124-05-01T08:00:00Z", "2019-03-02T09:15:04.123Z")
@@ -189,6 +201,10 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
     for _ in range(unkind.choice((0, 1, 2, 3, 5)) if faults else 0):
         [name] = unkind.choices(list(UNKIND), list(UNKIND.values()))
         drawn.insert(unkind.randint(1, len(drawn)), _step(unkind, name))
+    more = random.Random(f"{seed}-more")
+    for _ in range(more.choice((0, 0, 1, 2, 4)) if faults else 0):
+        [name] = more.choices(list(MORE), list(MORE.values()))
+        drawn.insert(more.randint(1, len(drawn)), _step(more, name))
     return History(
         seed,
         rng.choice(("sqlite", "sqlite", "postgresql")),
@@ -220,6 +236,9 @@ def _step(rng: random.Random, name: str) -> Step:
         mode, where = rng.choice(("incremental", "full")), rng.choice(("call", "call", "page", "write"))
         inner = tuple(_step(rng, rng.choice(MEANWHILE)) for _ in range(rng.choice((1, 1, 2, 4))))
         return (name, mode, where, a % 15, inner)
+    if name == "meanwhile":
+        inner = tuple(_step(rng, rng.choice(ABOVE)) for _ in range(rng.choice((1, 1, 2))))
+        return ("during", rng.choice(("incremental", "full")), rng.choice(("call", "page")), a % 15, inner)
     if name in ("fault", "unkind"):
         drawn = FAULTS if name == "fault" else UNKIND_FAULTS
         return (name, rng.randrange(len(drawn)), rng.choice((1, 1, 2, 3, 5, 8)))
@@ -464,10 +483,13 @@ class Player:
         ]
         world = {"companies": [{"name": COMPANY, "contacts": people}], "mailboxes": boxes}
         self.sim = Sandbox(world=world, settings=self.history.sandbox).start()
+        # An account may be renamed: today's address by the first one, by which profiles are known here, and back.
+        self.today = {profile.mailbox: profile.mailbox for profile in self.history.profiles}
+        self.first = dict(self.today)
         self.hours = self.worker_skew = 0.0
         self.skew = 0
         self.number = 1000
-        self.oracle = Oracle([replace(profile) for profile in self.history.profiles])
+        self.oracle = Oracle([replace(profile) for profile in self.history.profiles], names=self.first)
         self.planned: list[Any] = []
         self.typed_by_service: list[str] = []
         self.patience: dict[str, Any] = {}
@@ -510,7 +532,7 @@ class Player:
         return made
 
     def _import(self, profile: Setup) -> None:
-        self.h.add_profiles(profile.mailbox, **profile.to_yaml())
+        self.h.add_profiles(self._staged_address(profile), **profile.to_yaml())
 
     def _play(self) -> None:
         self.before = self.scene()
@@ -548,7 +570,7 @@ class Player:
         mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
             self.do_run(mode)
-            if self.accept_count():
+            if self.accept_count() | self.answer_all():
                 self.do_run(mode)
         scene = self.scene()
         for mode in ("incremental", "full"):
@@ -570,10 +592,49 @@ class Player:
                 holds.accept_offered(conn, hold)
             return bool(waiting)
 
+    def answer_all(self) -> bool:
+        """A person answers what is asked about accounts and folders (rules 1)."""
+        answered = [self._answer(profile, self.history.seed) for profile in self.oracle.profiles]
+        return any(answered)
+
+    def do_answer(self, a: int, b: int) -> None:
+        self._answer(self._profile(a), b)
+
+    def _answer(self, profile: Setup, n: int) -> bool:
+        staged = self._staged(profile)
+        with self.h.edges.engine.begin() as conn:
+            stored = profiles.read_profile(conn, staged["id"])
+            if staged["successor"]:
+                bindings.accept_successor(conn, stored, now=self.h.edges.now())
+            if staged["second_folder"]:
+                second_folder.answer(conn, stored, (second_folder.GO_BACK, second_folder.LEAVE)[n % 2])
+        if staged["second_folder"]:
+            # Either folder may be the one that is left, and what the sync made in that one goes.
+            for item in self.scene().items[profile.mailbox].values():
+                if item.folder not in oracle.ELSEWHERE:
+                    self.oracle.users_deletes.add(item.id)
+        return bool(staged["successor"] or staged["second_folder"])
+
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def scene(self) -> Scene:
-        return Scene.of(self.sim.dump())
+        return Scene.of(self.sim.dump(), self.first)
+
+    def _graph(self, what: str, body: dict[str, Any]) -> Any:
+        """The control plane of Graph; a mailbox is named by its first address."""
+        return self.sim.control("POST", f"graph/{what}", body | {"mailbox": self.today[body["mailbox"]]})
+
+    def _in_outlook(self, method: str, path: str, body: Any, mailbox: str) -> Any:
+        return self.h.in_outlook(method, path, body, self.today[mailbox])
+
+    def _staged(self, profile: Setup) -> dict[str, Any]:
+        """What the staging database knows of a profile; under whatever address."""
+        names = "mailbox, graph_user_id, successor, second_folder, id"
+        found = oracle.rows(self.h.edges.engine, f"SELECT {names} FROM sync_profile")
+        return next((row for row in found if self.first[row["mailbox"]] == profile.mailbox), {})
+
+    def _staged_address(self, profile: Setup) -> str:
+        return str(self._staged(profile).get("mailbox") or self.today[profile.mailbox])
 
     def _writes(self) -> dict[str, int]:
         app = self.sim.counters().get("app", {})
@@ -681,6 +742,8 @@ class Player:
         self._judge(before, users_acted=interrupter.done)
 
     def _act(self, where: str, request: requests.PreparedRequest, steps: tuple[Step, ...]) -> bool:
+        # What the service edited before them in this run is among what users see, and may delete.
+        self._note_edits()
         acted = False
         for step in steps:
             self.oracle.saw(self.scene())
@@ -780,6 +843,12 @@ class Player:
         spec["nth"] = list(range(nth, nth + int(spec["count"] or 1)))
         self.planned.append(self.sim.add_fault(**spec))
 
+    def do_malformed(self, a: int, b: int) -> None:
+        """A version is taken for a malformed one (F29)."""
+        spec = {"count": 1, **MALFORMED[a % len(MALFORMED)]}
+        nth = 1 + b % 5
+        self.planned.append(self.sim.add_fault(**spec | {"nth": list(range(nth, nth + spec["count"]))}))
+
     def do_late(self, a: int, b: int) -> None:
         """A create that no answer comes to, and that the service carries out later (F37).
 
@@ -856,14 +925,14 @@ class Player:
 
     def do_lag(self, a: int, _b: int) -> None:
         """Delta queries of a mailbox show nothing new for a while (F18)."""
-        self.sim.control("POST", "graph/hold-delta", {"mailbox": self._profile(a).mailbox})
+        self._graph("hold-delta", {"mailbox": self._profile(a).mailbox})
 
     def do_unlag(self, _a: int, _b: int) -> None:
         for profile in self.oracle.profiles:
-            self.sim.control("POST", "graph/hold-delta", {"mailbox": profile.mailbox, "hold": False})
+            self._graph("hold-delta", {"mailbox": profile.mailbox, "hold": False})
 
     def do_expire_delta(self, a: int, _b: int) -> None:
-        self.sim.control("POST", "graph/expire-delta", {"mailbox": self._profile(a).mailbox})
+        self._graph("expire-delta", {"mailbox": self._profile(a).mailbox})
 
     def do_hold(self, _a: int, _b: int) -> None:
         self.do_release(0, 0)
@@ -899,7 +968,7 @@ class Player:
 
     def do_restore(self, _a: int, _b: int) -> None:
         """The staging database of an earlier moment takes the place of the present one (rules 2.8)."""
-        if not self.kept:
+        if not self.kept or self._names_nobody():
             return
         self._forget_losers()
         self.h.database = self.new_database(self.history.database)
@@ -918,12 +987,23 @@ class Player:
         for profile in self.oracle.profiles:
             self._import(profile)
 
+    def _names_nobody(self) -> bool:
+        """Whether a backup knows an account that is gone, by an address that its successor no longer has."""
+        stored = next(rows for table, rows in self.kept if table.name == "sync_profile")
+        now = {profile.mailbox: self._user_id(profile) for profile in self.oracle.profiles}
+        return any(
+            row["graph_user_id"]
+            and row["graph_user_id"] != now[self.first[row["mailbox"]]]
+            and row["mailbox"] != self.today[self.first[row["mailbox"]]]
+            for row in stored
+        )
+
     def do_migrate_mailbox(self, a: int, _b: int) -> None:
         box = self._profile(a).mailbox
         before = self.scene().items[box]
         # Ids change, and with them whose flag it is.
         self.do_public(a, 0)
-        self.sim.control("POST", "graph/mailbox", {"mailbox": box, "migrate": True})
+        self._graph("mailbox", {"mailbox": box, "migrate": True})
         after = self.scene().items[box]
         names = {(i.created, i.version, i.properties.get("displayName")): i.id for i in after.values()}
         for ids in (self.oracle.users_items, self.oracle.users_deletes):
@@ -932,6 +1012,69 @@ class Player:
                 for i in before.values()
                 if i.id in ids and (new := names.get((i.created, i.version, i.properties.get("displayName"))))
             }
+
+    def do_replace_account(self, a: int, _b: int) -> bool:
+        """An account is deleted and made again under its address, with an empty mailbox (F33)."""
+        profile = self._profile(a)
+        staged = self._staged(profile)
+        if staged["graph_user_id"] and staged["mailbox"] != self.today[profile.mailbox]:
+            # Nobody who knows the former address alone can find the account: a person has to correct the profile.
+            return False
+        for item in self.scene().items[profile.mailbox].values():
+            self.oracle.users_deletes.add(item.id)
+            self.oracle.typed_over([item.properties])
+        self._graph("mailbox", {"mailbox": profile.mailbox, "replace": True})
+        self._in_outlook("POST", "contactFolders", {"displayName": "Prive"}, profile.mailbox)
+        return True
+
+    def do_rename_account(self, a: int, _b: int) -> bool:
+        """An account gets another address (F33), which a full sync reads."""
+        profile = self._profile(a)
+        if self._staged(profile)["graph_user_id"] not in (None, "", self._user_id(profile)):
+            # An account made again is found by its address alone.
+            return False
+        name = f"{profile.mailbox.partition('@')[0]}{self._next()}@voorbeeld.example"
+        self._graph("mailbox", {"mailbox": profile.mailbox, "rename": name})
+        self.today[profile.mailbox] = name
+        self.first[name] = profile.mailbox
+        return True
+
+    def _user_id(self, profile: Setup) -> str:
+        today = self.today[profile.mailbox]
+        boxes = self.sim.info()["mailboxes"]
+        return next(str(box["id"]) for box in boxes if box["user_principal_name"] == today)
+
+    def do_drag_folder(self, a: int, b: int) -> bool:
+        """A user drags the folder to Deleted Items, or one that lies there back (F34)."""
+        profile = self._profile(a)
+        folders = self.scene().folders[profile.mailbox]
+        away = [key for key, name in folders.items() if name.startswith("deleted/")]
+        folder = away[b % len(away)] if away else self._folder(profile)
+        if folder is None:
+            return False
+        if away:
+            self._take_back(profile, folder)
+        else:
+            self._discard(profile, folder)
+        to = "contacts" if away else "deleteditems"
+        self._graph("move-folder", {"mailbox": profile.mailbox, "folder": folder, "to": to})
+        self.full_needed = True
+        return True
+
+    def _take_back(self, profile: Setup, folder: str) -> None:
+        """What was deleted with a folder is the user's again."""
+        self.oracle.moved_about = True
+        for item in self.scene().folder(profile.mailbox, folder):
+            self.oracle.users_items.add(item.id)
+            self.oracle.users_deletes.discard(item.id)
+
+    def do_purge_folder(self, a: int, _b: int) -> bool:
+        """A user deletes the folder for good (F34)."""
+        profile = self._profile(a)
+        if folder := self._folder(profile):
+            self._discard(profile, folder)
+            self._in_outlook("POST", f"contactFolders/{folder}/permanentDelete", None, profile.mailbox)
+        return folder is not None
 
     # -- Business Central's users ----------------------------------------------------------------------------------
 
@@ -1053,7 +1196,9 @@ class Player:
         """The id of the folder that the profile is bound to, or that has its name."""
         folders = self.scene().folders[profile.mailbox]
         bound = oracle.rows(
-            self.h.edges.engine, "SELECT folder_id FROM sync_profile WHERE mailbox = :m", m=profile.mailbox
+            self.h.edges.engine,
+            "SELECT folder_id FROM sync_profile WHERE mailbox = :m",
+            m=self._staged_address(profile),
         )
         known = [row["folder_id"] for row in bound if row["folder_id"]]
         named = [key for key, name in folders.items() if name == profile.folder]
@@ -1071,7 +1216,7 @@ class Player:
         return profile, found[b % len(found)] if found else None
 
     def _patch_item(self, profile: Setup, item: oracle.Item, body: dict[str, Any]) -> None:
-        self.h.in_outlook("PATCH", f"contacts/{item.id}", body, profile.mailbox)
+        self._in_outlook("PATCH", f"contacts/{item.id}", body, profile.mailbox)
 
     def do_ol_edit(self, a: int, b: int, name: str, variant: int) -> None:
         profile, item = self._item(a, b)
@@ -1143,7 +1288,7 @@ class Player:
 
     def _flag(self, profile: Setup, item: oracle.Item, value: int) -> None:
         body = {"mailbox": profile.mailbox, "contact": item.id, "value": value}
-        self.sim.control("POST", "graph/sensitivity", body)
+        self._graph("sensitivity", body)
 
     def do_drop_first(self, a: int, b: int) -> bool:
         """A user removes the first address; an own one moves up."""
@@ -1167,7 +1312,7 @@ class Player:
             body["displayName"] = f"Nieuw q{n}q"
         if b % 5:
             body["emailAddresses"] = [{"address": address, "name": "x"}]
-        made = self.h.in_outlook("POST", f"contactFolders/{folder}/contacts", body, profile.mailbox)
+        made = self._in_outlook("POST", f"contactFolders/{folder}/contacts", body, profile.mailbox)
         self.oracle.users_items.add(made["id"])
         self._typed("new in Outlook", "job", f"Baan q{n}q")
         self.oracle.typed |= {oracle.normal("email", address), oracle.normal("name", f"Nieuw q{n}q")}
@@ -1176,7 +1321,7 @@ class Player:
         profile, item = self._item(a, b)
         if item:
             self.oracle.users_deletes.add(item.id)
-            self.h.in_outlook("DELETE", f"contacts/{item.id}", None, profile.mailbox)
+            self._in_outlook("DELETE", f"contacts/{item.id}", None, profile.mailbox)
             self.oracle.typed_over(list(item.values.values()))
 
     def do_purge(self, a: int, _b: int) -> None:
@@ -1184,7 +1329,7 @@ class Player:
         mailbox = self._profile(a).mailbox
         gone = [i for i in self.scene().items[mailbox].values() if i.folder == "deleteditems"]
         self.oracle.typed_over([item.properties for item in gone])
-        self.sim.control("POST", "graph/purge", {"mailbox": mailbox})
+        self._graph("purge", {"mailbox": mailbox})
 
     def do_move_out(self, a: int, b: int) -> bool:
         profile, item = self._item(a, b)
@@ -1210,12 +1355,12 @@ class Player:
         self.oracle.moved_about = True
         self.oracle.users_items.add(item.id)
         self.oracle.users_deletes.discard(item.id)
-        self.sim.control("POST", "graph/move", {"mailbox": profile.mailbox, "contact": item.id, "to": to})
+        self._graph("move", {"mailbox": profile.mailbox, "contact": item.id, "to": to})
 
     def do_copy(self, a: int, b: int) -> bool:
         profile, item = self._item(a, b)
         if item:
-            made = self.sim.control("POST", "graph/copy", {"mailbox": profile.mailbox, "contact": item.id})
+            made = self._graph("copy", {"mailbox": profile.mailbox, "contact": item.id})
             self.oracle.users_items.add(made["immutable_id"])
         return item is not None
 
@@ -1223,14 +1368,14 @@ class Player:
         profile = self._profile(a)
         if folder := self._folder(profile):
             name = f"Zakelijk {self._next()}"
-            self.h.in_outlook("PATCH", f"contactFolders/{folder}", {"displayName": name}, profile.mailbox)
+            self._in_outlook("PATCH", f"contactFolders/{folder}", {"displayName": name}, profile.mailbox)
         return folder is not None
 
     def do_delete_folder(self, a: int, _b: int) -> bool:
         profile = self._profile(a)
         if folder := self._folder(profile):
             self._discard(profile, folder)
-            self.h.in_outlook("DELETE", f"contactFolders/{folder}", None, profile.mailbox)
+            self._in_outlook("DELETE", f"contactFolders/{folder}", None, profile.mailbox)
         return folder is not None
 
     def _discard(self, profile: Setup, folder: str) -> None:
@@ -1246,7 +1391,7 @@ class Player:
             if to == "deleteditems":
                 self._discard(profile, folder)
             body = {"mailbox": profile.mailbox, "folder": folder, "to": to}
-            self.sim.control("POST", "graph/move-folder", body)
+            self._graph("move-folder", body)
             self.full_needed = True
         return folder is not None
 
@@ -1256,7 +1401,7 @@ class Player:
         if folder := self._folder(profile):
             self._discard(profile, folder)
             for item in items:
-                self.h.in_outlook("DELETE", f"contacts/{item.id}", None, profile.mailbox)
+                self._in_outlook("DELETE", f"contacts/{item.id}", None, profile.mailbox)
         return bool(items)
 
     def do_profile(self, a: int, setting: str, n: int) -> None:

@@ -39,6 +39,7 @@ for _folder in (str(ROOT / "scripts"), str(ROOT)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
+from sandbox.faults import PRESETS  # noqa: E402
 from sync_lib.store.engine import open_engine  # noqa: E402
 from sync_lib.store.migrate import migrate  # noqa: E402
 from tests.databases import PostgresDatabases, postgres_server  # noqa: E402
@@ -330,7 +331,7 @@ def _crashes(done: list[Done]) -> str:
 
 def _faults(done: list[Done]) -> str:
     counts = sum((Counter(d.counts) for d in done if d.part == "histories"), Counter())
-    fired = [f"F{n}: {counts[f'F{n}']:,}" for n in range(1, 23)]
+    fired = [f"{name}: {counts[name]:,}" for name in sorted(PRESETS, key=lambda name: int(name[1:]))]
     return "Faults fired in the random histories: " + ", ".join(fired) + "." if counts else ""
 
 

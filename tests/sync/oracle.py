@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -141,14 +142,22 @@ class Scene:
         return compact([company["contacts"], company["held"], self.dump["mailboxes"]])
 
     @classmethod
-    def of(cls, dump: dict[str, Any]) -> Scene:
-        """Read a dump. Held rows of Business Central count: a user typed them."""
+    def of(cls, dump: dict[str, Any], names: Mapping[str, str] | None = None) -> Scene:
+        """Read a dump. Held rows of Business Central count: a user typed them.
+
+        Args:
+            dump: The sandbox's world.
+            names: By which address an account is known here that was renamed.
+        """
         company = dump["companies"][0]
         contacts = {contact["id"]: contact for contact in company["contacts"]}
         for key, row in (company["held"] or {}).items():
             contacts.pop(key, None)
             contacts |= {key: row} if row else {}
-        boxes = {box["user_principal_name"]: box for box in dump["mailboxes"]}
+        boxes = {
+            (names or {}).get(box["user_principal_name"], box["user_principal_name"]): box
+            for box in dump["mailboxes"]
+        }
         return cls(
             contacts,
             {name: {item.id: item for item in _items(box)} for name, box in boxes.items()},
@@ -300,6 +309,8 @@ class Oracle:
     moved_about: bool = False
     #: What was typed into items while their owner had flagged them private (I14).
     flagged: dict[str, set[str]] = field(default_factory=dict)
+    #: Every address that an account ever had, and the one by which its profile is known here.
+    names: Mapping[str, str] = field(default_factory=dict)
 
     # -- edits -----------------------------------------------------------------------------------------------------
 
@@ -343,7 +354,8 @@ class Oracle:
         """A person sees what the sync wrote, and wants it undone: it need not survive, and an item may go (I4)."""
         self.typed_over(json.loads(change["after"]))
         if change["action"] == "create_outlook":
-            self.causes.setdefault((change["mailbox"], change["bc_id"]), set()).add("undone")
+            mailbox = self.names.get(change["mailbox"], change["mailbox"])
+            self.causes.setdefault((mailbox, change["bc_id"]), set()).add("undone")
 
     # -- after each run --------------------------------------------------------------------------------------------
 
@@ -361,7 +373,11 @@ class Oracle:
 
     def _hands_off(self, mailbox: str, item: Item, now: Item | None) -> None:
         if now is None or now.folder_id != item.folder_id:
-            check(item.folder not in ("contacts", "Prive"), "I8", f"a private item of {mailbox} is gone")
+            # 7.4 looks in the whole mailbox for what the sync made.
+            known = item.bc_id or self.coupled.get(item.id, "")
+            blocked = "blocked" in self.causes.get((mailbox, known), set())
+            own = item.folder in ("contacts", "Prive") and not blocked
+            check(not own, "I8", f"a private item of {mailbox} is gone")
             return
         if item.folder in ("contacts", "Prive", "deleteditems"):
             check(now.version == item.version, "I8", f"an item outside the folder was written: {item.id}")
@@ -484,7 +500,7 @@ class Oracle:
         )
         waits = _waiting(engine)
         for profile in self.profiles:
-            own = [row for row in staged if row["mailbox"] == profile.mailbox]
+            own = [row for row in staged if self.names.get(row["mailbox"], row["mailbox"]) == profile.mailbox]
             coupled = {row["bc_id"]: row for row in own if row["bc_id"]}
             _judge_couplings(scene, profile, [row for row in own if row["bc_id"] not in waits])
             for bc_id, contact in scene.contacts.items():

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from sandbox.faults import PRESETS
 from tests.sync import histories, oracle
 from tests.sync.histories import History
 
@@ -80,19 +81,12 @@ def test_every_fault_is_drawn():
     drawn |= {histories.UNKIND_FAULTS[step[1]]["name"] for step in steps if step[0] == "unkind"}
     drawn |= {"F37" for step in steps if step[0] == "late"}
     drawn |= set(histories.STANDS_FOR.values()) | {"F16"}  # F16: what users do between two pages of a run.
-    assert drawn == {f"F{n}" for n in range(1, 23)} | {
-        "F23",
-        "F24",
-        "F25",
-        "F26",
-        "F27",
-        "F28",
-        "F30",
-        "F31",
-        "F32",
-        "F37",
-    }
-    assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, "undo"}
+    drawn |= {histories.MALFORMED[step[1] % 3]["name"] for step in steps if step[0] == "malformed"}
+    assert drawn == set(PRESETS)
+    more = {*histories.MORE} - {"meanwhile"}
+    assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, *more, "undo"}
+    meanwhile = {inner[0] for step in steps if step[0] == "during" for inner in step[4]}
+    assert meanwhile == {*histories.MEANWHILE, *histories.ABOVE}
     fired = {
         histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
     }
