@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sync_lib import folders
 from sync_lib.errors import AccessDeniedError, ConfigError, NotFoundError, ProfileError
 from sync_lib.model import Company
-from sync_lib.store import companies, profiles, runs, snapshots
+from sync_lib.store import companies, company_names, profiles, runs, snapshots
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.profiles import Profile
 from sync_lib.views import FOLDER_DELETED
@@ -54,6 +54,14 @@ def _offer(edges: Edges, company: CompanyRow, tenant_id: str, environment: str) 
             companies.write_offer(conn, company, tenant_id, environment)
 
 
+def list_companies(edges: Edges) -> list[Company]:
+    """Return the companies that the Connection lists, and remember them, for pages to offer and files to name."""
+    listed = edges.business_central.fetch_companies()
+    with edges.engine.begin() as conn:
+        company_names.write_listed(conn, listed, now=edges.now())
+    return listed
+
+
 def bind_company(conn: Connection, edges: Edges, profile: int, found: Company) -> None:
     """Bind a profile to a company that BC listed."""
     settings, tenant = edges.business_central_settings, edges.tenant_id
@@ -67,7 +75,7 @@ def bind_company(conn: Connection, edges: Edges, profile: int, found: Company) -
 
 def follow_company(edges: Edges, company: CompanyRow) -> CompanyRow:
     """Take over the name that Business Central's list gives a company today; it is known by its id."""
-    listed = {each.id: each.name for each in edges.business_central.fetch_companies()}
+    listed = {each.id: each.name for each in list_companies(edges)}
     name = listed.get(company.company_id) or company.name
     if name == company.name:
         return company

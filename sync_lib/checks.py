@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sync_lib import bindings, folders
 from sync_lib.clients.auth import TokenSource, roles
 from sync_lib.clients.business_central import BusinessCentralClient
+from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.rest import ApiSession
 from sync_lib.errors import (
+    AccessDeniedError,
     ConfigError,
+    NotFoundError,
     ProfileError,
     SyncError,
     WritesOffError,
@@ -19,14 +22,16 @@ from sync_lib.errors import (
 from sync_lib.fields.filters import parse_filter
 from sync_lib.if_match import Found, find_out
 from sync_lib.model import BcKey, Company, Origin
-from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
-from sync_lib.store import companies, profile_checks, profiles, runs
+from sync_lib.settings import AppSettings, BusinessCentralSettings, GraphSettings, StagingSettings
+from sync_lib.store import companies, company_names, profile_checks, profiles, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import require_schema
 from sync_lib.store.profile_checks import Line, Said
 from sync_lib.store.profiles import Profile
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from sync_lib.pipeline import Edges
 
 GRAPH_NEEDED = frozenset({"Contacts.ReadWrite"})
@@ -216,9 +221,24 @@ def _attempt(name: str, kind: str, remedy: str, look: Callable[[], str]) -> Chec
         return Check(name, True, look(), kind=kind)
     except ProfileError as error:
         detail = str(error).removesuffix(error.remedy).strip()
+        detail = error.detail if isinstance(error, _ToldError) else detail
         return Check(name, False, detail, error.remedy or remedy, kind, error.reason)
     except SyncError as error:
         return Check(name, False, str(error), remedy, kind)
+
+
+class _ToldError(ProfileError):
+    """Something is wrong with a profile; a page translates ``detail``, and says the reason's own remedy."""
+
+    def __init__(self, reason: str, detail: Told) -> None:
+        super().__init__(reason, detail)
+        self.detail = detail
+
+
+def _not_listed(listed: Sequence[Company]) -> _ToldError:
+    names = ", ".join(company.name for company in listed)
+    detail = told("Business Central lists: %(names)s.", names=names) if names else _NONE_SEEN
+    return _ToldError("company_not_found", detail)
 
 
 def _check_staging(edges: Edges) -> Iterator[Check]:
@@ -275,11 +295,11 @@ def _missing(granted: frozenset[str]) -> str:
 
 def _check_companies(edges: Edges) -> Iterator[Check]:
     def look() -> str:
-        companies = edges.business_central.fetch_companies()
-        if not companies:
+        listed = bindings.list_companies(edges)
+        if not listed:
             raise ProfileError("company_not_found", _NONE_SEEN)
-        names = ", ".join(company.name for company in companies)
-        return told("the app sees %(number)s: %(names)s.", number=len(companies), names=names)
+        names = ", ".join(company.name for company in listed)
+        return told("the app sees %(number)s: %(names)s.", number=len(listed), names=names)
 
     yield _attempt("companies in Business Central", "companies", _COMPANIES, look)
 
@@ -314,14 +334,12 @@ def _find_company(edges: Edges, profile: Profile) -> tuple[Company, BcKey]:
         key = companies.read_key(conn, bound) if bound else None
     if bound:
         bindings.check_environment(edges, bound)
-    listed, name = (
-        edges.business_central.fetch_companies(),
-        bound.company_id if bound else profile.company_name,
-    )
+    listed = bindings.list_companies(edges)
+    name = bound.company_id if bound else profile.company_name
     with read(edges.engine) as conn:
         company = companies.find_listed(conn, listed, name)
     if company is None:
-        raise ProfileError("company_not_found", f"BC lists no company {profile.company_name!r}.")
+        raise _not_listed(listed)
     environment = edges.business_central_settings.environment
     return company, key or BcKey(edges.tenant_id, environment, company.id, "", Origin.MADE_BY_SYNC)
 
@@ -342,6 +360,57 @@ def _look_at_folder(edges: Edges, profile: Profile, key: BcKey) -> str:
     if found is None:
         return told("opens; the first sync makes its folder.")
     return told("opens; its folder is %(name)r.", name=found.folder.name)
+
+
+# -- a profile that was just saved -----------------------------------------------------------------------------------
+
+#: Seconds that a service may be silent before a page goes on without its answer.
+BRIEF = 5.0
+_AGAIN = told("Check the connection below, or wait for the next run: it says the same.")
+
+
+def look_up(edges: Edges, engine: Engine, profile: Profile) -> list[Line]:
+    """Say whether a profile's mailbox and company are known, for a page that waits for it: nothing is tried again.
+
+    Args:
+        edges: The settings of the services.
+        engine: The staging database.
+        profile: A profile that has never synced.
+    """
+
+    def look_at_mailbox() -> str:
+        outlook = OutlookClient(_brief_session(edges.graph_settings))
+        try:
+            user = outlook.fetch_user_id(profile.mailbox)
+            next(iter(outlook.iter_folders(user)), None)
+        except (NotFoundError, AccessDeniedError) as error:
+            if not error.in_form:
+                raise
+            reason = folders.mailbox_error(outlook, profile, error).reason
+            detail = told("the address is %(mailbox)s.", mailbox=profile.mailbox)
+            raise _ToldError(reason, detail) from error
+        return told("Microsoft 365 knows it, and the app may open it.")
+
+    def look_at_company() -> str:
+        settings = edges.business_central_settings
+        listed = BusinessCentralClient(_brief_session(settings), settings).fetch_companies()
+        with transaction(engine) as conn:
+            company_names.write_listed(conn, listed, now=edges.now())
+            company = companies.find_listed(conn, listed, profile.company_name)
+        if company is None:
+            raise _not_listed(listed)
+        return told("Business Central lists it.")
+
+    found = [
+        _attempt("mailbox", "mailbox", _AGAIN, look_at_mailbox),
+        _attempt("company", "company", _AGAIN, look_at_company),
+    ]
+    # Without a reason nothing is known to be wrong with the profile: a service did not answer, or refused the app.
+    return [_line(replace(check, unknown=not check.ok and not check.reason)) for check in found]
+
+
+def _brief_session(settings: AppSettings) -> ApiSession:
+    return ApiSession(settings.root, TokenSource(settings, timeout=BRIEF), timeout=BRIEF, retry_cap=0)
 
 
 # -- whether Graph enforces If-Match (rules 8.5) ---------------------------------------------------------------------

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from sync_lib import airflow_clean, bindings, second_folder
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.settings import SyncSettings
-from sync_lib.store import clock, companies, erasure, holds, profiles, runs
+from sync_lib.store import clock, companies, company_names, erasure, holds, profiles, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Decision, Hold, HoldState
@@ -159,7 +159,9 @@ def _now() -> str:
 def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
     chosen = options.field_profile or _field_profile(environment)
-    print(profiles.import_profiles(engine, text, now=_now(), field_profile=chosen, tell=print))
+    report = profiles.import_profiles(engine, text, now=_now(), field_profile=chosen, tell=print)
+    print(report)
+    _warn_of_companies(engine, [*report.added, *report.changed])
 
 
 def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
@@ -176,6 +178,18 @@ def _correct(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
         raise ConfigError("Correct what? Give --mailbox or --company.")
     profiles.correct(engine, options.id, mailbox=options.mailbox, company=options.company, now=_now())
     print("Corrected. Write it into your file too.")
+    _warn_of_companies(engine, [options.id])
+
+
+def _warn_of_companies(engine: Engine, changed: Sequence[int]) -> None:
+    """Name the companies that there are where a profile names none of them; it is stored nonetheless."""
+    with read(engine) as conn:
+        for profile in profiles.read_profiles(conn, enabled_only=False, keys=[str(key) for key in changed]):
+            name = profile.company_name
+            if profile.company is None and (listed := company_names.find_unlisted(conn, name)):
+                print(
+                    f"{profile.mailbox}: Business Central lists no company {name!r}. It lists: {', '.join(listed)}."
+                )
 
 
 def _remove(engine: Engine, options: Options, _: Mapping[str, str]) -> None:

@@ -325,7 +325,7 @@ def _resolve_companies(edges: Edges, chosen: list[Profile]) -> list[Profile]:
     """Bind profiles to their companies; one whose company BC does not list keeps none, and fails in its own task."""
     if all(profile.company for profile in chosen):
         return chosen
-    listed = edges.business_central.fetch_companies()
+    listed = bindings.list_companies(edges)
     with edges.engine.begin() as conn:
         runs.lock_runs(conn)
         for profile in chosen:

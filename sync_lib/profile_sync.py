@@ -57,6 +57,7 @@ from sync_lib.store import (
     causes,
     clock,
     companies,
+    company_names,
     former_items,
     held,
     holds,
@@ -432,10 +433,13 @@ class _ProfileSync:
 
     def _check_company(self) -> None:
         if self.profile.company is None:
+            with read(self.edges.engine) as conn:
+                listed = ", ".join(each.name for each in company_names.read_listed(conn))
             raise ProfileError(
                 "company_not_found",
-                f"Business Central has no company {self.profile.company_name!r} that the app may see.",
-                remedy="Mend the profile's company, or give the app access to it in BC.",
+                f"Business Central has no company {self.profile.company_name!r} that the app may see; it lists: "
+                f"{listed or 'none'}.",
+                remedy="Correct the profile's company, or give the app access to it in BC.",
             )
         with read(self.edges.engine) as conn:
             results = {r.company: r for r in runs.read_company_results(conn, self.run.id)}

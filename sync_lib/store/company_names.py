@@ -29,6 +29,15 @@ def read_listed(conn: Connection) -> list[Company]:
     return [Company(*row) for row in json.loads(runs.read_fact(conn, *_FACT) or "[]")]
 
 
+def find_unlisted(conn: Connection, name: str) -> list[str]:
+    """Return which companies there are, where a name means none of those that are known; else an empty list.
+
+    Nobody can say so before the Connection has been asked once.
+    """
+    listed = [each.name for each in read_listed(conn)]
+    return [] if CompanyNames.read(conn).id_of(name) else listed
+
+
 @dataclass(frozen=True, slots=True)
 class CompanyNames:
     """Names in lower case -> Business Central's id; "" for a name that several companies have."""

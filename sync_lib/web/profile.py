@@ -10,13 +10,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
-from sync_lib import bindings, second_folder
-from sync_lib.errors import ConfigError
+from sync_lib import bindings, checks, second_folder
+from sync_lib.errors import ConfigError, SyncError
 from sync_lib.fields.columns import columns_of
 from sync_lib.preview import Look, Subject, make_preview
-from sync_lib.store import companies, profiles
+from sync_lib.store import companies, company_names, profiles
 from sync_lib.store.profile_changes import Author, read_changes
-from sync_lib.store.profile_checks import read_check
+from sync_lib.store.profile_checks import Line, Said, read_check
 from sync_lib.store.profile_file import ProfileEntry
 from sync_lib.store.profile_values import POLICIES, WrongValue
 from sync_lib.store.profiles import ChangedMeanwhile, Profile
@@ -140,6 +140,21 @@ def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
     return _show(visit, stored, sheet, status=status)
 
 
+@router.post("/profiles/{profile}/look-up")
+def look_up(visit: CurrentVisit, profile: ProfileId) -> HTMLResponse:
+    """Say whether the services know mailbox and company of a profile that has just been saved.
+
+    The page asks once it is shown: a service that does not answer keeps nobody waiting.
+    """
+    stored = _find(visit, profile)
+    try:
+        with visit.seams.edges() as edges:
+            lines = checks.look_up(edges, visit.engine, stored)
+    except SyncError as error:
+        lines = [Line("mailbox", False, "", Said(str(error)), Said(""), unknown=True)]
+    return visit.fragment("profile_looked_up.html", lines=lines, checks=words.CHECKS)
+
+
 @router.post("/profiles/{profile}/remove")
 def remove(visit: CurrentVisit, profile: ProfileId) -> Response:
     """Remove a profile that has never synced."""
@@ -223,9 +238,14 @@ def _saved(visit: Visit, profile: int) -> Response:
 
 
 def _known_companies(conn: Connection) -> list[str]:
-    """Return the companies that profiles name, or are bound to, each once."""
-    names = [*profiles.read_company_names(conn), *(each.name for each in companies.read_companies(conn))]
-    return list({name.casefold(): name for name in names}.values())
+    """Return the companies that profiles are bound to, and that Business Central listed last, each once.
+
+    Until it has listed any, those that people wrote.
+    """
+    listed = [each.name for each in company_names.read_listed(conn)]
+    written = [] if listed else profiles.read_company_names(conn)
+    names = [*(each.name for each in companies.read_companies(conn)), *listed, *written]
+    return sorted({name.casefold(): name for name in names}.values(), key=str.casefold)
 
 
 def _show(

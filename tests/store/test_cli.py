@@ -10,7 +10,7 @@ import pytest
 from sync_lib import cli
 from sync_lib.errors import ConfigError
 from sync_lib.model import Company
-from sync_lib.store import companies, profiles
+from sync_lib.store import companies, company_names, profiles
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import OLDEST, downgrade, head
 
@@ -239,3 +239,20 @@ def test_a_move_of_a_company_is_accepted(run, empty_url):
     assert "Copy of t" in run("companies", "list").out
     assert run("companies", "accept-move", "cronus", "copy").out.startswith("Accepted: Cronus")
     assert "Production" not in run("companies", "list").out
+
+
+def test_a_company_that_business_central_does_not_list_is_warned_of(run, file, empty_url):
+    """P3: where somebody has asked the Connection before; the rows are stored nonetheless."""
+    run("db", "migrate")
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        company_names.write_listed(
+            conn, [Company("c1", "Cronus BV"), Company("c2", "Contoso")], now="2026-03-02T09:00:00.000Z"
+        )
+    engine.dispose()
+    warned = "anna@example.com: Business Central lists no company 'Cronus'. It lists: Cronus BV, Contoso."
+    out = run("profiles", "import", str(file)).out
+    assert out.startswith("Profiles: 2 added")
+    assert warned in out
+    assert "lists no company" in run("profiles", "correct", "1", "--mailbox", "anne@example.com").out
+    assert "lists no company" not in run("profiles", "correct", "1", "--company", "c2").out
