@@ -142,8 +142,11 @@ def _counts_agree(client: Any, company_id: str, staged: int) -> bool:
 def _went_back(known: Known, stamps: Mapping[str, str], cursor: Cursor, plan: ReadPlan) -> bool:
     """Whether a complete read or scan shows an older BC than the staged one, restored under its old name (rules 5).
 
-    The newest contact of a company may have been deleted by hand: that nothing as new is left counts only beside
-    rows that have become older, or where several of the newest are gone together.
+    The rule goes by the newest stamp alone. But BC answers 404 for a contact that was deleted by hand as it does for
+    one that a restore took back, and the watermark stays where a deleted contact left it: every profile of a quiet
+    company would be held for each delete of its newest contact, and again by each full read until somebody edits
+    something. So that nothing as new is left counts only beside a row that has become older, which no delete brings
+    about, or where several of the newest are gone together.
     """
     if not stamps or not cursor.position:
         return False
@@ -439,13 +442,13 @@ def stage_folder(
     )
     changed = staged.changed + len(read.gone)
     if changed:
-        _must_compare(conn, staging)
+        must_compare(conn, staging)
     if not staged.stored:
         move_folder_cursor(conn, read, staging)
     return changed, staged.stored
 
 
-def _must_compare(conn: Connection, staging: Staging) -> None:
+def must_compare(conn: Connection, staging: Staging) -> None:
     """Let whoever comes next compare, also if this worker gets no further."""
     if not staging.run.dry_run:
         runs.write_cursor(conn, "outlook", staging.scope, updated_at=staging.at, pending=True)
@@ -474,14 +477,25 @@ def _complete(contact: OutlookContact, known: dict[str, Any] | None) -> OutlookC
     )
 
 
-def stage_looked_up(
+def stage_looked_up(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection,
     folder: str,
     items: Mapping[str, OutlookContact | None],
-    tied: Collection[str],
     staging: Staging,
+    *,
+    force: snapshots.Force = True,
+    tied: Collection[str] = (),
 ) -> None:
-    """Stage what a look-up said of items whose private flag had to be read; ``tied`` are about to be coupled."""
+    """Stage what a look-up said of items: their private flag had to be read, or their order in time was unclear.
+
+    Args:
+        conn: Inside a transaction.
+        folder: The profile's folder; what lies elsewhere is gone from it.
+        items: The answers, None for an item that is not there.
+        staging: Where and when.
+        force: The staged versions that an answer replaces whatever its stamp (rules 5); True: whatever is staged.
+        tied: Items that are about to be coupled.
+    """
     profile, overlay = staging.scope, staging.run.overlay
     here = [
         outlook_row(item, staging.context)
@@ -489,7 +503,7 @@ def stage_looked_up(
         if item and item.parent_folder_id == folder
     ]
     snapshots.stage_outlook(
-        conn, profile, here, overlay=overlay, normaliser=staging.context.version, force=True, tied=tied
+        conn, profile, here, overlay=overlay, normaliser=staging.context.version, force=force, tied=tied
     )
     for reason, gone in gone_items(items, folder):
         snapshots.mark_gone_outlook(conn, profile, gone, at=staging.at, reason=reason, overlay=overlay)
@@ -517,28 +531,6 @@ def stage_judged(
     snapshots.mark_gone_business_central(
         conn, company, gone, at=staging.at, overlay=overlay, generation=generation
     )
-
-
-def stage_judged_items(
-    conn: Connection,
-    folder: str,
-    items: Mapping[str, OutlookContact | None],
-    stored: Mapping[str, snapshots.Version],
-    staging: Staging,
-) -> None:
-    """Stage what a GET by id said of items whose order in time was unclear (rules 5)."""
-    profile, overlay = staging.scope, staging.run.overlay
-    here = [
-        outlook_row(item, staging.context)
-        for item in items.values()
-        if item and item.parent_folder_id == folder
-    ]
-    snapshots.stage_outlook(
-        conn, profile, here, overlay=overlay, normaliser=staging.context.version, force=stored
-    )
-    for reason, gone in gone_items(items, folder):
-        snapshots.mark_gone_outlook(conn, profile, gone, at=staging.at, reason=reason, overlay=overlay)
-    _must_compare(conn, staging)
 
 
 def gone_items(items: Mapping[str, OutlookContact | None], folder: str) -> Iterator[tuple[str, list[str]]]:

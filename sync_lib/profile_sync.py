@@ -756,8 +756,10 @@ class _ProfileSync:
         items = self.edges.outlook.fetch_contacts(found.user, sorted(stored), found.folder.id)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
-            extract.stage_judged_items(conn, found.folder.id, items, stored, self._staging(began))
-            extract.move_folder_cursor(conn, got, self._staging(began))
+            staging = self._staging(began)
+            extract.stage_looked_up(conn, found.folder.id, items, staging, force=stored)
+            extract.must_compare(conn, staging)
+            extract.move_folder_cursor(conn, got, staging)
 
     def _inputs_unchanged(self, cursor: Cursor) -> bool:
         return (
@@ -896,7 +898,7 @@ class _ProfileSync:
         items = extract.look_up_each(self.edges.outlook, self.found.user, sorted(wanted), folder)
         with self.edges.engine.begin() as conn:
             locks.check_lease(conn, self.lease)
-            extract.stage_looked_up(conn, folder, items, tied, self._staging(""))
+            extract.stage_looked_up(conn, folder, items, self._staging(""), tied=tied)
 
     def _compare_staged(self, *, unread_is_private: bool = False) -> tuple[ProfileView, Matching, Plan]:
         """Compare both sides as they are staged now; nothing is written down."""

@@ -227,6 +227,15 @@ class Harness:
         return answer.json() if answer.content else None
 
 
+def settled(h: Harness) -> None:
+    """After a run everything agrees: neither an incremental nor a full run writes anything."""
+    h.run()
+    h.sim.reset_counters()
+    assert h.run().writes == {}
+    assert h.full().writes == {}
+    assert h.app_writes() == 0
+
+
 def _place(row: dict[str, Any]) -> tuple[str, str, str]:
     folder = "Contacts" if row.get("default_folder") else row.get("folder", FOLDER)
     return row["mailbox"].casefold(), row["company"].casefold(), folder

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from tests.sync.harness import Harness, person, world
+from tests.sync.harness import Harness, person, settled, world
 
 
 def email(address: str, name: str = "x") -> dict[str, str]:
@@ -20,15 +20,6 @@ def synced(make_harness) -> Harness:
     h.add_profiles()
     assert h.full().errors == []
     return h
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 def test_conflict_bc_wins_and_the_losing_value_is_kept(synced):

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sync_lib.store import locks
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from tests.sync.harness import Harness, person, world
+from tests.sync.harness import Harness, person, settled, world
 
 OWN = {"address": "prive@thuis.example", "name": "prive"}
 
@@ -32,15 +32,6 @@ def use(h: Harness, field_profile: str) -> Harness:
         h.edges.business_central_settings, field_profile=field_profile
     )
     return h
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from sqlalchemy import select
 
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from tests.sync.harness import Harness, person, world
+from tests.sync.harness import Harness, person, settled, world
+from tests.sync.jan_and_piet import Make, jan_and_piet, states
 
 
 @pytest.fixture
@@ -18,40 +17,9 @@ def database_kind() -> str:
     return "sqlite"
 
 
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
-
-
-def states(h: Harness) -> list[str]:
-    with read(h.edges.engine) as conn:
-        return sorted(conn.scalars(select(t.coupling.c.state)))
-
-
-def fields_rejected(h: Harness) -> dict[str, str]:
-    with read(h.edges.engine) as conn:
-        return {row.field: row.reason for row in conn.execute(select(t.reject.c.field, t.reject.c.reason))}
-
-
 @pytest.fixture
-def make(make_harness) -> Any:
-    """A profile with settings, already synced: Jan with a job title, Piet without one."""
-
-    def made(**profile: object) -> Harness:
-        contacts = [
-            person("Jan Jansen", jobTitle="Inkoper", city="Zaandam"),
-            person("Piet Smit", city="Zaandam"),
-        ]
-        h = make_harness(world(*contacts))
-        h.add_profiles(**profile)
-        assert h.full().errors == []
-        return h
-
-    return made
+def make(make_harness) -> Make:
+    return jan_and_piet(make_harness)
 
 
 # -- what stays away (7.1, 2.1) --------------------------------------------------------------------------------------
