@@ -97,6 +97,49 @@ def test_the_newest_contact_may_be_deleted_by_hand(make):
     assert h.run().writes == {"deleted_outlook": 2}
 
 
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_a_restore_of_few_contacts_is_noticed_by_one_that_is_older(make, mode):
+    """One was edited and the newest one made since the backup: no delete by hand makes the other one older."""
+    h, before = make(6, id_scan_cheap_every=0.0)
+    h.edit_contact("Persoon 02", jobTitle="Nieuw")
+    h.add_contact("Nieuwste")
+    h.run()
+    h.run()
+    restore(h, before)
+    ran = h.run(mode)
+    assert (ran.writes, ran.reasons(ANNA), ran.reasons(BEN)) == ({}, {WHY: 2}, {WHY: 2})
+    assert (h.items()["Persoon 02"]["jobTitle"], "Nieuwste" in h.items()) == ("Nieuw", True)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_the_newest_contacts_that_are_deleted_are_no_restore_later_on(make, mode, count):
+    """The watermark stays where they left it; neither the reads that follow nor the next delete are an alarm."""
+    h, _ = make(20, id_scan_cheap_every=0.0)
+    for n in range(count):
+        h.add_contact(f"Nieuw {n}")
+    h.run()
+    for n in range(count):
+        h.delete_contact(f"Nieuw {n}")
+    assert h.run(mode).writes == {"deleted_outlook": 2 * count}
+    for again in ("full", "incremental"):
+        ran = h.run(again)
+        assert (ran.writes, ran.reasons()) == ({}, {})
+    h.delete_contact("Persoon 05")
+    assert h.run(mode).writes == {"deleted_outlook": 2}
+
+
+def test_a_restore_that_took_back_one_new_contact_is_taken_for_its_delete(make):
+    """Nothing tells the two apart: the item goes to Deleted Items, and an undo brings its values back."""
+    h, before = make(6)
+    h.add_contact("Nieuwste")
+    h.run()
+    h.run()
+    restore(h, before)
+    assert h.full().writes == {"deleted_outlook": 2}
+    assert set(h.items(folder="Deleted Items")) == {"Nieuwste"}
+
+
 def test_after_the_decision_the_sync_goes_on_from_the_older_state(make):
     """The watermark goes back too: else what is edited next would be hidden until it had caught up."""
     h, before = make(4, id_scan_requests=0)

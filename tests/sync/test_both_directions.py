@@ -72,6 +72,45 @@ def test_deleted_in_outlook_comes_back(synced):
     assert synced.run().writes == {}
 
 
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("first", ["in the folder", "after Deleted Items"])
+def test_deleted_for_good_in_outlook_comes_back(synced, first, mode):
+    """Rules 7.1: what is deleted for good lies nowhere, and is made again like what lies in Deleted Items."""
+    item = synced.items()["Jan Jansen"]["id"]
+    if first == "after Deleted Items":
+        synced.delete_item("Jan Jansen")
+    synced.in_outlook("POST", f"contacts/{item}/permanentDelete")
+    ran = synced.run(mode)
+    assert (ran.errors, ran.writes) == ([], {"created_outlook": 1})
+    jan = synced.items()["Jan Jansen"]
+    assert jan["id"] != item
+    assert jan["jobTitle"] == "Inkoper"
+    assert "Jan Jansen" in synced.contacts()
+    assert synced.items(folder="Deleted Items") == {}
+    assert (synced.run().writes, synced.full().writes) == ({}, {})
+
+
+def test_deleted_for_good_in_outlook_stays_away_where_the_profile_says_so(synced):
+    """Rules 7.1: the policy asks no more of a delete for good."""
+    synced.add_profiles(policies={"deleted_in_outlook": "stay_away"})
+    item = synced.items()["Jan Jansen"]["id"]
+    synced.in_outlook("POST", f"contacts/{item}/permanentDelete")
+    assert synced.run().writes == {}
+    ran = synced.full()
+    assert (ran.writes, ran.reasons()) == ({}, {"stay_away": 1})
+    synced.edit_contact("Jan Jansen", jobTitle="Directeur")
+    assert synced.run().writes == {"created_outlook": 1}
+
+
+def test_deleted_for_good_on_both_sides_is_gone(synced):
+    """Rules 7.5: the coupling ends, and nothing is made again."""
+    synced.in_outlook("POST", f"contacts/{synced.items()['Jan Jansen']['id']}/permanentDelete")
+    synced.delete_contact("Jan Jansen")
+    assert synced.run().writes == {}
+    assert set(synced.items()) == {"Piet van der Berg"}
+    assert synced.full().writes == {}
+
+
 def test_deleted_in_bc_goes_to_deleted_items(synced):
     synced.delete_contact("Jan Jansen")
     assert synced.run().writes == {"deleted_outlook": 1}
