@@ -251,8 +251,12 @@ def _check_staging(edges: Edges) -> Iterator[Check]:
 
 def _check_tokens(edges: Edges) -> Iterator[Check]:
     graph, bc = edges.graph_settings, edges.business_central_settings
-    yield from _check_roles("Microsoft Graph", TokenSource(graph), GRAPH_NEEDED | GRAPH_USERS)
-    yield from _check_roles("Business Central", TokenSource(bc), BUSINESS_CENTRAL_NEEDED)
+    yield from _check_roles(
+        "Microsoft Graph", TokenSource(graph, transport=edges.transport), GRAPH_NEEDED | GRAPH_USERS
+    )
+    yield from _check_roles(
+        "Business Central", TokenSource(bc, transport=edges.transport), BUSINESS_CENTRAL_NEEDED
+    )
 
 
 def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> Iterator[Check]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +24,7 @@ from sync_lib.clients.auth import TokenSource, fetch_tenant_id
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.listing import Listing
 from sync_lib.clients.outlook import OutlookClient
-from sync_lib.clients.rest import ApiSession
+from sync_lib.clients.rest import ApiSession, Transport
 from sync_lib.errors import (
     AccessDeniedError,
     AuthError,
@@ -41,6 +39,7 @@ from sync_lib.fields.mapping import COUNTRIES_NOT_READ
 from sync_lib.logs import phase
 from sync_lib.model import Mode, ProfileResult, Run
 from sync_lib.moments import shift, to_text
+from sync_lib.ports import CHANCE, SYSTEM, Chance, Clock, draw_id
 from sync_lib.report import GOOD_STATES, RunReport, Verdict, judge, make_report, shared_cause
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
 from sync_lib.store import causes, clock, companies, holds, locks, profiles, runs, snapshots
@@ -88,25 +87,35 @@ class Edges:
     graph_settings: GraphSettings
     staging_settings: StagingSettings
     settings: SyncSettings
-    worker: str = field(default_factory=lambda: uuid.uuid4().hex)
-    sleep: Callable[[float], None] = time.sleep
+    worker: str = ""
+    clock: Clock = SYSTEM
+    chance: Chance = CHANCE
+    #: Makes what carries the requests of each session; without it, sockets.
+    transport: Transport | None = None
     #: Reads the switch for writes again; without it the settings' own holds for as long as the edges live.
     read_switch: Callable[[], bool] | None = None
+
+    def __post_init__(self) -> None:
+        self.worker = self.worker or draw_id(self.chance)
 
     @cached_property
     def engine(self) -> Engine:
         """The staging database."""
-        return open_engine(self.staging_settings.url, wait=self.settings.database_wait, sleep=self.sleep)
+        return open_engine(
+            self.staging_settings.url, wait=self.settings.database_wait, sleep=self.clock.sleep
+        )
 
     @cached_property
     def outlook(self) -> OutlookClient:
         """Microsoft Graph."""
-        tokens = TokenSource(self.graph_settings)
-        session = ApiSession(self.graph_settings.root, tokens, **self._patience())
+        tokens = TokenSource(self.graph_settings, transport=self.transport)
+        session = ApiSession(self.graph_settings.root, tokens, **self._session_options())
         return OutlookClient(
             session,
             window_operations=self.settings.graph_window_operations,
             window=self.settings.graph_window,
+            clock=self.clock.monotonic,
+            sleep=self.clock.sleep,
         )
 
     @cached_property
@@ -120,9 +129,11 @@ class Edges:
             window_requests=settings.bc_window_requests,
             window=settings.bc_window,
             slot_seconds=settings.longest_request,
+            sleep=self.clock.sleep,
+            jitter=self.chance.random,
         )
-        tokens = TokenSource(bc)
-        session = ApiSession(bc.root, tokens, gate=budget, **self._patience())
+        tokens = TokenSource(bc, transport=self.transport)
+        session = ApiSession(bc.root, tokens, gate=budget, **self._session_options())
         return BusinessCentralClient(session, bc)
 
     def may_write(self) -> bool:
@@ -133,26 +144,29 @@ class Edges:
     def tenant_id(self) -> str:
         """Id of Business Central's tenant, which the Connection may write as a domain name."""
         settings = self.business_central_settings
-        return fetch_tenant_id(settings, settings.tenant_id)
+        return fetch_tenant_id(settings, settings.tenant_id, transport=self.transport)
 
     def is_own_tenant(self, tenant: str) -> bool:
         """Whether an id or a domain name is that of Business Central's tenant."""
         settings = self.business_central_settings
         if tenant.casefold() == settings.tenant_id.casefold():
             return True
-        return fetch_tenant_id(settings, tenant) == self.tenant_id
+        return fetch_tenant_id(settings, tenant, transport=self.transport) == self.tenant_id
 
-    def _patience(self) -> dict[str, Any]:
+    def _session_options(self) -> dict[str, Any]:
         return {
             "may_write": self.may_write,
             "timeout": self.settings.request_timeout,
             "retry_cap": self.settings.retry_cap,
-            "sleep": self.sleep,
+            "transport": self.transport,
+            "clock": self.clock.monotonic,
+            "sleep": self.clock.sleep,
+            "jitter": self.chance.random,
         }
 
     def now(self) -> str:
         """Return the time as the staging database writes it; for records only, never to select what is read."""
-        return to_text(datetime.now(UTC))
+        return to_text(self.clock.now())
 
     def close(self) -> None:
         """Give the connections back."""
@@ -410,8 +424,8 @@ def _company_lease(edges: Edges, company: int) -> Iterator[locks.Lease]:
         lease = locks.acquire_lease(edges.engine, f"company:{company}", edges.worker, edges.settings.lease)
         if lease is None:
             logger.info("another run reads this company: waiting")
-            edges.sleep(COMPANY_WAIT)
-    with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease):
+            edges.clock.sleep(COMPANY_WAIT)
+    with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease, clock=edges.clock):
         try:
             yield lease
         finally:

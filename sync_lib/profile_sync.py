@@ -177,7 +177,7 @@ def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
         if run.run_type != "approval":
             raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
         logger.info("another run works on this profile: waiting, since a person approved this one")
-        edges.sleep(MAILBOX_WAIT)
+        edges.clock.sleep(MAILBOX_WAIT)
     with keep_lease(edges, lease), mailbox_turn(edges, profile):
         return _ProfileSync(edges, run, profile, lease).run_()
 
@@ -185,7 +185,7 @@ def _sync_with_lease(edges: Edges, run: Run, profile: Profile) -> Result:
 @contextmanager
 def keep_lease(edges: Edges, lease: locks.Lease) -> Iterator[None]:
     """Renew a lease while the block runs, and give it back behind it."""
-    with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease):
+    with locks.LeaseKeeper(edges.engine, lease, edges.settings.lease, clock=edges.clock):
         try:
             yield
         finally:
@@ -203,7 +203,7 @@ def mailbox_turn(edges: Edges, profile: Profile) -> Iterator[None]:
     key = f"mailbox:{min(each.id for each in [profile, *neighbours])}"
     while (lease := locks.acquire_lease(edges.engine, key, edges.worker, edges.settings.lease)) is None:
         logger.info("another profile of this mailbox is at work: waiting")
-        edges.sleep(MAILBOX_WAIT)
+        edges.clock.sleep(MAILBOX_WAIT)
     with keep_lease(edges, lease):
         yield
 

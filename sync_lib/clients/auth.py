@@ -19,7 +19,7 @@ import requests
 
 from sync_lib.clients import network
 from sync_lib.clients.pacing import retry_after
-from sync_lib.clients.rest import check_root, is_loopback, word
+from sync_lib.clients.rest import Transport, check_root, is_loopback, word
 from sync_lib.errors import (
     AuthError,
     ConfigError,
@@ -81,13 +81,21 @@ class TokenSource:
 
     Ask ``token()`` before each request: msal answers from memory until five minutes before the token ends
     (https://learn.microsoft.com/entra/msal/python/), so long tasks never run into an expired one. The scope is
-    that of the settings' API unless another one is given.
+    that of the settings' API unless another one is given. ``transport`` is as of ``ApiSession``.
     """
 
-    def __init__(self, settings: AppSettings, scope: str = "", *, timeout: float = 30) -> None:
+    def __init__(
+        self,
+        settings: AppSettings,
+        scope: str = "",
+        *,
+        timeout: float = 30,
+        transport: Transport | None = None,
+    ) -> None:
         self._settings = settings
         self._scope = scope or scope_of(settings)
         self._timeout = timeout
+        self._transport = transport
         self._lock = threading.Lock()
         self._app: Any = None
         check_root(settings.authority, "authority")
@@ -124,7 +132,8 @@ class TokenSource:
     def _ask(self) -> str | SyncError:
         try:
             if self._app is None:
-                self._app = _msal_app(self._settings, self._credential, self._timeout)
+                http = _HttpClient(self._timeout, _authority(self._settings), self._transport)
+                self._app = _msal_app(self._settings, self._credential, http)
             answer = self._app.acquire_token_for_client([self._scope])
         except SyncError as error:
             return error
@@ -163,7 +172,9 @@ def roles(token: str) -> list[str] | None:
     return [str(role) for role in found] if isinstance(found, list) else None
 
 
-def fetch_tenant_id(settings: AppSettings, tenant: str, *, timeout: float = 30) -> str:
+def fetch_tenant_id(
+    settings: AppSettings, tenant: str, *, timeout: float = 30, transport: Transport | None = None
+) -> str:
     """Return the id of a tenant that is written as an id or as one of its domain names.
 
     Entra ID tells it in ``issuer`` of the tenant's discovery document
@@ -176,7 +187,7 @@ def fetch_tenant_id(settings: AppSettings, tenant: str, *, timeout: float = 30) 
     if _GUID.fullmatch(tenant.strip()):
         return tenant.strip().lower()
     authority = settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}")
-    http = _HttpClient(timeout, authority)
+    http = _HttpClient(timeout, authority, transport)
     try:
         address = (
             f"{_secure(authority)}/{quote(tenant.strip(), safe='')}/v2.0/.well-known/openid-configuration"
@@ -202,18 +213,19 @@ def _credential_of(settings: AppSettings) -> str | dict[str, str]:
     return settings.client_secret
 
 
-def _msal_app(settings: AppSettings, credential: str | dict[str, str], timeout: float) -> Any:
-    authority = (
-        settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}") + f"/{settings.tenant_id}"
-    )
+def _authority(settings: AppSettings) -> str:
+    return settings.authority.rstrip("/").removesuffix(f"/{settings.tenant_id}") + f"/{settings.tenant_id}"
+
+
+def _msal_app(settings: AppSettings, credential: str | dict[str, str], http: _HttpClient) -> Any:
     return msal.ConfidentialClientApplication(
         settings.client_id,
         client_credential=credential,
-        authority=_secure(authority),
+        authority=_secure(_authority(settings)),
         # The tenant's own discovery document is enough: msal would also ask login.microsoftonline.com about every
         # other authority, and about all of them once more after each refusal.
         instance_discovery=False,
-        http_client=_HttpClient(timeout, authority),
+        http_client=http,
     )
 
 
@@ -225,11 +237,15 @@ class _HttpClient:
     here, below msal. The environment's proxies and ``REQUESTS_CA_BUNDLE`` are honoured by ``requests`` itself.
     """
 
-    def __init__(self, timeout: float, authority: str) -> None:
+    def __init__(self, timeout: float, authority: str, transport: Transport | None) -> None:
         self._timeout = timeout
         self._authority = _place(_secure(authority))
         self._plain = _secure(authority) != authority
         self._http = requests.Session()
+        if transport is not None:
+            adapter = transport()
+            self._http.mount("https://", adapter)
+            self._http.mount("http://", adapter)
 
     def get(self, url: str, **options: Any) -> requests.Response:
         return self._send("GET", url, options)

@@ -25,7 +25,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase
 
 from sync_lib.clients import network
@@ -151,6 +151,10 @@ class Paging(Protocol):
         """Take note of a page that came."""
 
 
+#: Makes what carries the requests of one session.
+Transport = Callable[[], BaseAdapter]
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     method: str
@@ -190,9 +194,13 @@ class ApiSession:
         retry_cap: Seconds that one request may spend on waits and failed attempts together.
         headers: Sent with each request.
         may_write: Asked right before each request that changes something (rules 8.8c).
+        transport: Makes what carries the requests; without it, sockets.
+        clock: Seconds that never run back, for the time that failed attempts took.
+        sleep: Waits so many seconds.
+        jitter: Yields 0 to 1.
     """
 
-    def __init__(  # noqa: PLR0913 - options of one session; the last two are for tests
+    def __init__(  # noqa: PLR0913 - options of one session; the last four are what a simulated world replaces
         self,
         root: str,
         tokens: Tokens,
@@ -202,12 +210,14 @@ class ApiSession:
         retry_cap: float = 120,
         headers: Mapping[str, str] | None = None,
         may_write: Callable[[], bool] = lambda: True,
+        transport: Transport | None = None,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         check_root(root, "API root")
         self.root = root.rstrip("/")
-        self.http = _http_session()
+        self.http = _http_session(transport or _sockets)
         self._origin = _origin(root)
         self._tokens = tokens
         self._gate = gate
@@ -215,6 +225,7 @@ class ApiSession:
         self._retry_cap = retry_cap
         self._headers = {"Accept": "application/json", "User-Agent": _USER_AGENT, **(headers or {})}
         self._may_write = may_write
+        self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
         self._renewal = threading.Lock()
@@ -417,9 +428,9 @@ class ApiSession:
             for gate in call.gates:
                 slots.enter_context(gate.slot(call.operations))
             # The gates' own waits are no failure of the service: they do not use up patience.
-            started = time.monotonic()
+            started = self._clock()
             result = self._send(call, token)
-            patience.spend(time.monotonic() - started)
+            patience.spend(self._clock() - started)
         if isinstance(result, _Failure) and isinstance(result.error, ServiceError):
             seconds = result.error.retry_after
             if seconds is not None and call.gates:
@@ -602,15 +613,19 @@ class _Bearer(AuthBase):
         return request
 
 
-def _http_session() -> requests.Session:
+def _http_session(transport: Transport) -> requests.Session:
     session = requests.Session()
     session.headers.clear()
     session.headers["Accept-Encoding"] = "gzip, deflate"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=16, max_retries=0)
+    adapter = transport()
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def _sockets() -> BaseAdapter:
+    return HTTPAdapter(pool_connections=2, pool_maxsize=16, max_retries=0)
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import math
 import random
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sync_lib.errors import LeaseExpiredError, LeaseLostError, StagingAwayError
 from sync_lib.fields import normal_forms
+from sync_lib.ports import SYSTEM, Clock
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, transaction, unbroken
@@ -119,7 +119,7 @@ class LeaseKeeper:
         engine: The staging database.
         lease: As ``acquire_lease`` gave it.
         seconds: How long each renewal lasts; it is renewed after a third of that.
-        wait: Waits so many seconds and returns True when the block is done; for tests.
+        clock: Says when a third has passed.
     """
 
     def __init__(
@@ -128,25 +128,22 @@ class LeaseKeeper:
         lease: Lease,
         seconds: float,
         *,
-        wait: Callable[[float], bool] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._engine = engine
         self._lease = lease
         self._seconds = seconds
-        self._done = threading.Event()
-        self._wait = wait or self._done.wait
-        self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease {lease.key}", daemon=True)
+        self._lost = False
+        self._renewals = clock.every(seconds / 3, self._renew)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._renewals.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()
-        self._thread.join()
+        self._renewals.__exit__(kind, error, trace)
 
     def check(self) -> None:
         """Raise when the lease was found lost; costs nothing, so call it before each write to a service.
@@ -154,19 +151,19 @@ class LeaseKeeper:
         Raises:
             LeaseLostError: Another worker has the lease.
         """
-        if self._lost.is_set():
+        if self._lost:
             raise _lost(self._lease)
 
-    def _keep(self) -> None:
-        while not self._wait(self._seconds / 3):
-            try:
-                renew_lease(self._engine, self._lease, self._seconds)
-            except LeaseLostError:
-                self._lost.set()
-                return
-            except (DBAPIError, StagingAwayError):
-                # The database is away: the next renewal may reach it. ``check_lease`` decides before each write.
-                logger.warning("lease %s could not be renewed now", self._lease.key)
+    def _renew(self) -> bool:
+        """Renew once; return whether there is anything left to renew."""
+        try:
+            renew_lease(self._engine, self._lease, self._seconds)
+        except LeaseLostError:
+            self._lost = True
+        except (DBAPIError, StagingAwayError):
+            # The database is away: the next renewal may reach it. ``check_lease`` decides before each write.
+            logger.warning("lease %s could not be renewed now", self._lease.key)
+        return not self._lost
 
 
 # -- BC's budget -----------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -29,6 +27,7 @@ from sync_lib.store.locks import (
     settle_claim,
     take_claim,
 )
+from tests.clocks import Rounds
 
 NOW = "2026-03-02T09:00:00.000Z"
 PER_EXAMPLE = settings(max_examples=25)
@@ -223,24 +222,14 @@ def test_leases_behave_like_a_simple_model(engine, new_company, steps):
             assert lost == (not holds(worker) or expired)
 
 
-def _rounds(number: int) -> Iterator[bool]:
-    yield from itertools.repeat(False, number)
-    yield from itertools.repeat(True)
-
-
 def test_a_keeper_renews_until_the_block_ends(engine):
     lease = acquire_lease(engine, "k", "a", 60)
     _expire(engine)
-    waits, rounds = [], _rounds(1)
-
-    def wait(seconds: float) -> bool:
-        waits.append(seconds)
-        return next(rounds)
-
-    with LeaseKeeper(engine, lease, 90, wait=wait) as keeper:
+    clock = Rounds(1)
+    with LeaseKeeper(engine, lease, 90, clock=clock) as keeper:
         pass
     keeper.check()
-    assert waits == [30, 30]
+    assert (clock.waits, clock.fired) == ([30], 1)
     with transaction(engine) as conn:
         check_lease(conn, lease)
 
@@ -248,8 +237,10 @@ def test_a_keeper_renews_until_the_block_ends(engine):
 def test_a_keeper_notices_that_the_lease_is_lost(engine):
     lease = acquire_lease(engine, "k", "a", 60)
     acquire_lease(engine, "k", "a", 60)
-    with LeaseKeeper(engine, lease, 60, wait=lambda _: False) as keeper:
+    clock = Rounds(5)
+    with LeaseKeeper(engine, lease, 60, clock=clock) as keeper:
         pass
+    assert clock.fired == 0, "what is lost is renewed no more"
     with pytest.raises(LeaseLostError):
         keeper.check()
 
@@ -257,7 +248,6 @@ def test_a_keeper_notices_that_the_lease_is_lost(engine):
 def test_a_keeper_outlives_a_database_that_is_away(engine, monkeypatch):
     lease = acquire_lease(engine, "k", "a", 60)
     _expire(engine)
-    rounds = _rounds(2)
     real = engine.begin
     failing = iter([True, False])
 
@@ -268,7 +258,7 @@ def test_a_keeper_outlives_a_database_that_is_away(engine, monkeypatch):
         return real()
 
     monkeypatch.setattr(engine, "begin", begin)
-    with LeaseKeeper(engine, lease, 60, wait=lambda _: next(rounds)) as keeper:
+    with LeaseKeeper(engine, lease, 60, clock=Rounds(2)) as keeper:
         pass
     monkeypatch.undo()
     keeper.check()
@@ -277,7 +267,7 @@ def test_a_keeper_outlives_a_database_that_is_away(engine, monkeypatch):
 
 
 def test_a_keeper_stops_at_once(engine):
-    """With its own way of waiting: an hour between renewals does not hold up the end of the block."""
+    """An hour between renewals does not hold up the end of the block."""
     lease = acquire_lease(engine, "k", "a", 60)
     with LeaseKeeper(engine, lease, 3 * 3600):
         pass

@@ -20,6 +20,7 @@ from sync_lib.store import profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.migrate import migrate
+from tests.clocks import Hasty
 
 COMPANY = "Molenzicht BV"
 FOLDER = "Business Central"
@@ -86,7 +87,7 @@ class Harness:
             GraphSettings(root=info["graph_root"], **app),
             StagingSettings(self.database),
             self.settings,
-            sleep=lambda _seconds: None,
+            clock=Hasty(),
         )
         self._opened.append(made)
         return made

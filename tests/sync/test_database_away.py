@@ -17,14 +17,23 @@ from sqlalchemy import Engine, event, select
 from sandbox import Sandbox
 from sync_lib import pipeline
 from sync_lib.errors import ConfigError, StagingAwayError
+from sync_lib.ports import SystemClock
 from sync_lib.store import locks
 from sync_lib.store import tables as t
 from sync_lib.store.engine import open_engine, read, transaction
+from tests.clocks import Rounds
 from tests.sync.harness import FOLDER, Harness, person, world
 
 pytestmark = pytest.mark.postgres
 
 PROFILES, PEOPLE, WORKERS = 40, 15, 4
+
+
+class Pausing(SystemClock):
+    """A clock of somebody who waits for the server."""
+
+    def __init__(self, server: Server) -> None:
+        self.sleep = server.pause  # type: ignore[method-assign]
 
 
 class Server(PostgresInstance):
@@ -71,7 +80,7 @@ def boxes() -> list[str]:
 
 def edges_of(h: Harness, server: Server) -> pipeline.Edges:
     edges = h.open()
-    edges.sleep = server.pause
+    edges.clock = Pausing(server)
     return edges
 
 
@@ -284,7 +293,6 @@ def test_a_keeper_outlives_a_database_that_is_away(server: Server, monkeypatch: 
     locks.t.metadata.create_all(engine)
     lease = locks.acquire_lease(engine, "k", "a", 60)
     assert lease
-    answers = iter([False, False, True])
 
     def away(*_arguments: Any) -> None:
         raise StagingAwayError("away")
@@ -296,7 +304,7 @@ def test_a_keeper_outlives_a_database_that_is_away(server: Server, monkeypatch: 
         next(calls)(*arguments)
 
     monkeypatch.setattr(locks, "renew_lease", renew_once_back)
-    with locks.LeaseKeeper(engine, lease, 90, wait=lambda _seconds: next(answers)) as keeper:
+    with locks.LeaseKeeper(engine, lease, 90, clock=Rounds(2)) as keeper:
         pass
     keeper.check()
     engine.dispose()
