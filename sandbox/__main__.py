@@ -8,7 +8,7 @@ import logging
 import signal
 from pathlib import Path
 
-from sandbox import runner
+from sandbox import runner, sockets
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +51,7 @@ async def run(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    serving = await runner.serve(server, options.host, options.port)
+    serving = await sockets.serve(server, options.host, options.port)
     runner.logger.warning("the sandbox answers at %s; see %s/__sim/info", server.base, server.base)
     await stopped.wait()
     await serving.cleanup()

@@ -7,20 +7,22 @@ a test can move time without waiting.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 
 class Clock:
-    """A clock that can be moved and stopped."""
+    """A clock that can be moved and stopped; ``source`` gives the seconds since the epoch that it goes by."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Callable[[], float] = time.time) -> None:
+        self._source = source
         self.offset = 0.0
         self.frozen_at: float | None = None
 
     def now(self) -> float:
         """Return seconds since the epoch, as the services see them."""
-        return self.frozen_at if self.frozen_at is not None else time.time() + self.offset
+        return self.frozen_at if self.frozen_at is not None else self._source() + self.offset
 
     def advance(self, seconds: float) -> None:
         """Move the clock, forwards or backwards."""
@@ -34,7 +36,7 @@ class Clock:
         if self.frozen_at is not None:
             self.frozen_at = moment
         else:
-            self.offset = moment - time.time()
+            self.offset = moment - self._source()
 
     def freeze(self) -> None:
         """Stop the clock at the present moment."""
@@ -43,7 +45,7 @@ class Clock:
     def resume(self) -> None:
         """Let a stopped clock run on from where it stands."""
         if self.frozen_at is not None:
-            self.offset = self.frozen_at - time.time()
+            self.offset = self.frozen_at - self._source()
             self.frozen_at = None
 
     def change(self, body: dict[str, Any]) -> None:

@@ -41,9 +41,10 @@ HTML = (
 class Effects:
     """Applies the faults that hit a call, before and after the service acts."""
 
-    def __init__(self, world: World, act: Act) -> None:
+    def __init__(self, world: World, act: Act, carry_out: Callable[[Call], int]) -> None:
         self.world = world
         self.act = act
+        self.carry_out = carry_out
         #: Calls that were given no answer and are carried out when the control plane says so.
         self.late: list[Call] = []
 
@@ -73,7 +74,7 @@ class Effects:
             status = int(fault.get("status") or self.world.settings.switches["graph_delta_expired"])
             return graph_problem(call, ApiError(status, "SyncStateNotFound", "The sync state is not found."))
         elif fault.kind == "late":
-            self.late.append(call)
+            self._keep_back(fault, call)
             return self._status(fault, call)
         elif fault.kind == "status":
             return self._status(fault, call)
@@ -84,6 +85,13 @@ class Effects:
         elif fault.kind == "malformed" and reply is not None and reply.status == 200:
             return self._malform(fault, call, reply)
         return None
+
+    def _keep_back(self, fault: Fault, call: Call) -> None:
+        seconds = fault.get("seconds")
+        if seconds is None:
+            self.late.append(call)
+        else:
+            asyncio.get_running_loop().call_later(float(seconds), self.carry_out, call)
 
     def _status(self, fault: Fault, call: Call) -> Reply:
         status = int(fault.get("status", 504 if fault.kind == "late" else 500))

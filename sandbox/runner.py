@@ -1,4 +1,4 @@
-"""The sandbox inside another program: a server in a thread of its own.
+"""The sandbox inside another program: a server in a thread of its own, or none at all.
 
 Example:
     with Sandbox() as sim:
@@ -13,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import orjson
+import requests
 from aiohttp import web
+from requests.adapters import BaseAdapter, HTTPAdapter
 
-from sandbox import world_json
+from sandbox import in_process, sockets, world_json
 from sandbox.clock import Clock
 from sandbox.faults import Fault
 from sandbox.seed import Size, make_world
@@ -32,13 +34,15 @@ from sandbox.world import World
 
 logger = logging.getLogger("sandbox")
 T = TypeVar("T")
-MAX_BODY = 2 * 1024**3
 
 
 class Sandbox:
     """Entra ID, Microsoft Graph and Business Central on localhost, started and stopped by a test.
 
     Args:
+        transport: ``sockets`` listens, in real time. ``in_process`` hands requests over by an adapter of ``requests``
+            (``new_adapter``), in a time of its own (``time``) that passes only when somebody waits; then all calls
+            come from one thread at a time.
         host: The address to bind.
         port: The port; 0 takes a free one.
         settings: Switches, limits and options, nested or flat by name.
@@ -49,20 +53,23 @@ class Sandbox:
     object: it has the control plane and the API for that.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how it is reached, and what it holds
         self,
         *,
+        transport: Literal["sockets", "in_process"] = "sockets",
         host: str = "127.0.0.1",
         port: int = 0,
         settings: dict[str, Any] | None = None,
         world: dict[str, Any] | None = None,
         size: dict[str, int] | None = None,
     ) -> None:
-        self._host, self._port = host, port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
-        self._server = build(settings=settings, world=world, size=size)
-        self._runner: web.ServerRunner | None = None
+        #: The time of a sandbox in process; None where time is real.
+        self.time = in_process.VirtualTime() if transport == "in_process" else None
+        clock = Clock(self.time.time) if self.time else Clock()
+        self._server = build(settings=settings, world=world, size=size, clock=clock)
+        self._carrier: _Carrier = (
+            _InProcess(self._server, self.time) if self.time else _Sockets(self._server, host, port)
+        )
 
     @property
     def base_url(self) -> str:
@@ -70,23 +77,23 @@ class Sandbox:
         return self._server.base
 
     def start(self) -> Self:
-        """Start serving; return when the port is open."""
-        self._thread.start()
-        self._runner = asyncio.run_coroutine_threadsafe(
-            serve(self._server, self._host, self._port), self._loop
-        ).result()
+        """Start serving; return when it answers."""
+        self._carrier.start()
         return self
 
     def stop(self) -> None:
         """Close the port and all connections."""
-        if self._runner is not None:
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-            self._runner = None
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-        if not self._loop.is_closed():
-            self._loop.close()
+        self._carrier.stop()
+
+    def new_adapter(self) -> BaseAdapter:
+        """Return what carries the requests of one ``requests.Session`` here."""
+        return self._carrier.new_adapter()
+
+    def new_session(self) -> requests.Session:
+        """Return a session whose requests come here, however the sandbox is reached."""
+        session = requests.Session()
+        session.mount("http://", self.new_adapter())
+        return session
 
     def __enter__(self) -> Self:
         return self.start()
@@ -97,12 +104,12 @@ class Sandbox:
         self.stop()
 
     def call(self, function: Callable[[World], T]) -> T:
-        """Run a function on the server's own thread, with the world, and return its result."""
+        """Run a function where the server runs, with the world, and return its result."""
 
         async def run() -> T:
             return function(self._server.world)
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+        return self._carrier.run(run())
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Make a request of the control plane without HTTP; raise ValueError when it is refused."""
@@ -111,7 +118,7 @@ class Sandbox:
         payload = b"" if body is None else orjson.dumps(body)
         call = Call("control", method, name.strip("/").split("/"), pairs, {}, payload, self.base_url)
 
-        reply = asyncio.run_coroutine_threadsafe(self._server.control.handle(call), self._loop).result()
+        reply = self._carrier.run(self._server.control.handle(call))
         if reply.status != 200:
             raise ValueError(reply.body["error"])
         return orjson.loads(reply.payload())
@@ -164,35 +171,84 @@ class Sandbox:
         return self.call(lambda world: world.user_token(service))
 
 
+class _Carrier(Protocol):
+    """How a sandbox is reached."""
+
+    def start(self) -> None:
+        """Begin to answer."""
+
+    def stop(self) -> None:
+        """Answer no more."""
+
+    def new_adapter(self) -> BaseAdapter:
+        """Return what carries requests there."""
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run something that waits for nothing where the server runs."""
+
+
+class _Sockets:
+    def __init__(self, server: Server, host: str, port: int) -> None:
+        self._server, self._host, self._port = server, host, port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._runner: web.ServerRunner | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+        self._runner = self.run(sockets.serve(self._server, self._host, self._port))
+
+    def stop(self) -> None:
+        if self._runner is not None:
+            self.run(self._runner.cleanup())
+            self._runner = None
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        if not self._loop.is_closed():
+            self._loop.close()
+
+    def new_adapter(self) -> BaseAdapter:
+        return HTTPAdapter()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class _InProcess:
+    def __init__(self, server: Server, time: in_process.VirtualTime) -> None:
+        self._server, self._time = server, time
+
+    def start(self) -> None:
+        self._server.base = in_process.BASE
+
+    def stop(self) -> None:
+        self._time.close()
+
+    def new_adapter(self) -> BaseAdapter:
+        return in_process.Adapter(self._server, self._time)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        raise RuntimeError("what is run where the server runs must not wait")
+
+
 def build(
     *,
     settings: dict[str, Any] | None = None,
     world: dict[str, Any] | None = None,
     size: dict[str, int] | None = None,
+    clock: Clock | None = None,
 ) -> Server:
     """Return a server, not yet listening."""
-    clock, values, sizes = Clock(), Settings(settings), Size(**(size or {}))
+    clock, values, sizes = clock or Clock(), Settings(settings), Size(**(size or {}))
     if world is not None:
         return Server(world_json.from_json(world, clock, values, seed=sizes.seed))
     return Server(make_world(sizes, clock, values))
-
-
-async def serve(server: Server, host: str, port: int) -> web.ServerRunner:
-    """Listen; the caller cleans the runner up."""
-    loop = asyncio.get_running_loop()
-
-    def make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
-
-    runner = web.ServerRunner(
-        web.Server(server.handle, request_factory=make_request, access_log=None), shutdown_timeout=0.1
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=512)
-    await site.start()
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    server.base = f"http://{shown}:{runner.addresses[0][1]}"
-    return runner
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -1,21 +1,19 @@
-"""The HTTP server: takes requests apart, lets faults and limits act, and sends the answers.
+"""What the sandbox answers: takes requests apart, lets faults and limits act, and completes the answers.
 
 One event loop, and services that answer without waiting: the state needs no
-locks. Log lines hold methods and paths, never queries, bodies or tokens.
+locks. How requests and answers travel is the transports' business
+(``sockets``, ``in_process``). Log lines hold methods and paths, never queries,
+bodies or tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
-import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
-
-from aiohttp import web
 
 from sandbox import batch, business_central_service, graph_service
 from sandbox.business_central_service import EXTENDED_API, BusinessCentral
@@ -24,6 +22,7 @@ from sandbox.counters import Counters
 from sandbox.entra import Entra
 from sandbox.fault_effects import Effects
 from sandbox.faults import Faults
+from sandbox.graph_ids import make_uuid
 from sandbox.graph_service import Graph
 from sandbox.limits import Limits
 from sandbox.wire import ApiError, Call, Reply, lower_headers, split_target
@@ -40,6 +39,7 @@ class Server:
         self.counters = Counters()
         self.faults = Faults()
         self.base = ""
+        self._taken = 0
         self.use(world)
         self.control = Control(self)
 
@@ -50,31 +50,33 @@ class Server:
         self.graph = Graph(world)
         self.bc = BusinessCentral(world)
         self.limits = Limits(world)
-        self.effects = Effects(world, self.act)
+        self.effects = Effects(world, self.act, self.carry_out)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one HTTP request."""
-        body = await request.read()
-        # Requests that arrived together are taken up together, so that the counts of parallel ones mean something.
-        await asyncio.sleep(0)
-        segments, query = split_target(request.raw_path)
-        headers = lower_headers(request.headers)
-        base = f"{headers.get('x-forwarded-proto', 'http')}://{headers.get('host', '127.0.0.1')}"
-        call = Call("entra", request.method, segments, query, headers, body, base)
-        call.notes["url"] = f"{base}{request.raw_path}"
+    def take(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Call:
+        """Return the call that a request stands for; ``target`` is its path and query, as sent."""
+        segments, query = split_target(target)
+        given = lower_headers(headers)
+        base = f"{given.get('x-forwarded-proto', 'http')}://{given.get('host', '127.0.0.1')}"
+        call = Call("entra", method, segments, query, given, body, base)
+        call.notes["url"] = f"{base}{target}"
+        self._taken += 1
         call.notes["ids"] = {
-            "request-id": str(uuid.uuid4()),
-            "client-request-id": headers.get("client-request-id", ""),
+            "request-id": make_uuid("request", self.world.nonce, self._taken),
+            "client-request-id": given.get("client-request-id", ""),
             "date": datetime.fromtimestamp(int(self.world.clock.now()), UTC).isoformat()[:19],
         }
+        return call
+
+    async def answer(self, call: Call) -> Reply:
+        """Return the whole answer to one request, headers included; ``drop`` says how the connection breaks."""
+        path = call.path
         try:
             reply = await self._answer(call)
         except ApiError as error:
             reply = Reply(error.status, {"error": {"code": error.code, "message": error.message}})
-        logger.info(
-            "%s %s %s %d", call.service, call.method, request.raw_path.partition("?")[0], reply.status
-        )
-        return await self._send(request, call, reply)
+        logger.info("%s %s %s %d", call.service, call.method, path, reply.status)
+        self._complete(call, reply)
+        return reply
 
     async def _answer(self, call: Call) -> Reply:
         segments = call.segments
@@ -312,15 +314,16 @@ class Server:
     def carry_out_late(self) -> list[int]:
         """Carry out what a fault of the kind ``late`` kept back; return the status of each call."""
         calls, self.effects.late = self.effects.late, []
-        statuses = []
-        for call in calls:
-            try:
-                reply = self.graph.handle(call) if call.service == "graph" else self.bc.handle(call)
-            except ApiError as error:
-                reply = self._problem(call, error)
-            self.counters.count(call, reply, operation=True, request=False)
-            statuses.append(reply.status)
-        return statuses
+        return [self.carry_out(call) for call in calls]
+
+    def carry_out(self, call: Call) -> int:
+        """Carry out one call that was kept back; return its status, which nobody is told."""
+        try:
+            reply = self.graph.handle(call) if call.service == "graph" else self.bc.handle(call)
+        except ApiError as error:
+            reply = self._problem(call, error)
+        self.counters.count(call, reply, operation=True, request=False)
+        return reply.status
 
     # Sending
 
@@ -330,46 +333,17 @@ class Server:
             return graph_service.problem(call, error)
         return business_central_service.problem(call, error)
 
-    async def _send(self, request: web.BaseRequest, call: Call, reply: Reply) -> web.StreamResponse:
-        if reply.drop == "reset":
-            reset_connection(request)
-            return web.Response(status=500)
-        headers = dict(reply.headers)
+    def _complete(self, call: Call, reply: Reply) -> None:
+        """Put the headers that every answer of a service has."""
         if call.service in ("graph", "bc"):
-            headers.update(
+            reply.headers.update(
                 {name: value for name, value in call.notes["ids"].items() if value and name != "date"}
             )
             if call.service == "bc":
-                headers["OData-Version"] = "4.0"
+                reply.headers["OData-Version"] = "4.0"
         skew = float(self.world.settings.options["date_header_skew_seconds"])
         moment = datetime.fromtimestamp(int(self.world.clock.now() + skew), UTC)
-        headers["Date"] = format_datetime(moment, usegmt=True)
-        payload = reply.payload()
-        if payload:
-            headers["Content-Type"] = reply.content_type or "application/json; charset=utf-8"
-        if reply.drop == "mid_body":
-            return await self._send_half(request, reply.status, headers, payload)
-        return web.Response(status=reply.status, headers=headers, body=payload or None)
-
-    @staticmethod
-    async def _send_half(
-        request: web.BaseRequest, status: int, headers: dict[str, str], payload: bytes
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(status=status, headers=headers)
-        response.content_length = max(len(payload), 2)
-        await response.prepare(request)
-        await response.write(payload[: len(payload) // 2] or b"{")
-        await asyncio.sleep(0.01)
-        reset_connection(request)
-        return response
-
-
-def reset_connection(request: web.BaseRequest) -> None:
-    """Break the connection of a request with a TCP reset."""
-    transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+        reply.headers["Date"] = format_datetime(moment, usegmt=True)
+        reply.raw = reply.payload()
+        if reply.raw:
+            reply.headers["Content-Type"] = reply.content_type or "application/json; charset=utf-8"

@@ -92,6 +92,8 @@ class Edges:
     chance: Chance = CHANCE
     #: Makes what carries the requests of each session; without it, sockets.
     transport: Transport | None = None
+    #: Tells the time of the staging database in seconds since 1970; without it, that database does.
+    staging_time: Callable[[], float] | None = None
     #: Reads the switch for writes again; without it the settings' own holds for as long as the edges live.
     read_switch: Callable[[], bool] | None = None
 
@@ -101,9 +103,11 @@ class Edges:
     @cached_property
     def engine(self) -> Engine:
         """The staging database."""
-        return open_engine(
-            self.staging_settings.url, wait=self.settings.database_wait, sleep=self.clock.sleep
-        )
+        url, wait = self.staging_settings.url, self.settings.database_wait
+        engine = open_engine(url, wait=wait, sleep=self.clock.sleep)
+        if self.staging_time is not None:
+            clock.set_source(engine, self.staging_time)
+        return engine
 
     @cached_property
     def outlook(self) -> OutlookClient:

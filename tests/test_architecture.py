@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "notices": {"errors", "model", "report"},
     "drift": {"errors", "model", "fields", "diff", "report"},
     "clients": {"errors", "model", "settings", "fields"},
-    "store": {"errors", "model", "ports", "settings", "fields", "diff"},
+    "store": {"errors", "model", "moments", "ports", "settings", "fields", "diff"},
 }
 #: Parts between the edges: they read and write staging, and get their clients handed in.
 BETWEEN = (

@@ -7,16 +7,35 @@ transaction that needs it. A worker's own clock is good for records that people 
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, Double, Engine, String, func, literal_column, select
+from collections.abc import Callable
+from datetime import UTC, datetime
 
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    String,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+
+from sync_lib.moments import to_text
 from sync_lib.store.engine import is_postgresql
 
 #: Execution option of an engine: seconds that its database's clock seems to be ahead. Only tests set it.
 _OFFSET = "contact_sync_clock_offset"
+#: Execution option of an engine: tells the time in place of the database. Only simulated worlds set it.
+_SOURCE = "contact_sync_clock_source"
 
 
 def seconds(bind: Engine | Connection) -> ColumnElement[float]:
     """Return the expression for the database's time, in seconds since 1970."""
+    source = bind.get_execution_options().get(_SOURCE)
+    if source is not None:
+        return literal(source() + bind.get_execution_options().get(_OFFSET, 0.0), Double)
     if is_postgresql(bind):
         # Not now(): that is when the transaction began, and a lock may have been waited for since.
         real: ColumnElement[float] = func.extract("epoch", func.clock_timestamp()).cast(Double)
@@ -33,6 +52,10 @@ def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
         bind: Whose clock.
         after: So many seconds from now; less than 0 for what has passed.
     """
+    options = bind.get_execution_options()
+    if _SOURCE in options:
+        at_once = options[_SOURCE]() + options.get(_OFFSET, 0.0) + after
+        return literal(to_text(datetime.fromtimestamp(at_once, UTC)), String)
     at = seconds(bind) + after if after else seconds(bind)
     if is_postgresql(bind):
         utc = func.timezone("UTC", func.to_timestamp(at))
@@ -51,3 +74,11 @@ def set_offset(engine: Engine, seconds: float) -> None:
     For tests, in which hours must pass. Every engine on one database needs the same offset, as they share one clock.
     """
     engine.update_execution_options(**{_OFFSET: seconds})
+
+
+def set_source(engine: Engine, source: Callable[[], float]) -> None:
+    """Let somebody else tell the database's time, in seconds since 1970, for all later connections of this engine.
+
+    For simulated worlds, in which time passes only when somebody waits.
+    """
+    engine.update_execution_options(**{_SOURCE: source})

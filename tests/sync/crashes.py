@@ -28,6 +28,7 @@ from tests.sync import oracle
 from tests.sync.harness import Harness
 from tests.sync.histories import Killed, expire_leases
 from tests.sync.oracle import Scene, check
+from tests.transport import watch
 
 _WRITES = re.compile(
     r"\s*(INSERT|UPDATE|DELETE)\s+(?:INTO\s+|FROM\s+|OR\s+\w+\s+INTO\s+)?\"?(\w+)", re.IGNORECASE
@@ -89,9 +90,7 @@ class EffectKiller:
         event.listen(edges.engine, "before_cursor_execute", self._executed)
         event.listen(edges.engine, "commit", self._committed)
         event.listen(edges.engine, "rollback", self._rolled_back)
-        for client in (edges.outlook, edges.business_central):
-            http = client._session.http
-            http.send = self._sender(http.send)
+        watch(edges, self._sender)
 
     def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
         def watched(request: requests.PreparedRequest, **options: Any) -> Any:

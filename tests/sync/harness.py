@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import requests
 import yaml
 from sqlalchemy import select
 
@@ -21,6 +21,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.migrate import migrate
 from tests.clocks import Hasty
+from tests.transport import Watched
 
 COMPANY = "Molenzicht BV"
 FOLDER = "Business Central"
@@ -68,6 +69,8 @@ class Harness:
         self.database = database
         self.settings = replace(SyncSettings(), **settings)
         self.numbers = itertools.count(1)
+        self._workers = itertools.count(1)
+        self._users = sim.new_session()
         # Every worker's edges: a connection that nobody closes is an error of whichever test runs when it goes.
         self._opened: list[pipeline.Edges] = []
         self.edges = self.open()
@@ -87,15 +90,28 @@ class Harness:
             GraphSettings(root=info["graph_root"], **app),
             StagingSettings(self.database),
             self.settings,
-            clock=Hasty(),
+            **self._surroundings(),
         )
         self._opened.append(made)
         return made
+
+    def _surroundings(self) -> dict[str, Any]:
+        """Time, chance and transport of a worker: real ones, but where the sandbox has a world of its own."""
+        transport = Watched(self.sim.new_adapter)
+        if self.sim.time is None:
+            return {"clock": Hasty(), "transport": transport}
+        return {
+            "clock": self.sim.time,
+            "chance": random.Random(f"worker {next(self._workers)}"),
+            "transport": transport,
+            "staging_time": self.sim.time.time,
+        }
 
     def close(self) -> None:
         for each in {id(each): each for each in [*self._opened, self.edges]}.values():
             each.close()
         self._opened.clear()
+        self._users.close()
 
     def add_profiles(self, *mailboxes: str, **fields: Any) -> None:
         """Import profiles, one for each mailbox (the sandbox's first one if none is named)."""
@@ -221,7 +237,7 @@ class Harness:
 
     def _as_user(self, service: str, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
         token = self.sim.user_token(service)
-        answer = requests.request(
+        answer = self._users.request(
             method, url, json=body, headers={"Authorization": f"Bearer {token}", **headers}, timeout=30
         )
         assert answer.status_code < 300, f"{method} {answer.status_code} {answer.text}"

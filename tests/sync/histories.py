@@ -29,6 +29,7 @@ from sync_lib.store.holds import Decision, HoldState
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
 from tests.sync.oracle import Oracle, Scene, Setup, check
+from tests.transport import watch
 
 Step = tuple[Any, ...]
 BOXES = ("anna@voorbeeld.example", "bram@voorbeeld.example", "cora@voorbeeld.example")
@@ -351,9 +352,7 @@ class Killer:
     def watch(self, edges: pipeline.Edges) -> None:
         event.listen(edges.engine, "before_cursor_execute", self._executed)
         event.listen(edges.engine, "commit", self._committed)
-        for client in (edges.outlook, edges.business_central):
-            http = client._session.http
-            http.send = self._sender(http.send)
+        watch(edges, self._sender)
 
     def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
@@ -404,9 +403,7 @@ class Interrupter:
     done: bool = False
 
     def watch(self, edges: pipeline.Edges) -> None:
-        for client in (edges.outlook, edges.business_central):
-            http = client._session.http
-            http.send = self._sender(http.send)
+        watch(edges, self._sender)
 
     def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
         def watched(request: requests.PreparedRequest, **kwargs: Any) -> Any:

@@ -12,6 +12,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from tests.sync.harness import Harness, person, world
 from tests.sync.histories import Killed, Killer, expire_leases
+from tests.transport import watch
 
 
 def email(address: str) -> dict[str, str]:
@@ -47,17 +48,18 @@ def killed_run(h: Harness, killer: Killer) -> bool:
 def run_killed_behind_its_write(h: Harness) -> bool:
     """A run whose worker dies when Outlook has acted on its write, and before it has heard so."""
     killer = Killer("", 0, after=False)
-    http = h.edges.outlook._session.http
-    send = http.send
 
-    def watched(request, **options):
-        answer = send(request, **options)
-        if all(part in (request.body or b"") for part in (b'"PATCH"', b'"jobTitle"')):
-            killer.dead = True
-            raise Killed
-        return answer
+    def behind(send):
+        def watched(request, **options):
+            answer = send(request, **options)
+            if all(part in (request.body or b"") for part in (b'"PATCH"', b'"jobTitle"')):
+                killer.dead = True
+                raise Killed
+            return answer
 
-    http.send = watched
+        return watched
+
+    watch(h.edges, behind)
     return killed_run(h, killer)
 
 
