@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -166,6 +166,7 @@ class Edges:
             "clock": self.clock.monotonic,
             "sleep": self.clock.sleep,
             "jitter": self.chance.random,
+            "new_id": partial(draw_id, self.chance),
         }
 
     def now(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -77,5 +78,5 @@ CHANCE: Chance = random
 
 
 def draw_id(chance: Chance) -> str:
-    """Return an id of 32 hexadecimal digits that nobody else draws."""
-    return f"{chance.getrandbits(128):032x}"
+    """Return a GUID that nobody else draws."""
+    return str(uuid.UUID(int=chance.getrandbits(128), version=4))

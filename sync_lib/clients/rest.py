@@ -198,9 +198,10 @@ class ApiSession:
         clock: Seconds that never run back, for the time that failed attempts took.
         sleep: Waits so many seconds.
         jitter: Yields 0 to 1.
+        new_id: Yields the id of an attempt, which the service logs too.
     """
 
-    def __init__(  # noqa: PLR0913 - options of one session; the last four are what a simulated world replaces
+    def __init__(  # noqa: PLR0913 - options of one session; the last five are what a simulated world replaces
         self,
         root: str,
         tokens: Tokens,
@@ -214,6 +215,7 @@ class ApiSession:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         check_root(root, "API root")
         self.root = root.rstrip("/")
@@ -228,6 +230,7 @@ class ApiSession:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._new_id = new_id
         self._renewal = threading.Lock()
         # Proxies and certificate bundle of the environment, read once: requests would read them for each request.
         self._environment = self.http.merge_environment_settings(self.root, {}, None, None, None)
@@ -442,7 +445,7 @@ class ApiSession:
         request = requests.Request(
             call.method,
             call.url,
-            headers={**call.headers, "client-request-id": str(uuid.uuid4())},
+            headers={**call.headers, "client-request-id": self._new_id()},
             data=call.data,
             auth=_Bearer(token),
         )

@@ -21,11 +21,14 @@ import requests
 from sqlalchemy import event, text
 
 from sandbox import Sandbox
+from sandbox.in_process import VirtualTime
 from sync_lib import bindings, pipeline, second_folder
 from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
 from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
+from tests.proof.scheduler import Scheduler
+from tests.proof.trace import Trace
 from tests.sync import oracle
 from tests.sync.harness import COMPANY, Harness, Ran, person
 from tests.sync.oracle import Oracle, Scene, Setup, check
@@ -67,6 +70,8 @@ MEANWHILE = (
     "ol_delete", "move_out", "move_back", "copy", "own", "drop_first", "block", "block", "unblock", "type",
     "rename_folder", "delete_folder", "purge",
 )  # fmt: skip
+#: The part of the histories that is played over real sockets, with real time and threads, and PostgreSQL.
+ON_SOCKETS = 0.05
 #: Seconds: a service that is slow beyond a worker's patience (F6), and one that takes its time (F21).
 SLOW, PATIENCE, DELAY = 0.9, 0.5, 0.01
 
@@ -171,11 +176,14 @@ class History:
     people: int
     profiles: tuple[Setup, ...]
     steps: tuple[Step, ...]
+    #: ``in_process``, where the history is a function of its seed; or ``sockets``, with real time and threads.
+    transport: str = "in_process"
 
     def __str__(self) -> str:
         """Return it as a failure prints it."""
         lines = [
-            f"seed {self.seed} on {self.database}, {self.people} contacts, fields {self.field_profile}",
+            f"seed {self.seed} on {self.database}, {self.transport}",
+            f"  {self.people} contacts, fields {self.field_profile}",
             f"  self-test {self.checked}",
             f"  sandbox  {self.sandbox}",
             f"  settings {self.settings}",
@@ -206,9 +214,11 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
     for _ in range(more.choice((0, 0, 1, 2, 4)) if faults else 0):
         [name] = more.choices(list(MORE), list(MORE.values()))
         drawn.insert(more.randint(1, len(drawn)), _step(more, name))
+    on_sockets = random.Random(f"transport {seed}").random() < ON_SOCKETS
+    database = rng.choice(("sqlite", "sqlite", "postgresql"))
     return History(
         seed,
-        rng.choice(("sqlite", "sqlite", "postgresql")),
+        "postgresql" if on_sockets else database,
         _settings(rng),
         _switches(rng) | _unkind_switches(unkind),
         rng.choice(("standard",) * 4 + ("extended",)),
@@ -216,6 +226,7 @@ def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
         rng.randint(0, 12),
         tuple(_profile(rng, box) for box in BOXES[: rng.choice((1, 1, 2, 3))]),
         tuple(drawn),
+        "sockets" if on_sockets else "in_process",
     )
 
 
@@ -444,6 +455,38 @@ def _fields_of(body: dict[str, Any]) -> list[str]:
     return [properties[key] for key in body if properties.get(key) in EDITED]
 
 
+class WorkersClock:
+    """The clock of a worker that others work beside."""
+
+    def __init__(self, scheduler: Scheduler, time: VirtualTime) -> None:
+        self.now = time.now
+        self.monotonic = time.monotonic
+        self.every = time.every
+        self.sleep = scheduler.sleep
+
+
+def watch_order(edges: pipeline.Edges, scheduler: Scheduler) -> None:
+    """Let workers take turns before each exchange and behind each transaction, and never inside one."""
+    open_: set[int] = set()
+
+    def between(send: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(request: requests.PreparedRequest, **options: Any) -> Any:
+            check(not open_, "order", f"{request.method} is sent while a transaction is open")
+            scheduler.switch()
+            return send(request, **options)
+
+        return watched
+
+    def ended(connection: Any, _record: Any) -> None:
+        open_.discard(id(connection))
+        if not open_:
+            scheduler.switch()
+
+    watch(edges, between)
+    event.listen(edges.engine, "checkout", lambda connection, *_others: open_.add(id(connection)))
+    event.listen(edges.engine, "checkin", ended)
+
+
 def expire_leases(edges: pipeline.Edges) -> None:
     """Time passes for the leases and slots of a worker that is gone."""
     with edges.engine.begin() as conn:
@@ -458,6 +501,8 @@ class Player:
     history: History
     new_database: Callable[[str], str]
     fired: dict[str, int] = field(default_factory=dict)
+    #: What was done, where somebody asks for it.
+    trace: Trace | None = None
 
     def play(self) -> None:
         """Carry the history out; raise a ``Violation`` where an invariant breaks."""
@@ -479,7 +524,12 @@ class Player:
             for profile in self.history.profiles
         ]
         world = {"companies": [{"name": COMPANY, "contacts": people}], "mailboxes": boxes}
-        self.sim = Sandbox(world=world, settings=self.history.sandbox).start()
+        transport: Any = self.history.transport
+        self.sim = Sandbox(world=world, settings=self.history.sandbox, transport=transport).start()
+        note = self.trace.note if self.trace else lambda _line: None
+        self.scheduler = (
+            Scheduler(self.sim.time, f"workers {self.history.seed}", note) if self.sim.time else None
+        )
         # An account may be renamed: today's address by the first one, by which profiles are known here, and back.
         self.today = {profile.mailbox: profile.mailbox for profile in self.history.profiles}
         self.first = dict(self.today)
@@ -523,6 +573,11 @@ class Player:
         settings = replace(made.business_central_settings, field_profile=self.history.field_profile)
         made.business_central_settings = settings
         made.settings = replace(made.settings, **self.patience)
+        if self.scheduler:
+            made.clock = WorkersClock(self.scheduler, self.sim.time)
+            watch_order(made, self.scheduler)
+        if self.trace:
+            self.trace.watch(made)
         clock.set_offset(made.engine, self.hours * 3600)
         now = made.now
         made.now = lambda: shift(now(), (self.hours + self.worker_skew) * 3600)  # type: ignore[method-assign]
@@ -657,7 +712,7 @@ class Player:
     def _judge(self, before: Scene, *, users_acted: bool = False) -> None:
         if any(fault.name == "F6" and fault.fired for fault in self.planned):
             # What the slow service still carries out belongs to this run.
-            time.sleep(SLOW)
+            self._rest(SLOW)
         self._note_edits()
         after = self.scene()
         # What was created is judged by its key, so that a cause that arises and goes within a run counts too.
@@ -804,14 +859,23 @@ class Player:
             except BaseException as error:  # noqa: BLE001 - told by the other thread, below
                 errors.append(error)
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        self.run("incremental")
-        thread.join()
+        self._side_by_side(work, lambda: self.run("incremental"))
         other.close()
         self._judge(before)
         if errors:
             raise errors[0]
+
+    def _side_by_side(self, first: Callable[[], Any], second: Callable[[], Any]) -> None:
+        if self.scheduler:
+            self.scheduler.run(first, second)
+            return
+        thread = threading.Thread(target=first)
+        thread.start()
+        second()
+        thread.join()
+
+    def _rest(self, seconds: float) -> None:
+        (self.sim.time or time).sleep(seconds)
 
     def do_undo(self, a: int, b: int) -> None:
         """A person wants back what a run did to a profile, or one change of it (rules 9)."""
