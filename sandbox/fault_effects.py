@@ -67,7 +67,8 @@ class Effects:
         if fault.kind == "delay":
             await asyncio.sleep(float(fault.get("seconds", 1)))
         elif fault.kind == "user_action":
-            await self.act(call, fault.get("action"))
+            done = await self.act(call, fault.get("action"))
+            fault.refused += done.status >= 400
         elif fault.kind == "callback" and fault.callback is not None:
             fault.callback(call)
         elif fault.kind == "gone":
@@ -79,9 +80,9 @@ class Effects:
         elif fault.kind == "status":
             return self._status(fault, call)
         elif fault.kind == "reset":
-            done = reply or Reply(500)
-            done.drop = "mid_body" if fault.get("moment") == "mid_body" else "reset"
-            return done
+            lost = reply or Reply(500)
+            lost.drop = "mid_body" if fault.get("moment") == "mid_body" else "reset"
+            return lost
         elif fault.kind == "malformed" and reply is not None and reply.status == 200:
             return self._malform(fault, call, reply)
         return None

@@ -145,7 +145,10 @@ def _rows_asked(call: Call) -> int:
 
 @dataclass
 class Fault:
-    """One planned fault. ``matched`` counts the calls it fits, ``fired`` those it hit."""
+    """One planned fault. ``matched`` counts the calls it fits, ``fired`` those it hit.
+
+    ``refused`` counts user actions that the service refused: it fired, and nothing was done.
+    """
 
     id: int
     name: str
@@ -153,6 +156,7 @@ class Fault:
     callback: Callable[[Call], None] | None = None
     matched: int = 0
     fired: int = 0
+    refused: int = 0
     random: Random = field(default_factory=Random)
 
     def get(self, name: str, default: Any = None) -> Any:

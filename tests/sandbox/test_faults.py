@@ -160,6 +160,17 @@ def test_f10_edits_between_read_and_write(sim, graph, bc):
     assert sim.counters()["user"]["bc"]["contacts_updated"] == 1
 
 
+def test_f10_says_whether_the_edit_was_refused(sim, graph):
+    url = f"{graph.user}/contacts/{graph.ok('POST', f'{graph.user}/contacts', SANNE)['id']}"
+    action = {"method": "PATCH", "path": "{path}", "body": {"jobTitle": "by the user"}}
+    fault = sim.add_fault(name="F10", action=action, count=2)
+    graph.ok("PATCH", url, {"surname": "x"})
+    assert (fault.fired, fault.refused) == (1, 0)
+    graph.ok("DELETE", url)
+    assert graph.refused("PATCH", url, {"surname": "y"})[0] == 404
+    assert (fault.fired, fault.refused) == (2, 1)
+
+
 def test_f11_hits_one_mailbox_only(sim, graph):
     sim.add_fault(name="F11", mailbox=MAILBOX)
     assert graph.refused("GET", f"{graph.user}/contacts") == (404, "MailboxNotEnabledForRESTAPI")

@@ -727,7 +727,8 @@ class Player:
     def _note_edits(self) -> None:
         """Edits that the service made during a run (F10): from now on their values must survive."""
         for fault in self.planned:
-            if fault.name == "F10" and fault.fired and fault.typed:
+            # What the service refused, as the item had gone a moment before, nobody typed.
+            if fault.name == "F10" and fault.fired > fault.refused and fault.typed:
                 if fault.get("service") == "graph" and self._ignores_versions() and self.typed_by_service:
                     # The sync may be writing what was typed at the other side, over it (the exception of rules 8.5).
                     fault.typed = ""
