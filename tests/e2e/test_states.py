@@ -1,4 +1,4 @@
-"""What the pages say of the sync's state, in a real browser before a real Airflow: nothing new, a dead login, a typo."""
+"""What the pages say of the sync, in a real browser before a real Airflow: nothing new, a dead login, a typo."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def test_a_secret_that_expired_is_on_every_page_after_one_run(
     pages.goto(address(stage))
     tabs = [link.get_attribute("href") for link in pages.locator("header nav a").all()]
     assert len(tabs) > 3
-    below = [f"/contact_sync/{path}" for path in ("profiles/1", "profiles/new", f"runs/{quote(run, safe='')}")]
+    below = [
+        f"/contact_sync/{path}" for path in ("profiles/1", "profiles/new", f"runs/{quote(run, safe='')}")
+    ]
     for each in (*tabs, *below):
         pages.goto(f"{stage.airflow.url}{each}")
         said = pages.locator("p.health.bad").first.inner_text()
