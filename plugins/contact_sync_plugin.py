@@ -104,7 +104,8 @@ def _surroundings() -> Surroundings:
         next_run = dag.next_dagrun_create_after if dag else None
         return Surroundings(
             paused=bool(dag and dag.is_paused),
-            schedule=(dag.timetable_summary or "") if dag else "",
+            # Airflow's own word for a DAG without a schedule is no word of a reader's.
+            schedule=dag.timetable_summary if dag and dag.timetable_summary not in (None, "None") else "",
             next_run=to_text(next_run.astimezone(UTC)) if next_run else None,
             running=next((run for state, run in runs if state == "running"), ""),
             queued=sum(state == "queued" for state, _ in runs),

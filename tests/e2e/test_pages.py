@@ -44,6 +44,7 @@ def test_the_overview_in_airflows_frame_leads_to_a_mapped_tasks_log(
     frame = page.frame_locator("iframe")
     frame.locator("table.list").wait_for()
     assert {ANNA, JORIS, PIETER} <= mailboxes(frame)
+    frame.get_by_text("Schedule: by hand only").wait_for()
     frame.get_by_role("link", name=f"Log of {ANNA}").click()
     page.wait_for_url(re.compile(r"/runs/.+/tasks/sync_profile/mapped/\d+"))
     page.get_by_text(f"sync_profile [{ANNA}]").first.wait_for()
