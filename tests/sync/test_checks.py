@@ -295,3 +295,15 @@ def test_an_app_that_sees_no_company_is_told_so(make_harness):
     one = wrong(h)["companies in Business Central"]
     assert "no company" in one.detail
     assert one.remedy
+
+
+def test_a_company_that_is_not_listed_is_told_beside_those_that_are(make_harness):
+    """P3: a slip of the pen is seen at once."""
+    h = make_harness(world(person("Jan Jansen")))
+    h.add_profiles(company="Molenzigt BV")
+    (found,) = (each for each in check(h) if each.kind == "company")
+    assert (found.ok, found.reason, found.detail) == (
+        False,
+        "company_not_found",
+        "Business Central lists: Molenzicht BV.",
+    )

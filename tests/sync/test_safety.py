@@ -132,6 +132,8 @@ def test_a_company_that_cannot_be_read_fails_its_own_profiles(make_harness):
         ("Dicht BV", "failed", "company_not_read"),
         ("Bestaat niet", "failed", "company_not_found"),
     }
+    (unknown,) = (p.message for p in ran.report.profiles if p.reason == "company_not_found")
+    assert COMPANY in unknown, "those that there are"
     assert not ran.verdict.ok
 
 
