@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sandbox import world_json
-from sandbox.business_central_table import Company, changed
+from sandbox.business_central.table import Company, changed
 from sandbox.faults import FaultError
-from sandbox.graph_contact import SENSITIVITY
-from sandbox.graph_ids import make_uuid, parse_folder_id
-from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
+from sandbox.graph.contact import SENSITIVITY
+from sandbox.graph.ids import parse_folder_id
+from sandbox.graph.mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
+from sandbox.guids import make_uuid
 from sandbox.seed import Size, make_world
 from sandbox.settings import SettingsError
 from sandbox.wire import ApiError, Call, Reply

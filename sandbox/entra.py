@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from sandbox.clock import iso_seconds
-from sandbox.graph_ids import make_uuid
+from sandbox.guids import make_uuid
 from sandbox.wire import Call, Reply
 from sandbox.world import App, World
 

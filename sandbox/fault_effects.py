@@ -9,9 +9,9 @@ from email.utils import format_datetime
 from random import Random
 from typing import Any
 
-from sandbox.business_central_service import problem as bc_problem
+from sandbox.business_central.service import problem as bc_problem
 from sandbox.faults import Fault
-from sandbox.graph_service import problem as graph_problem
+from sandbox.graph.service import problem as graph_problem
 from sandbox.wire import ApiError, Call, Reply
 from sandbox.world import World
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from sandbox.business_central_query import HARD_PAGE
+from sandbox.business_central.query import HARD_PAGE
 from sandbox.wire import Call, words
 
 # What each number of the fault list stands for when only its name is given.

@@ -13,12 +13,12 @@ from random import Random
 from typing import Any
 
 from sandbox import seed_names as words
-from sandbox.business_central_rules import split_name
-from sandbox.business_central_table import Company, Row
+from sandbox.business_central.rules import split_name
+from sandbox.business_central.table import Company, Row
 from sandbox.clock import Clock, sql_milliseconds
-from sandbox.graph_contact import apply
-from sandbox.graph_ids import make_uuid
-from sandbox.graph_mailbox import CONTACTS, Mailbox
+from sandbox.graph.contact import apply
+from sandbox.graph.mailbox import CONTACTS, Mailbox
+from sandbox.guids import make_uuid
 from sandbox.settings import Settings
 from sandbox.world import World
 

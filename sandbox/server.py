@@ -15,15 +15,17 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from sandbox import batch, business_central_service, graph_service
-from sandbox.business_central_service import EXTENDED_API, BusinessCentral
+from sandbox import batch
+from sandbox.business_central import service as business_central_service
+from sandbox.business_central.service import EXTENDED_API, BusinessCentral
 from sandbox.control import Control
 from sandbox.counters import Counters
 from sandbox.entra import Entra
 from sandbox.fault_effects import Effects
 from sandbox.faults import Faults
-from sandbox.graph_ids import make_uuid
-from sandbox.graph_service import Graph
+from sandbox.graph import service as graph_service
+from sandbox.graph.service import Graph
+from sandbox.guids import make_uuid
 from sandbox.limits import Limits
 from sandbox.wire import ApiError, Call, Reply, lower_headers, split_target
 from sandbox.world import World

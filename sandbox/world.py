@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sandbox.clock import Clock
-from sandbox.graph_ids import make_uuid
+from sandbox.guids import make_uuid
 from sandbox.settings import Settings
 
 if TYPE_CHECKING:
-    from sandbox.business_central_table import Company
-    from sandbox.graph_delta import Round
-    from sandbox.graph_mailbox import Mailbox
+    from sandbox.business_central.table import Company
+    from sandbox.graph.delta import Round
+    from sandbox.graph.mailbox import Mailbox
 
 GRAPH_ROLES = ("Contacts.ReadWrite", "User.Read.All")
 BC_ROLES = ("API.ReadWrite.All",)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.business_central_query import etag
-from sandbox.business_central_table import EXTENDED, HIDDEN, Company, Row, read_all
+from sandbox.business_central.query import etag
+from sandbox.business_central.table import EXTENDED, HIDDEN, Company, Row, read_all
 from sandbox.clock import Clock, iso_milliseconds, iso_seconds, parse_moment, sql_milliseconds
-from sandbox.graph_contact import EXTENDED as EXTENDED_NAME
-from sandbox.graph_contact import READ_ONLY, View, apply, extended_values, merge_extended, property_key
-from sandbox.graph_ids import mailbox_key, make_uuid
-from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
+from sandbox.graph.contact import EXTENDED as EXTENDED_NAME
+from sandbox.graph.contact import READ_ONLY, View, apply, extended_values, merge_extended, property_key
+from sandbox.graph.ids import mailbox_key
+from sandbox.graph.mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
+from sandbox.guids import make_uuid
 from sandbox.settings import Settings
 from sandbox.wire import words
 from sandbox.world import App, World
@@ -240,7 +241,7 @@ def put_row(world: World, company: Company, item: dict[str, Any]) -> Row:
     """Write a contact past all checks, as a data import does. A person, unless it says otherwise."""
     row = _make_row(world, company, item)
     if "firstName" not in item and "surname" not in item and row.type == "Person":
-        from sandbox.business_central_rules import split_name
+        from sandbox.business_central.rules import split_name
 
         split_name(row)
     company.commit(row.id, row)

@@ -1,112 +1,71 @@
-"""What a history did, line by line: every request, every row written, every decision; the same for the same seed.
+"""Prints what histories did, as digests that are the same for the same seed.
 
     python -m tests.proof.trace FIRST LAST [--postgres] [--keep FILE | --diff FILE]
 
-Prints a line ``seed digest`` for each seed of the range. ``--keep`` writes the lines themselves to a file; ``--diff``
-prints the first line that differs from such a file. Serial numbers and random ids are no part of a trace: they differ
-between databases and say nothing.
+Prints a line ``seed digest`` for each seed of the range, played in process. ``--keep`` writes the lines of the traces
+to a file; ``--diff`` prints the first line that differs from such a file.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections import Counter
-from typing import Any
+import argparse
+import itertools
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
 
-import requests
-from sqlalchemy import Connection, Table, event
-
-from sync_lib import pipeline
-from sync_lib.store import tables
-from tests.transport import Send, watch
-
-#: Headers that decide what a request does.
-_HEADERS = ("If-Match", "Prefer", "Isolation")
-#: Which worker holds a lease or slot is a random id; rows are told from each other by what they hold.
-_SERIAL = frozenset({"row_id", "bc_row", "outlook_row", "coupling", "plan", "hold", "holder"})
-_TOUCHED = re.compile(r"\b(?:INTO|UPDATE|FROM|COPY|JOIN)\s+\"?(\w+)", re.IGNORECASE)
-#: PostgreSQL's COPY into them passes SQLAlchemy by, and so the listeners.
-_COPIED = frozenset({"bc_contact", "outlook_contact", "change", "coupling"})
-_TABLES: dict[str, Table] = tables.metadata.tables
+from tests.proof.databases import Databases
+from tests.proof.histories import draw
+from tests.proof.shrinking import attempt
+from tests.proof.tracing import Trace
 
 
-class Trace:
-    """Lines, and the digest of all of them.
-
-    Args:
-        keep: Keeps the lines.
-    """
-
-    def __init__(self, *, keep: bool = False) -> None:
-        self.lines: list[str] = []
-        self._keep = keep
-        self._digest = hashlib.sha256()
-        self._known: dict[str, Counter[str]] = {}
-        self._touched: dict[int, set[str]] = {}
-
-    def note(self, line: str) -> None:
-        """Add a line."""
-        self._digest.update(line.encode() + b"\n")
-        if self._keep:
-            self.lines.append(line)
-
-    def digest(self) -> str:
-        """Return the digest of all lines so far."""
-        return self._digest.hexdigest()[:32]
-
-    def forget_database(self) -> None:
-        """Another database takes the place of the one whose rows are known."""
-        self._known.clear()
-
-    def watch(self, edges: pipeline.Edges) -> None:
-        """Follow a worker."""
-        watch(edges, self._around)
-        event.listen(edges.engine, "before_cursor_execute", self._executed)
-        event.listen(edges.engine, "commit", self._committed)
-        event.listen(edges.engine, "rollback", self._rolled_back)
-
-    def _around(self, send: Send) -> Send:
-        def watched(request: requests.PreparedRequest, **options: Any) -> requests.Response:
-            given = {name: request.headers[name] for name in _HEADERS if name in request.headers}
-            body = request.body or b""
-            told = body.decode() if isinstance(body, bytes) else str(body)
-            self.note(f"{request.method} {request.url} {given} {told}")
-            try:
-                answer = send(request, **options)
-            except requests.RequestException as error:
-                self.note(f"  {type(error).__name__}")
-                raise
-            self.note(f"  {answer.status_code} {hashlib.sha256(answer.content).hexdigest()[:16]}")
-            return answer
-
-        return watched
-
-    def _executed(self, conn: Connection, _cursor: object, statement: str, *_others: object) -> None:
-        if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
-            found = _TABLES.keys() & _TOUCHED.findall(statement)
-            self._touched.setdefault(id(conn), set()).update(found)
-
-    def _committed(self, conn: Connection) -> None:
-        touched = self._touched.pop(id(conn), set())
-        options = conn.get_execution_options()
-        if conn.dialect.name == "postgresql" and not options.get("postgresql_readonly"):
-            touched = touched | _COPIED
-        for name in sorted(touched):
-            table = _TABLES[name]
-            found = Counter(_told(table, row) for row in conn.execute(table.select()).mappings())
-            known = self._known.get(name, Counter())
-            for sign, rows in (("-", known - found), ("+", found - known)):
-                for row in sorted(rows.elements()):
-                    self.note(f"{sign} {name} {row}")
-            self._known[name] = found
-
-    def _rolled_back(self, conn: Connection) -> None:
-        self._touched.pop(id(conn), None)
+def play(seed: int, databases: Databases, kind: str, trace: Trace) -> Exception | None:
+    """Play the history of a seed in process on a kind of database; return what went wrong."""
+    history = replace(draw(seed), transport="in_process", database=kind)
+    try:
+        return attempt(history, databases.new, trace=trace)
+    finally:
+        databases.drop()
 
 
-def _told(table: Table, row: Any) -> str:
-    left_out = {column.name for column in table.columns if column is table.autoincrement_column}
-    # Profiles and companies are told by their numbers, which are given in the order in which they are made.
-    left_out -= {"id"} if table.name in ("company", "sync_profile") else set()
-    return str({name: row[name] for name in row if name not in left_out | _SERIAL})
+def first_difference(kept: list[str], found: list[str]) -> str:
+    """Return the first line that differs, as it was and as it is; "" where none does."""
+    for number, (old, new) in enumerate(itertools.zip_longest(kept, found), 1):
+        if old != new:
+            return f"line {number}\n- {old}\n+ {new}"
+    return ""
+
+
+def main(arguments: list[str]) -> int:
+    """Print digests; 1 where a trace differs from a kept one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.proof.trace", description="Digests of what histories do."
+    )
+    parser.add_argument("first", type=int)
+    parser.add_argument("last", type=int)
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL in place of SQLite")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--keep", type=Path, metavar="FILE", help="write the lines there")
+    how.add_argument("--diff", type=Path, metavar="FILE", help="print the first line that differs from it")
+    chosen = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    lines: list[str] = []
+    with Databases() as databases:
+        for seed in range(chosen.first, chosen.last + 1):
+            trace = Trace(keep=bool(chosen.keep or chosen.diff))
+            error = play(seed, databases, "postgresql" if chosen.postgres else "sqlite", trace)
+            told = f" {type(error).__name__} {error}" if error else ""
+            print(f"{seed} {trace.digest()}{told}", flush=True)  # noqa: T201
+            lines += [f"seed {seed}", *trace.lines]
+    if chosen.keep:
+        chosen.keep.write_text("\n".join(lines) + "\n")
+    differs = first_difference(chosen.diff.read_text().splitlines(), lines) if chosen.diff else ""
+    if differs:
+        print(differs)  # noqa: T201
+    return int(bool(differs))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

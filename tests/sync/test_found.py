@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from tests.proof.interventions import Killed, Killer, expire_leases
 from tests.sync.harness import Harness, person, world
-from tests.sync.histories import Killed, Killer, expire_leases
 from tests.transport import watch
 
 

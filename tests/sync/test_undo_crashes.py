@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sync.crashes import Start, killed_everywhere, recover, state
+from tests.proof.crashes import Start, killed_everywhere, recover, state
 from tests.sync.harness import person, world
 from tests.sync.test_undo import JAN, PIET, ask, outcome, title
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from sync_lib.errors import SyncError
-from tests.sync import killed_histories
-from tests.sync.crashes import Start, killed_everywhere, recover, state
+from tests.proof import killed_histories
+from tests.proof.crashes import Start, killed_everywhere, recover, state
+from tests.proof.interventions import Killed, Killer, expire_leases
 from tests.sync.harness import Harness, person, world
-from tests.sync.histories import Killed, Killer, expire_leases
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"
 LOOSE = {"retry_cap": 1.0, "longest_request": 0.0, "guard_few_deletes": 100, "guard_creates": 100}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandbox.business_central_table import Field, Row
+from sandbox.business_central.table import Field, Row
 from sandbox.clock import parse_moment
 from sandbox.wire import ApiError
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.sync import histories, oracle
-from tests.sync.crashes import Start, killed_everywhere, state
-from tests.sync.histories import History, Player
-from tests.sync.oracle import check
+from tests.proof import histories, oracle
+from tests.proof.crashes import Start, killed_everywhere, state
+from tests.proof.histories import History
+from tests.proof.oracle import check
+from tests.proof.player import Player
 
 #: A moment is a copy of two things, the world and the database: what is neither of them can't be gone back to.
 _ELSEWHERE = frozenset({"hold", "release", "lag", "unlag", "backup", "restore", "lose_database", "two_runs"})

@@ -6,8 +6,8 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from sandbox.graph_delta import decode, encode
-from sandbox.graph_mailbox import Mailbox
+from sandbox.graph.delta import decode, encode
+from sandbox.graph.mailbox import Mailbox
 from sandbox.router import Router
 from sandbox.wire import ApiError, Call, Reply, parse_integer
 from sandbox.world import World

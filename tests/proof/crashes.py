@@ -24,10 +24,10 @@ from sqlalchemy import Connection, event
 
 from sync_lib import pipeline
 from sync_lib.errors import SyncError
-from tests.sync import oracle
+from tests.proof import oracle
+from tests.proof.interventions import Killed, expire_leases
+from tests.proof.oracle import Scene, check
 from tests.sync.harness import Harness
-from tests.sync.histories import Killed, expire_leases
-from tests.sync.oracle import Scene, check
 from tests.transport import watch
 
 _WRITES = re.compile(

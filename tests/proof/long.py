@@ -1,6 +1,6 @@
 """The long run: 2,000 random histories, 50 of them killed everywhere, the whole small world, and the planted bugs.
 
-    python -m tests.sync.long [--workers 2] [--only PART] [--write-docs]
+    python -m tests.proof.long [--workers 2] [--only PART] [--write-docs]
 
 Each history, case and bug is a task. What came of it is written to ``.long/`` at once, under a digest of the engine,
 the sandbox and these tests: a second start goes on where the first one was stopped, and starts anew when the code is
@@ -23,7 +23,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections import Counter
@@ -33,20 +32,21 @@ from datetime import UTC, datetime
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-# Pytest finds them by its settings; a program of its own, and its workers, have to be told.
-for _folder in (str(ROOT / "scripts"), str(ROOT)):
-    if _folder not in sys.path:
-        sys.path.insert(0, _folder)
-
-from sandbox.faults import PRESETS  # noqa: E402
-from sync_lib.store.engine import open_engine  # noqa: E402
-from sync_lib.store.migrate import migrate  # noqa: E402
-from tests.databases import PostgresDatabases, postgres_server  # noqa: E402
-from tests.sync import histories, killed_histories, planted, small_world  # noqa: E402
+from sandbox.faults import PRESETS
+from tests.proof import histories, killed_histories, planted, shrinking, small_world
+from tests.proof.databases import ROOT, Databases
 
 #: What every task's outcome depends on.
-_INPUTS = ("sync_lib", "sandbox", "tests/sync", "tests/databases.py", "tests/clients", "tests/fields")
+_INPUTS = (
+    "sync_lib",
+    "sandbox",
+    "tests/sync",
+    "tests/proof",
+    "tests/databases.py",
+    "tests/transport.py",
+    "tests/clients",
+    "tests/fields",
+)
 HOME, DOCS = ROOT / ".long", ROOT / "docs/reliability.md"
 #: The parts, the heaviest last; and the seconds that one task of each takes about, until there are figures.
 PARTS = {"planted": 60.0, "killed": 15.0, "small": 7.0, "histories": 5.0}
@@ -97,39 +97,10 @@ class Worker:
     """Carries out tasks in one process, with databases of its own."""
 
     def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="contact-sync-long-"))
+        self.databases = Databases()
         self.open = contextlib.ExitStack()
-        self.open.callback(shutil.rmtree, self.home, ignore_errors=True)
-        self.numbers = itertools.count(1)
-        self.made: list[str] = []
-        self._postgres: PostgresDatabases | None = None
+        self.open.callback(self.databases.close)
         self._world: small_world.Small | None = None
-        self.template = self.home / "template.db"
-        engine = open_engine(f"sqlite:///{self.template}")
-        migrate(engine)
-        engine.dispose()
-
-    def new_database(self, kind: str) -> str:
-        if kind == "sqlite":
-            path = self.home / f"staging{next(self.numbers)}.db"
-            shutil.copy(self.template, path)
-            self.made.append(str(path))
-            return f"sqlite:///{path}"
-        if self._postgres is None:
-            self._postgres = self.open.enter_context(postgres_server())
-        url = self._postgres.create()
-        self.made.append(url)
-        return url
-
-    def drop_databases(self) -> None:
-        for made in self.made:
-            if made.startswith("postgresql"):
-                assert self._postgres
-                self._postgres.give_back(made)
-            else:
-                for path in self.home.glob(Path(made).name + "*"):
-                    path.unlink()
-        self.made.clear()
 
     def carry_out(self, task: Task) -> Done:
         """Carry out a task; what goes wrong is what it found."""
@@ -144,30 +115,20 @@ class Worker:
 
     def _histories(self, key: str, done: Done) -> Counter[str]:
         fired: Counter[str] = Counter()
-        history = histories.draw(int(key))
-        error = self._attempt(history, fired)
-        if error is not None:
-            shrunk, found = histories.shrink(history, error, self._attempt, SHRINKING)
-            done.error = f"{type(found).__name__} {found}\n{shrunk}\nfirst seen: {error}"
+        done.error = shrinking.report(histories.draw(int(key)), self.databases, fired, tries=SHRINKING)
         return fired
-
-    def _attempt(self, history: histories.History, fired: Counter[str] | None = None) -> Exception | None:
-        try:
-            return histories.attempt(history, self.new_database, fired)
-        finally:
-            self.drop_databases()
 
     def _killed(self, key: str, _done: Done) -> Counter[str]:
         try:
-            return killed_histories.play(int(key), self.new_database, self.home)
+            return killed_histories.play(int(key), self.databases.new, self.databases.home)
         finally:
-            self.drop_databases()
+            self.databases.drop()
 
     def _small(self, key: str, _done: Done) -> Counter[str]:
         if self._world is None:
-            home = self.home / "small"
+            home = self.databases.home / "small"
             home.mkdir()
-            shutil.copy(self.template, home / "staging.db")
+            shutil.copy(self.databases.template, home / "staging.db")
             self._world = small_world.Small(home, f"sqlite:///{home / 'staging.db'}")
             self.open.callback(self._world.close)
         return self._world.play(next(case for case in small_world.cases() if str(case) == key))
@@ -364,7 +325,7 @@ def failures(wanted: list[Task], ledger: Ledger) -> list[Done]:
 def main(arguments: list[str]) -> int:
     """Go on with the long run, and print its summary."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.sync.long", description=(__doc__ or "").split("\n\n")[0]
+        prog="python -m tests.proof.long", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--only", choices=PARTS, help="one part of it")

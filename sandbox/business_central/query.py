@@ -8,10 +8,10 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
-from sandbox.business_central_table import EXTENDED, STANDARD, Company, Field, Row
+from sandbox.business_central.filter import Test, parse_filter
+from sandbox.business_central.table import EXTENDED, STANDARD, Company, Field, Row
 from sandbox.clock import iso_milliseconds
-from sandbox.graph_delta import decode, encode
-from sandbox.odata_filter import Test, parse_filter
+from sandbox.graph.delta import decode, encode
 from sandbox.settings import Settings
 from sandbox.wire import ApiError, Call, parse_integer
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sync import small_world
+from tests.proof import small_world
 
 #: Another case of each sort: an edit on each side, deletes, what is new, and an edit behind the crash.
 SAMPLE = 97

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from sandbox.clock import sql_milliseconds
-from sandbox.graph_ids import make_uuid
+from sandbox.guids import make_uuid
 
 BLANK_DATE = "0001-01-01"
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from sandbox import graph_contact
-from sandbox.graph_contact import View
-from sandbox.graph_delta import Delta, decode, encode, expired
-from sandbox.graph_ids import is_change_key
-from sandbox.graph_mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
-from sandbox.graph_query import contact_filter, folder_filter, sort_contacts
-from sandbox.graph_users import Users
+from sandbox.graph import contact as graph_contact
+from sandbox.graph.contact import View
+from sandbox.graph.delta import Delta, decode, encode, expired
+from sandbox.graph.ids import is_change_key
+from sandbox.graph.mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
+from sandbox.graph.query import contact_filter, folder_filter, sort_contacts
+from sandbox.graph.users import Users
 from sandbox.router import Router
 from sandbox.wire import JSON_GRAPH, ApiError, Call, Reply, parse_integer
 from sandbox.world import World
@@ -105,7 +105,7 @@ class Graph:
         return mailbox
 
     def _folder(self, mailbox: Mailbox, text: str | None, *, code: str = "ErrorItemNotFound") -> Folder:
-        from sandbox.graph_ids import parse_folder_id
+        from sandbox.graph.ids import parse_folder_id
 
         aliases = {"contacts": CONTACTS, "deleteditems": DELETED_ITEMS}
         number: int | None

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import uuid
 
 _DEFAULT = b"\x00\x03\x24\x00"
 _IMMUTABLE = b"\x00\x09\x00\x2e"
 _FOLDER = b"\x01\x03\x24\x00"
 _OTHER_FOLDER = b"\x01\x09\x00\x2e"
 _CHANGE_KEY = b"\x11\x00\x00\x00\x16\x00\x00\x00"
-
-
-def make_uuid(*names: object) -> str:
-    """Return the GUID that always belongs to these names."""
-    return str(uuid.UUID(bytes=hashlib.sha256("|".join(map(str, names)).encode()).digest()[:16], version=4))
 
 
 def mailbox_key(user_id: str, epoch: int) -> bytes:

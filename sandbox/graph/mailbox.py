@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from sandbox import graph_ids
+from sandbox.graph import ids as graph_ids
 
 CONTACTS, DELETED_ITEMS = 1, 2
 

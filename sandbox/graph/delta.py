@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from sandbox.graph_contact import SELECTABLE, View, parse_select
-from sandbox.graph_ids import immutable_id, item_id, make_uuid
-from sandbox.graph_mailbox import Folder, Mailbox
+from sandbox.graph.contact import SELECTABLE, View, parse_select
+from sandbox.graph.ids import immutable_id, item_id
+from sandbox.graph.mailbox import Folder, Mailbox
+from sandbox.guids import make_uuid
 from sandbox.wire import ApiError, Call
 from sandbox.world import World
 

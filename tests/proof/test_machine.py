@@ -14,35 +14,40 @@ from dataclasses import replace
 import pytest
 
 from sandbox.faults import PRESETS
-from tests.sync import histories, oracle
-from tests.sync.histories import History
+from sync_lib import pipeline
+from tests.proof import histories, oracle, shrinking
+from tests.proof.databases import Databases
+from tests.proof.histories import History
 
 SHORT = 5
 #: Seconds that the short run of all groups together may take; at least 50 histories are played in any case.
 BUDGET = 150.0
 
 
-def play(seeds: range, new_database, *, steps: int, seconds: float = 1e9) -> Counter[str]:
+def play(seeds: range, databases: Databases, *, steps: int, seconds: float = 1e9) -> Counter[str]:
     fired: Counter[str] = Counter()
     ends = time.monotonic() + seconds
     for number, seed in enumerate(seeds):
         if number >= SHORT and time.monotonic() > ends:
             break
-        history = histories.draw(seed, steps=steps)
-        error = histories.attempt(history, new_database, fired)
-        if error is not None:
-            shrunk, found = histories.shrink(history, error, lambda h: histories.attempt(h, new_database), 60)
-            pytest.fail(f"{found}\n\n{shrunk}\n\nfirst seen: {error}\n{history}")
+        told = shrinking.report(histories.draw(seed, steps=steps), databases, fired, tries=60)
+        assert not told, told
         fired["histories"] += 1
     return fired
+
+
+@pytest.fixture(scope="module")
+def databases():
+    with Databases() as made:
+        yield made
 
 
 @pytest.mark.postgres
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", range(10))
-def test_short_histories(group, new_database, record_property):
+def test_short_histories(group, databases, record_property):
     first = 1000 * group + 1
-    fired = play(range(first, first + 3 * SHORT), new_database, steps=40, seconds=BUDGET / 10)
+    fired = play(range(first, first + 3 * SHORT), databases, steps=40, seconds=BUDGET / 10)
     record_property("fired", dict(fired))
 
 
@@ -67,7 +72,7 @@ def test_what_failed_once(what, new_database):
     history = replace(
         drawn, database="sqlite", sandbox={}, people=6, profiles=drawn.profiles[:1], steps=steps
     )
-    assert histories.attempt(history, new_database) is None
+    assert shrinking.attempt(history, new_database) is None
 
 
 def test_a_seed_is_a_history():
@@ -99,7 +104,35 @@ def test_shrinking_leaves_what_matters():
         return oracle.Violation("I5: broken") if "bc_add" in names and "ol_delete" in names else None
 
     history = next(h for h in map(histories.draw, range(100)) if again(h))
-    shrunk, error = histories.shrink(history, oracle.Violation("I5: broken"), again)
+    shrunk, error = shrinking.shrink(history, oracle.Violation("I5: broken"), again)
     assert sorted(step[0] for step in shrunk.steps) == ["bc_add", "ol_delete"]
     assert str(error) == "I5: broken"
     assert len(shrunk.profiles) == 1
+
+
+def test_a_failure_is_played_again_from_its_last_line_alone(capsys, monkeypatch):
+    """A planted bug: names from Outlook are written to Business Central with a letter too many."""
+    real = pipeline.sync_profile
+
+    def sync_profile(edges, *arguments):
+        send = edges.business_central.update_contact
+        monkeypatch.setattr(
+            edges.business_central,
+            "update_contact",
+            lambda company, contact, body, etag: send(
+                company, contact, {k: f"{v}x" if k == "displayName" else v for k, v in body.items()}, etag
+            ),
+        )
+        return real(edges, *arguments)
+
+    monkeypatch.setattr(pipeline, "sync_profile", sync_profile)
+    seeds = iter(range(1, 60))
+    with Databases() as made:
+        told = next(filter(None, (shrinking.report(histories.draw(n), made, {}, tries=25) for n in seeds)))
+    *_, line = told.splitlines()
+    arguments = line.removeprefix("again: python -m tests.proof.shrinking ").split()
+    assert shrinking.main([*arguments, "--tries", "25"]) == 1
+    again = capsys.readouterr().out.strip()
+    assert again == told
+    shrunk = histories.draw(int(arguments[0]))
+    assert len(told.splitlines()) < len(str(shrunk).splitlines())

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.graph_contact import property_key
-from sandbox.graph_mailbox import Contact, Folder
+from sandbox.graph.contact import property_key
+from sandbox.graph.mailbox import Contact, Folder
 from sandbox.wire import ApiError, words
 
 _TEXT = r"'(?P<{}>(?:[^']|'')*)'"

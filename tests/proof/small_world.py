@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import Sandbox
-from tests.sync import oracle
-from tests.sync.crashes import Start, killed_everywhere, recover, state
+from tests.proof import oracle
+from tests.proof.crashes import Start, killed_everywhere, recover, state
+from tests.proof.oracle import Oracle, Scene, Setup, check
 from tests.sync.harness import FOLDER, Harness, person, world
-from tests.sync.oracle import Oracle, Scene, Setup, check
 
 Edits = tuple[str, ...]
 NAME, EMAIL, MAILBOX = "Jan Jansen", "jan@klant.example", "anna@voorbeeld.example"

@@ -1,15 +1,8 @@
-"""Random histories: what users do, what fails, and when the sync runs; as plain steps that can be left out one by one.
-
-``draw`` makes a history from a seed; ``play`` carries it out against a real sandbox and the real pipeline and lets the
-oracle judge; ``shrink`` leaves out steps for as long as the same invariant breaks. A step names its contacts by
-numbers that are taken modulo what is there, so that every part of a history is a history.
-"""
+"""Carries a history out against the real sandbox and the real pipeline, and lets the oracle judge."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -18,480 +11,41 @@ from typing import Any
 from urllib.parse import unquote
 
 import requests
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from sandbox import Sandbox
-from sandbox.in_process import VirtualTime
 from sync_lib import bindings, pipeline, second_folder
 from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
 from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
+from tests.proof import oracle
+from tests.proof.histories import (
+    CITIES,
+    FAULTS,
+    MALFORMED,
+    ODD_STAMPS,
+    PATIENCE,
+    SLOW,
+    STANDS_FOR,
+    UNKIND_FAULTS,
+    UNREADABLE,
+    History,
+    Step,
+)
+from tests.proof.interventions import (
+    Interrupter,
+    Killed,
+    Killer,
+    WorkersClock,
+    expire_leases,
+    watch_order,
+    writes_of,
+)
+from tests.proof.oracle import Oracle, Scene, Setup, check
 from tests.proof.scheduler import Scheduler
-from tests.proof.trace import Trace
-from tests.sync import oracle
+from tests.proof.tracing import Trace
 from tests.sync.harness import COMPANY, Harness, Ran, person
-from tests.sync.oracle import Oracle, Scene, Setup, check
-from tests.transport import watch
-
-Step = tuple[Any, ...]
-BOXES = ("anna@voorbeeld.example", "bram@voorbeeld.example", "cora@voorbeeld.example")
-CITIES = ("Zaandam", "Utrecht", "Haarlem")
-EDITED = ("name", "email", "phone", "mobile", "job", "street", "city", "county", "post", "country")
-WEIGHTS = {
-    "bc_edit": 14, "ol_edit": 14, "bc_clear": 2, "ol_clear": 2, "bc_add": 4, "ol_add": 5, "bc_delete": 2,
-    "ol_delete": 3, "move_out": 2, "move_back": 2, "copy": 1, "rename_folder": 1, "delete_folder": 0.4,
-    "own": 3, "drop_first": 0.7, "block": 1, "unblock": 0.7, "type": 1, "profile": 1.5,
-    "run": 16, "dry": 1.5, "fault": 7,
-    "clear_faults": 2, "kill": 2.5, "two_runs": 0.5, "lose_database": 0.3, "migrate_mailbox": 0.4,
-    "hold": 0.7, "release": 0.7, "hours": 1, "expire_delta": 0.7, "expire_tokens": 0.4, "during": 4,
-    "clock": 0.7, "worker_clock": 0.7, "backup": 0.7, "restore": 0.4, "purge": 0.7, "move_folder": 0.4,
-    "empty_folder": 0.3, "lag": 0.6, "unlag": 0.6,
-}  # fmt: skip
-#: Steps that are no fault by themselves, and the faults that they stand for.
-STANDS_FOR = {
-    "rename_folder": "F12", "delete_folder": "F12", "move_folder": "F12", "empty_folder": "F12",
-    "move_out": "F13", "move_back": "F13", "copy": "F13", "own": "F13", "drop_first": "F13",
-    "release": "F15", "lag": "F18", "kill": "F19", "clock": "F20", "worker_clock": "F20", "two_runs": "F22",
-}  # fmt: skip
-#: Steps that are drawn from a generator of their own, so that a seed stays the history that it was.
-UNKIND = {"unkind": 5, "comma": 2, "computed": 1, "odd_stamp": 2, "late": 2, "carry_out": 1,
-          "private": 3, "public": 1}  # fmt: skip
-STANDS_FOR |= {"comma": "F32", "private": "F31", "computed": "F30", "odd_stamp": "F30"}
-#: Steps that came later, drawn from a third generator for the same reason.
-MORE = {"malformed": 3, "replace_account": 1, "rename_account": 2, "drag_folder": 3, "purge_folder": 1,
-        "answer": 2, "meanwhile": 3}  # fmt: skip
-#: What happens to accounts and folders; also between two calls of a run.
-ABOVE = ("replace_account", "rename_account", "drag_folder", "drag_folder", "purge_folder")
-STANDS_FOR |= {"replace_account": "F33", "rename_account": "F33", "drag_folder": "F34", "purge_folder": "F34"}
-#: What users do between two calls of a run.
-MEANWHILE = (
-    "bc_edit", "bc_edit", "ol_edit", "ol_edit", "bc_clear", "ol_clear", "bc_add", "bc_delete", "ol_add",
-    "ol_delete", "move_out", "move_back", "copy", "own", "drop_first", "block", "block", "unblock", "type",
-    "rename_folder", "delete_folder", "purge",
-)  # fmt: skip
-#: The part of the histories that is played over real sockets, with real time and threads, and PostgreSQL.
-ON_SOCKETS = 0.05
-#: Seconds: a service that is slow beyond a worker's patience (F6), and one that takes its time (F21).
-SLOW, PATIENCE, DELAY = 0.9, 0.5, 0.01
-
-#: Faults that a history draws: what Sandbox.add_fault takes. "nth" is drawn beside it.
-FAULTS: tuple[dict[str, Any], ...] = (
-    {"name": "F1", "service": "graph"},
-    {"name": "F1", "service": "bc"},
-    {"name": "F1", "service": "graph", "retry_after": "0.3"},
-    {"name": "F1", "service": "bc", "retry_after": "date+1"},
-    {"name": "F1", "service": "graph", "retry_after": "none"},
-    {"name": "F2", "service": "graph", "count": 2},
-    {"name": "F3", "service": "graph"},
-    {"name": "F3", "service": "bc"},
-    {"name": "F3", "service": "graph", "count": 12},
-    {"name": "F3", "service": "bc", "body": "html"},
-    {"name": "F4", "service": "graph", "part": True},
-    {"name": "F4", "service": "graph", "part": False},
-    {"name": "F4", "service": "bc"},
-    {"name": "F4", "service": "bc", "method": "POST"},
-    {"name": "F4", "service": "bc", "status": 502},
-    {"name": "F4", "service": "graph", "moment": "before"},
-    {"name": "F4", "service": "bc", "moment": "before"},
-    {"name": "F5", "service": "graph"},
-    {"name": "F5", "service": "bc"},
-    {"name": "F5", "service": "graph", "moment": "before"},
-    {"name": "F5", "service": "bc", "moment": "mid_body"},
-    {"name": "F5", "service": "bc", "moment": "before"},
-    {"name": "F6", "service": "graph", "part": False, "seconds": SLOW},
-    {"name": "F6", "service": "bc", "seconds": SLOW},
-    {"name": "F6", "service": "graph", "part": False, "seconds": SLOW, "moment": "after"},
-    {"name": "F6", "service": "bc", "seconds": SLOW, "moment": "after"},
-    {"name": "F7", "service": "graph"},
-    {"name": "F7", "service": "bc"},
-    {"name": "F7", "service": "entra", "status": 401},
-    {"name": "F7", "service": "entra", "status": 429, "count": 2},
-    {"name": "F7", "service": "entra", "status": 500, "count": 3},
-    {"name": "F8"},
-    {"name": "F8", "path": r"/delta\?.*\$skiptoken="},
-    {"name": "F9", "service": "graph", "path": "/delta"},
-    {"name": "F9", "service": "bc"},
-    {"name": "F9", "service": "bc", "variant": "no_value"},
-    {"name": "F9", "service": "graph", "variant": "empty_page"},
-    {"name": "F9", "service": "graph", "variant": "next_self", "count": 2},
-    {"name": "F9", "service": "bc", "variant": "next_foreign"},
-    {"name": "F10", "service": "graph", "part": True, "path": "/contacts/", "field": "businessHomePage"},
-    {"name": "F10", "service": "bc", "path": "/contacts", "field": "website"},
-    {"name": "F11", "count": 4},
-    {"name": "F14"},
-    {"name": "F17", "keep": 0.7},
-    {"name": "F17", "keep": 0.3},
-    {"name": "F18"},
-    {"name": "F21", "seconds": DELAY},
-    {"name": "F21", "service": "bc", "seconds": DELAY},
-)
-#: Faults of services that are less kind, as ``FAULTS``; drawn by the steps of ``UNKIND``.
-UNKIND_FAULTS: tuple[dict[str, Any], ...] = (
-    {"name": "F23"},
-    {"name": "F23", "code": "Internal_DataNotFoundFilter"},
-    {"name": "F23", "body": "empty"},
-    {"name": "F24", "service": "bc"},
-    {"name": "F24", "service": "bc", "status": 423, "code": "Unknown"},
-    {"name": "F24", "service": "bc", "status": 409, "code": "Internal_EntityWithSameKeyExists"},
-    {"name": "F24", "service": "bc", "status": 403, "code": "Authorization_InsufficientPermissions"},
-    {"name": "F24", "service": "graph", "part": True, "status": 413, "code": "ErrorMessageSizeExceeded"},
-    {
-        "name": "F24",
-        "service": "graph",
-        "part": True,
-        "code": "ErrorInternalServerTransientError",
-        "count": 3,
-    },
-    {"name": "F25"},
-    {"name": "F25", "status": 401},
-    {"name": "F26", "count": 2},
-    {"name": "F27", "service": "graph"},
-    {"name": "F27", "service": "bc", "status": 502},
-    {"name": "F27", "service": "bc", "status": 200},
-    {"name": "F27", "service": "entra", "status": 407},
-    {"name": "F28"},
-)
-#: Faults of ``MORE``, drawn by the step "malformed".
-MALFORMED: tuple[dict[str, Any], ...] = (
-    {"name": "F29"},
-    {"name": "F29", "part": True},
-    {"name": "F29", "count": 3},
-)
-UNREADABLE = "een, twee@thuis.example"
-#: Stamps that say nothing of when a row was written.
-ODD_STAMPS = ("0001-01-01T00:00:00Z", "2124-05-01T08:00:00Z", "2019-03-02T09:15:04.123Z")
-
-
-@dataclass(frozen=True)
-class History:
-    """All that decides what happens."""
-
-    seed: int
-    database: str
-    settings: dict[str, Any]
-    sandbox: dict[str, Any]
-    field_profile: str
-    checked: bool
-    people: int
-    profiles: tuple[Setup, ...]
-    steps: tuple[Step, ...]
-    #: ``in_process``, where the history is a function of its seed; or ``sockets``, with real time and threads.
-    transport: str = "in_process"
-
-    def __str__(self) -> str:
-        """Return it as a failure prints it."""
-        lines = [
-            f"seed {self.seed} on {self.database}, {self.transport}",
-            f"  {self.people} contacts, fields {self.field_profile}",
-            f"  self-test {self.checked}",
-            f"  sandbox  {self.sandbox}",
-            f"  settings {self.settings}",
-            *(f"  {profile}" for profile in self.profiles),
-            *(f"  {number:3} {' '.join(map(repr, step))}" for number, step in enumerate(self.steps)),
-        ]
-        return "\n".join(lines)
-
-
-# -- drawing ---------------------------------------------------------------------------------------------------------
-
-
-def draw(seed: int, *, steps: int = 40, faults: bool = True) -> History:
-    """Return the history of a seed; the same one always."""
-    rng = random.Random(seed)
-    names = [n for n in WEIGHTS if faults or n not in ("fault", "clear_faults", "kill", "during")]
-    chosen = rng.choices(names, [WEIGHTS[name] for name in names], k=rng.randint(steps // 3, steps))
-    drawn = [("run", "full"), *(_step(rng, name) for name in chosen)]
-    # From a generator of their own, so that the rest of a history is what it was before there were any.
-    undos = random.Random(f"undo {seed}")
-    for _ in range(undos.choice((0, 0, 1, 1, 2, 4))):
-        drawn.insert(undos.randint(1, len(drawn)), _step(undos, "undo"))
-    unkind = random.Random(f"unkind {seed}")
-    for _ in range(unkind.choice((0, 1, 2, 3, 5)) if faults else 0):
-        [name] = unkind.choices(list(UNKIND), list(UNKIND.values()))
-        drawn.insert(unkind.randint(1, len(drawn)), _step(unkind, name))
-    more = random.Random(f"{seed}-more")
-    for _ in range(more.choice((0, 0, 1, 2, 4)) if faults else 0):
-        [name] = more.choices(list(MORE), list(MORE.values()))
-        drawn.insert(more.randint(1, len(drawn)), _step(more, name))
-    on_sockets = random.Random(f"transport {seed}").random() < ON_SOCKETS
-    database = rng.choice(("sqlite", "sqlite", "postgresql"))
-    return History(
-        seed,
-        "postgresql" if on_sockets else database,
-        _settings(rng),
-        _switches(rng) | _unkind_switches(unkind),
-        rng.choice(("standard",) * 4 + ("extended",)),
-        rng.random() < 0.5,
-        rng.randint(0, 12),
-        tuple(_profile(rng, box) for box in BOXES[: rng.choice((1, 1, 2, 3))]),
-        tuple(drawn),
-        "sockets" if on_sockets else "in_process",
-    )
-
-
-def _step(rng: random.Random, name: str) -> Step:
-    a, b = rng.randrange(1000), rng.randrange(1000)
-    if name in ("bc_edit", "ol_edit", "bc_clear", "ol_clear"):
-        return (name, a, b, rng.choice(EDITED), rng.randrange(5))
-    if name == "run":
-        return (name, rng.choice(("incremental",) * 3 + ("full",)))
-    if name == "kill":
-        return (
-            name,
-            rng.choice(("incremental", "full")),
-            rng.choice(("call", "commit")),
-            a % 40,
-            rng.choice((0, 1)),
-        )
-    if name == "during":
-        mode, where = rng.choice(("incremental", "full")), rng.choice(("call", "call", "page", "write"))
-        inner = tuple(_step(rng, rng.choice(MEANWHILE)) for _ in range(rng.choice((1, 1, 2, 4))))
-        return (name, mode, where, a % 15, inner)
-    if name == "meanwhile":
-        inner = tuple(_step(rng, rng.choice(ABOVE)) for _ in range(rng.choice((1, 1, 2))))
-        return ("during", rng.choice(("incremental", "full")), rng.choice(("call", "page")), a % 15, inner)
-    if name in ("fault", "unkind"):
-        drawn = FAULTS if name == "fault" else UNKIND_FAULTS
-        return (name, rng.randrange(len(drawn)), rng.choice((1, 1, 2, 3, 5, 8)))
-    if name == "profile":
-        setting = rng.choice(
-            ("city", "city", "direction", "deleted_in_outlook", "deleted_in_bc", "left_scope", "blank_in_bc")
-        )
-        return (name, a, setting, rng.randrange(6))
-    return (name, a, b)
-
-
-def _profile(rng: random.Random, box: str) -> Setup:
-    return Setup(
-        box,
-        city=rng.choice(("", "", "Zaandam", "Zaandam|Utrecht")),
-        direction=rng.choice(("both",) * 6 + ("to_outlook", "to_business_central")),
-        deleted_in_outlook=rng.choice(("recreate",) * 4 + ("stay_away",)),
-        deleted_in_bc=rng.choice(("delete", "delete", "keep")),
-        left_scope=rng.choice(("delete", "delete", "keep")),
-        blank_in_bc=rng.choice(("fill", "fill", "overwrite")),
-    )
-
-
-def _settings(rng: random.Random) -> dict[str, Any]:
-    low = rng.random() < 0.15
-    names = ("guard_deletes", "guard_few_deletes", "guard_overwrites", "guard_creates")
-    loose = dict.fromkeys(names, 10**6)
-    return {
-        "retry_cap": 1.0,
-        "longest_request": rng.choice((0.0, 0.0, 600.0)),
-        "id_scan_requests": rng.choice((5, 5, 0)),
-        # All steps of a history fall within minutes: the scan that is cheap is made in each run, as after a while.
-        "id_scan_cheap_every": 0.0,
-        **({"guard_emptied_from": 3} if low else loose | {"guard_emptied_from": 10**6}),
-    }
-
-
-def _switches(rng: random.Random) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
-    for name, values in (
-        ("graph_if_match", ("enforce", "ignore")),
-        ("graph_address_patch", ("merge", "replace")),
-        ("graph_readonly_in_patch", ("ignore", "400")),
-        ("graph_concurrency_scope", ("mailbox", "app")),
-        ("graph_noop_patch", ("bump", "keep")),
-        ("graph_delta_body", ("full", "partial")),
-        ("graph_delta_expired", ("410", "400")),
-        ("graph_delta_returned", ("removed", "present")),
-        ("graph_folder_alias", ("serve", "404")),
-        ("batch_outer_on_429", ("200", "424")),
-        ("graph_batch_over_4", ("queue", "429")),
-        ("bc_delete_without_if_match", ("400", "allow")),
-        ("bc_readonly_in_body", ("ignore", "400")),
-        ("bc_null_text", ("400", "blank")),
-        ("bc_retry_after_on_429", ("yes", "no")),
-        ("bc_country_change", ("clear", "keep")),
-        ("bc_batch_after_error", ("continue", "stop")),
-        ("bc_stale_status", ("409", "412")),
-        ("graph_delta_page", (200, 2)),
-        ("graph_list_page", (1000, 3)),
-        ("bc_max_page", (20000, 4)),
-        ("delta_duplicates", (0.0, 0.3)),
-        ("delta_empty_pages", (0.0, 0.3)),
-        ("delta_removed_in_first_round", (False, True)),
-    ):
-        if rng.random() < 0.3:
-            chosen[name] = rng.choice(values)
-    return chosen
-
-
-def _unkind_switches(rng: random.Random) -> dict[str, Any]:
-    """What Microsoft's documentation leaves open, or says and a kind sandbox would not do."""
-    chosen: dict[str, Any] = {}
-    for name, values in UNKIND_SWITCHES.items():
-        if rng.random() < 0.3:
-            chosen[name] = rng.choice(values)
-    return chosen
-
-
-UNKIND_SWITCHES: dict[str, tuple[Any, ...]] = {
-    "bc_missing_contact": (
-        "Internal_RecordNotFound", "BadRequest_NotFound", "BadRequest_ResourceNotFound",
-        "Internal_DataNotFoundFilter", "400", "no_code", "empty",
-    ),
-    "bc_nested_functions": ("error", "nothing", "everything", "case", "fold"),
-    "graph_email_without_address": ("take", "400"),
-    "graph_filtered_property": ("expand", "omit"),
-    "graph_filter_scope": ("folder", "mailbox"),
-    "graph_parent_id": ("same", "items", "all"),
-}  # fmt: skip
-
-
-# -- playing ---------------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """The worker is gone: nothing of it may catch this or go on."""
-
-
-@dataclass
-class Killer:
-    """Ends the edges that it watches at the n-th call or commit, before or after it; they are dead from then on."""
-
-    what: str
-    at: int
-    after: bool
-    seen: int = 0
-    dead: bool = False
-
-    def watch(self, edges: pipeline.Edges) -> None:
-        event.listen(edges.engine, "before_cursor_execute", self._executed)
-        event.listen(edges.engine, "commit", self._committed)
-        watch(edges, self._sender)
-
-    def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            self._die_if_dead()
-            if not self._is_now("call"):
-                return send(*args, **kwargs)
-            if self.after:
-                with contextlib.suppress(requests.RequestException):
-                    send(*args, **kwargs)
-            self.dead = True
-            raise Killed
-
-        return watched
-
-    def _is_now(self, what: str) -> bool:
-        if what != self.what:
-            return False
-        self.seen += 1
-        return self.seen == self.at + 1
-
-    def _committed(self, _conn: Any) -> None:
-        self._die_if_dead()
-        if self._is_now("commit"):
-            self.dead = True
-            raise Killed
-
-    def _executed(self, *_args: Any) -> None:
-        self._die_if_dead()
-
-    def _die_if_dead(self) -> None:
-        if self.dead:
-            raise Killed
-
-
-@dataclass
-class Interrupter:
-    """Lets users act once between two calls of a run: before the n-th, before a further page, or before a write.
-
-    ``act`` gets the request that waits meanwhile, and says whether anything was done.
-    """
-
-    where: str
-    at: int
-    act: Callable[[requests.PreparedRequest], bool]
-    #: Nothing may happen right before a write to Outlook: its versions are not checked (the exception of rules 8.5).
-    spares_writes: bool = False
-    seen: int = 0
-    done: bool = False
-
-    def watch(self, edges: pipeline.Edges) -> None:
-        watch(edges, self._sender)
-
-    def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(request: requests.PreparedRequest, **kwargs: Any) -> Any:
-            self.seen += 1
-            if not self.done and self._is_now(request):
-                self.done = self.act(request)
-            return send(request, **kwargs)
-
-        return watched
-
-    def _is_now(self, request: requests.PreparedRequest) -> bool:
-        if self.spares_writes and "/graph/" in str(request.url) and _writes(request):
-            return False
-        if self.where == "page":
-            return "/bc/" in str(request.url) and "skiptoken" in str(request.url)
-        if self.where == "write":
-            return bool(_writes(request))
-        return self.seen > self.at
-
-
-def _writes(request: requests.PreparedRequest) -> list[tuple[str, list[str]]]:
-    """Addresses of the contacts that a request changes or deletes, with the fields that it writes."""
-    body = json.loads(request.body or b"{}")
-    parts = [{"method": request.method, "url": request.url, "body": body}]
-    if str(request.url).endswith("$batch"):
-        parts = body.get("requests", [])
-    return [
-        (str(part["url"]), _fields_of(part.get("body") or {}))
-        for part in parts
-        if part["method"] in ("PATCH", "DELETE") and "/contacts" in part["url"]
-    ]
-
-
-def _fields_of(body: dict[str, Any]) -> list[str]:
-    properties = {value: name for name, value in oracle.BC_PROPERTIES.items()}
-    properties |= {"mobilePhone": "mobile", "businessPhones": "phone", "emailAddresses": "email"}
-    properties |= {"addressLine1": "street", "businessAddress": "street"}
-    return [properties[key] for key in body if properties.get(key) in EDITED]
-
-
-class WorkersClock:
-    """The clock of a worker that others work beside."""
-
-    def __init__(self, scheduler: Scheduler, time: VirtualTime) -> None:
-        self.now = time.now
-        self.monotonic = time.monotonic
-        self.every = time.every
-        self.sleep = scheduler.sleep
-
-
-def watch_order(edges: pipeline.Edges, scheduler: Scheduler) -> None:
-    """Let workers take turns before each exchange and behind each transaction, and never inside one."""
-    open_: set[int] = set()
-
-    def between(send: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(request: requests.PreparedRequest, **options: Any) -> Any:
-            check(not open_, "order", f"{request.method} is sent while a transaction is open")
-            scheduler.switch()
-            return send(request, **options)
-
-        return watched
-
-    def ended(connection: Any, _record: Any) -> None:
-        open_.discard(id(connection))
-        if not open_:
-            scheduler.switch()
-
-    watch(edges, between)
-    event.listen(edges.engine, "checkout", lambda connection, *_others: open_.add(id(connection)))
-    event.listen(edges.engine, "checkin", ended)
-
-
-def expire_leases(edges: pipeline.Edges) -> None:
-    """Time passes for the leases and slots of a worker that is gone."""
-    with edges.engine.begin() as conn:
-        conn.execute(text("UPDATE lease SET expires_at = 0"))
-        conn.execute(text("UPDATE budget_slot SET expires_at = 0"))
 
 
 @dataclass
@@ -817,7 +371,7 @@ class Player:
     def _edit_written(self, request: requests.PreparedRequest, step: Step) -> None:
         """Edit the very contact that the waiting request is about to write, on its side (F10)."""
         _, a, _, name, variant = step
-        writes = _writes(request)
+        writes = writes_of(request)
         address, fields = writes[a % len(writes)]
         address = unquote(address)
         if fields and variant % 2:
@@ -1510,64 +1064,3 @@ def _item_body(item: oracle.Item, name: str, value: str) -> dict[str, Any]:
         }[name]
         return {"businessAddress": {**(own.get("businessAddress") or {}), key: value or None}}
     return {oracle._SCALARS[name]: value or None}
-
-
-# -- shrinking -------------------------------------------------------------------------------------------------------
-
-
-def attempt(
-    history: History, new_database: Callable[[str], str], fired: dict[str, int] | None = None
-) -> Exception | None:
-    """Play a history; return what went wrong, or None."""
-    player = Player(history, new_database, fired if fired is not None else {})
-    try:
-        player.play()
-    except Exception as error:  # noqa: BLE001 - whatever a history ends with is what it found
-        return error
-    return None
-
-
-def kind(error: Exception) -> str:
-    """What makes two failures the same one."""
-    return str(error)[:12] if isinstance(error, AssertionError) else type(error).__name__
-
-
-def shrink(
-    history: History, error: Exception, again: Callable[[History], Exception | None], tries: int = 150
-) -> tuple[History, Exception]:
-    """Leave out steps, contacts, switches and profiles for as long as the same invariant breaks."""
-    wanted, budget = kind(error), iter(range(tries))
-    best = history
-
-    def fails(candidate: History) -> bool:
-        nonlocal best, error
-        if next(budget, None) is None:
-            return False
-        found = again(candidate)
-        if found is None or kind(found) != wanted:
-            return False
-        best, error = candidate, found
-        return True
-
-    size = max(len(best.steps) // 2, 1)
-    while size:
-        start = 0
-        while start < len(best.steps):
-            if not fails(replace(best, steps=best.steps[:start] + best.steps[start + size :])):
-                start += size
-        size //= 2
-    for name in list(best.sandbox):
-        fails(replace(best, sandbox={k: v for k, v in best.sandbox.items() if k != name}))
-    while len(best.profiles) > 1 and fails(replace(best, profiles=best.profiles[:-1])):
-        pass
-    for people in (0, 1, 2, 3):
-        if people < best.people and fails(replace(best, people=people)):
-            break
-    for profile in range(len(best.profiles)):
-        plain = (*best.profiles[:profile], Setup(BOXES[profile]), *best.profiles[profile + 1 :])
-        if plain != best.profiles:
-            fails(replace(best, profiles=plain))
-    for name, value in (("database", "sqlite"), ("field_profile", "standard")):
-        if getattr(best, name) != value:
-            fails(replace(best, **{name: value}))
-    return best, error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sandbox import business_central_rules as rules
-from sandbox.business_central_query import PAGES, Page, Query, etag
-from sandbox.business_central_table import Company, Draft, Row, changed
-from sandbox.graph_ids import make_uuid
+from sandbox.business_central import rules
+from sandbox.business_central.query import PAGES, Page, Query, etag
+from sandbox.business_central.table import Company, Draft, Row, changed
+from sandbox.guids import make_uuid
 from sandbox.router import Router
 from sandbox.wire import JSON_BC, ApiError, Call, Reply, parse_integer
 from sandbox.world import World

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sandbox.business_central_table import Company, Draft, Field, Row, changed
+from sandbox.business_central.table import Company, Draft, Field, Row, changed
 from sandbox.settings import Settings
 from sandbox.wire import ApiError
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from sandbox.clock import iso_seconds
-from sandbox.graph_mailbox import Contact, Mailbox
+from sandbox.graph.mailbox import Contact, Mailbox
 from sandbox.settings import Settings
 from sandbox.wire import ApiError, words
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sync import long
-from tests.sync.long import Done, Ledger, Task
+from tests.proof import long
+from tests.proof.long import Done, Ledger, Task
 
 HISTORIES = [Task("histories", str(n)) for n in range(4)]
 
@@ -87,4 +87,4 @@ def test_tasks_are_carried_out():
         assert done.error == ""
         assert done.counts["places"]
         assert "StopIteration" in worker.carry_out(Task("small", "no such case")).error
-    assert not worker.home.exists()
+    assert not worker.databases.home.exists()

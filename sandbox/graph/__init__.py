@@ -1,0 +1,1 @@
+"""Microsoft Graph: users, contact folders and contacts, with delta queries."""
