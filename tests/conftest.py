@@ -33,6 +33,7 @@ from tests.databases import (  # noqa: E402, F401
     sqlite_template,
 )
 from tests.faults import note_faults  # noqa: E402, F401
+from tests.harnesses import make_harness  # noqa: E402, F401
 
 # No test is about time: a machine that is busy must not make one of them fail. And a fixture that outlives an example
 # is what most tests of the staging database want.

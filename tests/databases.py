@@ -74,6 +74,8 @@ def share_compiled_statements() -> None:
 
     A compiled statement is found by its dialect, so they share that too; all are of one server, opened the same way.
     """
+    if engine_module.create_engine is not create_engine:
+        return
     dialects: dict[str, Dialect] = {}
     compiled: dict[str, dict[Any, Any]] = {}
 

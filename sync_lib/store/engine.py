@@ -243,5 +243,7 @@ def _begin_sqlite(conn: Connection) -> None:
     because what it read would be stale. With ``IMMEDIATE`` it waits its turn before it reads.
     """
     reads = bool(conn.get_execution_options().get(_READS))
-    conn.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+    if conn.info.get(_READS) != reads:
+        conn.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        conn.info[_READS] = reads
     conn.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

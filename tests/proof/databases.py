@@ -18,7 +18,9 @@ for _folder in (str(ROOT / "scripts"), str(ROOT)):
 
 from sync_lib.store.engine import open_engine  # noqa: E402
 from sync_lib.store.migrate import migrate  # noqa: E402
-from tests.databases import PostgresDatabases, postgres_server  # noqa: E402
+from tests.databases import PostgresDatabases, postgres_server, share_compiled_statements  # noqa: E402
+
+share_compiled_statements()
 
 
 class Databases:

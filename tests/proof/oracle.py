@@ -323,6 +323,9 @@ class Oracle:
                 if contact is None or not profile.wants(contact):
                     causes = self.causes.setdefault((profile.mailbox, bc_id), set())
                     causes.add("blocked" if contact and contact["privacyBlocked"] else "left")
+
+    def typed_there(self, scene: Scene) -> None:
+        """A user wrote to Business Central: what it holds now is what its users and itself made of it (I2)."""
         for contact in scene.contacts.values():
             self.typed |= {normal(name, value) for name, value in bc_values(contact).items()}
 

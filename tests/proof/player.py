@@ -150,6 +150,7 @@ class Player:
             for n, v in i.values.items()
         }
         self.oracle.typed |= set(CITIES)
+        self.oracle.typed_there(self.before)
         self.oracle.saw(self.before)
         for number, step in enumerate(self.history.steps):
             self.step = number
@@ -754,6 +755,7 @@ class Player:
 
     def _patch_contact(self, key: str, body: dict[str, Any]) -> None:
         self.h.in_bc("PATCH", f"contacts({key})", body)
+        self.oracle.typed_there(self.scene())
 
     def do_bc_add(self, a: int, b: int) -> None:
         n = self._next()
@@ -761,6 +763,7 @@ class Player:
         email = taken["email"] if taken and a % 5 == 0 else "" if a % 11 == 0 else f"q{n}q@klant.example"
         name = f"Persoon q{n}q"
         made = self.h.add_contact(name, email, city=CITIES[a % 3])
+        self.oracle.typed_there(self.scene())
         self.oracle.users_contacts.add(made["id"])
         self._typed("new in BC", "name", name)
 

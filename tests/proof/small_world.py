@@ -154,6 +154,7 @@ class Small:
         self.oracle = Oracle([Setup(MAILBOX)])
         self.h.add_profiles(MAILBOX)
         scene = self.scene()
+        self.oracle.typed_there(scene)
         self.oracle.saw(scene)
         self.oracle.users_contacts |= scene.contacts.keys()
         self.h.full()
