@@ -1,4 +1,4 @@
-"""In process and over sockets a sandbox is the same: each fault of the transport, for the client and for the service."""
+"""A sandbox in process is that over sockets: each fault of the transport, for the client and for the service."""
 
 from __future__ import annotations
 
