@@ -21,7 +21,7 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 # Behind the lines above: these import SQLAlchemy and the library.
-from tests import faults  # noqa: E402
+from tests import dearest, faults, second  # noqa: E402
 from tests.databases import (  # noqa: E402, F401
     database_kind,
     database_url,
@@ -51,9 +51,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults", metavar="FILE", help="write down how often each fault fired, and fail if one never did"
     )
+    parser.addoption("--dearest", type=int, metavar="N", help="print what the N dearest files cost")
+    parser.addoption(
+        "--both",
+        action="store_true",
+        help="run all tests on both databases, not a part of them drawn by seed",
+    )
+    parser.addoption(
+        "--draw",
+        metavar="SEED",
+        help="draw that part by this text; without it, by the commit that is checked out",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return "on both databases: all" if config.getoption("--both") else f"drawn by --draw {seed(config)}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--both"):
+        drawn = seed(config)
+        left_out = [item for item in items if not second.is_drawn(item, drawn)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def seed(config: pytest.Config) -> str:
+    """What decides which tests run on the second database too."""
+    return str(config.getoption("--draw") or second.commit())
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--dearest") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(dearest.Dearest(config.getoption("--dearest")))
+    if config.getoption("--dearest"):
+        config.pluginmanager.register(dearest)
     # With several processes the first one, which runs no test itself, hears of all reports.
     if config.getoption("--faults") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(faults.Count(config.getoption("--faults")))

@@ -29,7 +29,6 @@ from sync_lib.model import Outcome
 from sync_lib.provider_info import get_provider_info
 from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT, SyncSettings
 from sync_lib.store import profile_file, profile_values
-from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -14,7 +14,6 @@ from sync_lib.store import profiles
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.profile_changes import Author
 from sync_lib.store.profile_file import ProfileEntry
-from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 from tests.sync.harness import Harness, person, world
 
 UTRECHT, ZEIST = (("City", "Utrecht"),), (("City", "Zeist"),)
@@ -55,7 +54,7 @@ def names(listing: Listing) -> list[str]:
 
 
 @pytest.fixture
-def settled(make_harness: Callable[..., Harness]) -> Harness:  # noqa: F811
+def settled(make_harness: Callable[..., Harness]) -> Harness:
     """A folder of the persons of Utrecht, with one of each kind: adopted, edited, made by the colleague, deleted."""
     contacts = [
         *lives_in("Utrecht", "Bram Bos", "Cleo Cats", "Dirk Dam", "Wim Wit"),

@@ -14,7 +14,6 @@ from sqlalchemy import Engine, insert, select, update
 
 from sync_lib.store import tables as t
 from sync_lib.web import contacts
-from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 from tests.sync.harness import Harness, person, world
 from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
@@ -82,7 +81,7 @@ class Story:
 
 
 @pytest.fixture
-def story(make_harness: Any, visit: Make) -> Callable[..., Story]:  # noqa: F811 - the fixture
+def story(make_harness: Any, visit: Make) -> Callable[..., Story]:
     def begin(*people: dict[str, Any], mailboxes: list[str] | None = None, **profile: Any) -> Story:
         boxes = mailboxes or [ANNA]
         h = make_harness(world(*people, mailboxes=boxes))

@@ -16,7 +16,6 @@ from sync_lib.errors import ConfigError
 from sync_lib.store import profile_checks
 from sync_lib.store.profile_checks import Line, Said
 from sync_lib.web import profile_words
-from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 from tests.sync.harness import Harness, person, world
 from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
@@ -28,7 +27,7 @@ ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"
 
 
 @pytest.fixture
-def harness(engine: Engine, make_harness: Callable[..., Harness]) -> Harness:  # noqa: F811 - the fixture
+def harness(engine: Engine, make_harness: Callable[..., Harness]) -> Harness:
     """Anna's and Bram's profiles, of which Anna's has been synced."""
     h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA, BRAM]))
     h.add_profiles(ANNA)

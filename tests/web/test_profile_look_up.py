@@ -19,7 +19,6 @@ from sync_lib.model import Company
 from sync_lib.store import company_names, profiles
 from sync_lib.store.engine import read
 from sync_lib.web.app import make_app
-from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 from tests.sync.harness import COMPANY, Harness, world
 from tests.web.conftest import EDITOR, VIEWER, seams_of
 from tests.web.hostile import HOSTILE, assert_plain_text
@@ -30,7 +29,7 @@ OTHER = "Zonneveld NV"
 
 
 @pytest.fixture
-def h(engine: Engine, make_harness: Callable[..., Harness]) -> Harness:  # noqa: F811 - the fixture
+def h(engine: Engine, make_harness: Callable[..., Harness]) -> Harness:
     made = world(mailboxes=[ANNA])
     made["companies"].append({"name": OTHER, "contacts": []})
     return make_harness(made)

@@ -12,7 +12,6 @@ from sqlalchemy import Engine, select, update
 
 from sync_lib.store import tables as t
 from sync_lib.web import words
-from tests.sync.conftest import make_harness  # noqa: F401 - a fixture
 from tests.sync.harness import Harness, person, world
 from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
@@ -24,7 +23,7 @@ JAN, PIET = "Jan Jansen", "Piet Post"
 
 
 @pytest.fixture
-def h(make_harness: Any) -> Harness:  # noqa: F811 - the fixture
+def h(make_harness: Any) -> Harness:
     """Two contacts; a run took a title from BC for one and one from Outlook for the other."""
     h = make_harness(world(*(person(name, jobTitle="Inkoper") for name in (JAN, PIET))))
     h.add_profiles()
@@ -111,7 +110,7 @@ def test_what_stays_is_told_before_and_after(h: Harness, visit: Make) -> None:
 
 
 def test_above_the_limit_the_page_says_that_a_person_decides(
-    make_harness: Any,  # noqa: F811 - the fixture
+    make_harness: Any,
     visit: Make,
 ) -> None:
     names = [f"Persoon {n:03}" for n in range(70)]
