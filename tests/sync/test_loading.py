@@ -324,6 +324,36 @@ def test_an_edit_between_read_and_write_in_outlook_is_not_lost(synced, switch, k
     settled(h)
 
 
+@pytest.mark.parametrize(
+    ("switch", "known"), [("enforce", "enforced"), ("ignore", "ignored"), ("ignore", "")]
+)
+@pytest.mark.parametrize("planned", ["updated", "deleted"])
+def test_what_a_user_types_where_the_sync_is_about_to_write_is_not_lost(synced, switch, known, planned):
+    """I1: the same field loses to BC and is in the log; an item that was to be deleted stays."""
+    h = synced
+    h.sim.set(graph_if_match=switch)
+    if known:
+        enforce(h, known)
+    if planned == "updated":
+        h.edit_contact("Persoon 001", jobTitle="Inkoper")
+    else:
+        h.delete_contact("Persoon 001")
+    path = f"/users/{ANNA}/contacts/{h.items()['Persoon 001']['id']}"
+    action = {"method": "PATCH", "path": path, "body": {"jobTitle": "Directeur"}}
+    # Before the first batch that touches the item: its write, or where versions are not checked the read before it.
+    fault = h.sim.add_fault(kind="user_action", service="graph", part=True, path="/contacts/", action=action)
+    h.run()
+    h.run()
+    assert fault.fired == 1
+    if planned == "deleted":
+        assert h.items()["Persoon 001"]["jobTitle"] == "Directeur"
+    else:
+        assert h.items()["Persoon 001"]["jobTitle"] == h.contacts()["Persoon 001"]["jobTitle"] == "Inkoper"
+        with read(h.edges.engine) as conn:
+            assert '{"job_title":"Directeur"}' in list(conn.scalars(select(t.change.c.losing)))
+    settled(h)
+
+
 @pytest.mark.parametrize("status", ["409", "412"])
 def test_an_edit_between_read_and_write_in_bc_is_not_lost(synced, status):
     h = synced
