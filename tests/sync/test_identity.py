@@ -498,29 +498,57 @@ def test_lost_staging_does_not_undo_that_bc_cleared_an_address(make_harness, new
     settled(h)
 
 
+def back_up(h: Harness) -> Path:
+    """Copy the staging database while nobody works on it."""
+    path = Path(make_url(h.database).database or "")
+    h.close()
+    backup = path.with_suffix(".backup")
+    shutil.copy(path, backup)
+    h.edges = h.open()
+    return backup
+
+
+def put_back(h: Harness, backup: Path) -> None:
+    path = backup.with_name(Path(make_url(h.database).database or "").name)
+    h.close()
+    for left in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        left.unlink(missing_ok=True)
+    shutil.copy(backup, path)
+    h.edges = h.open()
+
+
 @pytest.fixture
 def restored(make_harness) -> Harness:
     """A sync whose staging database is put back to before its last loads."""
     h = make_harness(world(person("Jan Jansen", jobTitle="A"), person("Piet de Vries"), person("Els Smit")))
     h.add_profiles()
     h.full()
-    path = Path(make_url(h.database).database or "")
-    h.close()
-    backup = path.with_suffix(".backup")
-    shutil.copy(path, backup)
-    h.edges = h.open()
+    backup = back_up(h)
     h.edit_item("Jan Jansen", jobTitle="B")
     h.run()
     h.edit_contact("Piet de Vries", jobTitle="C")
     h.run()
     # BC goes back to what the backup knows: by its baseline alone this looks like an edit in Outlook.
     h.edit_contact("Jan Jansen", jobTitle="A")
-    h.close()
-    for left in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        left.unlink(missing_ok=True)
-    shutil.copy(backup, path)
-    h.edges = h.open()
+    put_back(h, backup)
     return h
+
+
+@pytest.mark.parametrize("loads", [1, 2, 3])
+def test_a_backup_that_lacks_a_load_or_more_is_noticed_before_the_first_write(make_harness, loads):
+    """The load that would be counted as the lacking one was is no exception (rules 2.8)."""
+    h = make_harness(world(person("Jan Jansen", jobTitle="A"), person("Els Smit")))
+    h.add_profiles()
+    h.full()
+    backup = back_up(h)
+    for n in range(loads):
+        h.edit_contact("Jan Jansen", jobTitle=f"B{n}")
+        assert h.run().writes == {"updated_outlook": 1}
+    put_back(h, backup)
+    h.edit_contact("Els Smit", jobTitle="D")
+    h.sim.reset_counters()
+    assert h.run().reasons() == {"staging_database_restored": 1}
+    assert h.app_writes() == 0
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
