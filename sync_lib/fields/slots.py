@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_lib.fields.normal_forms import email_key
-from sync_lib.fields.texts import clean_line
+from sync_lib.fields.texts import clean_code
 
 #: More entries make Graph refuse the whole contact (400).
 MOST_EMAILS = 3
@@ -61,7 +61,7 @@ def phones(record: Mapping[str, Any]) -> list[str]:
 def phone_key(text: str) -> str:
     """Return what tells one entry of an array from another: the digits, or the text where there are none."""
     digits = "".join(filter(str.isdigit, text))
-    return digits or clean_line(text)
+    return digits or clean_code(text)
 
 
 @dataclass(frozen=True, slots=True)
