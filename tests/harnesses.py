@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,8 +16,14 @@ def make_harness(database_url: str) -> Iterator[Callable[..., Harness]]:
     """Make a harness for a world; limits of time are off unless a test sets them."""
     started: list[tuple[Sandbox, Harness]] = []
 
-    def make(world: dict[str, Any], *, sandbox: dict[str, Any] | None = None, **settings: Any) -> Harness:
-        sim = Sandbox(world=world, settings=sandbox).start()
+    def make(
+        world: dict[str, Any],
+        *,
+        sandbox: dict[str, Any] | None = None,
+        transport: Literal["sockets", "in_process"] = "in_process",
+        **settings: Any,
+    ) -> Harness:
+        sim = Sandbox(world=world, settings=sandbox, transport=transport).start()
         harness = Harness(sim, database_url, **settings)
         started.append((sim, harness))
         return harness
