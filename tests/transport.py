@@ -41,11 +41,17 @@ class _Adapter(BaseAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        send: Send = self._inner.send
+        send: Send = self._send_whole
         if is_of_a_service(request):
             for watcher in self._watchers:
                 send = watcher(send)
         return send(request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+
+    def _send_whole(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        # A worker that ends behind an answer has it whole: nothing of it keeps a connection open.
+        answer = self._inner.send(request, **options)
+        len(answer.content)
+        return answer
 
     def close(self) -> None:
         self._inner.close()

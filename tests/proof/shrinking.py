@@ -111,7 +111,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"that it was drawn with, at most ({STEPS})")
     parser.add_argument("--tries", type=int, default=150, help="of shrinking it (150)")
     chosen = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
     with Databases() as databases:
         told = report(draw(chosen.seed, steps=chosen.steps), databases, {}, tries=chosen.tries)
     print(told or f"seed {chosen.seed} passes")  # noqa: T201
@@ -119,4 +118,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     sys.exit(main(sys.argv[1:]))

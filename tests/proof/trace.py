@@ -50,7 +50,6 @@ def main(arguments: list[str]) -> int:
     how.add_argument("--keep", type=Path, metavar="FILE", help="write the lines there")
     how.add_argument("--diff", type=Path, metavar="FILE", help="print the first line that differs from it")
     chosen = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
     lines: list[str] = []
     with Databases() as databases:
         for seed in range(chosen.first, chosen.last + 1):
@@ -68,4 +67,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     sys.exit(main(sys.argv[1:]))

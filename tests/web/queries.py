@@ -11,11 +11,13 @@ from sqlalchemy import Engine, event
 
 @contextmanager
 def counted(engine: Engine) -> Iterator[list[str]]:
-    """Yield a list that holds, after the block, each statement that was sent."""
+    """Yield a list that holds, after the block, each statement that was sent, those of the connection itself aside."""
     statements: list[str] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
+        # Whether a connection is told that it may only read depends on what it did before.
+        if not statement.startswith("PRAGMA"):
+            statements.append(statement)
 
     event.listen(engine, "before_cursor_execute", note)
     try:
