@@ -20,7 +20,7 @@ def make_harness(database_url: str) -> Iterator[Callable[..., Harness]]:
         world: dict[str, Any],
         *,
         sandbox: dict[str, Any] | None = None,
-        transport: Literal["sockets", "in_process"] = "in_process",
+        transport: Literal["sockets", "in_process"] = "sockets",
         **settings: Any,
     ) -> Harness:
         sim = Sandbox(world=world, settings=sandbox, transport=transport).start()
