@@ -33,9 +33,9 @@ _SOURCE = "contact_sync_clock_source"
 
 def seconds(bind: Engine | Connection) -> ColumnElement[float]:
     """Return the expression for the database's time, in seconds since 1970."""
-    source = bind.get_execution_options().get(_SOURCE)
-    if source is not None:
-        return literal(source() + bind.get_execution_options().get(_OFFSET, 0.0), Double)
+    told = _told(bind)
+    if told is not None:
+        return literal(told, Double)
     if is_postgresql(bind):
         # Not now(): that is when the transaction began, and a lock may have been waited for since.
         real: ColumnElement[float] = func.extract("epoch", func.clock_timestamp()).cast(Double)
@@ -52,10 +52,9 @@ def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
         bind: Whose clock.
         after: So many seconds from now; less than 0 for what has passed.
     """
-    options = bind.get_execution_options()
-    if _SOURCE in options:
-        at_once = options[_SOURCE]() + options.get(_OFFSET, 0.0) + after
-        return literal(to_text(datetime.fromtimestamp(at_once, UTC)), String)
+    told = _told(bind)
+    if told is not None:
+        return literal(_text(told + after), String)
     at = seconds(bind) + after if after else seconds(bind)
     if is_postgresql(bind):
         utc = func.timezone("UTC", func.to_timestamp(at))
@@ -65,7 +64,26 @@ def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
 
 def now(conn: Connection, after: float = 0.0) -> str:
     """Return the database's time, now or so many seconds from now, as tables hold times."""
-    return str(conn.execute(select(moment(conn, after))).scalar_one())
+    told = _told(conn)
+    return (
+        str(conn.execute(select(moment(conn, after))).scalar_one()) if told is None else _text(told + after)
+    )
+
+
+def read_seconds(conn: Connection) -> float:
+    """Return the database's time in seconds since 1970."""
+    told = _told(conn)
+    return float(conn.execute(select(seconds(conn))).scalar_one()) if told is None else told
+
+
+def _told(bind: Engine | Connection) -> float | None:
+    """Return the time of a simulated world; None where the database's own clock counts."""
+    options = bind.get_execution_options()
+    return options[_SOURCE]() + options.get(_OFFSET, 0.0) if _SOURCE in options else None
+
+
+def _text(seconds: float) -> str:
+    return to_text(datetime.fromtimestamp(seconds, UTC))
 
 
 def set_offset(engine: Engine, seconds: float) -> None:

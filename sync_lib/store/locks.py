@@ -25,6 +25,7 @@ from sync_lib.fields import normal_forms
 from sync_lib.ports import SYSTEM, Clock
 from sync_lib.store import clock
 from sync_lib.store import tables as t
+from sync_lib.store.clock import read_seconds
 from sync_lib.store.engine import is_postgresql, transaction, unbroken
 
 logger = logging.getLogger(__name__)
@@ -229,7 +230,7 @@ class BcBudget:
         self._limits = BcLimits(
             concurrency=concurrency, window_requests=window_requests, window=window, slot_seconds=slot_seconds
         )
-        self._clock = clock or _read_clock
+        self._clock = clock or read_seconds
         self._sleep = sleep
         self._jitter = jitter
 
@@ -334,10 +335,6 @@ class BcBudget:
 
     def _slice(self, moment: float) -> int:
         return math.floor(moment / self._slice_seconds)
-
-
-def _read_clock(conn: Connection) -> float:
-    return float(conn.execute(select(clock.seconds(conn))).scalar_one())
 
 
 # -- claims ----------------------------------------------------------------------------------------------------------
