@@ -1,8 +1,9 @@
-"""Would anybody notice? 25 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
+"""Would anybody notice? 50 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
 
     python -m tests.proof.planted [NAME...]
 
-The bugs are those that two-way syncs are known for. Each is a text that stands once in a file of the engine, and what
+The first 25 bugs are those that two-way syncs are known for; the others go against a rule that a fault, a clock or a
+person's answer has to meet before they show. Each is a text that stands once in a file of the engine, and what
 it becomes; a text that is no longer there is an error, so that this list can't outlive the code. The quick part of
 the test suite (``QUICK``, on SQLite) runs against the copy until its first failure, where a bug is likely to show
 first. ``control`` plants nothing: it must pass, or the other results mean nothing.
@@ -104,6 +105,10 @@ _BATCH, _OUTLOOK, _RUNS = (
     "tests/clients/test_outlook.py",
     "tests/sync/test_runs.py",
 )
+_APPROVAL, _HELD, _LEAVING = (f"tests/sync/test_{name}.py" for name in ("approval", "held", "leaving"))
+_LESS_KIND, _PRIVATE = (f"tests/sync/test_{name}.py" for name in ("less_kind_bc", "private"))
+_REFUSALS, _SETTLING, _TIME = (f"tests/sync/test_{name}.py" for name in ("refusals", "settling", "time"))
+_ELSEWHERE, _WRITES_OFF = (f"tests/sync/test_{name}.py" for name in ("privacy_elsewhere", "writes_off"))
 
 BUGS = (
     Bug(
@@ -284,6 +289,183 @@ BUGS = (
         "if not staging.run.dry_run:\n        values",
         "if staging.run is not None:\n        values",
         _SAFETY,
+    ),
+    Bug(
+        "unknown create settled by e-mail alone",
+        "_create_in_bc",
+        'found = [each for each in looked_up if normal("name", each.values["name"]) == name]',
+        "found = looked_up",
+        _SETTLING,
+    ),
+    Bug(
+        "oldest item chosen by id",
+        "_age",
+        "return (self.views.items[item_id].created, item_id)",
+        "return (item_id, self.views.items[item_id].created)",
+        _IDENTITY,
+    ),
+    Bug(
+        "unknown delete logged as done",
+        "_outcome_of_delete",
+        'if known and known["gone_since"] is None:',
+        "if known is None:",
+        _SETTLING,
+    ),
+    Bug(
+        "read before a write that compares nothing",
+        "_unchanged_since_read",
+        "(now is not None and now.etag == sending.write.etag)",
+        "now is not None",
+        _LOADING,
+    ),
+    Bug(
+        "unknown create given up after one look",
+        "_give_up",
+        'if max(row["sent_at"], row["ended_at"] or "") >= self.target.too_late(conn):',
+        'if not row["sent_at"]:',
+        _TIME,
+    ),
+    Bug(
+        "worker's clock decides what is too late",
+        "too_late",
+        "return clock.now(conn, -self.longest_request)",
+        "return before(self.now(), self.longest_request)",
+        _TIME,
+    ),
+    Bug(
+        "held create known by its values",
+        "find",
+        "in self.by_key.get((change.action, change.guard_class, key), ())",
+        "in self.by_key.get((change.action, change.guard_class, key), ()) if each.digest == change.digest",
+        _HELD,
+    ),
+    Bug(
+        "full read that trusts stamps",
+        "_news",
+        "if _is_news(contact, known) or staged.get(contact.id) != snapshots.bc_texts(contact):",
+        "if _is_news(contact, known):",
+        _LESS_KIND,
+    ),
+    Bug(
+        "plans of others reserve nothing",
+        "count_company_writes",
+        "or_(reserved, _written_since(conn, HOUR)),",
+        "_written_since(conn, HOUR),",
+        _HELD,
+    ),
+    Bug(
+        "approval of other values than shown",
+        "approved",
+        "same = known is not None and known.digest == self.change.digest",
+        "same = known is not None",
+        _APPROVAL,
+    ),
+    Bug(
+        "answer about what was not shown",
+        "decide",
+        "shown = decision.shown or hold.shown or hold.hash",
+        "shown = hold.hash",
+        _APPROVAL,
+    ),
+    Bug(
+        "privacy block skips switched-off profiles",
+        "remove_blocked",
+        "if profile.enabled or not profile.company",
+        "if not profile.enabled or not profile.company",
+        _ELSEWHERE,
+    ),
+    Bug(
+        "values kept of what a block deletes",
+        "_delete",
+        'before={} if cause == "privacy_blocked" else self.outlook_fields(item),',
+        "before=self.outlook_fields(item),",
+        _ELSEWHERE,
+    ),
+    Bug(
+        "private flag read once only",
+        "_outlook_side",
+        'flag_read=row["private"] is not None and row["flag_etag"] == row["etag"],',
+        'flag_read=row["private"] is not None,',
+        _PRIVATE,
+    ),
+    Bug(
+        "away forgotten when the scope is left",
+        "EVENTS",
+        '(BcStatus.OUT, "gone", "away"): "keep",',
+        '(BcStatus.OUT, "gone", "away"): "end",',
+        _LEAVING,
+    ),
+    Bug(
+        "edit lost when its contact leaves",
+        "_leave_edited",
+        "if pair.coupling.bc_id in self.context.leaving or (is_person and self._merging(pair).carries()):",
+        "if pair.coupling.bc_id in self.context.leaving:",
+        _LEAVING,
+    ),
+    Bug(
+        "copy taken for a returned item",
+        "_returns",
+        "return was_ours and made_by_us and",
+        "return made_by_us and",
+        _IDENTITY,
+    ),
+    Bug(
+        "late create displaces the user's item",
+        "_creates_in_outlook",
+        "if items and self._has_other_item(conn, row, items[0]):",
+        "if items and items[0].etag is None:",
+        _TIME,
+    ),
+    Bug(
+        "unreadable entry written over",
+        "_sent_back",
+        "return dict(entry)",
+        'return {"name": "", "address": ""}',
+        _MAPPING,
+    ),
+    Bug(
+        "first look forgotten by a one-way run",
+        "find_ended",
+        "if each.action != Action.CREATE_BC]",
+        "if each.action != Action.CREATE_BC or each.reason == HoldReason.FIRST_LOOK]",
+        _HELD,
+    ),
+    Bug(
+        "passing refusal remembered as a refused value",
+        "_refused_fields",
+        "return {name: reasons[name] for name in of_value}",
+        "return reasons",
+        _REFUSALS,
+    ),
+    Bug(
+        "lease not checked before sending",
+        "_begin",
+        "self.target.check_lease(conn)\n            numbers",
+        "numbers",
+        _LOADING,
+    ),
+    Bug(
+        "claim dropped after an unknown outcome",
+        "_record_create",
+        "locks.settle_claim(\n"
+        '                    conn, self.target.company, change.email_key, run=self.target.run, state="unknown"\n'
+        "                )",
+        "locks.drop_claim(conn, self.target.company, change.email_key)",
+        _TIME,
+    ),
+    Bug(
+        "switch for writes not asked at a write",
+        "_begin",
+        "if not self.target.may_write():",
+        "if not self.target.may_write:",
+        _WRITES_OFF,
+    ),
+    Bug(
+        "unknown update taken for written",
+        "_taken",
+        "present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)",
+        'present = row["after"]',
+        _SETTLING,
     ),
 )  # fmt: skip
 
