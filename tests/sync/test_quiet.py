@@ -140,6 +140,24 @@ def test_what_a_load_leaves_wrong_is_still_reported(h):
     assert h.run().reasons()["email_missing"] == 3
 
 
+def test_a_load_that_gives_an_item_its_name_still_reports_the_address_that_it_lacks(h):
+    """P7: of two values that an item lacks one comes back, and the other one is the reason from this run on."""
+    h.full()
+    h.edit_item("Persoon 3", displayName=None, givenName=None, surname=None, emailAddresses=[])
+    assert h.run().reasons() == {
+        "name_missing": 1,
+        "email_missing": 2,
+        "email_invalid": 1,
+        "duplicate_email_in_bc": 2,
+    }
+    h.edit_contact("Persoon 3", displayName="Persoon Drie")
+    ran = h.run()
+    assert ran.writes == {"updated_outlook": 1}
+    assert "Persoon Drie" in h.items()
+    assert ran.reasons() == {"email_missing": 3, "email_invalid": 1, "duplicate_email_in_bc": 2}
+    assert rejects(h) == ran.reasons() == h.full().reasons()
+
+
 def test_a_dry_run_says_which_contacts_it_would_leave_out(h):
     """P6: in the same list, marked, and beside the standing ones."""
     dry = h.full(dry_run=True)
