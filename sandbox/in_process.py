@@ -24,13 +24,15 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from sandbox.server import Server
 from sandbox.sockets import half
-from sandbox.wire import Reply
+from sandbox.wire import Call, Reply
 
 T = TypeVar("T")
 #: Nobody listens there: what goes over sockets by mistake is refused.
 BASE = "http://localhost:9"
 #: 2 March 2026, 08:00 UTC: a Monday.
 START = 1772438400.0
+#: Seconds that an exchange takes at least: with none at all, all that happens would bear one stamp.
+EXCHANGE = 0.01
 
 
 class _NoWaiting(selectors.SelectSelector):
@@ -160,7 +162,7 @@ class Adapter(BaseAdapter):
             body.encode() if isinstance(body, str) else bytes(body),
         )
         try:
-            reply = self._time.run(self._server.answer(call), math.inf if patience is None else patience)
+            reply = self._time.run(self._answer(call), math.inf if patience is None else patience)
         except TimeoutError:
             told = f"Read timed out. (read timeout={patience})"
             raise requests.ReadTimeout(
@@ -172,6 +174,10 @@ class Adapter(BaseAdapter):
             )
             raise requests.ConnectionError(broken, request=request)
         return _BUILDER.build_response(request, _to_raw(request, reply))
+
+    async def _answer(self, call: Call) -> Reply:
+        await asyncio.sleep(EXCHANGE)
+        return await self._server.answer(call)
 
     def close(self) -> None:
         """Nothing is open."""
