@@ -8,9 +8,10 @@ a history is a history.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.proof import users
 from tests.proof.oracle import Setup
 
 Step = tuple[Any, ...]
@@ -199,7 +200,7 @@ def draw(seed: int, *, steps: int = STEPS, faults: bool = True) -> History:
         drawn.insert(more.randint(1, len(drawn)), _step(more, name))
     on_sockets = random.Random(f"transport {seed}").random() < ON_SOCKETS
     database = rng.choice(("sqlite", "sqlite", "postgresql"))
-    return History(
+    drawn_so = History(
         seed,
         "postgresql" if on_sockets else database,
         _settings(rng),
@@ -212,6 +213,16 @@ def draw(seed: int, *, steps: int = STEPS, faults: bool = True) -> History:
         "sockets" if on_sockets else "in_process",
         steps,
     )
+    return _with_users(drawn_so)
+
+
+def _with_users(history: History) -> History:
+    """Return a history with what users do beside the plainest, and with limits that may be tight."""
+    drawn = list(history.steps)
+    for at, step in users.steps(history.seed, history.field_profile):
+        drawn.insert(1 + int(at * len(drawn)), step)
+    settings = history.settings | users.settings(history.seed)
+    return replace(history, steps=tuple(drawn), settings=settings)
 
 
 def _step(rng: random.Random, name: str) -> Step:

@@ -20,6 +20,7 @@ from sync_lib.moments import shift
 from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
 from tests.proof import oracle
+from tests.proof.approvals import Approvals
 from tests.proof.histories import (
     CITIES,
     FAULTS,
@@ -45,7 +46,14 @@ from tests.proof.interventions import (
 from tests.proof.oracle import Oracle, Scene, Setup, check
 from tests.proof.scheduler import Scheduler
 from tests.proof.tracing import Trace
+from tests.proof.users import Users
 from tests.sync.harness import COMPANY, Harness, Ran, person
+
+#: What a service, or the sync, changes along with a field.
+TOGETHER = {
+    "country": ("city", "county", "post", "country"),
+    **dict.fromkeys(("name", *oracle.PARTS), ("name", *oracle.PARTS)),
+}
 
 
 @dataclass
@@ -90,7 +98,12 @@ class Player:
         self.hours = self.worker_skew = 0.0
         self.skew = 0
         self.number = 1000
-        self.oracle = Oracle([replace(profile) for profile in self.history.profiles], names=self.first)
+        self.oracle = Oracle(
+            [replace(profile) for profile in self.history.profiles],
+            names=self.first,
+            approvals=Approvals(self.history.settings),
+        )
+        self.users = Users(self)
         self.planned: list[Any] = []
         self.typed_by_service: list[str] = []
         self.patience: dict[str, Any] = {}
@@ -162,7 +175,8 @@ class Player:
 
     def _do(self, step: Step) -> None:
         name, *arguments = step
-        if getattr(self, f"do_{name}")(*arguments) is not False and name in STANDS_FOR:
+        act = getattr(self, f"do_{name}", None) or getattr(self.users, f"do_{name}")
+        if act(*arguments) is not False and name in STANDS_FOR:
             self._fired(STANDS_FOR[name])
 
     def _fired(self, fault: str, times: int = 1) -> None:
@@ -174,6 +188,7 @@ class Player:
         self.do_unlag(0, 0)
         self.do_clear_faults(0, 0)
         self.do_hours(0, 0)
+        self.users.switch_on()
         mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
             self.do_run(mode)
@@ -289,7 +304,7 @@ class Player:
                     fault.typed = ""
                     continue
                 for value in self.typed_by_service:
-                    self.oracle.tokens.pop(oracle.compact(value), None)
+                    self.oracle.tokens.pop(oracle.key_of(value), None)
                 self.typed_by_service.append(fault.typed)
                 self.oracle.typed_value(self.step, "during a run", "home", fault.typed)
                 fault.typed = ""
@@ -629,6 +644,9 @@ class Player:
                 for i in before.values()
                 if i.id in ids and (new := names.get((i.created, i.version, i.properties.get("displayName"))))
             }
+        for item in before.values():
+            if new := names.get((item.created, item.version, item.properties.get("displayName"))):
+                self.oracle.tie(item.id, new)
 
     def do_replace_account(self, a: int, _b: int) -> bool:
         """An account is deleted and made again under its address, with an empty mailbox (F33)."""
@@ -741,17 +759,17 @@ class Player:
             first, _, second = value.partition("\n")
             body = {"addressLine1": first, "addressLine2": second}
         else:
-            body = {oracle.BC_PROPERTIES[name]: value}
+            body = {(oracle.BC_PROPERTIES | oracle.BC_PARTS)[name]: value}
         self._patch_contact(contact["id"], body)
-        over = ("city", "county", "post", "country") if name == "country" else (name,)
-        self.oracle.typed_over([old[n] for n in over])
-        self._typed("BC " + contact["displayName"], name, value)
+        self.oracle.typed_over([old[n] for n in TOGETHER.get(name, (name,))])
+        self._typed("BC " + contact["displayName"], name, value, ("bc", contact["id"]))
 
-    def _typed(self, what: str, name: str, value: str) -> None:
-        if name == "country" or value in CITIES:
+    def _typed(self, what: str, name: str, value: str, place: oracle.Place) -> None:
+        self.oracle.parts_typed |= name in oracle.PARTS
+        if name in ("country", "company") or value in CITIES:
             self.oracle.typed.add(oracle.normal(name, value))
         else:
-            self.oracle.typed_value(self.step, f"{what}, {name}", name, value)
+            self.oracle.typed_value(self.step, f"{what}, {name}", name, value, place)
 
     def _patch_contact(self, key: str, body: dict[str, Any]) -> None:
         self.h.in_bc("PATCH", f"contacts({key})", body)
@@ -765,13 +783,16 @@ class Player:
         made = self.h.add_contact(name, email, city=CITIES[a % 3])
         self.oracle.typed_there(self.scene())
         self.oracle.users_contacts.add(made["id"])
-        self._typed("new in BC", "name", name)
+        self._typed("new in BC", "name", name, ("bc", made["id"]))
 
     def do_bc_delete(self, a: int, _b: int) -> None:
         contact = self._contact(a)
         if contact:
+            before = self.scene().contacts
             self.h.in_bc("DELETE", f"contacts({contact['id']})")
-            self.oracle.typed_over(list(oracle.bc_values(contact).values()))
+            # With a company its persons go.
+            for key in before.keys() - self.scene().contacts.keys():
+                self.oracle.typed_over(list(oracle.bc_values(before[key]).values()))
 
     def do_block(self, a: int, _b: int) -> None:
         contact = self._contact(a)
@@ -854,8 +875,11 @@ class Player:
             )
         self._patch_item(profile, item, _item_body(item, name, value))
         self.oracle.typed_in(item.id, value)
-        self.oracle.typed_over([item.values[name]])
-        self._typed(f"{profile.mailbox} {item.properties.get('displayName')}", name, value)
+        over = TOGETHER.get(name, (name,)) if name != "country" else (name,)
+        self.oracle.typed_over([item.values[n] for n in over])
+        self._typed(
+            f"{profile.mailbox} {item.properties.get('displayName')}", name, value, (profile.mailbox, item.id)
+        )
 
     def do_own(self, a: int, b: int) -> bool:
         """A user adds what is none of the sync's business (I8)."""
@@ -933,7 +957,7 @@ class Player:
             body["emailAddresses"] = [{"address": address, "name": "x"}]
         made = self._in_outlook("POST", f"contactFolders/{folder}/contacts", body, profile.mailbox)
         self.oracle.users_items.add(made["id"])
-        self._typed("new in Outlook", "job", f"Baan q{n}q")
+        self._typed("new in Outlook", "job", f"Baan q{n}q", (profile.mailbox, made["id"]))
         self.oracle.typed |= {oracle.normal("email", address), oracle.normal("name", f"Nieuw q{n}q")}
 
     def do_ol_delete(self, a: int, b: int) -> None:
@@ -1066,4 +1090,7 @@ def _item_body(item: oracle.Item, name: str, value: str) -> dict[str, Any]:
             "country": "countryOrRegion",
         }[name]
         return {"businessAddress": {**(own.get("businessAddress") or {}), key: value or None}}
-    return {oracle._SCALARS[name]: value or None}
+    if name == "email2":
+        first, *rest = _addresses(item) or [{"address": "", "name": ""}]
+        return {"emailAddresses": [first, *([{"address": value, "name": "x"}] if value else []), *rest[1:]]}
+    return {(oracle._SCALARS | oracle.PARTS)[name]: value or None}

@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.faults import PRESETS
 from sync_lib import pipeline
-from tests.proof import histories, oracle, shrinking
+from tests.proof import histories, odd_values, oracle, shrinking, users
 from tests.proof.databases import Databases
 from tests.proof.histories import History
 
@@ -89,13 +89,44 @@ def test_every_fault_is_drawn():
     drawn |= {histories.MALFORMED[step[1] % 3]["name"] for step in steps if step[0] == "malformed"}
     assert drawn == set(PRESETS)
     more = {*histories.MORE} - {"meanwhile"}
-    assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, *more, "undo"}
+    assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, *more, "undo", *users.STEPS}
     meanwhile = {inner[0] for step in steps if step[0] == "during" for inner in step[4]}
     assert meanwhile == {*histories.MEANWHILE, *histories.ABOVE}
     fired = {
         histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
     }
     assert fired == {fault["name"] for fault in histories.FAULTS}
+
+
+def test_every_field_and_kind_of_value_is_drawn():
+    steps = [step for seed in range(300) for step in histories.draw(seed).steps]
+    for side in ("bc_value", "ol_value"):
+        drawn = [step[3:] for step in steps if step[0] == side]
+        assert {field for field, _ in drawn} == {*users.EDITED, *users.EXTENDED}
+        assert {kind for _, kind in drawn} == {*odd_values.KINDS}
+
+
+@pytest.mark.parametrize("name", odd_values.LENGTHS)
+def test_a_value_over_the_length_is_longer_than_one_that_is_as_long_as_allowed(name):
+    most = odd_values.LENGTHS[name]
+    for n in range(1000, 1012):
+        full, over = (odd_values.value(name, kind, n, "") for kind in ("full", "over"))
+        assert [len(value.encode("utf-16-le")) // 2 for value in (full, over)] == [most, most + 1]
+
+
+@pytest.mark.parametrize("name", users.EDITED)
+def test_a_value_that_is_written_otherwise_is_the_same_value(name):
+    for n in range(1000, 1020):
+        old = odd_values.value(name, "plain", n, "")
+        other = odd_values.value(name, "otherwise", n, old)
+        assert oracle.normal(name, other) == oracle.normal(name, old)
+        assert oracle.key_of(other) == oracle.key_of(old) or name in ("country", "post")
+
+
+def test_limits_are_tight_in_some_histories():
+    tight = {name for seed in range(100) for name in users.settings(seed)}
+    assert {"guard_deletes", "guard_few_deletes", "guard_overwrites", "guard_creates"} <= tight
+    assert not all(users.settings(seed) for seed in range(100))
 
 
 def test_shrinking_leaves_what_matters():

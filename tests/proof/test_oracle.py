@@ -1,0 +1,119 @@
+"""What the oracle takes for lost, for refused, and for approved."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, insert
+
+from sync_lib.store import tables as t
+from tests.proof import excuses, oracle
+from tests.proof.approvals import Approvals
+from tests.proof.oracle import Item, Oracle, Scene, Setup, Violation
+
+BOX = "anna@voorbeeld.example"
+NOW = "2026-03-02T08:00:00.000Z"
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """Only what the tests below put there."""
+    made = create_engine("sqlite://")
+    t.metadata.create_all(made)
+    return made
+
+
+def item(key: str, folder: str = "Business Central", **properties: Any) -> Item:
+    return Item(key, folder, f"id of {folder}", "", "", properties, NOW, 1)
+
+
+def scene(contacts: dict[str, dict[str, Any]], *items: Item) -> Scene:
+    return Scene(contacts, {BOX: {each.id: each for each in items}}, {BOX: {}}, {})
+
+
+def judge(found: Scene, engine: Engine, place: oracle.Place, ties: tuple[tuple[str, str], ...] = ()) -> None:
+    judged = Oracle([Setup(BOX)])
+    judged.typed_value(1, "typed", "job", "Functie q1q", place)
+    for tie in ties:
+        judged.tie(*tie)
+    judged.judge_tokens(found, engine)
+
+
+def test_a_value_that_only_another_contact_holds_is_lost(engine):
+    found = scene({"a": {"jobTitle": ""}, "b": {"jobTitle": "Functie q1q"}})
+    judge(found, engine, ("bc", "b"))
+    with pytest.raises(Violation, match="I1: 'Functie q1q' is lost"):
+        judge(found, engine, ("bc", "a"))
+
+
+def test_a_value_in_the_item_that_is_coupled_is_not_lost(engine):
+    found = scene({"a": {"jobTitle": ""}}, item("i", jobTitle="functie  Q1Q"))
+    judge(found, engine, ("bc", "a"), (("a", "i"),))
+    with pytest.raises(Violation):
+        judge(found, engine, ("bc", "a"))
+
+
+@pytest.mark.parametrize("folder", ["deleteditems", "Prive", "deleted/Business Central"])
+def test_a_value_in_an_item_that_nobody_syncs_is_lost(engine, folder):
+    with pytest.raises(Violation):
+        judge(scene({"a": {}}, item("i", folder, jobTitle="Functie q1q")), engine, (BOX, "i"), (("a", "i"),))
+
+
+def put(engine: Engine, table: Any, **values: Any) -> None:
+    with engine.begin() as conn:
+        conn.execute(insert(table).values(values))
+
+
+def test_a_refused_field_excuses_itself_alone(engine):
+    of_one = {"profile": 1, "side": "outlook", "outcome": "rejected", "since": NOW, "run": "r"}
+    put(engine, t.reject, contact="i", field="job_title", reason="too_long", **of_one)
+    put(engine, t.reject, contact="j", field="country", reason="unknown_country", **of_one)
+    put(engine, t.reject, contact="k", field="", reason="email_missing", **of_one)
+    found = excuses.read(engine, 1)
+    assert found.difference("job", "a", "i")
+    assert not found.difference("city", "a", "i")
+    assert not found.absence("i")
+    assert not found.presence("i")
+    assert found.difference("post", "j")
+    assert not found.difference("street", "j")
+    assert found.difference("city", "k")
+    assert found.absence("k")
+    assert not excuses.read(engine, 2).difference("job", "i")
+
+
+def hold(engine: Engine, action: str, after: dict[str, str]) -> None:
+    put(engine, t.hold, id=1, plan=1, run="r", hash="h", state="open", opened_at=NOW)
+    change = {"plan": 1, "n": 1, "profile": 1, "bc_id": "a", "state": "done", "outcome": "held"}
+    put(engine, t.change, action=action, after=json.dumps(after), **change)
+
+
+def test_a_held_delete_excuses_that_the_item_is_there_and_nothing_else(engine):
+    hold(engine, "delete_outlook", {})
+    found = excuses.read(engine, 1)
+    assert found.presence("a")
+    assert not found.absence("a")
+    assert not found.difference("job", "a")
+
+
+def test_a_held_update_excuses_its_fields(engine):
+    hold(engine, "update_outlook", {"job_title": "x"})
+    found = excuses.read(engine, 1)
+    assert found.difference("job", "a")
+    assert not found.difference("city", "a")
+    assert not found.presence("a")
+    assert not found.absence("a")
+
+
+def test_a_contact_is_approved_with_the_values_that_were_shown(engine):
+    hold(engine, "create_business_central", {"name": "Jan", "email": "jan@klant.example"})
+    approvals = Approvals({"guard_creates": 0, "guard_creates_percent": 0})
+    assert approvals.every_create_waits
+    assert not approvals.every_delete_waits
+    values = {"name": "Jan", "email": "Jan@klant.example", "job": ""}
+    assert not approvals.was_shown(values, oracle.normal)
+    with engine.begin() as conn:
+        approvals.approve(conn, 1)
+    assert approvals.was_shown(values, oracle.normal)
+    assert not approvals.was_shown(values | {"email": "piet@klant.example"}, oracle.normal)
