@@ -115,7 +115,9 @@ def go_back(conn: Connection, profile: Profile, now: str) -> None:
 
 def _remembered(coupling: Coupling) -> Coupling:
     former = left_coupling(coupling).former[-1]
-    seen = {"outlook_etag": coupling.outlook_etag, "origin": coupling.origin}
+    # A value that Outlook alone has never was in agreement, and nothing else holds it.
+    etag = "" if coupling.differs else coupling.outlook_etag
+    seen = {"outlook_etag": etag, "origin": coupling.origin}
     return replace(coupling, former=[*coupling.former, former | seen])
 
 

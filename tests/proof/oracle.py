@@ -571,16 +571,13 @@ class Oracle:
                 check(self._known(name, value), "I2", told)
 
     def _known(self, name: str, value: str) -> bool:
-        """Whether somebody typed a value; of names the words, which services and sync split and join."""
+        """Whether somebody typed a value; of names the words, which services and sync split, join and cut."""
         form = normal(name, value)
-        of_words = name in PARTS or (name == "name" and self.parts_typed)
         # Initials are what the parser of names makes of the words.
-        return (
-            not form
-            or form in self.typed
-            or name == "initials"
-            or (of_words and self._words >= set(form.split()))
-        )
+        if not form or form in self.typed or name == "initials":
+            return True
+        of_words = name in PARTS or (name == "name" and self.parts_typed)
+        return of_words and all(any(known.startswith(w) for known in self._words) for w in form.split())
 
     def _judge_twins(self, scene: Scene) -> None:
         for profile in self.profiles:

@@ -145,6 +145,23 @@ def test_what_somebody_edited_in_the_other_folder_stays_there(both):
     assert h.full().writes == {}
 
 
+def test_what_may_not_go_to_bc_stays_in_the_other_folder(make_harness):
+    """I1: a value that only Outlook has, since the direction lets it stay there, is nowhere else."""
+    h, old, new = with_both(make_harness)
+    h.add_profiles(direction="to_outlook")
+    edit(h, new, "Persoon 002", jobTitle="Baas")
+    h.full()
+    assert items(h, new)["Persoon 002"]["properties"]["jobTitle"] == "Baas"
+    say(h, second_folder.GO_BACK)
+    h.run()
+    assert {name: each["properties"]["jobTitle"] for name, each in items(h, new).items()} == {
+        "Persoon 002": "Baas"
+    }
+    assert (keys(h, new), categories(h, new)) == ([], [])
+    assert len(items(h, old)) == MADE
+    assert h.full().writes == {}
+
+
 def test_going_back_from_a_folder_that_waits_for_a_person(make_harness):
     """I11: the contacts that were to be made again are in the other folder."""
     h, old, new = with_both(make_harness, 12)
