@@ -807,7 +807,9 @@ class Player:
     def do_computed(self, a: int, b: int) -> bool:
         """A computed field changes, and neither stamp nor version (F30)."""
         contact = self._contact(a)
-        if contact:
+        # A row that nobody but its user sees yet has no computed fields.
+        committed = {row["id"] for row in self.sim.dump()["companies"][0]["contacts"]}
+        if contact and contact["id"] in committed:
             body = {"contact": contact["id"], "values": {"lastInteractionDate": f"2026-03-{1 + b % 28:02}"}}
             self.sim.control("POST", "bc/compute", body)
         return contact is not None
