@@ -812,6 +812,10 @@ class _ProfileSync:
                 ledger.give_up_planned(conn, self.profile.id, "superseded")
         if not rows:
             return settle.Open()
+        # What is found is staged here already, so that the folder's read shows nothing new of it.
+        with self.edges.engine.begin() as conn:
+            locks.check_lease(conn, self.lease)
+            extract.must_compare(conn, self._staging(self.edges.now()))
         with phase("Settle what an earlier run left open", changes=len(rows)):
             return settle.settle(self._target(), rows)
 

@@ -188,6 +188,23 @@ def test_a_late_item_of_ours_displaces_no_item_of_the_user(make_harness, found):
     assert (h.full().writes, h.app_writes()) == ({}, 0)
 
 
+def test_a_late_item_of_a_contact_that_is_gone_meanwhile_goes_in_the_run_that_finds_it(make_harness):
+    """I5: in a profile where nothing else has changed, no full run is waited for."""
+    h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]), retry_cap=1.0)
+    h.add_profiles()
+    h.full()
+    h.add_contact("Els Nieuw")
+    h.sim.add_fault(name="F37", service="graph")
+    h.run()
+    h.delete_contact("Els Nieuw")
+    h.full()
+    h.run()
+    assert arrive(h) == [201]
+    assert h.run().writes == {"deleted_outlook": 1}
+    assert items_named(h, "Els Nieuw") == 0
+    assert h.full().writes == {}
+
+
 def test_a_late_item_that_somebody_edited_is_a_copy(make_harness):
     """I3: nothing that a person typed is deleted."""
     h = unknown_item(make_harness)
