@@ -45,7 +45,9 @@ class Scheduler:
     def run(self, *works: Callable[[], None]) -> None:
         """Let all work until each is done; raise what went wrong in the first one that failed."""
         self._workers = [_Worker(number, work) for number, work in enumerate(works, 1)]
-        threads = [threading.Thread(target=self._carry_out, args=(worker,)) for worker in self._workers]
+        threads = [
+            threading.Thread(target=self._carry_out, args=(worker,), daemon=True) for worker in self._workers
+        ]
         for thread in threads:
             thread.start()
         while waiting := [worker for worker in self._workers if not worker.done]:
@@ -77,7 +79,9 @@ class Scheduler:
         earliest = min(worker.wakes for worker in waiting)
         if earliest > self._time.passed:
             self._time.sleep(earliest - self._time.passed)
-        return self._chance.choice([worker for worker in waiting if worker.wakes <= self._time.passed])
+        # What is added to a time and taken from it again may be a little less than it was.
+        now = max(earliest, self._time.passed)
+        return self._chance.choice([worker for worker in waiting if worker.wakes <= now])
 
     def _hand_to(self, worker: _Worker) -> None:
         self._note(f"worker {worker.name}")

@@ -75,6 +75,10 @@ def test_what_failed_once(what, new_database):
     assert shrinking.attempt(history, new_database) is None
 
 
+def test_who_wakes_at_a_time_that_no_number_is_exactly_goes_on(new_database):
+    assert shrinking.attempt(histories.draw(51, steps=12), new_database) is None
+
+
 def test_a_seed_is_a_history():
     assert histories.draw(7) == histories.draw(7)
     assert str(histories.draw(7)) != str(histories.draw(8))
@@ -157,7 +161,7 @@ def test_a_failure_is_played_again_from_its_last_line_alone(capsys, monkeypatch)
         return real(edges, *arguments)
 
     monkeypatch.setattr(pipeline, "sync_profile", sync_profile)
-    seeds = iter(range(1, 60))
+    seeds = range(20, 60)
     with Databases() as made:
         drawn = (histories.draw(n, steps=12) for n in seeds)
         told = next(filter(None, (shrinking.report(history, made, {}, tries=8) for history in drawn)))

@@ -12,9 +12,10 @@ from tests.proof.scheduler import Scheduler
 from tests.sync.harness import Harness, person, world
 
 
-def turns(seed: str, *, sleeps: tuple[float, float] = (0, 0)) -> list[str]:
+def turns(seed: str, *, sleeps: tuple[float, float] = (0, 0), start: float = 0) -> list[str]:
     """What two workers write down, each three times."""
     time = VirtualTime()
+    time.sleep(start)
     scheduler = Scheduler(time, seed)
     written: list[str] = []
 
@@ -39,6 +40,11 @@ def test_who_sleeps_is_passed_over_until_its_time_has_come():
         ["a0 0", "b0 0", "a1 10", "a2 20", "b1 25", "b2 50"],
         ["b0 0", "a0 0", "a1 10", "a2 20", "b1 25", "b2 50"],
     )
+
+
+def test_times_that_no_number_is_exactly_are_no_dead_end():
+    for number in range(1, 300):
+        assert len(turns(str(number), sleeps=(number / 10, number / 7), start=number / 3)) == 6
 
 
 def test_what_goes_wrong_is_raised_when_all_have_ended():
