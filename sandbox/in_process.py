@@ -145,11 +145,11 @@ class Adapter(BaseAdapter):
     def send(  # noqa: PLR0913 - the form that requests gives it
         self,
         request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: ARG002
+        stream: bool = False,  # noqa: ARG002 - an answer is here whole
         timeout: float | tuple[float, float] | tuple[float, None] | None = None,
-        verify: bool | str = True,  # noqa: ARG002
-        cert: Any = None,  # noqa: ARG002
-        proxies: Mapping[str, str] | None = None,  # noqa: ARG002
+        verify: bool | str = True,  # noqa: ARG002 - there is no connection to secure
+        cert: Any = None,  # noqa: ARG002 - as above
+        proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - nothing lies in between
     ) -> requests.Response:
         """Return the answer, or raise what ``requests`` raises where a connection breaks or nobody answers."""
         patience = timeout[1] if isinstance(timeout, tuple) else timeout
@@ -165,9 +165,9 @@ class Adapter(BaseAdapter):
             reply = self._time.run(self._answer(call), math.inf if patience is None else patience)
         except TimeoutError:
             told = f"Read timed out. (read timeout={patience})"
-            raise requests.ReadTimeout(
-                ReadTimeoutError(None, str(request.url), told), request=request
-            ) from None  # type: ignore[arg-type]
+            # The pool of connections, which there is none of, is for the error's text alone.
+            late = ReadTimeoutError(None, str(request.url), told)  # type: ignore[arg-type]
+            raise requests.ReadTimeout(late, request=request) from None
         if reply.drop == "reset":
             broken = ProtocolError(
                 "Connection aborted.", ConnectionResetError(104, "Connection reset by peer")

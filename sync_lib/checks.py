@@ -383,7 +383,7 @@ def look_up(edges: Edges, engine: Engine, profile: Profile) -> list[Line]:
     """
 
     def look_at_mailbox() -> str:
-        outlook = OutlookClient(_brief_session(edges.graph_settings))
+        outlook = OutlookClient(_brief_session(edges, edges.graph_settings))
         try:
             user = outlook.fetch_user_id(profile.mailbox)
             next(iter(outlook.iter_folders(user)), None)
@@ -397,7 +397,7 @@ def look_up(edges: Edges, engine: Engine, profile: Profile) -> list[Line]:
 
     def look_at_company() -> str:
         settings = edges.business_central_settings
-        listed = BusinessCentralClient(_brief_session(settings), settings).fetch_companies()
+        listed = BusinessCentralClient(_brief_session(edges, settings), settings).fetch_companies()
         with transaction(engine) as conn:
             company_names.write_listed(conn, listed, now=edges.now())
             company = companies.find_listed(conn, listed, profile.company_name)
@@ -413,8 +413,9 @@ def look_up(edges: Edges, engine: Engine, profile: Profile) -> list[Line]:
     return [_line(replace(check, unknown=not check.ok and not check.reason)) for check in found]
 
 
-def _brief_session(settings: AppSettings) -> ApiSession:
-    return ApiSession(settings.root, TokenSource(settings, timeout=BRIEF), timeout=BRIEF, retry_cap=0)
+def _brief_session(edges: Edges, settings: AppSettings) -> ApiSession:
+    tokens = TokenSource(settings, timeout=BRIEF, transport=edges.transport)
+    return ApiSession(settings.root, tokens, timeout=BRIEF, retry_cap=0, transport=edges.transport)
 
 
 # -- whether Graph enforces If-Match (rules 8.5) ---------------------------------------------------------------------

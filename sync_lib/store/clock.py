@@ -33,9 +33,9 @@ _SOURCE = "contact_sync_clock_source"
 
 def seconds(bind: Engine | Connection) -> ColumnElement[float]:
     """Return the expression for the database's time, in seconds since 1970."""
-    told = _told(bind)
-    if told is not None:
-        return literal(told, Double)
+    simulated = _simulated(bind)
+    if simulated is not None:
+        return literal(simulated, Double)
     if is_postgresql(bind):
         # Not now(): that is when the transaction began, and a lock may have been waited for since.
         real: ColumnElement[float] = func.extract("epoch", func.clock_timestamp()).cast(Double)
@@ -52,9 +52,9 @@ def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
         bind: Whose clock.
         after: So many seconds from now; less than 0 for what has passed.
     """
-    told = _told(bind)
-    if told is not None:
-        return literal(_text(told + after), String)
+    simulated = _simulated(bind)
+    if simulated is not None:
+        return literal(_text(simulated + after), String)
     at = seconds(bind) + after if after else seconds(bind)
     if is_postgresql(bind):
         utc = func.timezone("UTC", func.to_timestamp(at))
@@ -64,19 +64,19 @@ def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
 
 def now(conn: Connection, after: float = 0.0) -> str:
     """Return the database's time, now or so many seconds from now, as tables hold times."""
-    told = _told(conn)
-    return (
-        str(conn.execute(select(moment(conn, after))).scalar_one()) if told is None else _text(told + after)
-    )
+    simulated = _simulated(conn)
+    if simulated is not None:
+        return _text(simulated + after)
+    return str(conn.execute(select(moment(conn, after))).scalar_one())
 
 
 def read_seconds(conn: Connection) -> float:
     """Return the database's time in seconds since 1970."""
-    told = _told(conn)
-    return float(conn.execute(select(seconds(conn))).scalar_one()) if told is None else told
+    simulated = _simulated(conn)
+    return float(conn.execute(select(seconds(conn))).scalar_one()) if simulated is None else simulated
 
 
-def _told(bind: Engine | Connection) -> float | None:
+def _simulated(bind: Engine | Connection) -> float | None:
     """Return the time of a simulated world; None where the database's own clock counts."""
     options = bind.get_execution_options()
     return options[_SOURCE]() + options.get(_OFFSET, 0.0) if _SOURCE in options else None

@@ -263,6 +263,7 @@ def prove(stage: Stage, away: float) -> list[str]:
     states = stage.wait_for_the_middle(run)
     with stage.database_away():
         say(f"profiles when it went: {states}")
+        # How long it is away is what is tried: nothing happens that one could wait for.
         time.sleep(away)
         half = len(stage.half_made())
         say(

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from tests.sync.harness import FOLDER, Harness, person, world
+from tests.sync.harness import FOLDER, Harness, person, settled, world
 
 ANNA = "anna@voorbeeld.example"
 
@@ -33,15 +33,6 @@ def email(address: str) -> list[dict[str, str]]:
 
 def mailbox(*items: dict) -> dict:
     return {"user_principal_name": ANNA, "folders": [{"name": FOLDER, "contacts": list(items)}]}
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 def lose_staging(h: Harness, new_database: Any, **profile: object) -> None:

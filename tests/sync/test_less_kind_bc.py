@@ -15,7 +15,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.runs import Cursor
 from sync_lib.web.app import make_app
-from tests.sync.harness import COMPANY, Harness, person, world
+from tests.sync.harness import COMPANY, Harness, person, settled, world
 from tests.web.conftest import open_seams
 
 ANNA = "anna@voorbeeld.example"
@@ -41,15 +41,6 @@ def make(make_harness) -> Any:
 
 def mail(address: str) -> list[dict[str, str]]:
     return [{"address": address, "name": "x"}]
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 # -- R2: what a contact that is gone answers ------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, locks, runs
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from tests.sync.harness import Harness, person, world
+from tests.sync.harness import Harness, person, settled, world
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"
 
@@ -39,15 +39,6 @@ def people(count: int, **fields: object) -> list[dict]:
 
 def email(address: str) -> list[dict[str, str]]:
     return [{"address": address, "name": "x"}]
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 def changes(h: Harness) -> list[tuple[str, str | None, str]]:

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sync_lib import elsewhere, housekeeping
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
-from tests.sync.harness import FOLDER, Harness, person, world
+from tests.sync.harness import FOLDER, Harness, person, settled, world
 
 ANNA = "anna@voorbeeld.example"
 BRAM = "bram@voorbeeld.example"
@@ -63,14 +63,6 @@ def everywhere(h: Harness, mailbox: str = ANNA) -> dict[str, list[str]]:
         if "deleted" not in each["name"].lower()
     }
     return {name: names for name, names in found.items() if names}
-
-
-def settled(h: Harness) -> None:
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 def switch_off(h: Harness, mailbox: str = ANNA) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, text
 from sync_lib.store import tables as t
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import alembic_config, migrate
-from tests.sync.harness import FOLDER, Harness, person, world
+from tests.sync.harness import FOLDER, Harness, person, settled, world
 
 ANNA = "anna@voorbeeld.example"
 SENSITIVITY = "Integer 0x36"
@@ -42,15 +42,6 @@ def els(**properties: Any) -> dict[str, Any]:
         **address,
         **properties,
     }
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 def staged(h: Harness) -> str:
@@ -222,6 +213,8 @@ def test_flags_cost_one_look_up_for_twenty_items_and_nothing_where_nothing_goes(
         return int(h.sim.counters()["app"]["graph"]["requests"])
 
     assert requests() == 1
+    # Edits in the second in which an item was made need a look of their own: Graph's stamps do not tell the two apart.
+    h.sim.clock(advance_seconds=2)
     for n in range(20):
         h.edit_item(f"P {n:02}", jobTitle="Inkoper")
     edited = requests()

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from tests.sync.harness import FOLDER, Harness, person, world
+from tests.sync.harness import FOLDER, Harness, person, settled, world
 
 ANNA = "anna@voorbeeld.example"
 
@@ -27,15 +27,6 @@ def people(count: int, **fields: object) -> list[dict]:
 
 def email(address: str) -> list[dict[str, str]]:
     return [{"address": address, "name": "x"}]
-
-
-def settled(h: Harness) -> None:
-    """After a run everything agrees: neither an incremental nor a full run writes anything."""
-    h.run()
-    h.sim.reset_counters()
-    assert h.run().writes == {}
-    assert h.full().writes == {}
-    assert h.app_writes() == 0
 
 
 @pytest.fixture
