@@ -22,16 +22,16 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 # Behind the lines above: these import SQLAlchemy and the library.
 from tests import dearest, faults, second  # noqa: E402
-from tests.databases import (  # noqa: E402, F401
+from tests.database_fixtures import (  # noqa: E402, F401
     database_kind,
     database_url,
     empty_url,
     engine,
     new_database,
     postgres_databases,
-    share_compiled_statements,
     sqlite_template,
 )
+from tests.databases import share_compiled_statements  # noqa: E402
 from tests.faults import note_faults  # noqa: E402, F401
 from tests.harnesses import make_harness  # noqa: E402, F401
 

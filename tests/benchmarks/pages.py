@@ -19,8 +19,8 @@ from sync_lib.store.engine import open_engine
 from sync_lib.store.migrate import migrate
 from sync_lib.web.app import make_app
 from tests.databases import postgres_server
-from tests.web.conftest import EDITOR, seams_of
 from tests.web.queries import counted
+from tests.web.surroundings import EDITOR, seams_of
 from tests.web.world import NOON, add_company, add_hold, add_profile, add_result, add_run, at, counters
 
 CITIES = ("Zaandam", "Utrecht", "Haarlem", "Amsterdam", "Rotterdam")

@@ -16,7 +16,7 @@ from sync_lib.store.engine import read
 from sync_lib.store.runs import Cursor
 from sync_lib.web.app import make_app
 from tests.sync.harness import COMPANY, Harness, person, settled, world
-from tests.web.conftest import open_seams
+from tests.web.surroundings import open_seams
 
 ANNA = "anna@voorbeeld.example"
 

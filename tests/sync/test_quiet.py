@@ -13,7 +13,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.web.app import make_app
 from tests.sync.harness import Harness, Ran, person, world
-from tests.web.conftest import open_seams
+from tests.web.surroundings import open_seams
 
 #: Five that do not sync, for three reasons.
 LEFT_OUT = (

@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import uvicorn
-from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from sync_lib.settings import SyncSettings
 from sync_lib.web.app import make_app
-from sync_lib.web.seams import SAFE_METHODS, Seams, User
-
-MOUNT = "/contact_sync"
-VIEWER, EDITOR = "viewer", "editor"
-
-
-def authorize(request: Request) -> User:
-    """As Airflow's auth manager answers: who is told by a header, and what they may by their name."""
-    name = request.headers.get("x-user")
-    if name not in (VIEWER, EDITOR):
-        raise HTTPException(401, "Not authenticated")
-    if name == VIEWER and request.method not in SAFE_METHODS:
-        raise HTTPException(403, "Forbidden")
-    return User(name, name == EDITOR)
-
-
-@contextmanager
-def no_edges() -> Iterator[Any]:
-    raise AssertionError("no page of this test asks the services")
-    yield
-
-
-def seams_of(engine: Engine) -> Seams:
-    return Seams(
-        authorize=authorize,
-        engine=lambda: engine,
-        field_profile=lambda: "standard",
-        settings=SyncSettings,
-        edges=no_edges,
-    )
-
-
-def open_seams(engine: Engine) -> Seams:
-    """The surroundings of the pages, in which everybody may do everything."""
-    return replace(seams_of(engine), authorize=lambda: User("anna", may_edit=True))
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve an app on a free port, where Airflow would mount it."""
-    outer = FastAPI()
-    outer.mount(MOUNT, app)
-    server = uvicorn.Server(uvicorn.Config(outer, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        threading.Event().wait(0.02)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    yield f"http://{host}:{port}{MOUNT}/"
-    server.should_exit = True
-    thread.join()
+from tests.web.surroundings import EDITOR, seams_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sandbox import Sandbox
 from sync_lib.web.app import make_app
 from tests.browsers import chromium, links_of
 from tests.sync.harness import Harness, person, world
-from tests.web.conftest import MOUNT, open_seams, served
+from tests.web.surroundings import MOUNT, open_seams, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

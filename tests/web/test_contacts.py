@@ -15,9 +15,9 @@ from sqlalchemy import Engine, insert, select, update
 from sync_lib.store import tables as t
 from sync_lib.web import contacts
 from tests.sync.harness import Harness, person, world
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
+from tests.web.surroundings import VIEWER
 from tests.web.world import (
     NOON,
     add_company,

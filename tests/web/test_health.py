@@ -23,7 +23,7 @@ from sync_lib.store import runs
 from sync_lib.web.app import make_app
 from sync_lib.web.seams import Surroundings
 from tests.sync.harness import Harness, person, world
-from tests.web.conftest import open_seams
+from tests.web.surroundings import open_seams
 from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_reject, add_run, at
 
 ENGLISH, DUTCH = {"accept-language": "en"}, {"accept-language": "nl"}

@@ -13,9 +13,9 @@ from sqlalchemy import Engine, insert, update
 
 from sync_lib.store import tables as t
 from sync_lib.web import overview
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
+from tests.web.surroundings import VIEWER
 from tests.web.world import NOON, add_profile, add_reject, add_result, add_run, at, counters
 
 Make = Callable[..., TestClient]

@@ -19,9 +19,9 @@ from sync_lib.store.holds import HoldState
 from sync_lib.web import plans, words
 from tests.test_docs import OPERATOR, codes, section
 from tests.test_docs import rows as rows_of
-from tests.web.conftest import EDITOR, VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
+from tests.web.surroundings import EDITOR, VIEWER
 from tests.web.world import (
     add_company,
     add_hold,

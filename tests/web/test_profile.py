@@ -22,8 +22,8 @@ from sync_lib.store.profiles import Profile
 from sync_lib.web import profile as page
 from sync_lib.web import profile_sheet as sheet
 from sync_lib.web import profile_words
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.surroundings import VIEWER
 from tests.web.world import add_profile
 
 Make = Callable[..., TestClient]

@@ -17,8 +17,8 @@ from sync_lib.store import profile_checks
 from sync_lib.store.profile_checks import Line, Said
 from sync_lib.web import profile_words
 from tests.sync.harness import Harness, person, world
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.surroundings import VIEWER
 from tests.web.world import NOON, add_profile
 
 Make = Callable[..., TestClient]

@@ -20,8 +20,8 @@ from sync_lib.store import company_names, profiles
 from sync_lib.store.engine import read
 from sync_lib.web.app import make_app
 from tests.sync.harness import COMPANY, Harness, world
-from tests.web.conftest import EDITOR, VIEWER, seams_of
 from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.surroundings import EDITOR, VIEWER, seams_of
 from tests.web.test_profile import form_of
 
 ANNA = "anna@voorbeeld.example"

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, insert
 
 from sync_lib.store import tables as t
 from sync_lib.web import profile as page
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
+from tests.web.surroundings import VIEWER
 from tests.web.test_profile import form_of
 from tests.web.test_rejects import add_company, add_item, add_person
 from tests.web.world import NOON, add_profile

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from sync_lib.web.app import make_app
 from sync_lib.web.seams import SAFE_METHODS
-from tests.web.conftest import EDITOR, VIEWER, seams_of
+from tests.web.surroundings import EDITOR, VIEWER, seams_of
 
 app = make_app(seams_of(create_engine("sqlite://")))
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, insert
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
 from sync_lib.web.app import make_app
-from tests.web.conftest import open_seams
+from tests.web.surroundings import open_seams
 from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_result, add_run, at
 
 PROFILES, RUNS = 200, 200

@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 
 from sync_lib.fields.table import FIELD_MAPS
 from sync_lib.web import rejects, spreadsheet, words
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
+from tests.web.surroundings import VIEWER
 from tests.web.world import add_company, add_item, add_person, add_profile, add_reject
 
 Make = Callable[..., TestClient]

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from sync_lib.store.engine import open_engine
 from sync_lib.web.app import make_app
 from tests.browsers import chromium
-from tests.web.conftest import open_seams, served
+from tests.web.surroundings import open_seams, served
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, select, update
 from sync_lib.store import tables as t
 from sync_lib.web import words
 from tests.sync.harness import Harness, person, world
-from tests.web.conftest import VIEWER
 from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.surroundings import VIEWER
 from tests.web.test_contacts import text_of
 from tests.web.world import add_company, add_person, add_plan, add_profile, add_result, add_run, at
 
