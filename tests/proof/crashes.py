@@ -10,6 +10,7 @@ for: before each call, after each call, before each commit.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, select
 
 from sync_lib import pipeline
 from sync_lib.errors import SyncError
+from sync_lib.store import tables
 from tests.proof import oracle
 from tests.proof.interventions import Killed, expire_leases
 from tests.proof.oracle import Scene, check
@@ -37,6 +39,15 @@ _WRITES = re.compile(
 #: passed, and the rows of a run are read by that run alone.
 _OF_THE_WORKER = frozenset(
     {"lease", "budget_slot", "budget", "budget_use", "sync_run", "run_company", "run_profile"}
+)
+#: What differs from one world, and from one repetition, to the next: times, versions, keys, and the sandbox's port.
+_PASSING = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]+Z"
+    r"|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}"
+    r"|W/(?P<quote>\\*\")[^\"\\]*(?P=quote)"
+    r"|[\w-]{40,}={0,2}"
+    r"|127\.0\.0\.1:\d+"
+    r"|sandbox-secret-\w+"
 )
 
 
@@ -187,6 +198,59 @@ def recover(h: Harness) -> None:
             h.sim.reset_counters()
             ran = h.run()
             check(not h.app_writes(), "I7", f"the third run after a crash writes {ran.writes}")
+
+
+@dataclass
+class Recoveries:
+    """Judges what the runs after a crash reach, once for all crashes that leave the same behind.
+
+    They do where as many effects came before them, and where nothing else differs either: neither a service nor a
+    row of the staging database, but for what no later run reads. That is looked at each time.
+    """
+
+    h: Harness
+    wanted: dict[str, Any]
+    #: What was judged already, also by another test of the same history.
+    known: set[tuple[int, str]]
+    judged: int = 0
+
+    def judge(self, effects: int, what: str) -> None:
+        """Let the next runs begin where a worker ended, and look where they end.
+
+        Args:
+            effects: How many effects the worker had before it ended.
+            what: Words that name the crash.
+        """
+        left = effects, left_behind(self.h)
+        if left in self.known:
+            return
+        recover(self.h)
+        assert state(self.h) == self.wanted, what
+        self.known.add(left)
+        self.judged += 1
+
+
+def left_behind(h: Harness) -> str:
+    """Return a digest of both services and the staging database, as a crash left them.
+
+    Keys are named by the order in which they are met, and a time is a time: effects are what gives them an order.
+    """
+    names: dict[str, int] = {}
+
+    def name(found: re.Match[str]) -> str:
+        text = found.group()
+        return "<time>" if text[4:5] == "-" and text[-1] == "Z" else f"<{names.setdefault(text, len(names))}>"
+
+    kept = [table for table in tables.metadata.sorted_tables if table.name not in _OF_THE_WORKER]
+    with h.edges.engine.connect() as conn:
+        rows = {
+            table.name: [
+                list(row) for row in conn.execute(select(table).order_by(*table.primary_key.columns))
+            ]
+            for table in kept
+        }
+    services = {**h.sim.dump(), "issued": None}
+    return hashlib.sha256(_PASSING.sub(name, json.dumps([services, rows], default=str)).encode()).hexdigest()
 
 
 def state(h: Harness) -> dict[str, Any]:

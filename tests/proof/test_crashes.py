@@ -1,23 +1,35 @@
 """The worker is killed at every call and at every commit of a run; the next runs end where one without a crash ends.
 
 A crash before a call, one after the service acted on it (its answer is lost with the worker), and one before a commit:
-these are all the places there are. In each test run they are tried literally on three given histories; a sample of
-random ones and of the small world is killed before each effect, and the long run does all of them (``long.py``).
+these are all the places there are. In each test run they are tried literally on three given histories, and what each
+crash leaves behind is compared; the runs that follow begin once from each state that is left. A sample of random
+histories and of the small world is killed before each effect, and the long run does all of them (``long.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from sync_lib.errors import SyncError
 from tests.proof import killed_histories
-from tests.proof.crashes import Start, killed_everywhere, recover, state
+from tests.proof.crashes import (
+    EffectKiller,
+    Recoveries,
+    Start,
+    killed_everywhere,
+    left_behind,
+    recover,
+    state,
+)
 from tests.proof.interventions import Killed, Killer, expire_leases
 from tests.sync.harness import Harness, person, world
 
@@ -121,6 +133,19 @@ def start(request, make_harness, database_url, tmp_path) -> Start:
     return Start(h, tmp_path)
 
 
+#: What was judged in this process, for each history and where it ends without a crash.
+JUDGED: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
+NEVER = 10**9
+
+
+@pytest.fixture
+def recoveries(request, start) -> Recoveries:
+    recover(start.again())
+    wanted = state(start.h)
+    history = request.node.callspec.params["start"].__name__
+    return Recoveries(start.h, wanted, JUDGED[f"{history} {json.dumps(wanted)}"])
+
+
 # Random histories are killed on PostgreSQL too; here a copied file saves the time.
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -128,18 +153,18 @@ on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 @on_sqlite
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("after", [False, True], ids=["before a call", "after a call"])
-def test_killed_at_every_call(start, after, record_property):
-    wanted = _without_a_crash(start)
+def test_killed_at_every_call(start, recoveries, after, record_property):
     for at in itertools.count():
         h = start.again()
+        passed = EffectKiller(NEVER)
+        passed.watch(h.edges)
         killer = Killer("call", at, after)
         killer.watch(h.edges)
         with contextlib.suppress(Killed, SyncError):
             h.run(run_id="killed")
         start.new_worker()
         expire_leases(h.edges)
-        recover(h)
-        assert state(h) == wanted, f"killed {at}"
+        recoveries.judge(passed.seen, f"killed {at}")
         if not killer.dead:
             break
     assert at > 5
@@ -148,22 +173,45 @@ def test_killed_at_every_call(start, after, record_property):
 
 @on_sqlite
 @pytest.mark.timeout(600)
-def test_killed_before_every_effect(start, record_property):
-    wanted = _without_a_crash(start)
-
-    def judge(what: str) -> None:
-        recover(start.h)
-        assert state(start.h) == wanted, what
-
-    counts = killed_everywhere(start, lambda: start.h.run(run_id="killed"), judge)
+def test_killed_before_every_effect(start, recoveries, record_property):
+    effects = itertools.count()
+    counts = killed_everywhere(
+        start,
+        lambda: start.h.run(run_id="killed"),
+        lambda what: recoveries.judge(next(effects), what),
+    )
     assert counts["crashes"] > 5
     assert counts["places"] > 2 * counts["crashes"]
     record_property("fired", {"F19": counts["crashes"]})
 
 
-def _without_a_crash(start: Start) -> dict[str, Any]:
-    recover(start.again())
-    return state(start.h)
+@on_sqlite
+def test_what_is_left_behind_tells_every_effect_and_no_repetition(make_harness, tmp_path):
+    h = make_harness(_world(), **LOOSE)
+    h.add_profiles(ANNA)
+    h.full()
+    start = Start(h, tmp_path)
+
+    def execute(statement: str) -> None:
+        with h.edges.engine.begin() as conn:
+            assert conn.execute(text(statement)).rowcount
+
+    known = {left_behind(start.again())}
+    assert left_behind(start.again()) in known
+    expire_leases(h.edges)
+    assert left_behind(h) in known
+    changes = (
+        lambda: h.edit_contact("Jan Jansen", jobTitle="Inkoper"),
+        lambda: h.edit_item("Zes Zwaan", mobilePhone="06 5550 3333"),
+        lambda: h.delete_item("Vier Vos"),
+        lambda: execute("UPDATE coupling SET state = 'other' WHERE id = 1"),
+        lambda: execute("DELETE FROM cursor"),
+    )
+    for change in changes:
+        start.again()
+        change()
+        assert left_behind(h) not in known
+        known.add(left_behind(h))
 
 
 @pytest.mark.timeout(600)
