@@ -166,14 +166,20 @@ def test_every_parameter_has_a_title_and_an_explanation(contact_sync: Any) -> No
         assert len(schema["description_md"]) > 20
 
 
+#: Parses each file in a process of its own, as Airflow does, behind one import of Airflow.
 PARSE = """
-import importlib.util, sys
+import importlib.util, os, sys
 import airflow.sdk
 from airflow.providers_manager import ProvidersManager
 before = set(sys.modules)
-spec = importlib.util.spec_from_file_location("dag_file", sys.argv[1])
-spec.loader.exec_module(importlib.util.module_from_spec(spec))
-print(*set(sys.modules) - before)
+for path in sys.argv[1:]:
+    if not os.fork():
+        spec = importlib.util.spec_from_file_location("dag_file", path)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        print(path, *set(sys.modules) - before, flush=True)
+        os._exit(0)
+    _, code = os.wait()
+    assert code == 0, path
 """
 #: What takes long to import, or belongs into a task. Each task parses its DAG file again, so that is paid once per
 #: mapped task; `python -m tests.benchmarks dag_files` says how long it takes.
@@ -188,12 +194,19 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("name", DAG_FILES)
-def test_parsing_imports_nothing_heavy(name: str) -> None:
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """What parsing each DAG file imports."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    command = [sys.executable, "-c", PARSE, str(ROOT / "dags" / name)]
+    command = [sys.executable, "-c", PARSE, *(str(ROOT / "dags" / name) for name in DAG_FILES)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    imported = set(done.stdout.split())
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {Path(path).name: set(modules) for path, *modules in lines}
+
+
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_parsing_imports_nothing_heavy(imports: dict[str, set[str]], name: str) -> None:
+    imported = imports[name]
     assert "contact_sync_hooks" in imported
     assert {module for heavy in HEAVY for module in imported if f"{module}.".startswith(f"{heavy}.")} == set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import tempfile
@@ -12,7 +13,6 @@ from uuid import UUID
 
 import pytest
 
-import contact_sync_hooks as hooks
 from sync_lib import pipeline
 from sync_lib.approval import Question
 from sync_lib.checks import Check
@@ -39,6 +39,15 @@ from sync_lib.settings import (
 from tests import receivers
 
 pytestmark = pytest.mark.airflow
+
+hooks: Any = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def import_hooks() -> None:
+    """Import the hooks, and Airflow with them, in the process that runs these tests: others only collect them."""
+    globals()["hooks"] = importlib.import_module("contact_sync_hooks")
+
 
 SECRET = "a-client-secret-that-nobody-may-see"
 KEY = "-----BEGIN PRIVATE KEY-----\n" + "QUJD" * 30 + "\n-----END PRIVATE KEY-----\n"
