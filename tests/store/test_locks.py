@@ -30,7 +30,7 @@ from sync_lib.store.locks import (
 from tests.clocks import Rounds
 
 NOW = "2026-03-02T09:00:00.000Z"
-PER_EXAMPLE = settings(max_examples=25)
+PER_EXAMPLE = settings(max_examples=15)
 
 
 def _expire(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.snapshots import BcRow, KnownItem, OutlookRow
 
-PER_EXAMPLE = settings(max_examples=40)
+PER_EXAMPLE = settings(max_examples=25)
 AT = "2026-03-02T09:00:00.000Z"
 
 
