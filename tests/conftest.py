@@ -32,6 +32,7 @@ from tests.database_fixtures import (  # noqa: E402, F401
     sqlite_template,
 )
 from tests.databases import share_compiled_statements  # noqa: E402
+from tests.e2e.stage import starting_stage  # noqa: E402, F401
 from tests.faults import note_faults  # noqa: E402, F401
 from tests.harnesses import make_harness  # noqa: E402, F401
 

@@ -9,7 +9,6 @@ from urllib.parse import quote
 import pytest
 from demo_parts.processes import wait_until
 
-from tests.e2e.test_browser import page  # noqa: F401 - a fixture
 from tests.e2e.test_sync import planted, scan_what_airflow_keeps, writes  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
@@ -82,7 +81,7 @@ def test_what_was_held_is_carried_out_once_somebody_approves(
 
 @pytest.mark.browser
 def test_a_person_rejects_and_later_approves_in_the_browser(
-    page: Any,  # noqa: F811 - the fixture
+    page: Any,
     stage: Any,
     first_sync: str,
 ) -> None:
@@ -112,7 +111,7 @@ def test_a_person_rejects_and_later_approves_in_the_browser(
     assert addresses(stage) == before
 
 
-def decide_in_browser(page: Any, stage: Any, option: str) -> None:  # noqa: F811 - no fixture here
+def decide_in_browser(page: Any, stage: Any, option: str) -> None:
     page.goto(f"{stage.airflow.url}/required_actions?response_received=false")
     page.get_by_role("link", name=re.compile(re.escape(LIEKE))).first.click()
     page.get_by_text("folder_suddenly_empty").first.wait_for()

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.browsers import chromium
-
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
 ANNA = "anna.bakker@voorbeeld.example"
-
-
-@pytest.fixture(scope="module")
-def page(stage: Any) -> Iterator[Any]:
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1500, "height": 1000}, locale="en-US")
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        name, password = stage.airflow.login
-        page.goto(f"{stage.airflow.url}/auth/login")
-        page.fill("input[name=username]", name)
-        page.fill("input[name=password]", password)
-        page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
-        page.wait_for_url(lambda url: "/auth/login" not in url)
-        yield page
 
 
 def test_a_mapped_task_is_found_by_its_mailbox_and_its_log_is_readable(

@@ -11,7 +11,6 @@ import pytest
 from demo_parts.main import ANNA, COMPANY
 from demo_parts.processes import wait_until
 
-from tests.e2e.test_browser import page  # noqa: F401 - a fixture
 from tests.e2e.test_sync import writes
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
@@ -22,7 +21,7 @@ JORIS, PIETER = "joris.visser@voorbeeld.example", "pieter.mulder@voorbeeld.examp
 
 
 @pytest.fixture
-def pages(page: Any, stage: Any, first_sync: str) -> Iterator[Any]:  # noqa: F811 - the fixture
+def pages(page: Any, stage: Any, first_sync: str) -> Iterator[Any]:
     """The pages, opened directly; nothing that a page does may end in an error of its script."""
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -36,7 +35,7 @@ def mailboxes(shown: Any) -> set[str]:
 
 
 def test_the_overview_in_airflows_frame_leads_to_a_mapped_tasks_log(
-    page: Any,  # noqa: F811 - the fixture
+    page: Any,
     stage: Any,
     first_sync: str,
 ) -> None:
@@ -50,7 +49,7 @@ def test_the_overview_in_airflows_frame_leads_to_a_mapped_tasks_log(
     page.get_by_text(f"sync_profile [{ANNA}]").first.wait_for()
 
 
-def test_a_run_has_a_tab_of_its_own(page: Any, stage: Any, first_sync: str) -> None:  # noqa: F811 - the fixture
+def test_a_run_has_a_tab_of_its_own(page: Any, stage: Any, first_sync: str) -> None:
     run = quote(first_sync, safe="")
     page.goto(f"{stage.airflow.url}/dags/contact_sync/runs/{run}/plugin/contact_sync_run")
     frame = page.frame_locator("iframe")

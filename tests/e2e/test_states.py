@@ -10,7 +10,6 @@ from urllib.parse import quote
 import pytest
 from demo_parts.main import COMPANY
 
-from tests.e2e.test_browser import page  # noqa: F401 - a fixture
 from tests.e2e.test_pages import PIETER, pages  # noqa: F401 - a fixture
 from tests.e2e.test_sync import writes
 
