@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 # Airflow reads its home when it is first imported and writes its configuration there, so this comes before any test
 # module does that; and what a developer's shell has set must not decide about tests.
@@ -21,7 +21,7 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 # Behind the lines above: these import SQLAlchemy and the library.
-from tests import dearest, faults, second  # noqa: E402
+from tests import dearest, faults, packing, second  # noqa: E402
 from tests.database_fixtures import (  # noqa: E402, F401
     database_kind,
     database_url,
@@ -46,6 +46,14 @@ settings.register_profile(
 settings.load_profile("timeless")
 
 share_compiled_statements()
+
+# Collecting makes millions of objects, all of which stay: looking for those that could go costs a quarter of its time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,9 +80,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--both"):
         drawn = seed(config)
-        left_out = [item for item in items if not second.is_drawn(item, drawn)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        left_out = {item: None for item in items if not second.is_drawn(item, drawn)}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: packing.rank(item.nodeid))
+        config.pluginmanager.register(packing.StandBack())
 
 
 def seed(config: pytest.Config) -> str:
@@ -92,13 +103,5 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(faults.Count(config.getoption("--faults")))
 
 
-class _OneAirflow(LoadScopeScheduling):
-    """Hands out test by test, but all that need Airflow to one process: it takes long to import and to start."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        needs_airflow = nodeid.startswith(("tests/dags/", "tests/e2e/", "tests/test_compose.py"))
-        return "airflow" if needs_airflow else nodeid
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return _OneAirflow(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> packing.OneAirflow:
+    return packing.OneAirflow(config, log)
