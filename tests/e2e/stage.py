@@ -124,7 +124,7 @@ class Stage:
             self.airflow.pause(DAG, paused=False)
 
     def wait_for_backfills(self) -> None:
-        """Airflow takes a second backfill of a DAG only when it has seen the end of the first."""
+        """Airflow takes a further backfill of a DAG only when it has seen the end of the one before."""
 
         def all_ended() -> bool:
             return all(

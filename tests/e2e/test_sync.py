@@ -202,6 +202,7 @@ def test_a_backfill_is_one_full_sync(stage: Any, first_sync: str) -> None:
             "dag_run_conf": {},
             "run_backwards": False,
         }
+        stage.wait_for_backfills()
         stage.make_backfill(body)
         path = "dags/contact_sync/dagRuns"
         prefix = f"2026-03-{day // 10}"
@@ -214,7 +215,6 @@ def test_a_backfill_is_one_full_sync(stage: Any, first_sync: str) -> None:
         assert len(runs) == 3
         for run in runs:
             assert stage.airflow.wait_for_run("contact_sync", run["dag_run_id"]) == "success"
-        stage.wait_for_backfills()
         modes = Counter(stage.recorded(run["dag_run_id"]) for run in of_backfill())
         assert modes == {("full", "success"): 1, ("full", "skipped"): 2}
         skipped = [
