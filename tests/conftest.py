@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -47,13 +48,16 @@ settings.load_profile("timeless")
 
 share_compiled_statements()
 
-# Collecting makes millions of objects, all of which stay: looking for those that could go costs a quarter of its time.
-gc.disable()
 
-
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collecting makes millions of objects, all of which stay: looking for garbage costs a quarter of its time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
