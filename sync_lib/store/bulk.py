@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -13,10 +13,12 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Dialect,
     Integer,
     Select,
     Table,
     Text,
+    TypeDecorator,
     any_,
     bindparam,
     cast,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
+from sqlalchemy.types import TypeEngine
 
 from sync_lib.store.engine import is_postgresql
 
@@ -44,16 +47,46 @@ def parts(rows: Iterable[T]) -> Iterator[list[T]]:
         yield part
 
 
+class _Listed(TypeDecorator[Collection[Any]]):
+    """Many values in one parameter: an array; SQLite limits the parameters of a statement, not their size."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, *, of_numbers: bool) -> None:
+        super().__init__()
+        self.of_numbers = of_numbers
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(ARRAY(BigInteger() if self.of_numbers else Text()))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+        values = list(value or ())
+        return values if dialect.name == "postgresql" else json.dumps(values)
+
+
 def among(
     conn: Connection, column: ColumnElement[Any], values: Collection[str] | Collection[int]
 ) -> ColumnElement[bool]:
     """Return the condition that ``column`` is one of ``values``: one parameter, however many values there are."""
-    numbers = isinstance(column.type, Integer)
-    if is_postgresql(conn):
-        kind = ARRAY(BigInteger() if numbers else Text())
-        return column == any_(bindparam(None, list(values), type_=kind, unique=True))
-    # SQLite limits the parameters of a statement, not their size.
-    listed = func.json_each(json.dumps(list(values))).table_valued("value")
+    return _among(column, is_postgresql(conn), None, values)
+
+
+def among_named(column: ColumnElement[Any], name: str, *, postgresql: bool) -> ColumnElement[bool]:
+    """Return ``among`` for a statement that is made once: the values come as a parameter of this name."""
+    return _among(column, postgresql, name, ())
+
+
+def _among(
+    column: ColumnElement[Any], postgresql: bool, name: str | None, values: Collection[Any]
+) -> ColumnElement[bool]:
+    kind = _Listed(of_numbers=isinstance(column.type, Integer))
+    given = bindparam(name, type_=kind) if name else bindparam(None, values, type_=kind, unique=True)
+    if postgresql:
+        return column == any_(given)
+    listed = func.json_each(given).table_valued("value")
     return column.in_(select(listed.c.value))
 
 
@@ -125,9 +158,11 @@ def _list(conn: Connection, names: Sequence[str]) -> str:
     return ", ".join(_quoted(conn, name) for name in names)
 
 
-def read_tuples(conn: Connection, statement: Select[Any]) -> list[Row]:
+def read_tuples(
+    conn: Connection, statement: Select[Any], values: Mapping[str, Any] | None = None
+) -> list[Row]:
     """Return the rows of a query as the driver gives them, without SQLAlchemy's row objects."""
-    with conn.execute(statement) as result:
+    with conn.execute(statement, values) as result:
         rows: list[Row] = list(result.cursor.fetchall())
         return rows
 
@@ -136,35 +171,49 @@ def read_tuples(conn: Connection, statement: Select[Any]) -> list[Row]:
 _SEPARATOR = "\x1f"
 
 
-def read_frame(conn: Connection, statement: Select[Any]) -> pd.DataFrame:
-    """Return a query as a frame: text as ``str``, whole numbers as ``int64``. The query must not yield NULL.
+class FrameQuery:
+    """A query that is read as a frame: text as ``str``, whole numbers as ``int64``. It must not yield NULL.
 
     The database joins each column to one text, which Python splits at once: several times faster than a row at a
     time, and PyArrow is not needed for it.
+
+    Args:
+        statement: The query. Made once, it is told its values when it is read.
+        postgresql: The database that it is for.
     """
-    import numpy as np
-    import pandas as pd
 
-    texts, size = _read_joined(conn, statement)
-    columns = [text.split(_SEPARATOR) if size else [] for text in texts]
-    if any(len(values) != size for values in columns):
-        # Some text holds the separator.
-        columns = [list(values) for values in zip(*read_tuples(conn, statement), strict=True)]
-    frame = {
-        column.name: np.array(values, dtype="int64")
-        if isinstance(column.type, Integer)
-        else pd.array(values, dtype="str")
-        for column, values in zip(statement.selected_columns, columns, strict=True)
-    }
-    return pd.DataFrame(frame, copy=False)
+    def __init__(self, statement: Select[Any], *, postgresql: bool) -> None:
+        self._statement = statement
+        self._columns = [(each.name, isinstance(each.type, Integer)) for each in statement.selected_columns]
+        self._joined = _joined(statement, postgresql)
+
+    def read(self, conn: Connection, values: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return the frame."""
+        import numpy as np
+        import pandas as pd
+
+        [(size, *texts)] = read_tuples(conn, self._joined, values)
+        columns = [text.split(_SEPARATOR) if size else [] for text in texts]
+        if any(len(each) != size for each in columns):
+            # Some text holds the separator.
+            rows = read_tuples(conn, self._statement, values)
+            columns = [list(each) for each in zip(*rows, strict=True)]
+        frame = {
+            name: np.array(each, dtype="int64") if is_number else pd.array(each, dtype="str")
+            for (name, is_number), each in zip(self._columns, columns, strict=True)
+        }
+        return pd.DataFrame(frame, copy=False)
 
 
-def _read_joined(conn: Connection, statement: Select[Any]) -> tuple[Sequence[str], int]:
-    """Return each column as one text, all in the same order of rows, and the number of rows."""
+def _joined(statement: Select[Any], postgresql: bool) -> Select[Any]:
+    """Return the query for the number of rows, and each column as one text, all in the same order of rows."""
     rows = statement.subquery("frame")
-    join = func.string_agg if is_postgresql(conn) else func.group_concat
+    join = func.string_agg if postgresql else func.group_concat
     # Part of the statement, since SQLite is slower with a parameter here.
     separator: ColumnElement[str] = literal_column(f"'{_SEPARATOR}'")
-    joined = (join(cast(each, Text), separator) for each in rows.c)
-    [(size, *texts)] = read_tuples(conn, select(func.count(), *joined).select_from(rows))
-    return texts, size
+    return select(func.count(), *(join(cast(each, Text), separator) for each in rows.c)).select_from(rows)
+
+
+def read_frame(conn: Connection, statement: Select[Any]) -> pd.DataFrame:
+    """Return a query that is made only once as a frame; see ``FrameQuery``."""
+    return FrameQuery(statement, postgresql=is_postgresql(conn)).read(conn)

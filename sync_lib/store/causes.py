@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from sync_lib.model import Cause
 from sync_lib.store import clock
@@ -57,6 +57,14 @@ def _told() -> Select[tuple[str, str, str, str]]:
 # -- what is one mailbox's own ---------------------------------------------------------------------------------------
 
 
+_FORGET = delete(t.profile_cause).where(t.profile_cause.c.profile == bindparam("profile"))
+_CAUSES = (
+    select(*(t.profile_cause.c[name] for name in ("profile", "reason", "since", "told_at")))
+    .join(t.sync_profile, t.sync_profile.c.id == t.profile_cause.c.profile)
+    .where(t.sync_profile.c.enabled)
+)
+
+
 def note_outcome(conn: Connection, profile: int, state: str, reason: str) -> None:
     """Note since when a profile fails for a cause of its own; one that synced has none.
 
@@ -64,7 +72,7 @@ def note_outcome(conn: Connection, profile: int, state: str, reason: str) -> Non
     """
     c = t.profile_cause.c
     if state in ("done", "held"):
-        conn.execute(delete(t.profile_cause).where(c.profile == profile))
+        conn.execute(_FORGET, {"profile": profile})
     elif state == "failed" and reason in OWN_CAUSES:
         known = conn.scalar(select(c.reason).where(c.profile == profile))
         if known == reason:
@@ -82,14 +90,12 @@ def read_causes(conn: Connection, after: float, percent: float) -> dict[int, Cau
         after: Seconds for which a cause must have stood to be known, by this database's clock.
         percent: Of the profiles: a cause that so many have, or more, is never known.
     """
-    c, p = t.profile_cause.c, t.sync_profile.c
+    rows = conn.execute(_CAUSES).all()
+    if not rows:
+        return {}
     now = clock.now(conn)
-    rows = conn.execute(
-        select(c.profile, c.reason, c.since, c.told_at)
-        .join(t.sync_profile, p.id == c.profile)
-        .where(p.enabled)
-    ).all()
-    profiles = conn.scalar(select(func.count()).select_from(t.sync_profile).where(p.enabled)) or 0
+    enabled = select(func.count()).select_from(t.sync_profile).where(t.sync_profile.c.enabled)
+    profiles = conn.scalar(enabled) or 0
     reasons = Counter(row.reason for row in rows)
 
     def is_known(row: Any) -> bool:

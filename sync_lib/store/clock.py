@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import (
     ColumnElement,
@@ -16,8 +17,8 @@ from sqlalchemy import (
     Double,
     Engine,
     String,
+    bindparam,
     func,
-    literal,
     literal_column,
     select,
 )
@@ -32,16 +33,25 @@ _SOURCE = "contact_sync_clock_source"
 
 
 def seconds(bind: Engine | Connection) -> ColumnElement[float]:
-    """Return the expression for the database's time, in seconds since 1970."""
-    simulated = _simulated(bind)
-    if simulated is not None:
-        return literal(simulated, Double)
-    if is_postgresql(bind):
+    """Return the expression for the database's time, in seconds since 1970.
+
+    The same object for as long as nobody sets another clock, so that statements made of it can be kept.
+    """
+    options = bind.get_execution_options()
+    return _seconds(is_postgresql(bind), options.get(_OFFSET, 0.0), options.get(_SOURCE))
+
+
+# A few clocks at a time: the two databases' own, and those of simulated worlds.
+@lru_cache(maxsize=16)
+def _seconds(postgresql: bool, offset: float, source: Callable[[], float] | None) -> ColumnElement[float]:
+    if source is not None:
+        # Asked whenever a statement with it is executed.
+        return bindparam(None, callable_=lambda: source() + offset, type_=Double)
+    if postgresql:
         # Not now(): that is when the transaction began, and a lock may have been waited for since.
         real: ColumnElement[float] = func.extract("epoch", func.clock_timestamp()).cast(Double)
     else:
         real = literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double)
-    offset = bind.get_execution_options().get(_OFFSET, 0.0)
     return real + offset if offset else real
 
 
@@ -52,11 +62,19 @@ def moment(bind: Engine | Connection, after: float = 0.0) -> ColumnElement[str]:
         bind: Whose clock.
         after: So many seconds from now; less than 0 for what has passed.
     """
-    simulated = _simulated(bind)
-    if simulated is not None:
-        return literal(_text(simulated + after), String)
-    at = seconds(bind) + after if after else seconds(bind)
-    if is_postgresql(bind):
+    options = bind.get_execution_options()
+    return _moment(is_postgresql(bind), options.get(_OFFSET, 0.0), options.get(_SOURCE), after)
+
+
+@lru_cache(maxsize=64)
+def _moment(
+    postgresql: bool, offset: float, source: Callable[[], float] | None, after: float
+) -> ColumnElement[str]:
+    if source is not None:
+        return bindparam(None, callable_=lambda: _text(source() + offset + after), type_=String)
+    at = _seconds(postgresql, offset, source)
+    at = at + after if after else at
+    if postgresql:
         utc = func.timezone("UTC", func.to_timestamp(at))
         return func.to_char(utc, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', type_=String)
     return func.strftime("%Y-%m-%dT%H:%M:%fZ", at, "unixepoch", type_=String)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError
 from sync_lib.model import BcKey, Company, HoldReason, Origin
@@ -65,6 +65,10 @@ class CompanyRow:
 
 
 _COLUMNS = tuple(t.company.c[name] for name in CompanyRow.__dataclass_fields__)
+_COMPANY = select(*_COLUMNS).where(t.company.c.id == bindparam("company"))
+_FORMER = select(
+    t.former_binding.c.tenant_id, t.former_binding.c.environment, t.former_binding.c.company_id
+).where(t.former_binding.c.company == bindparam("company"))
 
 
 def read_company(conn: Connection, company: int) -> CompanyRow:
@@ -73,7 +77,7 @@ def read_company(conn: Connection, company: int) -> CompanyRow:
     Raises:
         ConfigError: There is none.
     """
-    row = conn.execute(select(*_COLUMNS).where(t.company.c.id == company)).first()
+    row = conn.execute(_COMPANY, {"company": company}).first()
     if row is None:
         raise ConfigError(f"The staging database has no company {company}: clear the task plan_run.")
     return CompanyRow(*row)
@@ -86,8 +90,7 @@ def read_companies(conn: Connection) -> list[CompanyRow]:
 
 def read_key(conn: Connection, company: CompanyRow) -> BcKey:
     """Return the key of a company, without a contact; it knows where the company was before (rules 1)."""
-    f = t.former_binding.c
-    found = conn.execute(select(f.tenant_id, f.environment, f.company_id).where(f.company == company.id))
+    found = conn.execute(_FORMER, {"company": company.id})
     former = tuple((row[0].lower(), row[1].lower(), row[2].lower()) for row in found)
     origin = Origin.MADE_BY_SYNC
     return BcKey(company.tenant_id, company.environment, company.company_id, "", origin, former)

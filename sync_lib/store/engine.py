@@ -243,7 +243,12 @@ def _begin_sqlite(conn: Connection) -> None:
     because what it read would be stale. With ``IMMEDIATE`` it waits its turn before it reads.
     """
     reads = bool(conn.get_execution_options().get(_READS))
+    # What cannot fail goes to the driver directly: there are so many transactions that the way there can be felt.
+    connection: Any = conn.connection.dbapi_connection
     if conn.info.get(_READS) != reads:
-        conn.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        connection.execute(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
         conn.info[_READS] = reads
-    conn.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    if reads:
+        connection.execute("BEGIN")
+    else:
+        conn.exec_driver_sql("BEGIN IMMEDIATE")

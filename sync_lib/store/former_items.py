@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 
-from sqlalchemy import Connection, and_, delete, false, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, delete, false, insert, select, update
 
 from sync_lib.model import BcKey, FormerItem
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among
+from sync_lib.store.bulk import among, among_named
+from sync_lib.store.engine import is_postgresql
 
 
 def remember(conn: Connection, profile: int, items: Iterable[FormerItem]) -> None:
@@ -55,9 +57,16 @@ def _former(bc_id: str, former: str) -> list[FormerItem]:
 
 def forget_settled(conn: Connection, profile: int, blocked: Collection[str]) -> None:
     """Let the next block of a contact that is not blocked now look its items up again."""
+    values = {"of_profile": profile, "blocked": blocked}
+    conn.execute(_forget_settled(is_postgresql(conn)), values)
+
+
+@cache
+def _forget_settled(postgresql: bool) -> Update:
     f = t.former_item.c
-    statement = update(t.former_item).where(f.profile == profile, f.settled, ~among(conn, f.bc_id, blocked))
-    conn.execute(statement.values(settled=false()))
+    others = ~among_named(f.bc_id, "blocked", postgresql=postgresql)
+    statement = update(t.former_item).where(f.profile == bindparam("of_profile"), f.settled, others)
+    return statement.values(settled=false())
 
 
 def read_former(conn: Connection, profile: int, blocked: Collection[str]) -> list[FormerItem]:

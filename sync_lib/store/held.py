@@ -18,12 +18,19 @@ from sync_lib.model import WHOLE_PLAN, Action, CouplingState, HeldAction, HeldSt
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
 
+_OF_PROFILE = t.held_action.c.profile == bindparam("profile")
+_HELD = select(t.held_action).where(_OF_PROFILE).order_by(t.held_action.c.id)
+_WHOLE = (
+    select(t.held_action.c.reason)
+    .where(_OF_PROFILE, t.held_action.c.reason.in_(sorted(WHOLE_PLAN)))
+    .where(t.held_action.c.action != Action.CREATE_BC)
+    .limit(1)
+)
+
 
 def read_held(conn: Connection, profile: int) -> list[HeldAction]:
     """Return all that is held in a profile, and all that persons said of it, oldest first."""
-    c = t.held_action.c
-    wanted = select(t.held_action).where(c.profile == profile).order_by(c.id)
-    return [_of(row) for row in conn.execute(wanted)]
+    return [_of(row) for row in conn.execute(_HELD, {"profile": profile})]
 
 
 def _of(row: Any) -> HeldAction:
@@ -38,9 +45,7 @@ def find_whole(conn: Connection, profile: int) -> str:
 
     A create in BC is no part of it: it may wait for ever, and says nothing about pairs that differ.
     """
-    c = t.held_action.c
-    wanted = select(c.reason).where(c.profile == profile, c.reason.in_(sorted(WHOLE_PLAN)))
-    return conn.scalar(wanted.where(c.action != Action.CREATE_BC).limit(1)) or ""
+    return conn.scalar(_WHOLE, {"profile": profile}) or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, func, insert, select, update
 
 from sync_lib.model import HeldAction, HeldState, HoldReason, Outcome
 from sync_lib.store import clock, held
@@ -134,11 +134,16 @@ def read_holds(conn: Connection, *states: HoldState) -> list[Hold]:
 # -- holds of a profile ----------------------------------------------------------------------------------------------
 
 
+_OPEN_HOLD = (
+    select(*_COLUMNS)
+    .where(t.hold.c.profile == bindparam("profile"), t.hold.c.state == HoldState.OPEN)
+    .order_by(t.hold.c.id)
+)
+
+
 def read_open_hold(conn: Connection, profile: int) -> Hold | None:
     """Return the hold of a profile that a person is asked about: there is one at most."""
-    c = t.hold.c
-    found = select(*_COLUMNS).where(c.profile == profile, c.state == HoldState.OPEN).order_by(c.id)
-    row = conn.execute(found).mappings().first()
+    row = conn.execute(_OPEN_HOLD, {"profile": profile}).mappings().first()
     return Hold.of(row) if row else None
 
 
@@ -168,16 +173,31 @@ def drop_changes(conn: Connection, ended: Collection[HeldAction]) -> None:
 
 def close_holds(conn: Connection, profile: int) -> None:
     """End the holds of a profile in which nothing waits any more, or is left to be carried out."""
+    held_now = {row.state for row in conn.execute(_STATES, {"profile": profile})}
+    for before, ended in _ENDED.items():
+        # Hardly ever is there any, and looking is cheaper than writing.
+        if before in held_now:
+            conn.execute(ended, {"of_profile": profile})
+
+
+_STATES = select(t.hold.c.state).where(t.hold.c.profile == bindparam("profile")).distinct()
+
+
+def _ended(before: HoldState, states: Collection[HeldState], after: HoldState) -> Update:
     h, c = t.hold.c, t.held_action.c
-    said_no = [HeldState.REJECTED, HeldState.LEFT_AWAY]
+    left = select(c.id).where(c.hold == h.id, c.state.in_(states)).correlate(t.hold).exists()
+    ended = update(t.hold).where(h.profile == bindparam("of_profile"), h.state == before, ~left)
+    return ended.values(state=after)
+
+
+_ENDED = {
+    before: _ended(before, states, after)
     for before, states, after in (
         (HoldState.OPEN, [HeldState.OPEN], HoldState.SUPERSEDED),
         (HoldState.APPROVED, [HeldState.APPROVED], HoldState.APPLIED),
-        (HoldState.REJECTED, said_no, HoldState.SUPERSEDED),
-    ):
-        left = select(c.id).where(c.hold == h.id, c.state.in_(states)).correlate(t.hold).exists()
-        ended = update(t.hold).where(h.profile == profile, h.state == before, ~left)
-        conn.execute(ended.values(state=after))
+        (HoldState.REJECTED, [HeldState.REJECTED, HeldState.LEFT_AWAY], HoldState.SUPERSEDED),
+    )
+}
 
 
 # -- holds of a company ----------------------------------------------------------------------------------------------
@@ -200,17 +220,20 @@ def offer_count(conn: Connection, company: int, count: int, *, run: str, now: st
 
 def read_company_hold(conn: Connection, company: int) -> Hold | None:
     """Return the hold that keeps a company's profiles from syncing, open or rejected, or None."""
-    c = t.hold.c
-    standing = (c.company == company, c.state.in_([HoldState.OPEN, HoldState.REJECTED]))
-    row = conn.execute(select(*_COLUMNS).where(*standing).order_by(c.id.desc())).mappings().first()
+    row = conn.execute(_COMPANY_HOLD, {"of_company": company}).mappings().first()
     return Hold.of(row) if row else None
 
 
 def supersede_company(conn: Connection, company: int) -> None:
     """End the holds of a company: another number of contacts was read."""
-    c = t.hold.c
-    standing = c.state.in_([HoldState.OPEN, HoldState.REJECTED])
-    conn.execute(update(t.hold).where(c.company == company, standing).values(state=HoldState.SUPERSEDED))
+    conn.execute(_END_COMPANY_HOLDS, {"of_company": company, "state": HoldState.SUPERSEDED})
+
+
+_HOLDS_COMPANY = and_(
+    t.hold.c.company == bindparam("of_company"), t.hold.c.state.in_([HoldState.OPEN, HoldState.REJECTED])
+)
+_COMPANY_HOLD = select(*_COLUMNS).where(_HOLDS_COMPANY).order_by(t.hold.c.id.desc())
+_END_COMPANY_HOLDS = update(t.hold).where(_HOLDS_COMPANY)
 
 
 # -- decisions -------------------------------------------------------------------------------------------------------

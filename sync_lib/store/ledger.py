@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import pandas as pd
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    CursorResult,
+    Select,
     and_,
     bindparam,
     case,
@@ -38,7 +41,8 @@ from sync_lib.model import (
 )
 from sync_lib.store import clock, former_items, snapshots
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among, read_frame
+from sync_lib.store.bulk import FrameQuery, among
+from sync_lib.store.engine import is_postgresql
 from sync_lib.store.profiles import Profile
 
 T = TypeVar("T")
@@ -67,6 +71,12 @@ def read_couplings(conn: Connection, profile: int, direction: str = "") -> pd.Da
 
     With a direction, a coupling asks for attention that lets a field differ because of another one (rules 7.9).
     """
+    query = _light_couplings(direction, is_postgresql(conn))
+    return query.read(conn, {"profile": profile}).astype({"attention": "bool"})
+
+
+@cache
+def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
     c = t.coupling.c
     others = [c.differs.contains(f':"{each}"', autoescape=True) for each in Direction if each != direction]
     decided_anew = or_(*others) if direction else false()
@@ -83,8 +93,8 @@ def read_couplings(conn: Connection, profile: int, direction: str = "") -> pd.Da
             (or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None), decided_anew), 1),
             else_=0,
         ).label("attention"),
-    ).where(c.profile == profile)
-    return read_frame(conn, wanted).astype({"attention": "bool"})
+    ).where(c.profile == bindparam("profile"))
+    return FrameQuery(wanted, postgresql=postgresql)
 
 
 def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> list[Coupling]:
@@ -187,8 +197,10 @@ def _coupling_ids(conn: Connection, profile: int, bc_ids: Sequence[str]) -> dict
 
 def end_couplings(conn: Connection, ids: Sequence[int]) -> None:
     """Remove couplings (rules 2.1); their items are remembered for a privacy block (7.4)."""
-    former_items.remember_ended(conn, [key for key in ids if key])
-    for part in chunks([key for key in ids if key]):
+    stored = [key for key in ids if key]
+    if stored:
+        former_items.remember_ended(conn, stored)
+    for part in chunks(stored):
         conn.execute(delete(t.coupling).where(t.coupling.c.id.in_(part)))
 
 
@@ -305,35 +317,46 @@ def finish_changes(conn: Connection, plan: int, results: Iterable[tuple[int, Out
 
 def has_planned(conn: Connection, profile: int) -> bool:
     """Return whether a load of this profile broke off before it had sent all that it was to send."""
-    joined = t.change.join(t.plan, t.plan.c.id == t.change.c.plan)
-    wanted = select(t.change.c.n).select_from(joined)
-    planned = wanted.where(t.change.c.profile == profile, t.change.c.state == "planned", ~t.plan.c.dry_run)
-    return conn.execute(planned.limit(1)).first() is not None
+    return conn.execute(_REALLY_PLANNED, {"of_profile": profile}).first() is not None
 
 
 def give_up_planned(conn: Connection, profile: int, reason: str) -> None:
     """Close changes that were planned and never sent, for example by a worker that was killed."""
-    c = t.change.c
-    statement = update(t.change).where(c.profile == profile, c.state == "planned")
-    ended = {"state": "done", "outcome": Outcome.SKIPPED, "reason": reason, "ended_at": clock.moment(conn)}
-    conn.execute(statement.values(ended))
+    of_profile = {"of_profile": profile}
+    # Hardly ever are there any, and looking is cheaper than writing.
+    if conn.execute(_PLANNED, of_profile).first() is not None:
+        ended = {"state": "done", "outcome": Outcome.SKIPPED, "reason": reason}
+        conn.execute(_END_PLANNED.values(ended_at=clock.moment(conn)), of_profile | ended)
+
+
+_IS_PLANNED = and_(t.change.c.profile == bindparam("of_profile"), t.change.c.state == "planned")
+_PLANNED = select(t.change.c.n).where(_IS_PLANNED).limit(1)
+_REALLY_PLANNED = _PLANNED.join(t.plan, t.plan.c.id == t.change.c.plan).where(~t.plan.c.dry_run)
+_END_PLANNED = update(t.change).where(_IS_PLANNED)
 
 
 def read_unsettled(conn: Connection, profile: int) -> list[dict[str, Any]]:
     """Return the changes that may have been carried out and have no final outcome, oldest first."""
-    return _sent_rows(conn, t.change.c.profile == profile, t.change.c.state == "sending")
+    return _parsed(conn.execute(_UNSETTLED, {"profile": profile}))
 
 
 def read_mismatched(conn: Connection, plan: int) -> list[dict[str, Any]]:
     """Return the updates of a plan that met another version than they were made for, and keys with them."""
     c = t.change.c
     updates = c.action.in_([Action.COUPLE, Action.UPDATE_OUTLOOK, Action.UPDATE_BC])
-    return _sent_rows(conn, c.plan == plan, updates, c.reason == "version_mismatch")
+    wanted = select(t.change).where(c.plan == plan, updates, c.reason == "version_mismatch")
+    return _parsed(conn.execute(wanted.order_by(c.n)))
 
 
-def _sent_rows(conn: Connection, *conditions: ColumnElement[bool]) -> list[dict[str, Any]]:
-    wanted = select(t.change).where(*conditions).order_by(t.change.c.plan, t.change.c.n)
-    rows = [dict(row) for row in conn.execute(wanted).mappings()]
+_UNSETTLED = (
+    select(t.change)
+    .where(t.change.c.profile == bindparam("profile"), t.change.c.state == "sending")
+    .order_by(t.change.c.plan, t.change.c.n)
+)
+
+
+def _parsed(found: CursorResult[Any]) -> list[dict[str, Any]]:
+    rows = [dict(row) for row in found.mappings()]
     for row in rows:
         for name in ("before", "after", "source"):
             row[name] = json.loads(row[name])
@@ -348,14 +371,17 @@ def read_recent(conn: Connection, profile: int) -> dict[str, frozenset[str]]:
 
     What was sent and has no answer yet may have been written.
     """
-    c = t.change.c
-    wanted = select(c.guard_class, c.bc_id, c.outlook_id).where(
-        c.profile == profile, c.guard_class != "", c.hold.is_(None), _written_since(conn, DAY)
-    )
     found: dict[str, set[str]] = {}
-    for row in conn.execute(wanted):
+    for row in conn.execute(_written_by(clock.moment(conn, -DAY)), {"profile": profile}):
         found.setdefault(row.guard_class, set()).add(row.bc_id or row.outlook_id or "")
     return {name: frozenset(contacts) for name, contacts in found.items()}
+
+
+@lru_cache(maxsize=16)
+def _written_by(since: ColumnElement[str]) -> Select[Any]:
+    c = t.change.c
+    counted = (c.guard_class != "", c.hold.is_(None), _written_since(since))
+    return select(c.guard_class, c.bc_id, c.outlook_id).where(c.profile == bindparam("profile"), *counted)
 
 
 def lock_company(conn: Connection, company: int) -> None:
@@ -382,14 +408,13 @@ def count_company_writes(conn: Connection, company: int) -> int:
         c.profile.in_(ours),
         c.action.in_([Action.CREATE_BC, Action.UPDATE_BC]),
         c.hold.is_(None),
-        or_(reserved, _written_since(conn, HOUR)),
+        or_(reserved, _written_since(since)),
     )
     return int(conn.scalar(wanted) or 0)
 
 
-def _written_since(conn: Connection, seconds: float) -> ColumnElement[bool]:
+def _written_since(since: ColumnElement[str]) -> ColumnElement[bool]:
     c = t.change.c
-    since = clock.moment(conn, -seconds)
     done = c.outcome.in_([Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED])
     return or_(and_(done, c.ended_at >= since), and_(c.state == "sending", c.sent_at >= since))
 
@@ -433,6 +458,12 @@ def read_lost_creates(
 # -- rejects ---------------------------------------------------------------------------------------------------------
 
 
+_REJECTS = select(*(t.reject.c[name] for name in ("side", "contact", "field", "outcome", "reason"))).where(
+    t.reject.c.profile == bindparam("profile")
+)
+_DRY_REJECTS = delete(t.dry_reject).where(t.dry_reject.c.profile == bindparam("profile"))
+
+
 def replace_rejects(conn: Connection, profile: int, rejects: Iterable[Reject], run: str, now: str) -> None:
     """Make the standing rejects of a profile those given; rows that stay as they are are not written.
 
@@ -441,7 +472,7 @@ def replace_rejects(conn: Connection, profile: int, rejects: Iterable[Reject], r
     _drop_dry_rejects(conn, profile)
     table, c = t.reject, t.reject.c
     wanted = {(r.side, r.contact, r.field): (r.outcome, r.reason) for r in rejects}
-    rows = conn.execute(select(c.side, c.contact, c.field, c.outcome, c.reason).where(c.profile == profile))
+    rows = conn.execute(_REJECTS, {"profile": profile})
     known = {(row.side, row.contact, row.field): (row.outcome, row.reason) for row in rows}
     gone = [key for key, value in known.items() if wanted.get(key) != value]
     new = [key for key, value in wanted.items() if known.get(key) != value]
@@ -484,7 +515,7 @@ def replace_dry_rejects(
 
 
 def _drop_dry_rejects(conn: Connection, profile: int) -> None:
-    conn.execute(delete(t.dry_reject).where(t.dry_reject.c.profile == profile))
+    conn.execute(_DRY_REJECTS, {"profile": profile})
 
 
 def _names(

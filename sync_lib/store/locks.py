@@ -13,11 +13,27 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql as postgres
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from sync_lib.errors import LeaseExpiredError, LeaseLostError, StagingAwayError
@@ -31,8 +47,8 @@ from sync_lib.store.engine import is_postgresql, transaction, unbroken
 logger = logging.getLogger(__name__)
 
 
-def _upsert(bind: Engine | Connection) -> Callable[..., postgresql.Insert | sqlite.Insert]:
-    return postgresql.insert if is_postgresql(bind) else sqlite.insert
+def _upsert(postgresql: bool) -> Callable[..., postgres.Insert | sqlite.Insert]:
+    return postgres.insert if postgresql else sqlite.insert
 
 
 # -- leases ----------------------------------------------------------------------------------------------------------
@@ -53,17 +69,24 @@ def acquire_lease(engine: Engine, key: str, holder: str, seconds: float) -> Leas
     Each acquisition has a higher fencing number than all before it. A holder that asks again gets the lease anew:
     what stands under its name but with the older number (a first try that still lives) has lost it.
     """
-    lease = t.lease
-    now = clock.seconds(engine)
-    new = _upsert(engine)(lease).values(key=key, holder=holder, fencing=1, expires_at=now + seconds)
-    taken = new.on_conflict_do_update(
-        index_elements=[lease.c.key],
-        set_={"holder": holder, "fencing": lease.c.fencing + 1, "expires_at": now + seconds},
-        where=or_(lease.c.expires_at <= now, lease.c.holder == holder),
-    )
+    take = _take_lease(is_postgresql(engine), clock.seconds(engine))
     with transaction(engine) as conn:
-        fencing = conn.execute(taken.returning(lease.c.fencing)).scalar()
+        fencing = conn.execute(take, {"key": key, "holder": holder, "seconds": seconds}).scalar()
     return None if fencing is None else Lease(key, holder, fencing)
+
+
+@lru_cache(maxsize=16)
+def _take_lease(postgresql: bool, now: ColumnElement[float]) -> Executable:
+    lease = t.lease
+    expires_at = now + bindparam("seconds", type_=Double)
+    new = _upsert(postgresql)(lease).values(
+        key=bindparam("key"), holder=bindparam("holder"), fencing=1, expires_at=expires_at
+    )
+    return new.on_conflict_do_update(
+        index_elements=[lease.c.key],
+        set_={"holder": new.excluded.holder, "fencing": lease.c.fencing + 1, "expires_at": expires_at},
+        where=or_(lease.c.expires_at <= now, lease.c.holder == new.excluded.holder),
+    ).returning(lease.c.fencing)
 
 
 def renew_lease(engine: Engine, lease: Lease, seconds: float) -> None:
@@ -72,9 +95,9 @@ def renew_lease(engine: Engine, lease: Lease, seconds: float) -> None:
     Raises:
         LeaseLostError: Somebody has taken it.
     """
-    statement = update(t.lease).where(_is_held(lease)).values(expires_at=clock.seconds(engine) + seconds)
+    renewed = _CHANGE_LEASE.values(expires_at=clock.seconds(engine) + seconds)
     with transaction(engine) as conn:
-        if not conn.execute(statement).rowcount:
+        if not conn.execute(renewed, _key_of(lease)).rowcount:
             raise _lost(lease)
 
 
@@ -85,8 +108,7 @@ def check_lease(conn: Connection, lease: Lease) -> None:
         LeaseLostError: It was taken; roll the transaction back.
         LeaseExpiredError: Nobody renewed it, and nobody has taken it yet; roll the transaction back.
     """
-    held = select(t.lease.c.expires_at > clock.seconds(conn)).where(_is_held(lease))
-    found = conn.execute(held.with_for_update(read=True)).first()
+    found = conn.execute(_held_lease(clock.seconds(conn)), _key_of(lease)).first()
     if found is None:
         raise _lost(lease)
     if not found[0]:
@@ -98,15 +120,27 @@ def release_lease(engine: Engine, lease: Lease) -> None:
 
     def release() -> None:
         with transaction(engine) as conn:
-            conn.execute(update(t.lease).where(_is_held(lease)).values(holder="", expires_at=0.0))
+            conn.execute(_CHANGE_LEASE, _key_of(lease) | {"holder": "", "expires_at": 0.0})
 
     # A lease that stays behind is one of nobody: the next try would take it for another run, and skip the profile.
     unbroken(release)
 
 
-def _is_held(lease: Lease) -> ColumnElement[bool]:
-    columns = t.lease.c
-    return and_(columns.key == lease.key, columns.holder == lease.holder, columns.fencing == lease.fencing)
+_IS_HELD = and_(
+    t.lease.c.key == bindparam("of_key"),
+    t.lease.c.holder == bindparam("of_holder"),
+    t.lease.c.fencing == bindparam("of_fencing"),
+)
+_CHANGE_LEASE = update(t.lease).where(_IS_HELD)
+
+
+@lru_cache(maxsize=16)
+def _held_lease(now: ColumnElement[float]) -> Select[Any]:
+    return select(t.lease.c.expires_at > now).where(_IS_HELD).with_for_update(read=True)
+
+
+def _key_of(lease: Lease) -> dict[str, Any]:
+    return {"of_key": lease.key, "of_holder": lease.holder, "of_fencing": lease.fencing}
 
 
 def _lost(lease: Lease) -> LeaseLostError:
@@ -273,34 +307,33 @@ class BcBudget:
             return _Taken(slot, self._slice(now))
 
     def _give_back(self, holder: str, taken: _Taken, operations: int) -> None:
-        slots, uses = t.budget_slot.c, t.budget_use.c
-        ours = and_(slots.scope == self._scope, slots.slot == taken.slot, slots.holder == holder)
+        free = {"of_scope": self._scope, "of_slot": taken.slot, "of_holder": holder}
         with transaction(self._engine) as conn:
             self._lock(conn)
-            conn.execute(update(t.budget_slot).where(ours).values(holder="", expires_at=0.0))
+            conn.execute(_CHANGE_SLOT, free | {"holder": "", "expires_at": 0.0})
             ended = self._slice(self._clock(conn))
             if ended != taken.slice:
-                begun = and_(uses.scope == self._scope, uses.slice == taken.slice)
-                conn.execute(update(t.budget_use).where(begun).values(requests=uses.requests - operations))
+                begun = {"of_scope": self._scope, "of_slice": taken.slice, "operations": operations}
+                conn.execute(_COUNT_DOWN, begun)
                 self._count(conn, ended, operations)
 
     def _lock(self, conn: Connection) -> float:
         """Return the end of the pause, and keep other processes out until the transaction ends."""
-        wanted = select(t.budget.c.not_before).where(t.budget.c.scope == self._scope).with_for_update()
-        found = conn.execute(wanted).scalar()
+        ours = {"scope": self._scope}
+        found = conn.execute(_BUDGET, ours).scalar()
         if found is None:
-            new = _upsert(conn)(t.budget).values(scope=self._scope, not_before=0.0)
-            conn.execute(new.on_conflict_do_nothing())
-            found = conn.execute(wanted).scalar_one()
+            new = _upsert(is_postgresql(conn))(t.budget).on_conflict_do_nothing()
+            conn.execute(new, ours | {"not_before": 0.0})
+            found = conn.execute(_BUDGET, ours).scalar_one()
         return float(found)
 
     def _window_wait(self, conn: Connection, now: float, operations: int) -> float:
         """Return the seconds until the window has room, 0 if it has it now."""
-        uses = t.budget_use.c
-        ended = uses.slice < self._slice(now - self._limits.window)
-        conn.execute(delete(t.budget_use).where(uses.scope == self._scope, ended))
-        wanted = select(uses.slice, uses.requests).where(uses.scope == self._scope).order_by(uses.slice)
-        counts = [(row[0], row[1]) for row in conn.execute(wanted)]
+        oldest = {"scope": self._scope, "oldest": self._slice(now - self._limits.window)}
+        counts = [(row[0], row[1]) for row in conn.execute(_USES, oldest)]
+        if counts and counts[0][0] < oldest["oldest"]:
+            conn.execute(_DROP_USES, oldest)
+            counts = [(number, count) for number, count in counts if number >= oldest["oldest"]]
         # More operations than a window may hold pass when it is empty; they could never pass otherwise.
         limit = max(self._limits.window_requests, operations)
         excess = sum(count for _, count in counts) + operations - limit
@@ -313,21 +346,17 @@ class BcBudget:
         return wait
 
     def _free_slot(self, conn: Connection, now: float) -> int | None:
-        slots = t.budget_slot.c
-        taken = select(slots.slot).where(slots.scope == self._scope, slots.expires_at > now)
-        free = set(range(self._limits.concurrency)).difference(conn.execute(taken).scalars())
+        taken = conn.execute(_SLOTS_IN_USE, {"scope": self._scope, "now": now}).scalars()
+        free = set(range(self._limits.concurrency)).difference(taken)
         return min(free, default=None)
 
     def _write_slot(self, conn: Connection, slot: int, holder: str, expires_at: float) -> None:
-        values = {"holder": holder, "expires_at": expires_at}
-        new = _upsert(conn)(t.budget_slot).values(scope=self._scope, slot=slot, **values)
-        conn.execute(new.on_conflict_do_update(index_elements=["scope", "slot"], set_=values))
+        values = {"scope": self._scope, "slot": slot, "holder": holder, "expires_at": expires_at}
+        conn.execute(_use_slot(is_postgresql(conn)), values)
 
     def _count(self, conn: Connection, number: int, operations: int) -> None:
-        uses = t.budget_use.c
-        new = _upsert(conn)(t.budget_use).values(scope=self._scope, slice=number, requests=operations)
-        more = {"requests": uses.requests + operations}
-        conn.execute(new.on_conflict_do_update(index_elements=["scope", "slice"], set_=more))
+        values = {"scope": self._scope, "slice": number, "requests": operations}
+        conn.execute(_count_up(is_postgresql(conn)), values)
 
     @property
     def _slice_seconds(self) -> float:
@@ -335,6 +364,46 @@ class BcBudget:
 
     def _slice(self, moment: float) -> int:
         return math.floor(moment / self._slice_seconds)
+
+
+# Statements that each request to BC needs, made once.
+_OF_SCOPE: BindParameter[str] = bindparam("scope")
+_BUDGET = select(t.budget.c.not_before).where(t.budget.c.scope == _OF_SCOPE).with_for_update()
+_USES = (
+    select(t.budget_use.c.slice, t.budget_use.c.requests)
+    .where(t.budget_use.c.scope == _OF_SCOPE)
+    .order_by(t.budget_use.c.slice)
+)
+_DROP_USES = delete(t.budget_use).where(
+    t.budget_use.c.scope == _OF_SCOPE, t.budget_use.c.slice < bindparam("oldest")
+)
+_COUNT_DOWN = (
+    update(t.budget_use)
+    .where(t.budget_use.c.scope == bindparam("of_scope"), t.budget_use.c.slice == bindparam("of_slice"))
+    .values(requests=t.budget_use.c.requests - bindparam("operations"))
+)
+_SLOTS_IN_USE = select(t.budget_slot.c.slot).where(
+    t.budget_slot.c.scope == _OF_SCOPE, t.budget_slot.c.expires_at > bindparam("now")
+)
+_CHANGE_SLOT = update(t.budget_slot).where(
+    t.budget_slot.c.scope == bindparam("of_scope"),
+    t.budget_slot.c.slot == bindparam("of_slot"),
+    t.budget_slot.c.holder == bindparam("of_holder"),
+)
+
+
+@cache
+def _use_slot(postgresql: bool) -> postgres.Insert | sqlite.Insert:
+    new = _upsert(postgresql)(t.budget_slot)
+    values = {"holder": new.excluded.holder, "expires_at": new.excluded.expires_at}
+    return new.on_conflict_do_update(index_elements=["scope", "slot"], set_=values)
+
+
+@cache
+def _count_up(postgresql: bool) -> postgres.Insert | sqlite.Insert:
+    new = _upsert(postgresql)(t.budget_use)
+    more = {"requests": t.budget_use.c.requests + new.excluded.requests}
+    return new.on_conflict_do_update(index_elements=["scope", "slice"], set_=more)
 
 
 # -- claims ----------------------------------------------------------------------------------------------------------
@@ -370,7 +439,9 @@ def claim_create(  # noqa: PLR0913 - what a row of the table holds
     profile stands until it is settled, dropped, or taken by ``take_claim``.
     """
     values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": clock.moment(conn)}
-    new = _upsert(conn)(t.claim).values(company=company, email_key=email_key, state="open", **values)
+    new = _upsert(is_postgresql(conn))(t.claim).values(
+        company=company, email_key=email_key, state="open", **values
+    )
     made = conn.execute(new.on_conflict_do_nothing().returning(t.claim.c.claimed_at)).first()
     if made:
         return ClaimState(True, profile, fencing, "open", None, made.claimed_at)

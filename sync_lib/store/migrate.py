@@ -95,6 +95,9 @@ _NEWER = (
 )
 
 
+_VERSION = select(column("version_num", Text)).select_from(table(VERSION_TABLE))
+
+
 def _is_known(revision: str) -> bool:
     return revision in {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
 
@@ -134,9 +137,7 @@ def _upgrade(conn: Connection) -> None:
 def _version(conn: Connection) -> str | None:
     if not inspect(conn).has_table(VERSION_TABLE):
         return None
-    version: str | None = conn.execute(
-        select(column("version_num", Text)).select_from(table(VERSION_TABLE))
-    ).scalar()
+    version: str | None = conn.execute(_VERSION).scalar()
     return version
 
 

@@ -7,8 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from sync_lib.store import clock
 from sync_lib.store import tables as t
@@ -59,13 +71,18 @@ def gap(tries: int) -> float:
 
 def read(conn: Connection, profile: int) -> dict[Key, Postponed]:
     """Return what of a profile waits."""
-    c = t.postponed.c
-    due = (c.next_try <= clock.moment(conn)).label("due")
-    wanted = select(c.action, c.contact, c.digest, c.code, c.run, due).where(c.profile == profile)
     return {
         (row.action, row.contact): Postponed(row.digest, row.code, row.run, bool(row.due))
-        for row in conn.execute(wanted)
+        for row in conn.execute(_waiting(clock.moment(conn)), {"profile": profile})
     }
+
+
+@lru_cache(maxsize=16)
+def _waiting(now: ColumnElement[str]) -> Select[Any]:
+    c = t.postponed.c
+    due = (c.next_try <= now).label("due")
+    wanted = select(c.action, c.contact, c.digest, c.code, c.run, due)
+    return wanted.where(c.profile == bindparam("profile"))
 
 
 def refuse(conn: Connection, profile: int, run: str, refused: Iterable[Refused]) -> None:
@@ -87,8 +104,7 @@ def refuse(conn: Connection, profile: int, run: str, refused: Iterable[Refused])
 
 def keep_only(conn: Connection, profile: int, keys: Collection[Key]) -> None:
     """Forget what waited and is not planned any more, since somebody else did it, or nothing asks for it."""
-    c = t.postponed.c
-    known = conn.execute(select(c.action, c.contact).where(c.profile == profile))
+    known = conn.execute(_waiting(clock.moment(conn)), {"profile": profile})
     forget(conn, profile, {(row.action, row.contact) for row in known} - set(keys))
 
 

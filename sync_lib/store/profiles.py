@@ -14,9 +14,9 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
-    Select,
     Table,
     Text,
+    bindparam,
     cast,
     delete,
     insert,
@@ -111,6 +111,13 @@ class ImportReport:
 
 
 _COLUMNS = tuple(t.sync_profile.c[each.name] for each in fields(Profile))
+_ALL = select(*_COLUMNS).order_by(t.sync_profile.c.id)
+_ENABLED = _ALL.where(t.sync_profile.c.enabled)
+_ONE = select(*_COLUMNS).where(t.sync_profile.c.id == bindparam("profile"))
+_CHANGE = update(t.sync_profile).where(t.sync_profile.c.id == bindparam("of_profile"))
+_TAKEN_FOLDERS = select(t.sync_profile.c.folder_id).where(
+    t.sync_profile.c.id != bindparam("profile"), t.sync_profile.c.folder_id.is_not(None)
+)
 #: What a sync finds out about a profile, and may write to it.
 _BOUND = frozenset(
     (
@@ -135,10 +142,7 @@ def read_profiles(
     conn: Connection, *, enabled_only: bool = True, keys: Collection[str] | None = None
 ) -> list[Profile]:
     """Return the profiles in the order in which they were added, all or those with these keys."""
-    wanted = _select().order_by(t.sync_profile.c.id)
-    if enabled_only:
-        wanted = wanted.where(t.sync_profile.c.enabled)
-    profiles = [_profile(row) for row in conn.execute(wanted)]
+    profiles = [_profile(row) for row in conn.execute(_ENABLED if enabled_only else _ALL)]
     return profiles if keys is None else [profile for profile in profiles if profile.key in keys]
 
 
@@ -156,7 +160,7 @@ def read_profile(conn: Connection, profile: int) -> Profile:
 
 def find_profile(conn: Connection, profile: int) -> Profile | None:
     """Return one profile, or None."""
-    row = conn.execute(_select().where(t.sync_profile.c.id == profile)).first()
+    row = conn.execute(_ONE, {"profile": profile}).first()
     return _profile(row) if row else None
 
 
@@ -166,10 +170,6 @@ def read_company_names(conn: Connection) -> list[str]:
         select(t.sync_profile.c.company_name).distinct().order_by(t.sync_profile.c.company_name)
     )
     return list({name.casefold(): name for name in names}.values())
-
-
-def _select() -> Select[Any]:
-    return select(*_COLUMNS)
 
 
 def _profile(row: Row[Any]) -> Profile:
@@ -186,7 +186,7 @@ def bind_profile(conn: Connection, profile: int, **values: Any) -> None:
     if not values.keys() <= _BOUND:
         raise ValueError(f"a sync may not change {sorted(values.keys() - _BOUND)} of a profile")
     try:
-        conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == profile).values(values))
+        conn.execute(_CHANGE, {"of_profile": profile, **values})
     except IntegrityError as error:
         raise ProfileError(
             "folder_taken",
@@ -263,8 +263,7 @@ def read_former_folders(conn: Connection) -> dict[int, list[str]]:
 
 def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
     """Return the ids of the folders that other profiles are bound to."""
-    c = t.sync_profile.c
-    return frozenset(conn.scalars(select(c.folder_id).where(c.id != profile, c.folder_id.is_not(None))))
+    return frozenset(conn.scalars(_TAKEN_FOLDERS, {"profile": profile}))
 
 
 def read_neighbours(conn: Connection, profile: Profile) -> list[Profile]:

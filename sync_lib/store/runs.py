@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Text,
+    Update,
     and_,
+    bindparam,
     cast,
     delete,
     insert,
@@ -54,20 +58,25 @@ def lock_runs(conn: Connection) -> None:
         conn.execute(text("LOCK TABLE sync_run IN SHARE ROW EXCLUSIVE MODE"))
 
 
+_RUN = select(
+    *(
+        t.sync_run.c[name]
+        for name in ("id", "mode", "dry_run", "run_type", "state", "message", "started_at", "full_slot")
+    )
+).where(t.sync_run.c.id == bindparam("run"))
+_CHANGE_RUN = update(t.sync_run).where(t.sync_run.c.id == bindparam("of_run"))
+
+
 def read_run(conn: Connection, run: str) -> Run | None:
     """Return a run, or None where it has never been planned."""
-    c = t.sync_run.c
-    wanted = select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.message, c.started_at, c.full_slot)
-    row = conn.execute(wanted.where(c.id == run)).first()
+    row = conn.execute(_RUN, {"run": run}).first()
     return Run(*row) if row else None
 
 
 def write_run(conn: Connection, run: str, values: dict[str, Any]) -> None:
     """Insert a run, or update the one that a retry or a clear starts again."""
-    if read_run(conn, run) is None:
-        conn.execute(insert(t.sync_run).values(id=run, **values))
-    else:
-        conn.execute(update(t.sync_run).where(t.sync_run.c.id == run).values(**values))
+    if not conn.execute(_CHANGE_RUN, {"of_run": run, **values}).rowcount:
+        conn.execute(insert(t.sync_run), {"id": run, **values})
 
 
 def find_full_sync(conn: Connection, run: str, digest: str, since: str, backfill_since: str) -> str | None:
@@ -105,10 +114,16 @@ def plan_run_rows(conn: Connection, run: str, companies: Iterable[int], profiles
             conn.execute(insert(table), rows)
 
 
+_CHUNK = (
+    select(t.run_profile.c.profile)
+    .where(t.run_profile.c.run == bindparam("run"), t.run_profile.c.chunk == bindparam("chunk"))
+    .order_by(t.run_profile.c.profile)
+)
+
+
 def read_chunk(conn: Connection, run: str, chunk: str) -> list[int]:
     """Return the ids of the profiles that a mapped task works on."""
-    c = t.run_profile.c
-    return list(conn.scalars(select(c.profile).where(c.run == run, c.chunk == chunk).order_by(c.profile)))
+    return list(conn.scalars(_CHUNK, {"run": run, "chunk": chunk}))
 
 
 def read_chunks(conn: Connection, run: str) -> list[str]:
@@ -118,51 +133,74 @@ def read_chunks(conn: Connection, run: str) -> list[str]:
 
 def write_profile_state(conn: Connection, run: str, profile: int, **values: Any) -> None:
     """Record what became of a profile in a run."""
-    _write_state(conn, t.run_profile, t.run_profile.c.profile == profile, run, values)
+    _write_state(conn, _CHANGE_PROFILE, {"of_run": run, "of_profile": profile}, values)
 
 
 def write_company_state(conn: Connection, run: str, company: int, **values: Any) -> None:
     """Record what became of a company in a run."""
-    _write_state(conn, t.run_company, t.run_company.c.company == company, run, values)
+    _write_state(conn, _CHANGE_COMPANY, {"of_run": run, "of_company": company}, values)
 
 
-def _write_state(conn: Connection, table: Any, key: Any, run: str, values: dict[str, Any]) -> None:
+_CHANGE_PROFILE = update(t.run_profile).where(
+    t.run_profile.c.run == bindparam("of_run"), t.run_profile.c.profile == bindparam("of_profile")
+)
+_CHANGE_COMPANY = update(t.run_company).where(
+    t.run_company.c.run == bindparam("of_run"), t.run_company.c.company == bindparam("of_company")
+)
+
+
+def _write_state(conn: Connection, change: Update, key: dict[str, Any], values: dict[str, Any]) -> None:
     if "counters" in values:
         values["counters"] = json.dumps(values["counters"])
-    conn.execute(update(table).where(table.c.run == run, key).values(**values))
+    conn.execute(change, key | values)
+
+
+@cache
+def _company_results() -> Select[Any]:
+    rc, c = t.run_company.c, t.company.c
+    return (
+        select(rc.company, c.name, rc.state, rc.reason, rc.message, rc.counters)
+        .join(t.company, c.id == rc.company)
+        .where(rc.run == bindparam("run"))
+        .order_by(c.name)
+    )
 
 
 def read_company_results(conn: Connection, run: str) -> list[CompanyResult]:
     """Return the outcome of each company of a run."""
-    rc, c = t.run_company.c, t.company.c
-    wanted = (
-        select(rc.company, c.name, rc.state, rc.reason, rc.message, rc.counters)
-        .join(t.company, c.id == rc.company)
-        .where(rc.run == run)
-        .order_by(c.name)
-    )
-    return [CompanyResult(*row[:5], json.loads(row[5])) for row in conn.execute(wanted)]
+    rows = conn.execute(_company_results(), {"run": run})
+    return [
+        CompanyResult(row.company, row.name, row.state, row.reason, row.message, json.loads(row.counters))
+        for row in rows
+    ]
 
 
-def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
-    """Return the outcome of each profile of a run, with the time of its last good sync."""
+@cache
+def _profile_results() -> Select[Any]:
     rp, p, k, seen = t.run_profile.c, t.sync_profile.c, t.cursor.c, t.comparison.c
     is_own = and_(k.side == "outlook", k.scope == cast(p.id, Text))
-    wanted = (
+    return (
         select(
             rp.profile, p.mailbox, p.company_name, rp.state, rp.reason, rp.message, rp.counters,
-            k.last_good_at, seen.run, seen.compared_at, seen.counters,
+            k.last_good_at, seen.run.label("seen_run"), seen.compared_at, seen.counters.label("seen_counters"),
         )
         .join(t.sync_profile, p.id == rp.profile)
         .outerjoin(t.cursor, is_own)
         .outerjoin(t.comparison, seen.profile == rp.profile)
-        .where(rp.run == run)
+        .where(rp.run == bindparam("run"))
         .order_by(p.mailbox, p.id)
     )  # fmt: skip
+
+
+def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
+    """Return the outcome of each profile of a run, with the time of its last good sync."""
     results = []
-    for row in conn.execute(wanted):
-        counters, at = figures(row[6], Comparison(*row[8:]) if row[8] else None)
-        results.append(ProfileResult(*row[:6], counters, row[7], at))
+    rows = conn.execute(_profile_results(), {"run": run})
+    for row in rows:
+        last = Comparison(row.seen_run, row.compared_at, row.seen_counters) if row.seen_run else None
+        counters, at = figures(row.counters, last)
+        own = (row.profile, row.mailbox, row.company_name, row.state, row.reason, row.message)
+        results.append(ProfileResult(*own, counters, row.last_good_at, at))
     return results
 
 
@@ -196,15 +234,19 @@ class Comparison:
 def write_comparison(conn: Connection, profile: int, run: str, counters: dict[str, Any], at: str) -> None:
     """Store what a comparison found; belongs into the transaction that closes it."""
     values = {"run": run, "compared_at": at, "counters": json.dumps(counters)}
-    c = t.comparison.c
-    changed = conn.execute(update(t.comparison).where(c.profile == profile).values(**values))
-    if not changed.rowcount:
-        conn.execute(insert(t.comparison).values(profile=profile, **values))
+    if not conn.execute(_CHANGE_COMPARISON, {"of_profile": profile, **values}).rowcount:
+        conn.execute(insert(t.comparison), {"profile": profile, **values})
+
+
+_CHANGE_COMPARISON = update(t.comparison).where(t.comparison.c.profile == bindparam("of_profile"))
+
+
+_COMPARED_IN = select(t.comparison.c.run).where(t.comparison.c.profile == bindparam("profile"))
 
 
 def quiet_counters(conn: Connection, profile: int) -> dict[str, Any]:
     """Return the counters of a run that found a profile quiet: no outcomes, but whose comparison still holds."""
-    run = conn.scalar(select(t.comparison.c.run).where(t.comparison.c.profile == profile))
+    run = conn.scalar(_COMPARED_IN, {"profile": profile})
     return {"quiet": True, "compared_in": run or ""}
 
 
@@ -261,31 +303,29 @@ def drop_run(conn: Connection, run: str) -> None:
 
 # -- cursors ---------------------------------------------------------------------------------------------------------
 
-_CURSOR_FIELDS = tuple(Cursor.__dataclass_fields__)
+_IS_CURSOR = and_(t.cursor.c.side == bindparam("of_side"), t.cursor.c.scope == bindparam("of_scope"))
+_CURSOR = select(*(t.cursor.c[name] for name in Cursor.__dataclass_fields__)).where(_IS_CURSOR)
+_CHANGE_CURSOR = update(t.cursor).where(_IS_CURSOR)
 
 
 def read_cursor(conn: Connection, side: str, scope: int) -> Cursor:
     """Return the cursor of a company (side ``business_central``) or a profile (side ``outlook``)."""
-    c = t.cursor.c
-    wanted = select(*(c[name] for name in _CURSOR_FIELDS)).where(c.side == side, c.scope == str(scope))
-    row = conn.execute(wanted).first()
+    row = conn.execute(_CURSOR, {"of_side": side, "of_scope": str(scope)}).first()
     return Cursor(*row) if row else Cursor()
 
 
 def write_cursor(conn: Connection, side: str, scope: int, *, updated_at: str, **values: Any) -> None:
     """Update a cursor; belongs into the transaction that stages what it stands for."""
-    c = t.cursor.c
     values["updated_at"] = updated_at
-    changed = conn.execute(update(t.cursor).where(c.side == side, c.scope == str(scope)).values(**values))
-    if not changed.rowcount:
-        conn.execute(insert(t.cursor).values(side=side, scope=str(scope), **values))
+    key = {"of_side": side, "of_scope": str(scope)}
+    if not conn.execute(_CHANGE_CURSOR, key | values).rowcount:
+        conn.execute(insert(t.cursor), {"side": side, "scope": str(scope), **values})
 
 
 def begin_full(conn: Connection, side: str, scope: int, now: str) -> None:
     """Note that a full read that is due begins; it counts as failed until ``last_full_at`` says otherwise."""
-    c = t.cursor.c
-    values = {"full_tried_at": now, "full_failures": c.full_failures + 1}
-    conn.execute(update(t.cursor).where(c.side == side, c.scope == str(scope)).values(**values))
+    begun = _CHANGE_CURSOR.values(full_failures=t.cursor.c.full_failures + 1)
+    conn.execute(begun, {"of_side": side, "of_scope": str(scope), "full_tried_at": now})
 
 
 def end_full(began: str) -> dict[str, Any]:
@@ -296,16 +336,18 @@ def end_full(began: str) -> dict[str, Any]:
 # -- facts -----------------------------------------------------------------------------------------------------------
 
 
+_IS_FACT = and_(t.fact.c.scope == bindparam("of_scope"), t.fact.c.name == bindparam("of_name"))
+_FACT = select(t.fact.c.value).where(_IS_FACT)
+_CHANGE_FACT = update(t.fact).where(_IS_FACT)
+
+
 def read_fact(conn: Connection, scope: str, name: str) -> str | None:
     """Return what was found out about a service, or None."""
-    c = t.fact.c
-    return conn.scalar(select(c.value).where(c.scope == scope, c.name == name))
+    return conn.scalar(_FACT, {"of_scope": scope, "of_name": name})
 
 
 def write_fact(conn: Connection, scope: str, name: str, value: str, found_at: str) -> None:
     """Record what was found out about a service."""
-    c = t.fact.c
     values = {"value": value, "found_at": found_at}
-    changed = conn.execute(update(t.fact).where(c.scope == scope, c.name == name).values(**values))
-    if not changed.rowcount:
-        conn.execute(insert(t.fact).values(scope=scope, name=name, **values))
+    if not conn.execute(_CHANGE_FACT, {"of_scope": scope, "of_name": name, **values}).rowcount:
+        conn.execute(insert(t.fact), {"scope": scope, "name": name, **values})

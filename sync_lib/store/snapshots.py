@@ -13,17 +13,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     FromClause,
     Select,
     Table,
     and_,
+    bindparam,
     case,
     delete,
     exists,
@@ -43,7 +46,15 @@ from sync_lib.fields.normal_forms import address_digest
 from sync_lib.fields.texts import clean_line, fold_case
 from sync_lib.model import BcContact, OutlookContact
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among, insert_rows, parts, read_frame, read_tuples, update_rows
+from sync_lib.store.bulk import (
+    FrameQuery,
+    among,
+    among_named,
+    insert_rows,
+    parts,
+    read_tuples,
+    update_rows,
+)
 from sync_lib.store.engine import is_postgresql
 
 if TYPE_CHECKING:
@@ -272,10 +283,14 @@ def _stage(conn: Connection, snapshot: _Snapshot[R], stage: _Stage, rows: Iterab
 
 
 def _is_empty(conn: Connection, snapshot: _Snapshot[R], stage: _Stage) -> bool:
-    columns = snapshot.table.c
-    layer = columns.overlay.in_({"", stage.overlay})
-    wanted = select(columns.row_id).where(columns[snapshot.owner] == stage.scope, layer).limit(1)
-    return conn.execute(wanted).first() is None
+    layers = {"scope": stage.scope, "overlay": stage.overlay}
+    return conn.execute(_any_staged(snapshot.table), layers).first() is None
+
+
+@cache
+def _any_staged(table: Table) -> Select[Any]:
+    layer = or_(table.c.overlay == "", table.c.overlay == _OVERLAY)
+    return select(table.c.row_id).where(_owner(table) == _SCOPE, layer).limit(1)
 
 
 def _stage_part(  # noqa: PLR0913 - one step of the loop above
@@ -346,28 +361,26 @@ def _stored(
     conn: Connection, snapshot: _Snapshot[R], stage: _Stage, ids: Collection[str]
 ) -> dict[str, _Stored]:
     """Return what is staged of some ids: the overlay's row where it has one, else the real row."""
-    columns = snapshot.table.c
-    own = [columns[name] if name in columns else literal(None) for name in ("bc_key", "private", "flag_etag")]
-    wanted: Select[Any] = select(
-        columns.id,
-        columns.row_id,
-        columns.overlay,
-        columns.last_modified,
-        columns.etag,
-        columns.normaliser,
-        columns.gone_since,
-        *own,
-        *(columns[name] for name in snapshot.compared),
-    ).where(columns[snapshot.owner] == stage.scope, among(conn, columns.id, ids))
     if not ids:
         return {}
+    wanted = _stored_rows(snapshot.table, snapshot.compared, is_postgresql(conn))
     # "" comes first, so that the overlay's own row replaces it below.
     layers = [""] if not stage.overlay else ["", stage.overlay]
     found: dict[str, _Stored] = {}
     for layer in layers:
-        rows = read_tuples(conn, wanted.where(columns.overlay == layer))
+        rows = read_tuples(conn, wanted, {"scope": stage.scope, "overlay": layer, "ids": ids})
         found |= {stored.id: stored for stored in map(_to_stored, rows)}
     return found
+
+
+@cache
+def _stored_rows(table: Table, compared: tuple[str, ...], postgresql: bool) -> Select[Any]:
+    c = table.c
+    own = [c[name] if name in c else literal(None) for name in ("bc_key", "private", "flag_etag")]
+    columns = (c.id, c.row_id, c.overlay, c.last_modified, c.etag, c.normaliser, c.gone_since, *own)
+    return select(*columns, *(c[name] for name in compared)).where(
+        _owner(table) == _SCOPE, c.overlay == _OVERLAY, among_named(c.id, "ids", postgresql=postgresql)
+    )
 
 
 def _to_stored(row: tuple[Any, ...]) -> _Stored:
@@ -593,71 +606,95 @@ def drop_overlay(conn: Connection, overlay: str) -> None:
 
 # -- reading ---------------------------------------------------------------------------------------------------------
 
+# Statements are made once, since making one takes longer than SQLite needs to answer it; ``_in`` gives the values.
+_SCOPE: BindParameter[int] = bindparam("scope")
+_OVERLAY: BindParameter[str] = bindparam("overlay")
+
+
+def _in(scope: int, overlay: str, **values: Any) -> dict[str, Any]:
+    return {"scope": scope, "overlay": overlay, **values}
+
 
 def _owner(table: FromClause) -> ColumnElement[int]:
     column: ColumnElement[int] = table.c.company if "company_key" in table.c else table.c.profile
     return column
 
 
-def _rows(table: Table, scope: int, overlay: str) -> tuple[FromClause, ColumnElement[bool]]:
+@cache
+def _rows(table: Table, overlaid: bool) -> tuple[FromClause, ColumnElement[bool]]:
     """Return what holds the rows of a snapshot as an overlay shows them, and the condition that picks them.
 
     ``row_id`` is that of the real row, which couplings name; a row that only the overlay has gets its own, negative.
     """
-    if not overlay:
-        return table, and_(_owner(table) == scope, table.c.overlay == "")
+    if not overlaid:
+        return table, and_(_owner(table) == _SCOPE, table.c.overlay == "")
     real, over, shadowed = table.alias("real"), table.alias("over"), table.alias("shadowed")
     others = [column.name for column in table.c if column.name != "row_id"]
 
     def pair(one: FromClause, other: FromClause) -> ColumnElement[bool]:
-        layer = overlay if other is over else ""
-        return and_(_owner(other) == scope, other.c.overlay == layer, other.c.id == one.c.id)
+        layer = other.c.overlay == _OVERLAY if other is over else other.c.overlay == ""
+        return and_(_owner(other) == _SCOPE, layer, other.c.id == one.c.id)
 
     link = case((shadowed.c.row_id.is_(None), -over.c.row_id), else_=shadowed.c.row_id).label("row_id")
     plain = select(real.c.row_id, *(real.c[name] for name in others)).where(
-        _owner(real) == scope, real.c.overlay == "", ~exists().where(pair(real, over)).correlate(real)
+        _owner(real) == _SCOPE, real.c.overlay == "", ~exists().where(pair(real, over)).correlate(real)
     )
     own = (
         select(link, *(over.c[name] for name in others))
         .select_from(over.outerjoin(shadowed, pair(over, shadowed)))
-        .where(_owner(over) == scope, over.c.overlay == overlay)
+        .where(_owner(over) == _SCOPE, over.c.overlay == _OVERLAY)
     )
     return union_all(plain, own).subquery("seen"), true()
 
 
-def _present(table: Table, scope: int, overlay: str) -> tuple[FromClause, ColumnElement[bool]]:
-    rows, picked = _rows(table, scope, overlay)
+def _present(table: Table, overlaid: bool) -> tuple[FromClause, ColumnElement[bool]]:
+    rows, picked = _rows(table, overlaid)
     return rows, and_(picked, rows.c.gone_since.is_(None))
 
 
 def known_bc(conn: Connection, company: int, overlay: str = "") -> dict[str, Version]:
     """Return stamp and version of every present contact by its id: what an id scan is compared with."""
-    rows, present = _present(t.bc_contact, company, overlay)
-    wanted = select(rows.c.id, rows.c.last_modified, rows.c.etag).where(present)
-    return {key: (stamp, etag) for key, stamp, etag in read_tuples(conn, wanted)}
+    found = read_tuples(conn, _known_bc(bool(overlay)), _in(company, overlay))
+    return {key: (stamp, etag) for key, stamp, etag in found}
+
+
+@cache
+def _known_bc(overlaid: bool) -> Select[Any]:
+    rows, present = _present(t.bc_contact, overlaid)
+    return select(rows.c.id, rows.c.last_modified, rows.c.etag).where(present)
 
 
 def read_blocked(conn: Connection, company: int, overlay: str = "") -> list[str]:
     """Return the ids of the present contacts of a company that are blocked for privacy."""
-    rows, present = _present(t.bc_contact, company, overlay)
-    wanted = select(rows.c.id).where(present, rows.c.privacy_blocked == "true")
-    return sorted(conn.scalars(wanted))
+    return sorted(conn.scalars(_blocked(bool(overlay)), _in(company, overlay)))
+
+
+@cache
+def _blocked(overlaid: bool) -> Select[Any]:
+    rows, present = _present(t.bc_contact, overlaid)
+    return select(rows.c.id).where(present, rows.c.privacy_blocked == "true")
 
 
 def read_bc_texts(
     conn: Connection, company: int, ids: Collection[str], overlay: str = ""
 ) -> dict[str, tuple[str, ...]]:
     """Return the fields of some present contacts as ``bc_texts`` gives them."""
-    rows, present = _present(t.bc_contact, company, overlay)
+    wanted = _bc_texts(bool(overlay), is_postgresql(conn))
+    return {row[0]: tuple(row[1:]) for row in read_tuples(conn, wanted, _in(company, overlay, ids=ids))}
+
+
+@cache
+def _bc_texts(overlaid: bool, postgresql: bool) -> Select[Any]:
+    rows, present = _present(t.bc_contact, overlaid)
     wanted = select(rows.c.id, *(rows.c[name] for name in COLUMN_NAMES))
-    found = read_tuples(conn, wanted.where(present, among(conn, rows.c.id, ids)))
-    return {row[0]: tuple(row[1:]) for row in found}
+    return wanted.where(present, among_named(rows.c.id, "ids", postgresql=postgresql))
 
 
 def count_present(conn: Connection, company: int, overlay: str = "") -> int:
     """Return how many contacts the company has, of any type."""
-    rows, present = _present(t.bc_contact, company, overlay)
-    return conn.execute(select(func.count()).select_from(rows).where(present)).scalar_one()
+    rows, present = _present(t.bc_contact, bool(overlay))
+    wanted = select(func.count()).select_from(rows).where(present)
+    return conn.execute(wanted, _in(company, overlay)).scalar_one()
 
 
 def read_scope(
@@ -677,14 +714,24 @@ def read_scope(
         overlay: Run id of a dry run, or "".
         columns: What to read: keys, versions, address, ``problem`` (rules 3: not "" = may not go), fields.
     """
-    rows, present = _present(t.bc_contact, company, overlay)
+    wanted = condition or filters.Everything()
+    query = _scope(bool(overlay), wanted, tuple(columns), is_postgresql(conn))
+    return query.read(conn, _in(company, overlay))
+
+
+# As many as a task that works through several profiles may need: filters and what is read of them.
+@lru_cache(maxsize=64)
+def _scope(
+    overlaid: bool, condition: filters.Condition, columns: tuple[str, ...], postgresql: bool
+) -> FrameQuery:
+    rows, present = _present(t.bc_contact, overlaid)
     wanted = select(*(rows.c[name] for name in columns)).where(
         present,
         rows.c.type == "Person",
         rows.c.privacy_blocked != "true",
-        _condition(rows, condition or filters.Everything()),
+        _condition(rows, condition),
     )
-    return read_frame(conn, wanted)
+    return FrameQuery(wanted, postgresql=postgresql)
 
 
 def _condition(rows: FromClause, condition: filters.Condition) -> ColumnElement[bool]:
@@ -712,21 +759,22 @@ def read_bc_rows(
     overlay: str = "",
 ) -> list[dict[str, Any]]:
     """Return whole rows, also of contacts that are gone, by their keys or system ids (or all of them)."""
-    rows, picked = _rows(t.bc_contact, company, overlay)
+    rows, picked = _rows(t.bc_contact, bool(overlay))
     wanted = select(rows).where(picked)
     if row_ids is not None:
         wanted = wanted.where(among(conn, rows.c.row_id, row_ids))
     if ids is not None:
         wanted = wanted.where(among(conn, rows.c.id, ids))
-    return _dicts(conn, wanted)
+    return _dicts(conn, wanted, _in(company, overlay))
 
 
 def read_bc_by_email(
     conn: Connection, company: int, email_keys: Collection[str], overlay: str = ""
 ) -> list[dict[str, Any]]:
     """Return the present contacts, of any type, that have one of these addresses (normal form)."""
-    rows, present = _present(t.bc_contact, company, overlay)
-    return _dicts(conn, select(rows).where(present, among(conn, rows.c.email_key, email_keys)))
+    rows, present = _present(t.bc_contact, bool(overlay))
+    wanted = select(rows).where(present, among(conn, rows.c.email_key, email_keys))
+    return _dicts(conn, wanted, _in(company, overlay))
 
 
 def read_company_numbers(
@@ -744,65 +792,86 @@ def read_company_numbers(
         None where several company contacts have the name.
     """
     asked = {name: fold_case(clean_line(name)) for name in names}
-    rows, present = _present(t.bc_contact, company, overlay)
-    key = rows.c.company_key
-    # ``<> ''`` lets both databases use the index, which leaves out the persons.
-    wanted = select(key, rows.c.number).where(present, key != "", among(conn, key, set(asked.values())))
+    if not asked:
+        return {}
+    wanted = _company_numbers(bool(overlay), is_postgresql(conn))
     numbers: dict[str, str | None] = {}
-    for found, number in read_tuples(conn, wanted):
+    for found, number in read_tuples(conn, wanted, _in(company, overlay, names=set(asked.values()))):
         numbers[found] = None if found in numbers else number
     return {name: numbers[folded] for name, folded in asked.items() if folded in numbers}
+
+
+@cache
+def _company_numbers(overlaid: bool, postgresql: bool) -> Select[Any]:
+    rows, present = _present(t.bc_contact, overlaid)
+    key = rows.c.company_key
+    # ``<> ''`` lets both databases use the index, which leaves out the persons.
+    named = (key != "", among_named(key, "names", postgresql=postgresql))
+    return select(key, rows.c.number).where(present, *named)
 
 
 def known_outlook(
     conn: Connection, profile: int, overlay: str = "", ids: Collection[str] | None = None
 ) -> dict[str, KnownItem]:
     """Return what the snapshot knows of some items of a folder (or of all) by id, also of those that are gone."""
-    rows, picked = _rows(t.outlook_contact, profile, overlay)
-    veiled = and_(rows.c.private.is_(True), rows.c.record == "{}")
-    columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since, veiled)
-    wanted = select(rows.c.id, *columns).where(picked)
-    if ids is not None:
-        wanted = wanted.where(among(conn, rows.c.id, ids))
-    found = read_tuples(conn, wanted)
+    wanted = _known_outlook(bool(overlay), ids is not None, is_postgresql(conn))
+    found = read_tuples(conn, wanted, _in(profile, overlay, ids=ids))
     return {
         key: KnownItem(row, etag, stamp, mark, gone is not None, bool(hidden))
         for key, row, etag, stamp, mark, gone, hidden in found
     }
 
 
+@cache
+def _known_outlook(overlaid: bool, by_id: bool, postgresql: bool) -> Select[Any]:
+    rows, picked = _rows(t.outlook_contact, overlaid)
+    veiled = and_(rows.c.private.is_(True), rows.c.record == "{}")
+    columns = (rows.c.row_id, rows.c.etag, rows.c.last_modified, rows.c.bc_key, rows.c.gone_since, veiled)
+    wanted = select(rows.c.id, *columns).where(picked)
+    return wanted.where(among_named(rows.c.id, "ids", postgresql=postgresql)) if by_id else wanted
+
+
 def outlook_row_ids(
     conn: Connection, profile: int, ids: Collection[str], overlay: str = ""
 ) -> dict[str, int]:
     """Return the staging keys of items, as couplings name them."""
-    rows, picked = _rows(t.outlook_contact, profile, overlay)
+    rows, picked = _rows(t.outlook_contact, bool(overlay))
     wanted = select(rows.c.id, rows.c.row_id).where(picked, among(conn, rows.c.id, ids))
-    return dict(read_tuples(conn, wanted))
+    return dict(read_tuples(conn, wanted, _in(profile, overlay)))
 
 
 def read_outlook(conn: Connection, profile: int, overlay: str = "") -> pd.DataFrame:
     """Return the present items of a folder: keys, version, creation time, address and fingerprint."""
-    rows, present = _present(t.outlook_contact, profile, overlay)
+    return _light_outlook(bool(overlay), is_postgresql(conn)).read(conn, _in(profile, overlay))
+
+
+@cache
+def _light_outlook(overlaid: bool, postgresql: bool) -> FrameQuery:
+    rows, present = _present(t.outlook_contact, overlaid)
     columns = {name: rows.c[name] for name in _LIGHT_OUTLOOK}
     columns["bc_key"] = func.coalesce(rows.c.bc_key, "").label("bc_key")
-    return read_frame(conn, select(*columns.values()).where(present))
+    return FrameQuery(select(*columns.values()).where(present), postgresql=postgresql)
 
 
 def read_outlook_records(
     conn: Connection, profile: int, ids: Collection[str] | None = None, overlay: str = ""
 ) -> dict[str, dict[str, Any]]:
     """Return whole rows by id (or all of them), also of items that are gone; ``record`` is parsed."""
-    rows, picked = _rows(t.outlook_contact, profile, overlay)
+    wanted, names = _outlook_records(bool(overlay), ids is not None, is_postgresql(conn))
+    found = read_tuples(conn, wanted, _in(profile, overlay, ids=ids))
+    rows = (dict(zip(names, row, strict=True)) for row in found)
+    return {row["id"]: row | {"record": _from_json(row["record"])} for row in rows}
+
+
+@cache
+def _outlook_records(overlaid: bool, by_id: bool, postgresql: bool) -> tuple[Select[Any], list[str]]:
+    rows, picked = _rows(t.outlook_contact, overlaid)
     wanted = select(rows).where(picked)
-    if ids is not None:
-        wanted = wanted.where(among(conn, rows.c.id, ids))
-    return _records(conn, wanted)
+    if by_id:
+        wanted = wanted.where(among_named(rows.c.id, "ids", postgresql=postgresql))
+    return wanted, list(rows.c.keys())
 
 
-def _dicts(conn: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
+def _dicts(conn: Connection, statement: Select[Any], values: dict[str, Any]) -> list[dict[str, Any]]:
     names = [column.name for column in statement.selected_columns]
-    return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement)]
-
-
-def _records(conn: Connection, statement: Select[Any]) -> dict[str, dict[str, Any]]:
-    return {row["id"]: row | {"record": _from_json(row["record"])} for row in _dicts(conn, statement)}
+    return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement, values)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
 
 from sync_lib.model import Action, Fields, Outcome, Undone
 from sync_lib.store import tables as t
@@ -126,11 +126,16 @@ def _undo(row: Any) -> Undo:
     return Undo(**values | {"state": UndoState(values["state"]), "told": json.loads(values["told"])})
 
 
+_OPEN = (
+    select(t.undo.c.id, t.undo.c.run, t.undo.c.plan, t.undo.c.n)
+    .where(t.undo.c.profile == bindparam("profile"), t.undo.c.state == UndoState.OPEN)
+    .order_by(t.undo.c.id)
+)
+
+
 def read_open(conn: Connection, profile: int) -> Open:
     """Return what is wanted of a profile now."""
-    u = t.undo.c
-    wanted = select(u.id, u.run, u.plan, u.n).where(u.profile == profile, u.state == UndoState.OPEN)
-    rows = conn.execute(wanted.order_by(u.id)).all()
+    rows = conn.execute(_OPEN, {"profile": profile}).all()
     if not rows:
         return Open()
     found = read_wanted(conn, [Asked(profile, row.run, row.plan, row.n) for row in rows])

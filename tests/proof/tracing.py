@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import requests
-from sqlalchemy import Connection, Table, event
+from sqlalchemy import Boolean, Column, Connection, Select, Table, event, select
 
 from sync_lib import pipeline
 from sync_lib.store import tables
+from sync_lib.store.bulk import read_tuples
 from tests.transport import Send, watch
 
 #: Headers that decide what a request does.
@@ -39,7 +42,7 @@ class Trace:
         self.lines: list[str] = []
         self._keep = keep
         self._digest = hashlib.sha256()
-        self._known: dict[str, Counter[str]] = {}
+        self._known: dict[str, Counter[tuple[Any, ...]]] = {}
         self._touched: dict[int, set[str]] = {}
 
     def note(self, line: str) -> None:
@@ -80,7 +83,7 @@ class Trace:
         return watched
 
     def _executed(self, conn: Connection, _cursor: object, statement: str, *_others: object) -> None:
-        if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
+        if not statement.startswith(("SELECT", "PRAGMA", "BEGIN")):
             found = _TABLES.keys() & _TOUCHED.findall(statement)
             self._touched.setdefault(id(conn), set()).update(found)
 
@@ -90,11 +93,12 @@ class Trace:
         if conn.dialect.name == "postgresql" and not options.get("postgresql_readonly"):
             touched = touched | _COPIED
         for name in sorted(touched):
-            table = _TABLES[name]
-            found = Counter(_told(table, row) for row in conn.execute(table.select()).mappings())
+            columns = _told_columns(name)
+            # As the driver gives them: most rows of most tables are as they were, and only compared.
+            found = Counter(read_tuples(conn, _told_rows(name)))
             known = self._known.get(name, Counter())
             for sign, rows in (("-", known - found), ("+", found - known)):
-                for row in sorted(rows.elements()):
+                for row in sorted(_told(columns, each) for each in rows.elements()):
                     self.note(f"{sign} {name} {row}")
             self._known[name] = found
 
@@ -102,8 +106,24 @@ class Trace:
         self._touched.pop(id(conn), None)
 
 
-def _told(table: Table, row: Any) -> str:
+@cache
+def _told_columns(name: str) -> tuple[Column[Any], ...]:
+    table = _TABLES[name]
     left_out = {column.name for column in table.columns if column is table.autoincrement_column}
     # Profiles and companies are told by their numbers, which are given in the order in which they are made.
-    left_out -= {"id"} if table.name in ("company", "sync_profile") else set()
-    return str({name: row[name] for name in row if name not in left_out | _SERIAL})
+    left_out -= {"id"} if name in ("company", "sync_profile") else set()
+    return tuple(column for column in table.columns if column.name not in left_out | _SERIAL)
+
+
+@cache
+def _told_rows(name: str) -> Select[Any]:
+    return select(*_told_columns(name))
+
+
+def _told(columns: Sequence[Column[Any]], row: Sequence[Any]) -> str:
+    told = {column.name: value for column, value in zip(columns, row, strict=True)}
+    for column in columns:
+        # SQLite gives numbers for them.
+        if isinstance(column.type, Boolean) and told[column.name] is not None:
+            told[column.name] = bool(told[column.name])
+    return str(told)
