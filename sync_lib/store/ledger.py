@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     CursorResult,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    type_coerce,
     update,
 )
 
@@ -71,8 +73,7 @@ def read_couplings(conn: Connection, profile: int, direction: str = "") -> pd.Da
 
     With a direction, a coupling asks for attention that lets a field differ because of another one (rules 7.9).
     """
-    query = _light_couplings(direction, is_postgresql(conn))
-    return query.read(conn, {"profile": profile}).astype({"attention": "bool"})
+    return _light_couplings(direction, is_postgresql(conn)).read(conn, {"profile": profile})
 
 
 @cache
@@ -80,6 +81,7 @@ def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
     c = t.coupling.c
     others = [c.differs.contains(f':"{each}"', autoescape=True) for each in Direction if each != direction]
     decided_anew = or_(*others) if direction else false()
+    attention = or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None), decided_anew)
     wanted = select(
         c.id,
         c.bc_id,
@@ -89,10 +91,7 @@ def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
         func.coalesce(c.bc_fingerprint, 0).label("bc_fingerprint"),
         func.coalesce(c.outlook_fingerprint, 0).label("outlook_fingerprint"),
         c.outlook_etag,
-        case(
-            (or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None), decided_anew), 1),
-            else_=0,
-        ).label("attention"),
+        type_coerce(case((attention, 1), else_=0), Boolean).label("attention"),
     ).where(c.profile == bindparam("profile"))
     return FrameQuery(wanted, postgresql=postgresql)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Boolean, Connection, and_, case, func, select, type_coerce
 
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among, read_frame
@@ -29,14 +29,14 @@ def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
             func.coalesce(c.bc_row, 0).label("bc_row"),
             c.state,
             c.origin,
-            case((item.row_id.is_not(None), 1), else_=0).label("present"),
-            case((is_edited, 1), else_=0).label("edited"),
+            type_coerce(case((item.row_id.is_not(None), 1), else_=0), Boolean).label("present"),
+            type_coerce(case((is_edited, 1), else_=0), Boolean).label("edited"),
         )
         .select_from(t.coupling)
         .outerjoin(t.outlook_contact, and_(item.row_id == c.outlook_row, item.gone_since.is_(None)))
         .where(c.profile == profile)
     )
-    return read_frame(conn, wanted).astype({"present": "bool", "edited": "bool"})
+    return read_frame(conn, wanted)
 
 
 def read_persons(conn: Connection, row_ids: Sequence[int]) -> pd.DataFrame:
