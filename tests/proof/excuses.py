@@ -40,6 +40,10 @@ class Excuses:
         """Whether an item may still be there, or its coupling as it was."""
         return any(self.whole[each] or "delete_outlook" in self.held[each] for each in ids)
 
+    def keeps(self, *ids: str) -> bool:
+        """Whether a pair may stay though its contact left the scope: while its edit waits for a person (rules 7.3b)."""
+        return any(action.startswith("update") for each in ids for action in self.held[each])
+
     def difference(self, name: str, *ids: str) -> bool:
         """Whether a field may differ."""
         return any(self.whole[each] or name in self.fields[each] for each in ids)

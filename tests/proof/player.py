@@ -189,6 +189,7 @@ class Player:
         self.do_clear_faults(0, 0)
         self.do_hours(0, 0)
         self.users.switch_on()
+        self.correct_mailboxes()
         mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
             self.do_run(mode)
@@ -203,6 +204,14 @@ class Player:
             check(not writes, "I5", f"the {mode} run after convergence wrote {writes}: {told}")
             check(ran and not ran.errors, "I5", f"errors after convergence: {ran and ran.errors}")
         self.oracle.judge_end(scene, self.h.edges.engine)
+
+    def correct_mailboxes(self) -> None:
+        """A person corrects profiles that never synced and name an address that no account has any more (rules 1)."""
+        for profile in self.oracle.profiles:
+            staged, today = self._staged(profile), self.today[profile.mailbox]
+            if staged["graph_user_id"] is None and staged["mailbox"] != today:
+                engine, now = self.h.edges.engine, self.h.edges.now()
+                profiles.correct(engine, staged["id"], mailbox=today, now=now)
 
     def accept_count(self) -> bool:
         """A person accepts that so few contacts are left in Business Central (rules 8.3)."""
@@ -620,6 +629,7 @@ class Player:
         expire_leases(self.h.edges)
         for profile in self.oracle.profiles:
             self._import(profile)
+        self.oracle.saw_couplings(self.h.edges.engine)
 
     def _names_nobody(self) -> bool:
         """Whether a backup knows an account that is gone, by an address that its successor no longer has."""

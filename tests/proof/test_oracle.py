@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, insert
 
 from sync_lib.store import tables as t
-from tests.proof import excuses, oracle
+from tests.proof import excuses, histories, oracle
 from tests.proof.approvals import Approvals
+from tests.proof.databases import Databases
+from tests.proof.histories import History
 from tests.proof.oracle import Item, Oracle, Scene, Setup, Violation
+from tests.proof.player import Player
 
 BOX = "anna@voorbeeld.example"
 NOW = "2026-03-02T08:00:00.000Z"
@@ -117,3 +121,84 @@ def test_a_contact_is_approved_with_the_values_that_were_shown(engine):
         approvals.approve(conn, 1)
     assert approvals.was_shown(values, oracle.normal)
     assert not approvals.was_shown(values | {"email": "piet@klant.example"}, oracle.normal)
+
+
+CONTACT = {
+    "id": "a", "type": "Person", "displayName": "Jan", "email": "jan@klant.example", "city": "Utrecht",
+    "privacyBlocked": False,
+}  # fmt: skip
+
+
+def pair(engine: Engine, **coupling: Any) -> Scene:
+    """A contact and its item, which are coupled."""
+    put(
+        engine,
+        t.sync_profile,
+        id=1,
+        mailbox=BOX,
+        company_name="A",
+        folder_id="f",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    values = {"origin": "made_by_sync", "state": "active", "created_at": NOW, "updated_at": NOW, **coupling}
+    put(engine, t.coupling, profile=1, bc_id="a", outlook_id="i", **values)
+    properties = {"displayName": "Jan", "emailAddresses": [{"address": "jan@klant.example"}]}
+    address = {"businessAddress": {"city": "Utrecht"}}
+    made = Item("i", "Business Central", "f", "a", "made_by_sync", properties | address, NOW, 1)
+    return scene({"a": CONTACT}, made)
+
+
+@pytest.mark.parametrize("action", ["update_outlook", "update_business_central"])
+def test_a_pair_whose_edit_is_held_may_stay_when_its_contact_leaves(engine, action):
+    found = pair(engine)
+    judged = Oracle([Setup(BOX, city="Zaandam")])
+    with pytest.raises(Violation, match="stays, out of scope"):
+        judged._judge_pairs(found, engine)
+    hold(engine, action, {"job_title": "x"})
+    judged._judge_pairs(found, engine)
+    found.contacts["a"] = CONTACT | {"mobilePhoneNumber": "+31 6 12345678"}
+    with pytest.raises(Violation, match="mobile is"):
+        judged._judge_pairs(found, engine)
+
+
+def own(first: str, *others: str) -> dict[str, Any]:
+    return {"emailAddresses": [{"address": address} for address in (first, *others)]}
+
+
+def test_an_own_address_that_no_run_saw_beside_the_mapped_one_takes_its_place(engine):
+    """To the sync it is the mapped value, edited; with direction to_outlook that of Business Central comes back."""
+    pair(engine, baseline_outlook=json.dumps({"emailAddresses": ["jan@klant.example"]}))
+    judged = Oracle([Setup(BOX)])
+    judged.saw_couplings(engine)
+    before, after = item("i", **own("eigen1@thuis.example")), item("i", **own("jan@klant.example"))
+    judged._hands_off(BOX, before, after)
+
+
+def test_an_own_address_that_was_there_when_the_pair_agreed_stays(engine):
+    pair(
+        engine, baseline_outlook=json.dumps({"emailAddresses": ["jan@klant.example", "eigen1@thuis.example"]})
+    )
+    judged = Oracle([Setup(BOX)])
+    judged.saw_couplings(engine)
+    before = item("i", **own("eigen1@thuis.example"))
+    judged._hands_off(BOX, before, item("i", **own("jan@klant.example", "eigen1@thuis.example")))
+    with pytest.raises(Violation, match="the user's own 'eigen1@thuis"):
+        judged._hands_off(BOX, before, item("i", **own("jan@klant.example")))
+
+
+def test_an_own_address_behind_the_mapped_one_stays_whether_a_run_saw_it_or_not():
+    before = item("i", **own("jan@klant.example", "eigen1@thuis.example"))
+    with pytest.raises(Violation, match="the user's own"):
+        Oracle([Setup(BOX)])._hands_off(BOX, before, item("i", **own("jan@klant.example")))
+
+
+def test_a_profile_that_never_synced_and_names_a_former_address_is_corrected():
+    history = History(
+        1, "sqlite", histories._settings(random.Random(1)) | {"id_scan_requests": 5}, {}, "standard",
+        False, 2, (Setup(BOX, enabled=False),), (("rename_account", 0, 0), ("run", "full")),
+    )  # fmt: skip
+    with Databases() as databases:
+        player = Player(history, databases.new)
+        player.play()
+    assert player.today[BOX] != BOX
