@@ -384,8 +384,7 @@ class _ProfileSync:
         try:
             return self._work()
         except folders.MailboxReplacedError as error:
-            with self.edges.engine.begin() as conn:
-                profiles.bind_profile(conn, self.profile.id, successor=error.successor)
+            self._note_successor(error.successor)
             raise
         except _RestoredError as error:
             logger.warning("%s It was restored from a backup: reading in full, and holding the plan.", error)
@@ -700,14 +699,15 @@ class _ProfileSync:
             if not error.in_form:
                 raise
             raise folders.mailbox_error(self.edges.outlook, self.profile, error) from error
-        self._forget_successor()
+        # An account that was restored answers again: nobody has to say anything about another one.
+        self._note_successor("")
         return changed
 
-    def _forget_successor(self) -> None:
-        """An account that was restored answers again: nobody has to say anything about another one."""
-        if self.profile.successor:
+    def _note_successor(self, successor: str) -> None:
+        """Remember the account that a person is asked about, "" for none; a dry run asks nobody (rules 8.2)."""
+        if self.profile.successor != successor and not self.run.dry_run:
             with self.edges.engine.begin() as conn:
-                profiles.bind_profile(conn, self.profile.id, successor="")
+                profiles.bind_profile(conn, self.profile.id, successor=successor)
 
     def _extract_from(self, found: folders.Found | None) -> int:
         assert found is not None

@@ -282,6 +282,19 @@ def test_many_contacts_of_a_replaced_mailbox_are_held(make_harness):
     assert h.run().reasons() == {"folder_suddenly_empty": 12}
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_dry_run_asks_nobody_about_a_successor(synced, is_known):
+    before = synced.sim.dump()
+    synced.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "replace": True})
+    if is_known:
+        synced.run()
+        synced.sim.control("POST", "reset", {"world": before})
+    known = profile(synced).successor
+    assert bool(known) == is_known
+    synced.full(dry_run=True)
+    assert profile(synced).successor == known
+
+
 def test_all_profiles_of_a_mailbox_go_to_the_successor_at_once(make_harness):
     """I10: a person is asked once for each colleague."""
     h = make_harness(world(*people(3)))
