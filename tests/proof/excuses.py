@@ -34,7 +34,8 @@ class Excuses:
 
     def absence(self, *ids: str) -> bool:
         """Whether a contact may be missing in Outlook."""
-        return any(self.whole[each] or "create_outlook" in self.held[each] for each in ids)
+        waits = {"create_outlook", "couple"}
+        return any(self.whole[each] or waits & self.held[each] for each in ids)
 
     def presence(self, *ids: str) -> bool:
         """Whether an item may still be there, or its coupling as it was."""

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.proof import users
+from tests.proof import fleet, users
 from tests.proof.oracle import Setup
 
 Step = tuple[Any, ...]
@@ -162,12 +162,13 @@ class History:
     transport: str = "in_process"
     #: How many steps it was drawn with, at most.
     length: int = STEPS
+    companies: int = 1
 
     def __str__(self) -> str:
         """Return it as a failure prints it."""
         lines = [
             f"seed {self.seed} on {self.database}, {self.transport}",
-            f"  {self.people} contacts, fields {self.field_profile}",
+            f"  {self.people} contacts, companies {self.companies}, fields {self.field_profile}",
             f"  self-test {self.checked}",
             f"  sandbox  {self.sandbox}",
             f"  settings {self.settings}",
@@ -213,7 +214,7 @@ def draw(seed: int, *, steps: int = STEPS, faults: bool = True) -> History:
         "sockets" if on_sockets else "in_process",
         steps,
     )
-    return _with_users(drawn_so)
+    return fleet.extend(_with_users(drawn_so))
 
 
 def _with_users(history: History) -> History:

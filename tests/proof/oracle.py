@@ -54,6 +54,8 @@ _COUNTRIES = {
 }  # fmt: skip
 _SEPARATES = re.compile(rf"\s+|\\[rnt]|\\u00[01][0-9a-f]|[\x00-\x1f{odd_values.INVISIBLE}()./-]")
 _EMAIL = re.compile(r"[^\s@;,<>\"]+@[^\s@;,<>\".]+(\.[^\s@;,<>\".]+)+")
+#: Under this name a contact says of which of the companies it is.
+IN_COMPANY = "in_company"
 ELSEWHERE = ("deleteditems", "contacts", "Prive")
 
 
@@ -159,8 +161,8 @@ class Scene:
     @cached_property
     def text(self) -> str:
         """Everything that stands anywhere in the services, as tokens are looked for."""
-        company = self.dump["companies"][0]
-        return compact([company["contacts"], company["held"], self.dump["mailboxes"]])
+        of_bc = [[company["contacts"], company["held"]] for company in self.dump["companies"]]
+        return compact([of_bc, self.dump["mailboxes"]])
 
     @classmethod
     def of(cls, dump: dict[str, Any], names: Mapping[str, str] | None = None) -> Scene:
@@ -170,11 +172,10 @@ class Scene:
             dump: The sandbox's world.
             names: By which address an account is known here that was renamed.
         """
-        company = dump["companies"][0]
-        contacts = {contact["id"]: contact for contact in company["contacts"]}
-        for key, row in (company["held"] or {}).items():
-            contacts.pop(key, None)
-            contacts |= {key: row} if row else {}
+        contacts: dict[str, dict[str, Any]] = {}
+        for number, company in enumerate(dump["companies"]):
+            of_one = {contact["id"]: contact for contact in company["contacts"]} | (company["held"] or {})
+            contacts |= {key: {**row, IN_COMPANY: number} for key, row in of_one.items() if row}
         boxes = {
             (names or {}).get(box["user_principal_name"], box["user_principal_name"]): box
             for box in dump["mailboxes"]
@@ -281,11 +282,18 @@ class Setup:
     left_scope: str = "delete"
     blank_in_bc: str = "fill"
     enabled: bool = True
+    language: str = "nl"
+    #: Number of its company in the world.
+    company: int = 0
+    #: Its number among the profiles of a history, and its key in the staging database.
+    number: int = 0
+    key: int = 0
 
     def to_yaml(self) -> dict[str, Any]:
-        """Return it as an import takes it, without the mailbox."""
+        """Return it as an import takes it, without mailbox and company."""
         policies = ("deleted_in_outlook", "deleted_in_bc", "left_scope", "blank_in_bc")
-        values: dict[str, Any] = {"direction": self.direction, "enabled": self.enabled}
+        names = ("folder", "direction", "enabled", "language")
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
         values["policies"] = {
             name.replace("in_bc", "in_business_central"): getattr(self, name) for name in policies
         }
@@ -295,7 +303,8 @@ class Setup:
     def wants(self, contact: dict[str, Any]) -> bool:
         """Whether a contact of Business Central is in this profile's scope (pins aside)."""
         return (
-            contact["type"] == "Person"
+            contact.get(IN_COMPANY, 0) == self.company
+            and contact["type"] == "Person"
             and not contact["privacyBlocked"]
             and bool((contact["displayName"] or "").strip())
             and valid_email(contact["email"] or "")
@@ -330,9 +339,11 @@ class Oracle:
     #: Item ids that users made, copied or moved about: twins of their own making (I3).
     users_items: set[str] = field(default_factory=set)
     users_contacts: set[str] = field(default_factory=set)
-    #: Items that users deleted, and (mailbox, BC id) pairs with a cause for a delete (I4).
+    #: Items that users deleted, and pairs of a profile's number and a BC id with a cause for a delete (I4).
     users_deletes: set[str] = field(default_factory=set)
-    causes: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    causes: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+    #: Folders, and the numbers of the profiles that are or were bound to them.
+    bound: dict[str, set[int]] = field(default_factory=dict)
     #: What an item without key was coupled to: 7.4 goes by coupling or key, and users may keep us from writing the key.
     coupled: dict[str, str] = field(default_factory=dict)
     #: What the coupling of an item says of Outlook's side, as the last run left it.
@@ -347,8 +358,10 @@ class Oracle:
     approvals: Approvals = field(default_factory=lambda: Approvals({}))
     #: Somebody typed a part of a name, of which Business Central makes the whole one.
     parts_typed: bool = False
-    #: Every address that an account ever had, and the one by which its profile is known here.
-    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number, profile in enumerate(self.profiles):
+            profile.number = number
 
     # -- edits -----------------------------------------------------------------------------------------------------
 
@@ -360,7 +373,7 @@ class Oracle:
             for bc_id in ids | scene.contacts.keys():
                 contact = scene.contacts.get(bc_id)
                 if contact is None or not profile.wants(contact):
-                    causes = self.causes.setdefault((profile.mailbox, bc_id), set())
+                    causes = self.causes.setdefault((profile.number, bc_id), set())
                     causes.add("blocked" if contact and contact["privacyBlocked"] else "left")
 
     def typed_there(self, scene: Scene) -> None:
@@ -374,6 +387,9 @@ class Oracle:
             engine, "SELECT outlook_id, bc_id, baseline_outlook FROM coupling WHERE outlook_id IS NOT NULL"
         )
         self.baselines = {row["outlook_id"]: row["baseline_outlook"] for row in found}
+        numbers = {profile.key: profile.number for profile in self.profiles}
+        for row in rows(engine, "SELECT id, folder_id FROM sync_profile WHERE folder_id IS NOT NULL"):
+            self.bound.setdefault(row["folder_id"], set()).add(numbers[row["id"]])
         self.coupled |= {row["outlook_id"]: row["bc_id"] for row in found}
         for row in found:
             self.tie(row["outlook_id"], row["bc_id"])
@@ -404,8 +420,15 @@ class Oracle:
         """A person sees what the sync wrote, and wants it undone: it need not survive, and an item may go (I4)."""
         self.typed_over(json.loads(change["after"]))
         if change["action"] == "create_outlook":
-            mailbox = self.names.get(change["mailbox"], change["mailbox"])
-            self.causes.setdefault((mailbox, change["bc_id"]), set()).add("undone")
+            numbers = [profile.number for profile in self.profiles if profile.key == change["profile"]]
+            for number in numbers:
+                self.causes.setdefault((number, change["bc_id"]), set()).add("undone")
+
+    def _causes_of(self, mailbox: str, item: Item, bc_id: str) -> set[str]:
+        """Causes for a delete of an item: those of its folder's profile, or of all profiles of its mailbox."""
+        of_mailbox = {profile.number for profile in self.profiles if profile.mailbox == mailbox}
+        numbers = self.bound.get(item.folder_id) or of_mailbox
+        return set().union(*(self.causes.get((number, bc_id), set()) for number in numbers))
 
     # -- after each run --------------------------------------------------------------------------------------------
 
@@ -432,7 +455,7 @@ class Oracle:
             check(self.approvals.was_shown(values, normal), "I19", told)
 
     def _hands_off(self, mailbox: str, item: Item, now: Item | None) -> None:
-        causes = self.causes.get((mailbox, item.bc_id or self.coupled.get(item.id, "")), set())
+        causes = self._causes_of(mailbox, item, item.bc_id or self.coupled.get(item.id, ""))
         baseline = self.baselines.get(item.id, "")
         hands_off.judge(mailbox, item, now, baseline, is_blocked="blocked" in causes)
 
@@ -444,11 +467,11 @@ class Oracle:
                 if not left or item.id in self.users_deletes:
                     continue
                 if not item.bc_id:
-                    causes = self.causes.get((mailbox, self.coupled.get(item.id, "")), set())
+                    causes = self._causes_of(mailbox, item, self.coupled.get(item.id, ""))
                     told = f"an item without key was deleted in {mailbox}: {_told(item)}"
                     check("blocked" in causes, "I4", told)
                     continue
-                causes = self.causes.get((mailbox, item.bc_id), set())
+                causes = self._causes_of(mailbox, item, item.bc_id)
                 twin = any(
                     other.bc_id == item.bc_id and other.folder_id == item.folder_id and other.id != item.id
                     for other in after.items[mailbox].values()
@@ -559,16 +582,21 @@ class Oracle:
             for item in scene.items[profile.mailbox].values():
                 if item.folder in ELSEWHERE or item.folder.startswith("deleted/") or not item.bc_id:
                     continue
-                if item.id in self.users_items or item.origin == "made_by_user":
+                of_another = profile.number not in self.bound.get(item.folder_id, {profile.number})
+                if of_another or item.id in self.users_items or item.origin == "made_by_user":
                     continue
                 twin = item.bc_id in seen
                 check(not twin, "I3", f"two items of {profile.mailbox} for one contact: {_told(item)}")
                 seen[item.bc_id] = item.id
-        made: dict[tuple[str, str], str] = {}
+        made: dict[tuple[Any, ...], str] = {}
         for key, contact in scene.contacts.items():
             if key in self.users_contacts:
                 continue
-            who = (normal("name", contact["displayName"]), normal("email", contact["email"]))
+            who = (
+                contact[IN_COMPANY],
+                normal("name", contact["displayName"]),
+                normal("email", contact["email"]),
+            )
             check(who not in made, "I3", f"the sync made {who} twice in Business Central")
             made[who] = key
 
@@ -581,8 +609,7 @@ class Oracle:
                     check(not there, "I14", f"{_told(item)} is blocked and still in {profile.mailbox}")
 
     def _judge_private(self, scene: Scene) -> None:
-        company = scene.dump["companies"][0]
-        known = compact([company["contacts"], company["held"]])
+        known = compact([[company["contacts"], company["held"]] for company in scene.dump["companies"]])
         for item, values in self.flagged.items():
             for value in values:
                 check(
@@ -592,13 +619,13 @@ class Oracle:
     def _judge_pairs(self, scene: Scene, engine: Engine) -> None:
         staged = rows(
             engine,
-            "SELECT p.mailbox, p.folder_id, p.id AS profile, c.bc_id, c.outlook_id, c.state, c.differs, c.refused"
+            "SELECT p.folder_id, p.id AS profile, c.bc_id, c.outlook_id, c.state, c.differs, c.refused"
             " FROM sync_profile p LEFT JOIN coupling c ON c.profile = p.id",
         )
         for profile in self.profiles:
-            own = [row for row in staged if self.names.get(row["mailbox"], row["mailbox"]) == profile.mailbox]
+            own = [row for row in staged if row["profile"] == profile.key]
             coupled = {row["bc_id"]: row for row in own if row["bc_id"]}
-            waits = excuses.read(engine, own[0]["profile"])
+            waits = excuses.read(engine, profile.key)
             _judge_couplings(scene, profile, [row for row in own if not waits.anything(row["bc_id"])])
             for bc_id, contact in scene.contacts.items():
                 self._judge_contact(scene, profile, contact, coupled.get(bc_id), waits)
@@ -615,7 +642,7 @@ class Oracle:
         item = scene.items[profile.mailbox].get(coupling["outlook_id"] or "") if coupling else None
         if item is not None and coupling and item.folder_id != coupling["folder_id"]:
             item = None  # Moved out: no longer the coupling's.
-        named = f"{contact['displayName']!r} ({key[:8]}) of {profile.mailbox}"
+        named = f"{contact['displayName']!r} ({key[:8]}) of {profile.mailbox}, {profile.folder}"
         if item is None:
             expected = profile.wants(contact) and profile.direction != "to_business_central"
             excused = waits.absence(key) or (coupling is not None and coupling["state"] == "away")

@@ -19,7 +19,7 @@ from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
 from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
-from tests.proof import oracle
+from tests.proof import fleet, oracle
 from tests.proof.approvals import Approvals
 from tests.proof.histories import (
     CITIES,
@@ -74,7 +74,7 @@ class Player:
         ]
         boxes = [
             {
-                "user_principal_name": profile.mailbox,
+                "user_principal_name": mailbox,
                 "folders": [
                     {
                         "name": "Contacts",
@@ -83,9 +83,10 @@ class Player:
                     {"name": "Prive", "contacts": [{"displayName": "Oom Jan", "mobilePhone": "0655501234"}]},
                 ],
             }
-            for profile in self.history.profiles
+            for mailbox in dict.fromkeys(profile.mailbox for profile in self.history.profiles)
         ]
-        world = {"companies": [{"name": COMPANY, "contacts": people}], "mailboxes": boxes}
+        companies = [{"name": COMPANY, "contacts": people}, *fleet.companies(self.history.companies)]
+        world = {"companies": companies, "mailboxes": boxes}
         transport: Any = self.history.transport
         self.sim = Sandbox(world=world, settings=self.history.sandbox, transport=transport).start()
         note = self.trace.note if self.trace else lambda _line: None
@@ -100,10 +101,10 @@ class Player:
         self.number = 1000
         self.oracle = Oracle(
             [replace(profile) for profile in self.history.profiles],
-            names=self.first,
             approvals=Approvals(self.history.settings),
         )
         self.users = Users(self)
+        self.fleet = fleet.Fleet(self)
         self.planned: list[Any] = []
         self.typed_by_service: list[str] = []
         self.patience: dict[str, Any] = {}
@@ -120,6 +121,7 @@ class Player:
         self.h = Harness(self.sim, self.new_database(self.history.database), **self.history.settings)
         self._reopen()
         for profile in self.oracle.profiles:
+            profile.key = 0
             self._import(profile)
         if self.history.checked:
             self._note_check()
@@ -151,7 +153,17 @@ class Player:
         return made
 
     def _import(self, profile: Setup) -> None:
-        self.h.add_profiles(self._staged_address(profile), **profile.to_yaml())
+        mailbox, company = self._staged_address(profile), self.fleet.staged_name(profile)
+        self.h.add_profiles(mailbox, company=company, **profile.to_yaml())
+        if not profile.key:
+            [row] = oracle.rows(
+                self.h.edges.engine,
+                "SELECT id FROM sync_profile WHERE mailbox = :m AND folder_asked = :f AND company_name = :c",
+                m=mailbox,
+                f=profile.folder,
+                c=company,
+            )
+            profile.key = row["id"]
 
     def _play(self) -> None:
         self.before = self.scene()
@@ -175,7 +187,8 @@ class Player:
 
     def _do(self, step: Step) -> None:
         name, *arguments = step
-        act = getattr(self, f"do_{name}", None) or getattr(self.users, f"do_{name}")
+        parts = (self, self.users, self.fleet)
+        act = next(filter(None, (getattr(part, f"do_{name}", None) for part in parts)))
         if act(*arguments) is not False and name in STANDS_FOR:
             self._fired(STANDS_FOR[name])
 
@@ -189,11 +202,15 @@ class Player:
         self.do_clear_faults(0, 0)
         self.do_hours(0, 0)
         self.users.switch_on()
-        self.correct_mailboxes()
+        self.fleet.correct()
         mode = "full" if self.full_needed else "incremental"
-        for _ in range(2):
+        # Where a company moved, the first run only asks (rules 1).
+        for _ in range(3 if self.fleet.has_moved else 2):
             self.do_run(mode)
-            if self.accept_count() | self.answer_all():
+            moved = self.fleet.accept_moves()
+            if moved:
+                self.do_run(mode)
+            if self.accept_count() | self.answer_all() | self.fleet.approve_moved() | moved:
                 self.do_run(mode)
         scene = self.scene()
         for mode in ("incremental", "full"):
@@ -204,14 +221,6 @@ class Player:
             check(not writes, "I5", f"the {mode} run after convergence wrote {writes}: {told}")
             check(ran and not ran.errors, "I5", f"errors after convergence: {ran and ran.errors}")
         self.oracle.judge_end(scene, self.h.edges.engine)
-
-    def correct_mailboxes(self) -> None:
-        """A person corrects profiles that never synced and name an address that no account has any more (rules 1)."""
-        for profile in self.oracle.profiles:
-            staged, today = self._staged(profile), self.today[profile.mailbox]
-            if staged["graph_user_id"] is None and staged["mailbox"] != today:
-                engine, now = self.h.edges.engine, self.h.edges.now()
-                profiles.correct(engine, staged["id"], mailbox=today, now=now)
 
     def accept_count(self) -> bool:
         """A person accepts that so few contacts are left in Business Central (rules 8.3)."""
@@ -259,10 +268,12 @@ class Player:
         return self.h.in_outlook(method, path, body, self.today[mailbox])
 
     def _staged(self, profile: Setup) -> dict[str, Any]:
-        """What the staging database knows of a profile; under whatever address."""
-        names = "mailbox, graph_user_id, successor, second_folder, id"
-        found = oracle.rows(self.h.edges.engine, f"SELECT {names} FROM sync_profile")
-        return next((row for row in found if self.first[row["mailbox"]] == profile.mailbox), {})
+        """What the staging database knows of a profile."""
+        names = "id, mailbox, company_name, graph_user_id, folder_id, folder_asked, successor, second_folder"
+        found = oracle.rows(
+            self.h.edges.engine, f"SELECT {names} FROM sync_profile WHERE id = :id", id=profile.key
+        )
+        return found[0] if found else {}
 
     def _staged_address(self, profile: Setup) -> str:
         return str(self._staged(profile).get("mailbox") or self.today[profile.mailbox])
@@ -583,13 +594,16 @@ class Player:
 
     def do_release(self, _a: int, _b: int) -> bool:
         """What a user wrote in a transaction becomes visible, with the stamps of then (F15)."""
-        if self.sim.dump()["companies"][0]["held"] is None:
+        if all(company["held"] is None for company in self.sim.dump()["companies"]):
             return False
         written = self.sim.control("POST", "bc/release", {})["rows"]
         self.oracle.saw(self.scene())
         return bool(written)
 
     def do_lose_database(self, _a: int, _b: int) -> None:
+        if self.fleet.has_moved:
+            # Nobody but the database knows that keys of the former environment are ours (rules 2.7).
+            return
         self._forget_losers()
         self._open()
         before = self.scene()
@@ -604,6 +618,7 @@ class Player:
 
     def do_backup(self, _a: int, _b: int) -> None:
         with self.h.edges.engine.connect() as conn:
+            self.kept_keys = [profile.key for profile in self.oracle.profiles]
             self.kept = [
                 (table, [dict(row) for row in conn.execute(table.select()).mappings()])
                 for table in tables.metadata.sorted_tables
@@ -627,7 +642,9 @@ class Player:
                         {"n": max(row[column] for row in rows)},
                     )
         expire_leases(self.h.edges)
-        for profile in self.oracle.profiles:
+        for profile, key in zip(self.oracle.profiles, self.kept_keys, strict=True):
+            profile.key = key
+            self.fleet.name_folder(profile)
             self._import(profile)
         self.oracle.saw_couplings(self.h.edges.engine)
 
@@ -646,7 +663,8 @@ class Player:
         box = self._profile(a).mailbox
         before = self.scene().items[box]
         # Ids change, and with them whose flag it is.
-        self.do_public(a, 0)
+        for profile in self.of_mailbox(box):
+            self.do_public(profile.number, 0)
         self._graph("mailbox", {"mailbox": box, "migrate": True})
         after = self.scene().items[box]
         names = {(i.created, i.version, i.properties.get("displayName")): i.id for i in after.values()}
@@ -663,8 +681,8 @@ class Player:
     def do_replace_account(self, a: int, _b: int) -> bool:
         """An account is deleted and made again under its address, with an empty mailbox (F33)."""
         profile = self._profile(a)
-        staged = self._staged(profile)
-        if staged["graph_user_id"] and staged["mailbox"] != self.today[profile.mailbox]:
+        staged = [self._staged(each) for each in self.of_mailbox(profile.mailbox)]
+        if any(row["graph_user_id"] and row["mailbox"] != self.today[profile.mailbox] for row in staged):
             # Nobody who knows the former address alone can find the account: a person has to correct the profile.
             return False
         for item in self.scene().items[profile.mailbox].values():
@@ -677,7 +695,8 @@ class Player:
     def do_rename_account(self, a: int, _b: int) -> bool:
         """An account gets another address (F33), which a full sync reads."""
         profile = self._profile(a)
-        if self._staged(profile)["graph_user_id"] not in (None, "", self._user_id(profile)):
+        staged = [self._staged(each)["graph_user_id"] for each in self.of_mailbox(profile.mailbox)]
+        if not {None, "", self._user_id(profile)}.issuperset(staged):
             # An account made again is found by its address alone.
             return False
         name = f"{profile.mailbox.partition('@')[0]}{self._next()}@voorbeeld.example"
@@ -749,7 +768,8 @@ class Player:
         }[name]
 
     def _contact(self, a: int) -> dict[str, Any] | None:
-        found = sorted(self.scene().contacts.values(), key=lambda c: (c["systemCreatedAt"], c["number"]))
+        keys = ("systemCreatedAt", "number", oracle.IN_COMPANY)
+        found = sorted(self.scene().contacts.values(), key=lambda c: [c[key] for key in keys])
         return found[a % len(found)] if found else None
 
     def do_bc_edit(self, a: int, _b: int, name: str, variant: int) -> None:
@@ -772,7 +792,7 @@ class Player:
             body = {"addressLine1": first, "addressLine2": second}
         else:
             body = {(oracle.BC_PROPERTIES | oracle.BC_PARTS)[name]: value}
-        self._patch_contact(contact["id"], body)
+        self._patch_contact(contact, body)
         self.oracle.typed_over([old[n] for n in TOGETHER.get(name, (name,))])
         self._typed("BC " + contact["displayName"], name, value, ("bc", contact["id"]))
 
@@ -783,8 +803,8 @@ class Player:
         else:
             self.oracle.typed_value(self.step, f"{what}, {name}", name, value, place)
 
-    def _patch_contact(self, key: str, body: dict[str, Any]) -> None:
-        self.h.in_bc("PATCH", f"contacts({key})", body)
+    def _patch_contact(self, contact: dict[str, Any], body: dict[str, Any]) -> None:
+        self.h.in_bc("PATCH", f"contacts({contact['id']})", body, contact[oracle.IN_COMPANY])
         self.oracle.typed_there(self.scene())
 
     def do_bc_add(self, a: int, b: int) -> None:
@@ -792,16 +812,20 @@ class Player:
         taken = self._contact(b)
         email = taken["email"] if taken and a % 5 == 0 else "" if a % 11 == 0 else f"q{n}q@klant.example"
         name = f"Persoon q{n}q"
-        made = self.h.add_contact(name, email, city=CITIES[a % 3])
+        made = self._add_contact(a, person(name, email, city=CITIES[a % 3]))
+        self._typed("new in BC", "name", name, ("bc", made))
+
+    def _add_contact(self, company: int, contact: dict[str, Any]) -> str:
+        made = self.h.in_bc("POST", "contacts", contact, company % self.history.companies)
         self.oracle.typed_there(self.scene())
         self.oracle.users_contacts.add(made["id"])
-        self._typed("new in BC", "name", name, ("bc", made["id"]))
+        return str(made["id"])
 
     def do_bc_delete(self, a: int, _b: int) -> None:
         contact = self._contact(a)
         if contact:
             before = self.scene().contacts
-            self.h.in_bc("DELETE", f"contacts({contact['id']})")
+            self.h.in_bc("DELETE", f"contacts({contact['id']})", company=contact[oracle.IN_COMPANY])
             # With a company its persons go.
             for key in before.keys() - self.scene().contacts.keys():
                 self.oracle.typed_over(list(oracle.bc_values(before[key]).values()))
@@ -809,21 +833,24 @@ class Player:
     def do_block(self, a: int, _b: int) -> None:
         contact = self._contact(a)
         if contact:
-            self._patch_contact(contact["id"], {"privacyBlocked": True})
+            self._patch_contact(contact, {"privacyBlocked": True})
 
     def do_unblock(self, _a: int, _b: int) -> None:
         for contact in self.scene().contacts.values():
             if contact["privacyBlocked"]:
-                self._patch_contact(contact["id"], {"privacyBlocked": False})
+                self._patch_contact(contact, {"privacyBlocked": False})
 
     def do_computed(self, a: int, b: int) -> bool:
         """A computed field changes, and neither stamp nor version (F30)."""
         contact = self._contact(a)
         # A row that nobody but its user sees yet has no computed fields.
-        committed = {row["id"] for row in self.sim.dump()["companies"][0]["contacts"]}
+        committed = {row["id"] for company in self.sim.dump()["companies"] for row in company["contacts"]}
         if contact and contact["id"] in committed:
-            body = {"contact": contact["id"], "values": {"lastInteractionDate": f"2026-03-{1 + b % 28:02}"}}
-            self.sim.control("POST", "bc/compute", body)
+            values = {"lastInteractionDate": f"2026-03-{1 + b % 28:02}"}
+            company = self.fleet.company_id(contact)
+            self.sim.control(
+                "POST", "bc/compute", {"company": company, "contact": contact["id"], "values": values}
+            )
         return contact is not None
 
     def do_odd_stamp(self, a: int, b: int) -> bool:
@@ -832,29 +859,30 @@ class Player:
         if contact:
             stamp = ODD_STAMPS[b % len(ODD_STAMPS)]
             row = {"id": contact["id"], "lastModifiedDateTime": stamp}
-            self.sim.control("POST", "bc/set", {"contacts": [{**_plain(contact), **row}]})
+            company = self.fleet.company_id(contact)
+            self.sim.control("POST", "bc/set", {"company": company, "contacts": [{**_plain(contact), **row}]})
         return contact is not None
 
     def do_type(self, a: int, b: int) -> None:
         contact = self._contact(a)
         if contact:
             wanted = "Person" if contact["type"] == "Company" else "Company"
-            self._patch_contact(contact["id"], {"type": wanted})
+            self._patch_contact(contact, {"type": wanted})
 
     # -- Outlook's users -------------------------------------------------------------------------------------------
 
     def _profile(self, a: int) -> Setup:
         return self.oracle.profiles[a % len(self.oracle.profiles)]
 
+    def of_mailbox(self, mailbox: str) -> list[Setup]:
+        """The profiles of a mailbox."""
+        return [profile for profile in self.oracle.profiles if profile.mailbox == mailbox]
+
     def _folder(self, profile: Setup) -> str | None:
         """The id of the folder that the profile is bound to, or that has its name."""
         folders = self.scene().folders[profile.mailbox]
-        bound = oracle.rows(
-            self.h.edges.engine,
-            "SELECT folder_id FROM sync_profile WHERE mailbox = :m",
-            m=self._staged_address(profile),
-        )
-        known = [row["folder_id"] for row in bound if row["folder_id"]]
+        bound = self._staged(profile)["folder_id"]
+        known = [bound] if bound else []
         named = [key for key, name in folders.items() if name == profile.folder]
         return next(
             (key for key in [*known, *named] if not folders.get(key, "deleted/").startswith("deleted/")), None
@@ -963,7 +991,7 @@ class Player:
             return
         n = self._next()
         taken = self._contact(b)
-        address = taken["email"] if taken and b % 4 == 0 else f"q{n}q@nieuw.example"
+        address = taken["email"] if taken and taken["email"] and b % 4 == 0 else f"q{n}q@nieuw.example"
         body: dict[str, Any] = {"jobTitle": f"Baan q{n}q"}
         if b % 7:
             body["displayName"] = f"Nieuw q{n}q"
@@ -1082,9 +1110,8 @@ def _addresses(item: oracle.Item) -> list[dict[str, Any]]:
 
 def _plain(contact: dict[str, Any]) -> dict[str, Any]:
     """What the control plane takes of a dumped contact."""
-    return {
-        name: value for name, value in contact.items() if name not in ("systemCreatedAt", "etag", "version")
-    }
+    not_taken = ("systemCreatedAt", "etag", "version", oracle.IN_COMPANY)
+    return {name: value for name, value in contact.items() if name not in not_taken}
 
 
 def _item_body(item: oracle.Item, name: str, value: str) -> dict[str, Any]:

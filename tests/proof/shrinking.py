@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.proof.databases import Databases
-from tests.proof.histories import BOXES, STEPS, History, draw
+from tests.proof.histories import STEPS, History, draw
 from tests.proof.oracle import Setup
 from tests.proof.player import Player
 from tests.proof.tracing import Trace
@@ -72,13 +72,18 @@ def shrink(
         if people < best.people and fails(replace(best, people=people)):
             break
     for profile in range(len(best.profiles)):
-        plain = (*best.profiles[:profile], Setup(BOXES[profile]), *best.profiles[profile + 1 :])
+        plain = (*best.profiles[:profile], _plain(best.profiles[profile]), *best.profiles[profile + 1 :])
         if plain != best.profiles:
             fails(replace(best, profiles=plain))
     for name, value in (("database", "sqlite"), ("field_profile", "standard")):
         if getattr(best, name) != value:
             fails(replace(best, **{name: value}))
     return best, error
+
+
+def _plain(profile: Setup) -> Setup:
+    """Return a profile with nothing but its place."""
+    return Setup(profile.mailbox, profile.folder, company=profile.company)
 
 
 def report(history: History, databases: Databases, fired: dict[str, int], *, tries: int) -> str:

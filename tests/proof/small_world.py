@@ -151,7 +151,7 @@ class Small:
         loose = {"guard_few_deletes": 10**6, "guard_creates": 10**6, "guard_deletes": 10**6}
         self.h = Harness(self.sim, self.database, retry_cap=1.0, longest_request=0.0, **loose)
         self.numbers = itertools.count(1)
-        self.oracle = Oracle([Setup(MAILBOX)])
+        self.oracle = Oracle([Setup(MAILBOX, key=1)])
         self.h.add_profiles(MAILBOX)
         scene = self.scene()
         self.oracle.typed_there(scene)

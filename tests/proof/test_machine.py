@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.faults import PRESETS
 from sync_lib import pipeline
-from tests.proof import histories, odd_values, oracle, shrinking, users
+from tests.proof import fleet, histories, odd_values, oracle, shrinking, users
 from tests.proof.databases import Databases
 from tests.proof.histories import History
 
@@ -93,7 +93,14 @@ def test_every_fault_is_drawn():
     drawn |= {histories.MALFORMED[step[1] % 3]["name"] for step in steps if step[0] == "malformed"}
     assert drawn == set(PRESETS)
     more = {*histories.MORE} - {"meanwhile"}
-    assert {step[0] for step in steps} == {*histories.WEIGHTS, *histories.UNKIND, *more, "undo", *users.STEPS}
+    assert {step[0] for step in steps} == {
+        *histories.WEIGHTS,
+        *histories.UNKIND,
+        *more,
+        "undo",
+        *users.STEPS,
+        *fleet.STEPS,
+    }
     meanwhile = {inner[0] for step in steps if step[0] == "during" for inner in step[4]}
     assert meanwhile == {*histories.MEANWHILE, *histories.ABOVE}
     fired = {

@@ -152,7 +152,7 @@ def pair(engine: Engine, **coupling: Any) -> Scene:
 @pytest.mark.parametrize("action", ["update_outlook", "update_business_central"])
 def test_a_pair_whose_edit_is_held_may_stay_when_its_contact_leaves(engine, action):
     found = pair(engine)
-    judged = Oracle([Setup(BOX, city="Zaandam")])
+    judged = Oracle([Setup(BOX, city="Zaandam", key=1)])
     with pytest.raises(Violation, match="stays, out of scope"):
         judged._judge_pairs(found, engine)
     hold(engine, action, {"job_title": "x"})
@@ -169,7 +169,7 @@ def own(first: str, *others: str) -> dict[str, Any]:
 def test_an_own_address_that_no_run_saw_beside_the_mapped_one_takes_its_place(engine):
     """To the sync it is the mapped value, edited; with direction to_outlook that of Business Central comes back."""
     pair(engine, baseline_outlook=json.dumps({"emailAddresses": ["jan@klant.example"]}))
-    judged = Oracle([Setup(BOX)])
+    judged = Oracle([Setup(BOX, key=1)])
     judged.saw_couplings(engine)
     before, after = item("i", **own("eigen1@thuis.example")), item("i", **own("jan@klant.example"))
     judged._hands_off(BOX, before, after)
@@ -179,7 +179,7 @@ def test_an_own_address_that_was_there_when_the_pair_agreed_stays(engine):
     pair(
         engine, baseline_outlook=json.dumps({"emailAddresses": ["jan@klant.example", "eigen1@thuis.example"]})
     )
-    judged = Oracle([Setup(BOX)])
+    judged = Oracle([Setup(BOX, key=1)])
     judged.saw_couplings(engine)
     before = item("i", **own("eigen1@thuis.example"))
     judged._hands_off(BOX, before, item("i", **own("jan@klant.example", "eigen1@thuis.example")))
@@ -190,7 +190,7 @@ def test_an_own_address_that_was_there_when_the_pair_agreed_stays(engine):
 def test_an_own_address_behind_the_mapped_one_stays_whether_a_run_saw_it_or_not():
     before = item("i", **own("jan@klant.example", "eigen1@thuis.example"))
     with pytest.raises(Violation, match="the user's own"):
-        Oracle([Setup(BOX)])._hands_off(BOX, before, item("i", **own("jan@klant.example")))
+        Oracle([Setup(BOX, key=1)])._hands_off(BOX, before, item("i", **own("jan@klant.example")))
 
 
 def test_a_profile_that_never_synced_and_names_a_former_address_is_corrected():

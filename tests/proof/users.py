@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sync_lib.store import holds
 from sync_lib.store.holds import Decision, HoldState
 from tests.proof import odd_values, oracle
+from tests.sync.harness import person
 
 if TYPE_CHECKING:
     from tests.proof.histories import Step
@@ -114,9 +115,8 @@ class Users:
         """A company contact is added; at times with the name of another one."""
         n = self.player._next()
         twin = self._company_name(a) if b % 4 == 0 else ""
-        made = self.player.h.add_contact(twin or f"Bedrijf q{n}q", f"q{n}q@bedrijf.example", type="Company")
-        self.oracle.users_contacts.add(made["id"])
-        self.oracle.typed_there(self.player.scene())
+        company = person(twin or f"Bedrijf q{n}q", f"q{n}q@bedrijf.example", type="Company")
+        self.player._add_contact(a, company)
 
     # -- contacts that are made again ------------------------------------------------------------------------------
 
@@ -130,15 +130,10 @@ class Users:
             self.player.do_run("incremental")
         n = self.player._next()
         name = contact["displayName"] if b % 2 else f"Opnieuw q{n}q"
-        place = ("bc", self._add(name, contact["email"], n))
-        self.player._typed("made again in BC", "name", name, place)
+        again = person(name, contact["email"], jobTitle=f"Baan q{n}q")
+        made = self.player._add_contact(contact[oracle.IN_COMPANY], again)
+        self.player._typed("made again in BC", "name", name, ("bc", made))
         return True
-
-    def _add(self, name: str, email: str, n: int) -> str:
-        made = self.player.h.add_contact(name, email, jobTitle=f"Baan q{n}q")
-        self.oracle.users_contacts.add(made["id"])
-        self.oracle.typed_there(self.player.scene())
-        return str(made["id"])
 
     def do_ol_again(self, a: int, b: int) -> bool:
         """An item is deleted and made again with its address."""

@@ -219,11 +219,12 @@ class Harness:
     def delete_item(self, name: str, mailbox: str | None = None) -> None:
         self.in_outlook("DELETE", f"contacts/{self.items(mailbox)[name]['id']}", None, mailbox)
 
-    def in_bc(self, method: str, path: str, body: Any = None) -> Any:
+    def in_bc(self, method: str, path: str, body: Any = None, company: int = 0) -> Any:
+        """A user's edit in Business Central; ``path`` is below the company of that number."""
         info = self.sim.info()
-        company = info["companies"][0]["id"]
+        company_id = info["companies"][company]["id"]
         root = f"{info['bc_root']}/{info['tenant_id']}/{info['environment']}/api/contactSync/contacts/v1.0"
-        return self._as_user("bc", method, f"{root}/companies({company})/{path}", body, {"If-Match": "*"})
+        return self._as_user("bc", method, f"{root}/companies({company_id})/{path}", body, {"If-Match": "*"})
 
     def add_contact(self, name: str, email: str | None = None, **fields: Any) -> dict[str, Any]:
         made: dict[str, Any] = self.in_bc("POST", "contacts", person(name, email, **fields))
