@@ -21,7 +21,9 @@ from tests.proof.oracle import check
 from tests.proof.player import Player
 
 #: A moment is a copy of two things, the world and the database: what is neither of them can't be gone back to.
-_ELSEWHERE = frozenset({"hold", "release", "lag", "unlag", "backup", "restore", "lose_database", "two_runs"})
+_ELSEWHERE = frozenset(
+    {"hold", "release", "lag", "unlag", "backup", "restore", "lose_database", "two_runs", "many"}
+)
 _STEPS = 14
 
 
@@ -35,7 +37,10 @@ def draw(seed: int) -> tuple[History, str]:
     # A part of the deletes counts for 24 hours (8.3), so that a guard may hold the rest of them; that is no crash.
     wide = {name: 10**6 for name in drawn.settings if name.startswith("guard_")}
     wide |= dict.fromkeys(("guard_deletes", "guard_few_deletes", "guard_overwrites", "guard_creates"), 10**6)
-    short = replace(drawn, steps=steps[:chosen], database="sqlite", settings=drawn.settings | wide)
+    few = min(drawn.people, 12)
+    short = replace(
+        drawn, steps=steps[:chosen], people=few, database="sqlite", settings=drawn.settings | wide
+    )
     return short, steps[chosen][1]
 
 

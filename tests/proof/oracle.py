@@ -50,8 +50,10 @@ _SCALARS = {"name": "displayName", "mobile": "mobilePhone", "job": "jobTitle", "
 FIELDS = (*BC_PROPERTIES, "street")
 _COUNTRIES = {
     "nederland": "nl", "netherlands": "nl", "holland": "nl", "belgië": "be", "duitsland": "de",
-    "germany": "de", "frankrijk": "fr",
+    "germany": "de", "frankrijk": "fr", "belgium": "be", "france": "fr",
 }  # fmt: skip
+#: Phone regions, and what stands for the zero of their numbers.
+REGIONS = {"NL": "+31", "BE": "+32", "DE": "+49", "FR": "+33"}
 _SEPARATES = re.compile(rf"\s+|\\[rnt]|\\u00[01][0-9a-f]|[\x00-\x1f{odd_values.INVISIBLE}()./-]")
 _EMAIL = re.compile(r"[^\s@;,<>\"]+@[^\s@;,<>\".]+(\.[^\s@;,<>\".]+)+")
 #: Under this name a contact says of which of the companies it is.
@@ -75,14 +77,14 @@ def key_of(value: str) -> str:
     return unique[0] if unique else first
 
 
-def normal(name: str, value: str) -> str:
-    """Return what two values of a field have in common when they mean the same."""
+def normal(name: str, value: str, region: str = "NL") -> str:
+    """Return what two values of a field have in common when they mean the same; phones in a region."""
     value = unicodedata.normalize("NFC", re.sub("\r\n|[\r\v\f\x85\u2028\u2029]", "\n", value))
     value = "".join(c for c in value if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
     if name in odd_values.CODES:
         value = "".join(c for c in value if c not in odd_values.INVISIBLE)
     if name in ("phone", "mobile"):
-        return _normal_phone(value)
+        return _normal_phone(value, REGIONS[region])
     if name == "post":
         return re.sub(r"\s", "", value).upper()
     if name == "country":
@@ -94,13 +96,13 @@ def normal(name: str, value: str) -> str:
     return re.sub(r"\s+", " ", value).strip()
 
 
-def _normal_phone(value: str) -> str:
+def _normal_phone(value: str, country: str) -> str:
     if any(c.isalpha() for c in value):
         return re.sub(r"\s+", " ", value).strip()
     digits = re.sub(r"[^\d+]", "", value)
     digits = "+" + digits[2:] if digits.startswith("00") else digits
-    digits = "+31" + digits[1:] if digits.startswith("0") else digits
-    return "+31" + digits[4:] if digits.startswith("+310") else digits
+    digits = country + digits[1:] if digits.startswith("0") else digits
+    return country + digits[len(country) + 1 :] if digits.startswith(f"{country}0") else digits
 
 
 def valid_email(value: str) -> bool:
@@ -358,6 +360,10 @@ class Oracle:
     approvals: Approvals = field(default_factory=lambda: Approvals({}))
     #: Somebody typed a part of a name, of which Business Central makes the whole one.
     parts_typed: bool = False
+    #: Phone regions that a company had, by its number; the last one is today's.
+    regions: dict[int, list[str]] = field(default_factory=dict)
+    #: What the change log said before a part of it was removed: ids, and what lost.
+    log: list[tuple[set[str], str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number, profile in enumerate(self.profiles):
@@ -508,16 +514,28 @@ class Oracle:
         ]
         if not lost:
             return
-        log = [
-            ({row["bc_id"], row["outlook_id"]}, compact([row["losing"], _deleted(row)]))
-            for row in rows(
-                engine, "SELECT action, losing, before, after, outcome, bc_id, outlook_id FROM change"
-            )
-            if row["outcome"] in ("updated", "conflict", "deleted", "created", "coupled")
-        ]
+        log = self.read_log(engine)
         for key, token, ids in lost:
             told = f"{token.text!r} is lost: typed in step {token.step} ({token.what})"
             check(any(key in text and (ids is None or ids & of) for of, text in log), "I1", told)
+
+    def read_log(self, engine: Engine) -> list[tuple[set[str], str]]:
+        """Return of each change that was carried out, also of one that was removed since, its ids and what lost."""
+        names = "action, losing, before, after, outcome, bc_id, outlook_id"
+        return self.log + [
+            ({row["bc_id"], row["outlook_id"]}, compact([row["losing"], _deleted(row)]))
+            for row in rows(engine, f"SELECT {names} FROM change")
+            if row["outcome"] in ("updated", "conflict", "deleted", "created", "coupled")
+        ]
+
+    def erased(self, scene: Scene, contact: str) -> None:
+        """A contact was erased: what it lost is in no log any more, and nobody need find it."""
+        ids = self._of_one_contact(("bc", contact)) or set()
+        self.tokens = {
+            key: token
+            for key, token in self.tokens.items()
+            if token.place is None or token.place[1] not in ids or self._holds(scene, key, token, ids)
+        }
 
     def _of_one_contact(self, place: Place | None) -> set[str] | None:
         """Return the ids of everything that was ever coupled with a contact or item, and its own."""
@@ -664,9 +682,14 @@ class Oracle:
             return
         theirs = bc_values(contact)
         for name in FIELDS:
-            same = normal(name, theirs[name]) == normal(name, item.values[name])
+            same = self._agree(contact, name, theirs[name], item.values[name])
             if not same and name not in differs and not waits.difference(name, key, item.id):
                 check(False, "I5", f"{named}: {name} is {theirs[name]!r} / {item.values[name]!r}")
+
+    def _agree(self, contact: dict[str, Any], name: str, one: str, other: str) -> bool:
+        """Whether two values are equal, today or when a number of another region was the same one (rules 6)."""
+        regions = self.regions.get(contact.get(IN_COMPANY, 0), []) if name in ("phone", "mobile") else []
+        return any(normal(name, one, each) == normal(name, other, each) for each in ["NL", *regions])
 
     @staticmethod
     def _judge_books(engine: Engine) -> None:

@@ -19,7 +19,7 @@ from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
 from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
-from tests.proof import fleet, oracle
+from tests.proof import fleet, oracle, upkeep
 from tests.proof.approvals import Approvals
 from tests.proof.histories import (
     CITIES,
@@ -105,6 +105,8 @@ class Player:
         )
         self.users = Users(self)
         self.fleet = fleet.Fleet(self)
+        self.upkeep = upkeep.Upkeep(self)
+        self.field_profile = self.history.field_profile
         self.planned: list[Any] = []
         self.typed_by_service: list[str] = []
         self.patience: dict[str, Any] = {}
@@ -139,7 +141,7 @@ class Player:
 
     def edges(self) -> pipeline.Edges:
         made = self.h.open()
-        settings = replace(made.business_central_settings, field_profile=self.history.field_profile)
+        settings = replace(made.business_central_settings, field_profile=self.field_profile)
         made.business_central_settings = settings
         made.settings = replace(made.settings, **self.patience)
         if self.scheduler:
@@ -164,6 +166,7 @@ class Player:
                 c=company,
             )
             profile.key = row["id"]
+            self.upkeep.set_region(profile)
 
     def _play(self) -> None:
         self.before = self.scene()
@@ -187,7 +190,7 @@ class Player:
 
     def _do(self, step: Step) -> None:
         name, *arguments = step
-        parts = (self, self.users, self.fleet)
+        parts = (self, self.users, self.fleet, self.upkeep)
         act = next(filter(None, (getattr(part, f"do_{name}", None) for part in parts)))
         if act(*arguments) is not False and name in STANDS_FOR:
             self._fired(STANDS_FOR[name])
@@ -269,7 +272,7 @@ class Player:
 
     def _staged(self, profile: Setup) -> dict[str, Any]:
         """What the staging database knows of a profile."""
-        names = "id, mailbox, company_name, graph_user_id, folder_id, folder_asked, successor, second_folder"
+        names = "id, mailbox, company, company_name, graph_user_id, folder_id, folder_asked, successor, second_folder"
         found = oracle.rows(
             self.h.edges.engine, f"SELECT {names} FROM sync_profile WHERE id = :id", id=profile.key
         )
@@ -646,6 +649,7 @@ class Player:
             profile.key = key
             self.fleet.name_folder(profile)
             self._import(profile)
+            self.upkeep.set_region(profile)
         self.oracle.saw_couplings(self.h.edges.engine)
 
     def _names_nobody(self) -> bool:

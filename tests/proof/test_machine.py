@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.faults import PRESETS
 from sync_lib import pipeline
-from tests.proof import fleet, histories, odd_values, oracle, shrinking, users
+from tests.proof import fleet, histories, odd_values, oracle, shrinking, upkeep, users
 from tests.proof.databases import Databases
 from tests.proof.histories import History
 
@@ -100,6 +100,7 @@ def test_every_fault_is_drawn():
         "undo",
         *users.STEPS,
         *fleet.STEPS,
+        *upkeep.STEPS,
     }
     meanwhile = {inner[0] for step in steps if step[0] == "during" for inner in step[4]}
     assert meanwhile == {*histories.MEANWHILE, *histories.ABOVE}

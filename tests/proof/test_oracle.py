@@ -202,3 +202,50 @@ def test_a_profile_that_never_synced_and_names_a_former_address_is_corrected():
         player = Player(history, databases.new)
         player.play()
     assert player.today[BOX] != BOX
+
+
+def test_numbers_that_were_one_in_another_region_may_stay_as_they_are():
+    judged = Oracle([Setup(BOX)])
+    pairs = [("06 51234567", "+31651234567", True), ("06 51234567", "+32651234567", False)]
+    assert [judged._agree(CONTACT, "mobile", one, other) for one, other, _ in pairs] == [True, False]
+    judged.regions[0] = ["NL", "BE"]
+    assert all(judged._agree(CONTACT, "mobile", one, other) for one, other, _ in pairs)
+    assert not judged._agree(CONTACT, "mobile", "06 51234567", "+33651234567")
+
+
+def test_what_lost_before_the_log_was_cut_is_not_lost(engine):
+    change = {"plan": 1, "n": 1, "profile": 1, "bc_id": "a", "action": "update_outlook", "state": "done"}
+    put(engine, t.change, outcome="conflict", losing=json.dumps({"job_title": "Functie q1q"}), **change)
+    judged = Oracle([Setup(BOX)])
+    judged.typed_value(1, "typed", "job", "Functie q1q", ("bc", "a"))
+    judged.log = judged.read_log(engine)
+    with engine.begin() as conn:
+        conn.execute(t.change.delete())
+    judged.judge_tokens(scene({"a": {"jobTitle": ""}}), engine)
+    judged.log = []
+    with pytest.raises(Violation, match="is lost"):
+        judged.judge_tokens(scene({"a": {"jobTitle": ""}}), engine)
+
+
+def test_of_who_is_erased_only_what_is_still_there_has_to_stay(engine):
+    judged = Oracle([Setup(BOX)])
+    for key, value in (("a", "Functie q1q"), ("a", "Functie q2q"), ("b", "Functie q3q")):
+        judged.typed_value(1, "typed", "job", value, ("bc", key))
+    found = scene({"a": {"jobTitle": "Functie q2q"}, "b": {"jobTitle": ""}})
+    judged.erased(found, "a")
+    assert set(judged.tokens) == {"q2q", "q3q"}
+
+
+def test_two_folders_of_a_mailbox_are_told_apart(engine):
+    """What left the scope of one profile is no cause for a delete in the folder of the other one."""
+    for key, folder in ((1, "f"), (2, "g")):
+        values = {"mailbox": BOX, "company_name": "A", "created_at": NOW, "updated_at": NOW}
+        put(engine, t.sync_profile, id=key, folder_id=folder, folder_name=folder, **values)
+    judged = Oracle([Setup(BOX, "f", city="Zaandam", key=1), Setup(BOX, "g", key=2)])
+    judged.saw_couplings(engine)
+    items = [Item(f"i{each}", each, each, "a", "made_by_sync", {}, NOW, 1) for each in "fg"]
+    before = scene({"a": CONTACT}, *items)
+    judged.saw(before)
+    judged._judge_deletes(before, scene({"a": CONTACT}, items[1]))
+    with pytest.raises(Violation, match="was deleted without a cause"):
+        judged._judge_deletes(before, scene({"a": CONTACT}, items[0]))
