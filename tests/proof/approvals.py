@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from tests.proof.excuses import known_as
+
 #: Fields of a new contact that have to be as they were shown, and how the staging database calls them.
 SHOWN = {"name": "name", "email": "email", "job": "job_title"}
 
@@ -22,6 +24,15 @@ class Approvals:
     deletes: set[str] = field(default_factory=set)
     #: Values with which contacts may be created in Business Central.
     creates: list[dict[str, str]] = field(default_factory=list)
+
+    #: Contacts of Business Central and fields of their items that may be replaced, and contacts made again.
+    overwrites: set[tuple[str, str]] = field(default_factory=set)
+    recreates: set[str] = field(default_factory=set)
+
+    @property
+    def every_overwrite_waits(self) -> bool:
+        """Whether not even one value that is nobody's baseline may be replaced by itself."""
+        return self._is_none("guard_overwrites")
 
     @property
     def every_delete_waits(self) -> bool:
@@ -52,6 +63,10 @@ class Approvals:
                 self.deletes.add(bc_id)
             elif action == "create_business_central":
                 self.creates.append(json.loads(after))
+            elif action == "create_outlook":
+                self.recreates.add(bc_id)
+            elif action == "update_outlook":
+                self.overwrites |= {(bc_id, name) for name in known_as(json.loads(after))}
 
     def was_shown(self, values: Mapping[str, str], normal: Any) -> bool:
         """Whether a person approved a contact with these values."""

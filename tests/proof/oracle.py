@@ -20,6 +20,7 @@ from sqlalchemy import Engine, text
 from tests.proof import excuses, hands_off, odd_values
 from tests.proof.approvals import Approvals
 from tests.proof.excuses import Excuses
+from tests.proof.pairs import Pairs
 from tests.proof.verdict import Violation as Violation  # noqa: PLC0414 - known by this module
 from tests.proof.verdict import check
 
@@ -358,6 +359,7 @@ class Oracle:
     #: What was typed into items while their owner had flagged them private (I14).
     flagged: dict[str, set[str]] = field(default_factory=dict)
     approvals: Approvals = field(default_factory=lambda: Approvals({}))
+    pairs: Pairs = field(default_factory=Pairs)
     #: Somebody typed a part of a name, of which Business Central makes the whole one.
     parts_typed: bool = False
     #: Phone regions that a company had, by its number; the last one is today's.
@@ -450,6 +452,41 @@ class Oracle:
                     self._hands_off(mailbox, item, now)
         self._judge_deletes(before, after)
         self._judge_creates(before, after)
+        if not users_acted:
+            self._judge_overwrites(before, after)
+            self._judge_made_again(before, after)
+
+    def _judge_overwrites(self, before: Scene, after: Scene) -> None:
+        """I19: where every overwrite waits, what a user typed into an item is replaced only as a person approved."""
+        if not self.approvals.every_overwrite_waits:
+            return
+        for token in self.tokens.values():
+            mailbox, key = token.place or ("bc", "")
+            item, now = before.items.get(mailbox, {}).get(key), after.items.get(mailbox, {}).get(key)
+            agreed = json.loads(self.baselines.get(key) or "{}").get("fields", {})
+            base = {excuses.KNOWN_AS.get(name, name): value for name, value in agreed.items()}
+            if item is None or now is None or token.field not in base or item.folder_id != now.folder_id:
+                continue
+            was, known, new = (
+                normal(token.field, value)
+                for value in (item.values[token.field], base[token.field], now.values[token.field])
+            )
+            if was == normal(token.field, token.text) and was not in (known, new):
+                told = f"{token.text!r} was replaced by {new!r} and nobody had approved it"
+                check((item.bc_id, token.field) in self.approvals.overwrites, "I19", told)
+
+    def _judge_made_again(self, before: Scene, after: Scene) -> None:
+        """I19: of a folder that is suddenly empty nothing is made again before a person said so (rules 8.3)."""
+        emptied = self.pairs.emptied(before, self.approvals.settings.get("guard_emptied_from", 10))
+        boxes = {profile.key: profile.mailbox for profile in self.profiles}
+        for profile, bc_id in emptied:
+            made = [
+                item
+                for item in after.items[boxes[profile]].values()
+                if item.bc_id == bc_id and item.id not in before.items[boxes[profile]]
+            ]
+            told = f"{bc_id[:8]} of an emptied folder was made again and nobody had approved it"
+            check(not made or bc_id in self.approvals.recreates, "I19", told)
 
     def _judge_creates(self, before: Scene, after: Scene) -> None:
         """I19: where every create waits, a new contact was approved, and as it was shown."""
@@ -663,7 +700,8 @@ class Oracle:
         named = f"{contact['displayName']!r} ({key[:8]}) of {profile.mailbox}, {profile.folder}"
         if item is None:
             expected = profile.wants(contact) and profile.direction != "to_business_central"
-            excused = waits.absence(key) or (coupling is not None and coupling["state"] == "away")
+            away = coupling is not None and coupling["state"] == "away"
+            excused = waits.absence(key) or (away and self._stays_away(profile, contact))
             check(excused or not expected, "I5", f"{named} is in scope and not in Outlook")
             return
         assert coupling is not None
@@ -685,6 +723,11 @@ class Oracle:
             same = self._agree(contact, name, theirs[name], item.values[name])
             if not same and name not in differs and not waits.difference(name, key, item.id):
                 check(False, "I5", f"{named}: {name} is {theirs[name]!r} / {item.values[name]!r}")
+
+    def _stays_away(self, profile: Setup, contact: dict[str, Any]) -> bool:
+        """Whether Business Central holds what it held when the item went away (rules 2.1)."""
+        then, now = self.pairs.away.get((profile.key, contact["id"])), bc_values(contact)
+        return then is None or all(self._agree(contact, name, then[name], now[name]) for name in FIELDS)
 
     def _agree(self, contact: dict[str, Any], name: str, one: str, other: str) -> bool:
         """Whether two values are equal, today or when a number of another region was the same one (rules 6)."""

@@ -209,7 +209,7 @@ class Player:
         mode = "full" if self.full_needed else "incremental"
         # Where a company moved, the first run only asks (rules 1).
         for _ in range(3 if self.fleet.has_moved else 2):
-            self.do_run(mode)
+            self._run_with_retries(mode)
             moved = self.fleet.accept_moves()
             if moved:
                 self.do_run(mode)
@@ -224,6 +224,12 @@ class Player:
             check(not writes, "I5", f"the {mode} run after convergence wrote {writes}: {told}")
             check(ran and not ran.errors, "I5", f"errors after convergence: {ran and ran.errors}")
         self.oracle.judge_end(scene, self.h.edges.engine)
+
+    def _run_with_retries(self, mode: str) -> None:
+        """A run, and once more where a service was too busy for one of its tasks, which Airflow tries again."""
+        ran = self.do_run(mode)
+        if ran and any(isinstance(error, TransientError) for error in ran.errors):
+            self.do_run(mode)
 
     def accept_count(self) -> bool:
         """A person accepts that so few contacts are left in Business Central (rules 8.3)."""
@@ -297,10 +303,11 @@ class Player:
         except SyncError:
             return None
 
-    def do_run(self, mode: str) -> None:
+    def do_run(self, mode: str) -> Ran | None:
         before = self.scene()
-        self.run(mode)
+        ran = self.run(mode)
         self._judge(before)
+        return ran
 
     def _judge(self, before: Scene, *, users_acted: bool = False) -> None:
         if any(fault.name == "F6" and fault.fired for fault in self.planned):
@@ -311,6 +318,7 @@ class Player:
         # What was created is judged by its key, so that a cause that arises and goes within a run counts too.
         self.oracle.saw(after)
         self.oracle.judge_run(before, after, users_acted=users_acted)
+        self.oracle.pairs.follow(self.h.edges.engine, before, after, oracle.bc_values)
         self.oracle.saw_couplings(self.h.edges.engine)
         oracle.judge_counters(self.sim.counters())
 
@@ -487,6 +495,7 @@ class Player:
         chosen = done[-1 - a % min(len(done), 12)]
         names = ("profile", "run", "plan", "n")[: 4 if b % 2 else 2]
         asked = {name: chosen[name] for name in names}
+        self.oracle.pairs.forget()
         with self.h.edges.engine.begin() as conn:
             undo.ask(conn, undo.Asked(**asked), "person", self.h.edges.now())
         for change in done:
@@ -615,6 +624,7 @@ class Player:
 
     def _forget_losers(self) -> None:
         """What was planned and not written is forgotten with the database, and so are its losers."""
+        self.oracle.pairs.forget()
         self.h.close()
         text = self.scene().text
         self.oracle.tokens = {k: v for k, v in self.oracle.tokens.items() if k in text}

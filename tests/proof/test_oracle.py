@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -15,6 +16,7 @@ from tests.proof.approvals import Approvals
 from tests.proof.databases import Databases
 from tests.proof.histories import History
 from tests.proof.oracle import Item, Oracle, Scene, Setup, Violation
+from tests.proof.pairs import Pairs
 from tests.proof.player import Player
 
 BOX = "anna@voorbeeld.example"
@@ -249,3 +251,69 @@ def test_two_folders_of_a_mailbox_are_told_apart(engine):
     judged._judge_deletes(before, scene({"a": CONTACT}, items[1]))
     with pytest.raises(Violation, match="was deleted without a cause"):
         judged._judge_deletes(before, scene({"a": CONTACT}, items[0]))
+
+
+def here(key: str, **properties: Any) -> Item:
+    """An item of the contact "a" in the folder of the profile."""
+    return Item(key, "Business Central", "f", "a", "made_by_sync", properties, NOW, 1)
+
+
+def test_an_item_that_is_where_it_was_is_displaced_by_no_other(engine):
+    found = pair(engine)
+    followed = Pairs()
+    followed.follow(engine, found, found, oracle.bc_values)
+    both = scene({"a": CONTACT}, here("i"), here("j"))
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id="j"))
+    for before, after in ((both, scene({"a": CONTACT}, here("j"))), (scene({"a": CONTACT}), both)):
+        copy.deepcopy(followed).follow(engine, before, after, oracle.bc_values)
+    with pytest.raises(Violation, match="another item took the place of i"):
+        followed.follow(engine, both, both, oracle.bc_values)
+
+
+def test_what_is_away_comes_back_when_business_central_changes_it(engine):
+    found = pair(engine)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id=None, state="away"))
+    judged = Oracle([Setup(BOX, key=1, deleted_in_outlook="stay_away")])
+    judged.pairs.follow(engine, found, found, oracle.bc_values)
+    judged._judge_pairs(found, engine)
+    found.contacts["a"] = CONTACT | {"jobTitle": "Functie q1q"}
+    with pytest.raises(Violation, match="in scope and not in Outlook"):
+        judged._judge_pairs(found, engine)
+    judged.pairs.forget()
+    judged._judge_pairs(found, engine)
+
+
+def test_where_every_overwrite_waits_what_a_user_typed_is_replaced_as_approved_only(engine):
+    pair(engine, baseline_outlook=json.dumps({"fields": {"job_title": "Oud"}}))
+    judged = Oracle([Setup(BOX, key=1)])
+    judged.approvals = Approvals({"guard_overwrites": 0, "guard_overwrites_percent": 0})
+    judged.saw_couplings(engine)
+    judged.typed_value(1, "typed", "job", "Functie q1q", (BOX, "i"))
+    before, after = scene({}, here("i", jobTitle="Functie q1q")), scene({}, here("i", jobTitle="Van BC"))
+    judged.judge_run(before, before, users_acted=False)
+    judged.judge_run(scene({}, here("i", jobTitle="Oud")), after, users_acted=False)
+    with pytest.raises(Violation, match="I19: 'Functie q1q' was replaced"):
+        judged.judge_run(before, after, users_acted=False)
+    hold(engine, "update_outlook", {"job_title": "Van BC"})
+    with engine.begin() as conn:
+        judged.approvals.approve(conn, 1)
+    judged.judge_run(before, after, users_acted=False)
+
+
+def test_of_an_emptied_folder_nothing_is_made_again_before_it_is_approved(engine):
+    found = pair(engine)
+    judged = Oracle([Setup(BOX, key=1)], users_deletes={"i"})
+    judged.pairs.follow(engine, found, found, oracle.bc_values)
+    emptied, again = scene({"a": CONTACT}), scene({"a": CONTACT}, here("j"))
+    judged.approvals = Approvals({"guard_emptied_from": 2})
+    judged.judge_run(emptied, again, users_acted=False)
+    judged.approvals = Approvals({"guard_emptied_from": 1})
+    judged.judge_run(found, found, users_acted=False)
+    with pytest.raises(Violation, match="I19: a of an emptied folder was made again"):
+        judged.judge_run(emptied, again, users_acted=False)
+    hold(engine, "create_outlook", {})
+    with engine.begin() as conn:
+        judged.approvals.approve(conn, 1)
+    judged.judge_run(emptied, again, users_acted=False)

@@ -124,6 +124,7 @@ class Upkeep:
         except ConfigError:
             # Several have the address, none has one, or a write of it has no outcome yet.
             return False
+        self.oracle.pairs.forget()
         self.oracle.erased(self.player.scene(), contact["id"])
         return True
 

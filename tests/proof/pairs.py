@@ -1,0 +1,96 @@
+"""Follows couplings from run to run: who displaced whom, what stays away, and what is made again (I3, I5, I19)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, text
+
+from tests.proof.verdict import check
+
+if TYPE_CHECKING:
+    from tests.proof.oracle import Item, Scene
+
+#: A profile's key in the staging database, and a contact's id in Business Central.
+Key = tuple[int, str]
+LIVE = ("active", "pinned")
+
+
+@dataclass
+class Pairs:
+    """Couplings as the last run left them; what is forgotten with a database is forgotten here too."""
+
+    known: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
+    #: What Business Central held of a contact when its item went away; None where nobody can tell.
+    away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Another database takes the place of the one that was followed, or a person has changed what it knows."""
+        self.known.clear()
+        self.away.clear()
+
+    def follow(
+        self, engine: Engine, before: Scene, after: Scene, values: Callable[[Any], dict[str, str]]
+    ) -> None:
+        """Judge what a run did to couplings, and note how they are now.
+
+        Args:
+            engine: The staging database.
+            before: The services before the run.
+            after: The services behind it.
+            values: Mapped fields of a contact of Business Central.
+        """
+        with engine.connect() as conn:
+            found = conn.execute(
+                text(
+                    "SELECT c.profile, c.bc_id, c.outlook_id, c.state, p.folder_id FROM coupling c"
+                    " JOIN sync_profile p ON p.id = c.profile"
+                )
+            ).mappings()
+            now: dict[Key, Mapping[str, Any]] = {(row["profile"], row["bc_id"]): dict(row) for row in found}
+        items = {item.id: item for box in before.items.values() for item in box.values()}
+        left = {item.id: item for box in after.items.values() for item in box.values()}
+        for key, row in now.items():
+            _judge_displaced(self.known.get(key), row, items, left)
+            if row["state"] == "away":
+                one, other = before.contacts.get(key[1]), after.contacts.get(key[1])
+                same = one is not None and other is not None and values(one) == values(other)
+                self.away.setdefault(key, values(other) if same else None)
+        self.away = {
+            key: held for key, held in self.away.items() if key in now and now[key]["state"] == "away"
+        }
+        self.known = now
+
+    def emptied(self, before: Scene, most: int) -> set[Key]:
+        """Return the live pairs of profiles of which a run found not one item, where so many were coupled."""
+        items = {item.id: item for box in before.items.values() for item in box.values()}
+        live: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for key, row in self.known.items():
+            if row["state"] in LIVE and row["outlook_id"]:
+                live[key[0]].append(row)
+        with_keys = {item.folder_id for item in items.values() if item.bc_id}
+        return {
+            (profile, row["bc_id"])
+            for profile, rows in live.items()
+            if len(rows) >= most and rows[0]["folder_id"] not in with_keys
+            for row in rows
+            if row["outlook_id"] not in items or items[row["outlook_id"]].folder_id != row["folder_id"]
+        }
+
+
+def _judge_displaced(
+    known: Mapping[str, Any] | None,
+    now: Mapping[str, Any],
+    before: Mapping[str, Item],
+    after: Mapping[str, Item],
+) -> None:
+    """I3: a pair whose item is where it was keeps it; no late or older one displaces what a user made (rules 2.3)."""
+    if known is None or known["state"] not in LIVE or now["outlook_id"] in (None, known["outlook_id"]):
+        return
+    item = after.get(known["outlook_id"] or "")
+    was = before.get(known["outlook_id"] or "")
+    is_there = item and was and item.folder_id == was.folder_id == now["folder_id"]
+    check(not is_there, "I3", f"another item took the place of {known['outlook_id']}, which is where it was")
