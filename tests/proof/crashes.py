@@ -26,9 +26,10 @@ from sqlalchemy import Connection, event, select
 from sync_lib import pipeline
 from sync_lib.errors import SyncError
 from sync_lib.store import tables
-from tests.proof import oracle
+from tests.proof import mapped, oracle
 from tests.proof.interventions import Killed, expire_leases
-from tests.proof.oracle import Scene, check
+from tests.proof.oracle import Scene
+from tests.proof.verdict import check
 from tests.sync.harness import Harness
 from tests.transport import watch
 
@@ -258,7 +259,7 @@ def state(h: Harness) -> dict[str, Any]:
     scene = Scene.of(h.sim.dump())
     names = {key: contact["displayName"] for key, contact in scene.contacts.items()}
     plain: dict[str, Any] = {
-        "contacts": sorted(_normal(oracle.bc_values(contact)) for contact in scene.contacts.values()),
+        "contacts": sorted(_normal(mapped.bc_values(contact)) for contact in scene.contacts.values()),
         "couplings": sorted(
             (row["mailbox"], names.get(row["bc_id"], "gone"), row["state"], row["origin"])
             for row in oracle.rows(
@@ -277,4 +278,4 @@ def state(h: Harness) -> dict[str, Any]:
 
 
 def _normal(values: dict[str, str]) -> str:
-    return str({name: oracle.normal(name, value) for name, value in values.items()})
+    return str({name: mapped.normal(name, value) for name, value in values.items()})

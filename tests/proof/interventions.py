@@ -13,10 +13,10 @@ from sqlalchemy import event, text
 
 from sandbox.in_process import VirtualTime
 from sync_lib import pipeline
-from tests.proof import oracle
+from tests.proof import mapped
 from tests.proof.histories import EDITED
-from tests.proof.oracle import check
 from tests.proof.scheduler import Scheduler
+from tests.proof.verdict import check
 from tests.transport import watch
 
 
@@ -123,7 +123,7 @@ def writes_of(request: requests.PreparedRequest) -> list[tuple[str, list[str]]]:
 
 
 def fields_of(body: dict[str, Any]) -> list[str]:
-    properties = {value: name for name, value in oracle.BC_PROPERTIES.items()}
+    properties = {value: name for name, value in mapped.BC_PROPERTIES.items()}
     properties |= {"mobilePhone": "mobile", "businessPhones": "phone", "emailAddresses": "email"}
     properties |= {"addressLine1": "street", "businessAddress": "street"}
     return [properties[key] for key in body if properties.get(key) in EDITED]

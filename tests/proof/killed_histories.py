@@ -17,8 +17,8 @@ from typing import Any
 from tests.proof import histories, oracle
 from tests.proof.crashes import Start, killed_everywhere, state
 from tests.proof.histories import History
-from tests.proof.oracle import check
 from tests.proof.player import Player
+from tests.proof.verdict import check
 
 #: A moment is a copy of two things, the world and the database: what is neither of them can't be gone back to.
 _ELSEWHERE = frozenset(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,118 +16,17 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from tests.proof import excuses, hands_off, odd_values
+from tests.proof import excuses, hands_off, limits
 from tests.proof.approvals import Approvals
 from tests.proof.excuses import Excuses
+from tests.proof.mapped import FIELDS, PARTS, bc_values, compact, item_values, key_of, normal, valid_email
 from tests.proof.pairs import Pairs
-from tests.proof.verdict import Violation as Violation  # noqa: PLC0414 - known by this module
 from tests.proof.verdict import check
 
 KEY = "bccontactkey"
-#: Mapped field -> property in Business Central, for fields that are one plain property there.
-BC_PROPERTIES = {
-    "name": "displayName",
-    "email": "email",
-    "phone": "phoneNumber",
-    "mobile": "mobilePhoneNumber",
-    "job": "jobTitle",
-    "city": "city",
-    "county": "state",
-    "post": "postalCode",
-    "country": "country",
-    "home": "website",
-    "company": "companyName",
-}
-#: Of the ``extended`` field profile: no pair must agree in them, but what was typed may not be lost.
-BC_PARTS = {
-    "first": "firstName", "middle": "middleName", "surname": "surname", "initials": "initials",
-    "email2": "email2",
-}  # fmt: skip
-PARTS = {"first": "givenName", "middle": "middleName", "surname": "surname", "initials": "initials"}
-_ADDRESS = {"city": "city", "county": "state", "post": "postalCode", "country": "countryOrRegion"}
-_SCALARS = {"name": "displayName", "mobile": "mobilePhone", "job": "jobTitle", "home": "businessHomePage",
-            "company": "companyName"}  # fmt: skip
-FIELDS = (*BC_PROPERTIES, "street")
-_COUNTRIES = {
-    "nederland": "nl", "netherlands": "nl", "holland": "nl", "belgië": "be", "duitsland": "de",
-    "germany": "de", "frankrijk": "fr", "belgium": "be", "france": "fr",
-}  # fmt: skip
-#: Phone regions, and what stands for the zero of their numbers.
-REGIONS = {"NL": "+31", "BE": "+32", "DE": "+49", "FR": "+33"}
-_SEPARATES = re.compile(rf"\s+|\\[rnt]|\\u00[01][0-9a-f]|[\x00-\x1f{odd_values.INVISIBLE}()./-]")
-_EMAIL = re.compile(r"[^\s@;,<>\"]+@[^\s@;,<>\".]+(\.[^\s@;,<>\".]+)+")
 #: Under this name a contact says of which of the companies it is.
 IN_COMPANY = "in_company"
 ELSEWHERE = ("deleteditems", "contacts", "Prive")
-
-
-# -- values ----------------------------------------------------------------------------------------------------------
-
-
-def compact(value: object) -> str:
-    """Return a value as tokens are looked for: without white space, case, escapes and what separates digits."""
-    raw = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return _SEPARATES.sub("", unicodedata.normalize("NFC", raw)).casefold()
-
-
-def key_of(value: str) -> str:
-    """Return the part of a typed value that no other one has, as ``compact`` leaves it; "" where there is none."""
-    first = compact(value.strip().splitlines()[0]) if value.strip() else ""
-    unique = re.search(r"q\d+q|(?<=\d)\d{7}$", first)
-    return unique[0] if unique else first
-
-
-def normal(name: str, value: str, region: str = "NL") -> str:
-    """Return what two values of a field have in common when they mean the same; phones in a region."""
-    value = unicodedata.normalize("NFC", re.sub("\r\n|[\r\v\f\x85\u2028\u2029]", "\n", value))
-    value = "".join(c for c in value if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    if name in odd_values.CODES:
-        value = "".join(c for c in value if c not in odd_values.INVISIBLE)
-    if name in ("phone", "mobile"):
-        return _normal_phone(value, REGIONS[region])
-    if name == "post":
-        return re.sub(r"\s", "", value).upper()
-    if name == "country":
-        return _COUNTRIES.get(value.strip().casefold(), value.strip().casefold())
-    if name in ("email", "email2"):
-        return value.partition(";")[0].strip().casefold()
-    if name == "street":
-        return "\n".join(line.strip() for line in value.splitlines() if line.strip())
-    return re.sub(r"\s+", " ", value).strip()
-
-
-def _normal_phone(value: str, country: str) -> str:
-    if any(c.isalpha() for c in value):
-        return re.sub(r"\s+", " ", value).strip()
-    digits = re.sub(r"[^\d+]", "", value)
-    digits = "+" + digits[2:] if digits.startswith("00") else digits
-    digits = country + digits[1:] if digits.startswith("0") else digits
-    return country + digits[len(country) + 1 :] if digits.startswith(f"{country}0") else digits
-
-
-def valid_email(value: str) -> bool:
-    """Whether an address may be synced, the first one of several."""
-    return _EMAIL.fullmatch(normal("email", value)) is not None
-
-
-def bc_values(contact: dict[str, Any]) -> dict[str, str]:
-    """Mapped fields of a contact of Business Central, as the sandbox dumps it."""
-    values = {name: contact.get(key) or "" for name, key in (BC_PROPERTIES | BC_PARTS).items()}
-    values["street"] = f"{contact.get('addressLine1') or ''}\n{contact.get('addressLine2') or ''}"
-    return values
-
-
-def item_values(item: dict[str, Any]) -> dict[str, str]:
-    """Mapped fields of an Outlook item's properties; arrays by their first entry."""
-    values = {name: item.get(key) or "" for name, key in (_SCALARS | PARTS).items()}
-    address = item.get("businessAddress") or {}
-    values |= {name: address.get(key) or "" for name, key in _ADDRESS.items()}
-    values["street"] = address.get("street") or ""
-    emails, phones = item.get("emailAddresses") or [], item.get("businessPhones") or []
-    values["email"] = (emails[0].get("address") or "") if emails else ""
-    values["email2"] = (emails[1].get("address") or "") if emails[1:] else ""
-    values["phone"] = phones[0] if phones else ""
-    return values
 
 
 # -- what the sandbox holds ------------------------------------------------------------------------------------------
@@ -451,51 +349,10 @@ class Oracle:
                 if not users_acted:
                     self._hands_off(mailbox, item, now)
         self._judge_deletes(before, after)
-        self._judge_creates(before, after)
+        limits.judge_creates(self, before, after)
         if not users_acted:
-            self._judge_overwrites(before, after)
-            self._judge_made_again(before, after)
-
-    def _judge_overwrites(self, before: Scene, after: Scene) -> None:
-        """I19: where every overwrite waits, what a user typed into an item is replaced only as a person approved."""
-        if not self.approvals.every_overwrite_waits:
-            return
-        for token in self.tokens.values():
-            mailbox, key = token.place or ("bc", "")
-            item, now = before.items.get(mailbox, {}).get(key), after.items.get(mailbox, {}).get(key)
-            agreed = json.loads(self.baselines.get(key) or "{}").get("fields", {})
-            base = {excuses.KNOWN_AS.get(name, name): value for name, value in agreed.items()}
-            if item is None or now is None or token.field not in base or item.folder_id != now.folder_id:
-                continue
-            was, known, new = (
-                normal(token.field, value)
-                for value in (item.values[token.field], base[token.field], now.values[token.field])
-            )
-            if was == normal(token.field, token.text) and was not in (known, new):
-                told = f"{token.text!r} was replaced by {new!r} and nobody had approved it"
-                check((item.bc_id, token.field) in self.approvals.overwrites, "I19", told)
-
-    def _judge_made_again(self, before: Scene, after: Scene) -> None:
-        """I19: of a folder that is suddenly empty nothing is made again before a person said so (rules 8.3)."""
-        emptied = self.pairs.emptied(before, self.approvals.settings.get("guard_emptied_from", 10))
-        boxes = {profile.key: profile.mailbox for profile in self.profiles}
-        for profile, bc_id in emptied:
-            made = [
-                item
-                for item in after.items[boxes[profile]].values()
-                if item.bc_id == bc_id and item.id not in before.items[boxes[profile]]
-            ]
-            told = f"{bc_id[:8]} of an emptied folder was made again and nobody had approved it"
-            check(not made or bc_id in self.approvals.recreates, "I19", told)
-
-    def _judge_creates(self, before: Scene, after: Scene) -> None:
-        """I19: where every create waits, a new contact was approved, and as it was shown."""
-        if not self.approvals.every_create_waits:
-            return
-        for key in after.contacts.keys() - before.contacts.keys() - self.users_contacts:
-            values = bc_values(after.contacts[key])
-            told = f"{values['name']!r} was created in Business Central and not approved so"
-            check(self.approvals.was_shown(values, normal), "I19", told)
+            limits.judge_overwrites(self, before, after)
+            limits.judge_made_again(self, before, after)
 
     def _hands_off(self, mailbox: str, item: Item, now: Item | None) -> None:
         causes = self._causes_of(mailbox, item, item.bc_id or self.coupled.get(item.id, ""))
@@ -520,14 +377,8 @@ class Oracle:
                     for other in after.items[mailbox].values()
                 )
                 returned = self.moved_about and twin
-                self._judge_delete(item, "blocked" in causes or twin)
+                limits.judge_delete(self.approvals, item, _told(item), is_free="blocked" in causes or twin)
                 check(causes or returned, "I4", f"{_told(item)} of {mailbox} was deleted without a cause")
-
-    def _judge_delete(self, item: Item, is_free: bool) -> None:
-        """I19: where every delete waits, this one was approved; but for privacy, and of two items of one contact."""
-        if self.approvals.every_delete_waits and not is_free:
-            approved = item.bc_id in self.approvals.deletes
-            check(approved, "I19", f"{_told(item)} was deleted and nobody had approved it")
 
     # -- at the end ------------------------------------------------------------------------------------------------
 

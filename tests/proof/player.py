@@ -19,7 +19,7 @@ from sync_lib.errors import SyncError, TransientError
 from sync_lib.moments import shift
 from sync_lib.store import clock, holds, profiles, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
-from tests.proof import fleet, oracle, upkeep
+from tests.proof import fleet, mapped, oracle, upkeep
 from tests.proof.approvals import Approvals
 from tests.proof.histories import (
     CITIES,
@@ -43,16 +43,17 @@ from tests.proof.interventions import (
     watch_order,
     writes_of,
 )
-from tests.proof.oracle import Oracle, Scene, Setup, check
+from tests.proof.oracle import Oracle, Scene, Setup
 from tests.proof.scheduler import Scheduler
 from tests.proof.tracing import Trace
 from tests.proof.users import Users
+from tests.proof.verdict import check
 from tests.sync.harness import COMPANY, Harness, Ran, person
 
 #: What a service, or the sync, changes along with a field.
 TOGETHER = {
     "country": ("city", "county", "post", "country"),
-    **dict.fromkeys(("name", *oracle.PARTS), ("name", *oracle.PARTS)),
+    **dict.fromkeys(("name", *mapped.PARTS), ("name", *mapped.PARTS)),
 }
 
 
@@ -172,7 +173,7 @@ class Player:
         self.before = self.scene()
         self.oracle.users_contacts |= self.before.contacts.keys()
         self.oracle.typed |= {
-            oracle.normal(n, v)
+            mapped.normal(n, v)
             for box in self.before.items.values()
             for i in box.values()
             for n, v in i.values.items()
@@ -318,7 +319,7 @@ class Player:
         # What was created is judged by its key, so that a cause that arises and goes within a run counts too.
         self.oracle.saw(after)
         self.oracle.judge_run(before, after, users_acted=users_acted)
-        self.oracle.pairs.follow(self.h.edges.engine, before, after, oracle.bc_values)
+        self.oracle.pairs.follow(self.h.edges.engine, before, after, mapped.bc_values)
         self.oracle.saw_couplings(self.h.edges.engine)
         oracle.judge_counters(self.sim.counters())
 
@@ -335,7 +336,7 @@ class Player:
                     fault.typed = ""
                     continue
                 for value in self.typed_by_service:
-                    self.oracle.tokens.pop(oracle.key_of(value), None)
+                    self.oracle.tokens.pop(mapped.key_of(value), None)
                 self.typed_by_service.append(fault.typed)
                 self.oracle.typed_value(self.step, "during a run", "home", fault.typed)
                 fault.typed = ""
@@ -540,7 +541,7 @@ class Player:
         name = spec.pop("field", None)
         if name:
             value = f"https://f{self._next()}q.example"
-            self.oracle.typed.add(oracle.normal("home", value))
+            self.oracle.typed.add(mapped.normal("home", value))
             spec["action"] = {"method": "PATCH", "path": "{path}", "body": {name: value}}
             self.planned.append(self.sim.add_fault(**spec))
             self.planned[-1].typed = value
@@ -799,21 +800,21 @@ class Player:
             self._edit_contact(contact, name, value)
 
     def _edit_contact(self, contact: dict[str, Any], name: str, value: str) -> None:
-        old = oracle.bc_values(contact)
+        old = mapped.bc_values(contact)
         body: dict[str, Any]
         if name == "street":
             first, _, second = value.partition("\n")
             body = {"addressLine1": first, "addressLine2": second}
         else:
-            body = {(oracle.BC_PROPERTIES | oracle.BC_PARTS)[name]: value}
+            body = {(mapped.BC_PROPERTIES | mapped.BC_PARTS)[name]: value}
         self._patch_contact(contact, body)
         self.oracle.typed_over([old[n] for n in TOGETHER.get(name, (name,))])
         self._typed("BC " + contact["displayName"], name, value, ("bc", contact["id"]))
 
     def _typed(self, what: str, name: str, value: str, place: oracle.Place) -> None:
-        self.oracle.parts_typed |= name in oracle.PARTS
+        self.oracle.parts_typed |= name in mapped.PARTS
         if name in ("country", "company") or value in CITIES:
-            self.oracle.typed.add(oracle.normal(name, value))
+            self.oracle.typed.add(mapped.normal(name, value))
         else:
             self.oracle.typed_value(self.step, f"{what}, {name}", name, value, place)
 
@@ -842,7 +843,7 @@ class Player:
             self.h.in_bc("DELETE", f"contacts({contact['id']})", company=contact[oracle.IN_COMPANY])
             # With a company its persons go.
             for key in before.keys() - self.scene().contacts.keys():
-                self.oracle.typed_over(list(oracle.bc_values(before[key]).values()))
+                self.oracle.typed_over(list(mapped.bc_values(before[key]).values()))
 
     def do_block(self, a: int, _b: int) -> None:
         contact = self._contact(a)
@@ -954,7 +955,7 @@ class Player:
             self.oracle.typed.add(f"eigen{n}@thuis.example")
         if a % 2 and 0 < len(phones) < 2:
             body["businessPhones"] = [*phones, f"+49 30 5{n:06}"]
-            self.oracle.typed.add(oracle.normal("phone", f"+49 30 5{n:06}"))
+            self.oracle.typed.add(mapped.normal("phone", f"+49 30 5{n:06}"))
         self._patch_item(profile, item, body)
         return True
 
@@ -1014,7 +1015,7 @@ class Player:
         made = self._in_outlook("POST", f"contactFolders/{folder}/contacts", body, profile.mailbox)
         self.oracle.users_items.add(made["id"])
         self._typed("new in Outlook", "job", f"Baan q{n}q", (profile.mailbox, made["id"]))
-        self.oracle.typed |= {oracle.normal("email", address), oracle.normal("name", f"Nieuw q{n}q")}
+        self.oracle.typed |= {mapped.normal("email", address), mapped.normal("name", f"Nieuw q{n}q")}
 
     def do_ol_delete(self, a: int, b: int) -> None:
         profile, item = self._item(a, b)
@@ -1148,4 +1149,4 @@ def _item_body(item: oracle.Item, name: str, value: str) -> dict[str, Any]:
     if name == "email2":
         first, *rest = _addresses(item) or [{"address": "", "name": ""}]
         return {"emailAddresses": [first, *([{"address": value, "name": "x"}] if value else []), *rest[1:]]}
-    return {(oracle._SCALARS | oracle.PARTS)[name]: value or None}
+    return {(mapped.SCALARS | mapped.PARTS)[name]: value or None}

@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import Sandbox
-from tests.proof import oracle
+from tests.proof import mapped, oracle
 from tests.proof.crashes import Start, killed_everywhere, recover, state
-from tests.proof.oracle import Oracle, Scene, Setup, check
+from tests.proof.oracle import Oracle, Scene, Setup
+from tests.proof.verdict import check
 from tests.sync.harness import FOLDER, Harness, person, world
 
 Edits = tuple[str, ...]
@@ -279,7 +280,7 @@ class Small:
     def _present(self, side: str) -> tuple[str, dict[str, str]]:
         if side == "bc":
             ((key, contact),) = self._people().items()
-            return key, oracle.bc_values(contact)
+            return key, mapped.bc_values(contact)
         item = next(i for i in self.scene().items[MAILBOX].values() if i.folder == FOLDER)
         return item.id, item.values
 
@@ -287,7 +288,7 @@ class Small:
         key, old = self._present(side)
         self.put_back = old[name]
         if side == "bc":
-            self.h.in_bc("PATCH", f"contacts({key})", {oracle.BC_PROPERTIES[name]: value})
+            self.h.in_bc("PATCH", f"contacts({key})", {mapped.BC_PROPERTIES[name]: value})
         else:
             job, phones = {"jobTitle": value or None}, {"businessPhones": [value] if value else []}
             self.h.in_outlook("PATCH", f"contacts/{key}", job if name == "job" else phones, MAILBOX)

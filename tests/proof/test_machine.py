@@ -15,9 +15,10 @@ import pytest
 
 from sandbox.faults import PRESETS
 from sync_lib import pipeline
-from tests.proof import fleet, histories, odd_values, oracle, shrinking, upkeep, users
+from tests.proof import fleet, histories, mapped, odd_values, shrinking, upkeep, users
 from tests.proof.databases import Databases
 from tests.proof.histories import History
+from tests.proof.verdict import Violation
 
 SHORT = 5
 #: CPU seconds that the short run of all groups together may take; at least 50 histories are played in any case.
@@ -131,8 +132,8 @@ def test_a_value_that_is_written_otherwise_is_the_same_value(name):
     for n in range(1000, 1020):
         old = odd_values.value(name, "plain", n, "")
         other = odd_values.value(name, "otherwise", n, old)
-        assert oracle.normal(name, other) == oracle.normal(name, old)
-        assert oracle.key_of(other) == oracle.key_of(old) or name in ("country", "post")
+        assert mapped.normal(name, other) == mapped.normal(name, old)
+        assert mapped.key_of(other) == mapped.key_of(old) or name in ("country", "post")
 
 
 def test_limits_are_tight_in_some_histories():
@@ -144,10 +145,10 @@ def test_limits_are_tight_in_some_histories():
 def test_shrinking_leaves_what_matters():
     def again(history: History) -> Exception | None:
         names = [step[0] for step in history.steps]
-        return oracle.Violation("I5: broken") if "bc_add" in names and "ol_delete" in names else None
+        return Violation("I5: broken") if "bc_add" in names and "ol_delete" in names else None
 
     history = next(h for h in map(histories.draw, range(100)) if again(h))
-    shrunk, error = shrinking.shrink(history, oracle.Violation("I5: broken"), again)
+    shrunk, error = shrinking.shrink(history, Violation("I5: broken"), again)
     assert sorted(step[0] for step in shrunk.steps) == ["bc_add", "ol_delete"]
     assert str(error) == "I5: broken"
     assert len(shrunk.profiles) == 1

@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import Engine, create_engine, insert
 
 from sync_lib.store import tables as t
-from tests.proof import excuses, histories, oracle
+from tests.proof import excuses, histories, mapped, oracle
 from tests.proof.approvals import Approvals
 from tests.proof.databases import Databases
 from tests.proof.histories import History
-from tests.proof.oracle import Item, Oracle, Scene, Setup, Violation
+from tests.proof.oracle import Item, Oracle, Scene, Setup
 from tests.proof.pairs import Pairs
 from tests.proof.player import Player
+from tests.proof.verdict import Violation
 
 BOX = "anna@voorbeeld.example"
 NOW = "2026-03-02T08:00:00.000Z"
@@ -118,11 +119,11 @@ def test_a_contact_is_approved_with_the_values_that_were_shown(engine):
     assert approvals.every_create_waits
     assert not approvals.every_delete_waits
     values = {"name": "Jan", "email": "Jan@klant.example", "job": ""}
-    assert not approvals.was_shown(values, oracle.normal)
+    assert not approvals.was_shown(values, mapped.normal)
     with engine.begin() as conn:
         approvals.approve(conn, 1)
-    assert approvals.was_shown(values, oracle.normal)
-    assert not approvals.was_shown(values | {"email": "piet@klant.example"}, oracle.normal)
+    assert approvals.was_shown(values, mapped.normal)
+    assert not approvals.was_shown(values | {"email": "piet@klant.example"}, mapped.normal)
 
 
 CONTACT = {
@@ -261,14 +262,14 @@ def here(key: str, **properties: Any) -> Item:
 def test_an_item_that_is_where_it_was_is_displaced_by_no_other(engine):
     found = pair(engine)
     followed = Pairs()
-    followed.follow(engine, found, found, oracle.bc_values)
+    followed.follow(engine, found, found, mapped.bc_values)
     both = scene({"a": CONTACT}, here("i"), here("j"))
     with engine.begin() as conn:
         conn.execute(t.coupling.update().values(outlook_id="j"))
     for before, after in ((both, scene({"a": CONTACT}, here("j"))), (scene({"a": CONTACT}), both)):
-        copy.deepcopy(followed).follow(engine, before, after, oracle.bc_values)
+        copy.deepcopy(followed).follow(engine, before, after, mapped.bc_values)
     with pytest.raises(Violation, match="another item took the place of i"):
-        followed.follow(engine, both, both, oracle.bc_values)
+        followed.follow(engine, both, both, mapped.bc_values)
 
 
 def test_what_is_away_comes_back_when_business_central_changes_it(engine):
@@ -276,7 +277,7 @@ def test_what_is_away_comes_back_when_business_central_changes_it(engine):
     with engine.begin() as conn:
         conn.execute(t.coupling.update().values(outlook_id=None, state="away"))
     judged = Oracle([Setup(BOX, key=1, deleted_in_outlook="stay_away")])
-    judged.pairs.follow(engine, found, found, oracle.bc_values)
+    judged.pairs.follow(engine, found, found, mapped.bc_values)
     judged._judge_pairs(found, engine)
     found.contacts["a"] = CONTACT | {"jobTitle": "Functie q1q"}
     with pytest.raises(Violation, match="in scope and not in Outlook"):
@@ -305,7 +306,7 @@ def test_where_every_overwrite_waits_what_a_user_typed_is_replaced_as_approved_o
 def test_of_an_emptied_folder_nothing_is_made_again_before_it_is_approved(engine):
     found = pair(engine)
     judged = Oracle([Setup(BOX, key=1)], users_deletes={"i"})
-    judged.pairs.follow(engine, found, found, oracle.bc_values)
+    judged.pairs.follow(engine, found, found, mapped.bc_values)
     emptied, again = scene({"a": CONTACT}), scene({"a": CONTACT}, here("j"))
     judged.approvals = Approvals({"guard_emptied_from": 2})
     judged.judge_run(emptied, again, users_acted=False)

@@ -7,8 +7,8 @@ import pytest
 from sandbox import Sandbox
 from sandbox.in_process import VirtualTime
 from tests.proof.interventions import watch_order
-from tests.proof.oracle import Violation
 from tests.proof.scheduler import Scheduler
+from tests.proof.verdict import Violation
 from tests.sync.harness import Harness, person, world
 
 

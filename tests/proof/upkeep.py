@@ -13,7 +13,7 @@ from sync_lib.errors import ConfigError
 from sync_lib.store import erasure
 from sync_lib.store import profiles as stored_profiles
 from sync_lib.store.erasure import Wanted
-from tests.proof import oracle
+from tests.proof import mapped, oracle
 from tests.proof.verdict import check
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Upkeep:
 
     def do_region(self, a: int, b: int) -> None:
         """A company gets another phone region: numbers without a country are others now."""
-        profile, regions = self.player._profile(a), tuple(oracle.REGIONS)
+        profile, regions = self.player._profile(a), tuple(mapped.REGIONS)
         self.oracle.regions.setdefault(profile.company, ["NL"]).append(regions[b % len(regions)])
         self.set_region(profile)
 
@@ -79,7 +79,7 @@ class Upkeep:
         if was_extended:
             # What belongs to that page alone is no longer synced, and not kept apart either.
             self.oracle.tokens = {
-                key: token for key, token in self.oracle.tokens.items() if token.field not in oracle.BC_PARTS
+                key: token for key, token in self.oracle.tokens.items() if token.field not in mapped.BC_PARTS
             }
         # Where parts are read, each side makes whole names of them.
         self.oracle.parts_typed = True
@@ -167,5 +167,5 @@ class Upkeep:
         }
         made = self.player._in_outlook("POST", f"contactFolders/{folder}/contacts", body, profile.mailbox)
         self.oracle.users_items.add(made["id"])
-        self.oracle.typed |= {oracle.normal(name, value) for name, value in oracle.item_values(made).items()}
+        self.oracle.typed |= {mapped.normal(name, value) for name, value in mapped.item_values(made).items()}
         return str(made["id"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_lib.store import holds
 from sync_lib.store.holds import Decision, HoldState
-from tests.proof import odd_values, oracle
+from tests.proof import mapped, odd_values, oracle
 from tests.sync.harness import person
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ class Users:
         contact = self.player._contact(a)
         if contact is None:
             return False
-        old = oracle.bc_values(contact)[name]
+        old = mapped.bc_values(contact)[name]
         if name == "company":
             value = self._company_name(a)
         else:
             value = odd_values.value(name, kind, self.player._next(), old)
         if name == "country":
-            value = oracle.normal(name, value).upper()
+            value = mapped.normal(name, value).upper()
         return self._attempt(lambda: self.player._edit_contact(contact, name, value))
 
     def do_ol_value(self, a: int, b: int, name: str, kind: str) -> bool:
@@ -162,7 +162,7 @@ class Users:
         self.oracle.users_items.add(made["id"])
         place = (profile.mailbox, made["id"])
         self.player._typed("made again in Outlook", "job", body["jobTitle"], place)
-        self.oracle.typed |= {oracle.normal(name, value) for name, value in oracle.item_values(made).items()}
+        self.oracle.typed |= {mapped.normal(name, value) for name, value in mapped.item_values(made).items()}
 
     # -- those who run the sync ------------------------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""Judges that what is above a limit waits for a person, and is then written as it was shown (I19)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.proof import excuses
+from tests.proof.mapped import bc_values, normal
+from tests.proof.verdict import check
+
+if TYPE_CHECKING:
+    from tests.proof.approvals import Approvals
+    from tests.proof.oracle import Item, Oracle, Scene
+
+
+def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
+    """I19: where every overwrite waits, what a user typed into an item is replaced only as a person approved."""
+    if not oracle.approvals.every_overwrite_waits:
+        return
+    for token in oracle.tokens.values():
+        mailbox, key = token.place or ("bc", "")
+        item, now = before.items.get(mailbox, {}).get(key), after.items.get(mailbox, {}).get(key)
+        agreed = json.loads(oracle.baselines.get(key) or "{}").get("fields", {})
+        base = {excuses.KNOWN_AS.get(name, name): value for name, value in agreed.items()}
+        if item is None or now is None or token.field not in base or item.folder_id != now.folder_id:
+            continue
+        was, known, new = (
+            normal(token.field, value)
+            for value in (item.values[token.field], base[token.field], now.values[token.field])
+        )
+        if was == normal(token.field, token.text) and was not in (known, new):
+            told = f"{token.text!r} was replaced by {new!r} and nobody had approved it"
+            check((item.bc_id, token.field) in oracle.approvals.overwrites, "I19", told)
+
+
+def judge_made_again(oracle: Oracle, before: Scene, after: Scene) -> None:
+    """I19: of a folder that is suddenly empty nothing is made again before a person said so (rules 8.3)."""
+    emptied = oracle.pairs.emptied(before, oracle.approvals.settings.get("guard_emptied_from", 10))
+    boxes = {profile.key: profile.mailbox for profile in oracle.profiles}
+    for profile, bc_id in emptied:
+        made = [
+            item
+            for item in after.items[boxes[profile]].values()
+            if item.bc_id == bc_id and item.id not in before.items[boxes[profile]]
+        ]
+        told = f"{bc_id[:8]} of an emptied folder was made again and nobody had approved it"
+        check(not made or bc_id in oracle.approvals.recreates, "I19", told)
+
+
+def judge_creates(oracle: Oracle, before: Scene, after: Scene) -> None:
+    """I19: where every create waits, a new contact was approved, and as it was shown."""
+    if not oracle.approvals.every_create_waits:
+        return
+    for key in after.contacts.keys() - before.contacts.keys() - oracle.users_contacts:
+        values = bc_values(after.contacts[key])
+        told = f"{values['name']!r} was created in Business Central and not approved so"
+        check(oracle.approvals.was_shown(values, normal), "I19", told)
+
+
+def judge_delete(approvals: Approvals, item: Item, told: str, *, is_free: bool) -> None:
+    """Where every delete waits, this one was approved; but for privacy, and of two items of one contact."""
+    if approvals.every_delete_waits and not is_free:
+        check(item.bc_id in approvals.deletes, "I19", f"{told} was deleted and nobody had approved it")
