@@ -97,7 +97,7 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
         _read_again(conn, traces, in_bc=told.in_bc)
         for table, condition in _rows(conn, traces):
             told.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
-        profiles = list(conn.scalars(_profiles(wanted.company)))
+        profiles = list(conn.scalars(_profiles(wanted.company).order_by(t.sync_profile.c.id)))
         held.forget_keys(conn, profiles, _held_keys(traces))
         for profile in profiles:
             holds.close_holds(conn, profile)
@@ -111,7 +111,7 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
 def _leases(engine: Engine, company: int, seconds: float) -> Iterator[list[locks.Lease]]:
     """Hold what every sync of a company must have: the company's lease, and those of all its profiles."""
     with read(engine) as conn:
-        profiles = conn.scalars(select(t.sync_profile.c.id).where(t.sync_profile.c.company == company))
+        profiles = conn.scalars(_profiles(company).order_by(t.sync_profile.c.id))
         keys = [f"company:{company}", *(f"profile:{key}" for key in profiles)]
     holder, leases = uuid.uuid4().hex, []
     try:

@@ -69,8 +69,9 @@ def _drain(engine: Engine, remove: Remove, size: int) -> int:
 def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remove]]:
     """Yield the deletes in the order in which tables refer to each other."""
     with read(engine) as conn:
-        profiles = list(conn.scalars(select(t.sync_profile.c.id)))
-        companies = list(conn.scalars(select(t.company.c.id)))
+        # In one order, whatever the order of the rows: what is done is then the same on every database.
+        profiles = list(conn.scalars(select(t.sync_profile.c.id).order_by(t.sync_profile.c.id)))
+        companies = list(conn.scalars(select(t.company.c.id).order_by(t.company.c.id)))
     for key in profiles:
         yield "change", partial(_remove_changes, profile=key, before=before, batch=batch)
     yield "hold", partial(_remove_holds, before=before, batch=batch)

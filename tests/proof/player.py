@@ -626,6 +626,8 @@ class Player:
     def _forget_losers(self) -> None:
         """What was planned and not written is forgotten with the database, and so are its losers."""
         self.oracle.pairs.forget()
+        if self.trace:
+            self.trace.forget_database()
         self.h.close()
         text = self.scene().text
         self.oracle.tokens = {k: v for k, v in self.oracle.tokens.items() if k in text}

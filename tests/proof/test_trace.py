@@ -10,6 +10,7 @@ import pytest
 
 from tests.proof import trace
 from tests.proof.databases import ROOT, Databases
+from tests.proof.histories import draw
 from tests.proof.tracing import Trace
 
 #: Seeds in which workers are killed and work side by side, users act meanwhile, and services fail.
@@ -52,6 +53,13 @@ def test_another_process_with_other_hashes_gives_the_same_digests(on_sqlite):
 @pytest.mark.postgres
 def test_postgresql_gives_the_same_digests(databases, on_sqlite):
     assert digests(databases, "postgresql", SEEDS[:2]) == on_sqlite[:2]
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_lost_and_a_log_that_is_cut_are_the_same_on_both(databases):
+    seed = range(350007, 350008)
+    assert {"lose_database", "retention"} <= {step[0] for step in draw(seed.start).steps}
+    assert digests(databases, "postgresql", seed) == digests(databases, "sqlite", seed)
 
 
 def test_another_seed_gives_another_digest(on_sqlite):
