@@ -137,12 +137,15 @@ def is_mailbox_missing(error: NotFoundError) -> bool:
 
 
 def read_taken(conn: Connection, profile: Profile) -> Taken:
-    """Return what belongs to other profiles than this one."""
+    """Return what belongs to other profiles than this one, also the folders that they were bound to before."""
     neighbours = profiles.read_neighbours(conn, profile)
     # Their markers name the company only; which folder is whose, names tell where no id is stored (yet).
     own = [each for each in neighbours if each.company == profile.company and not each.default_folder]
     names = frozenset(each.folder_name.casefold() for each in own)
-    return Taken(profiles.read_taken_folders(conn, profile.id), names)
+    # One that was dragged back from Deleted Items is its former profile's, which asks a person about it.
+    former = profiles.read_former_folders(conn)
+    of_others = {each for owner, ids in former.items() if owner != profile.id for each in ids}
+    return Taken(profiles.read_taken_folders(conn, profile.id) | of_others, names)
 
 
 def find_folder(client: Any, profile: Profile, key: BcKey, *, taken: Taken) -> Found | None:

@@ -58,11 +58,9 @@ def message(profile: Profile) -> str:
 
 
 def read_taken(conn: Connection, profile: Profile) -> folders.Taken:
-    """Return what no second folder of a profile is: other profiles' folders, also former ones, and one being left."""
-    former = profiles.read_former_folders(conn)
-    of_others = {each for owner, ids in former.items() if owner != profile.id for each in ids}
+    """Return what no second folder of a profile is: what belongs to other profiles, and one being left."""
     taken = folders.read_taken(conn, profile)
-    return replace(taken, ids=taken.ids | of_others | ({profile.leaving_folder} - {""}))
+    return replace(taken, ids=taken.ids | ({profile.leaving_folder} - {""}))
 
 
 def bound(profile: Profile, folder: str) -> dict[str, str]:

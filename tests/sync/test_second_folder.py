@@ -271,3 +271,20 @@ def test_another_profile_never_takes_it_for_its_own(make_harness):
     h.full()
     assert (stored(h, 1).second_folder, stored(h, 2).second_folder) == (old, "")
     assert stored(h, 2).folder_name == FOLDER
+
+
+@pytest.mark.parametrize("answer", [second_folder.GO_BACK, second_folder.LEAVE])
+def test_another_profile_of_the_mailbox_does_not_take_it(both, answer):
+    """Markers name the company only: the other profile, whose folder is gone, finds one that was ours."""
+    h, old, new = both
+    h.add_profiles(folder="Tweede")
+    h.full()
+    second = h.folder_id(folder="Tweede")
+    profiles.rename_folder(h.edges.engine, 1, "Anders", now=h.edges.now())
+    h.in_outlook("POST", f"contactFolders/{second}/permanentDelete")
+    ran = h.full()
+    assert (ran.errors, told(ran)) == ([], ("done", "second_folder"))
+    assert stored(h, 2).folder_id not in (old, new, second)
+    say(h, answer)
+    assert [h.full().errors, h.full().errors] == [[], []]
+    assert stored(h).folder_id == (old if answer == second_folder.GO_BACK else new)
