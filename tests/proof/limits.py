@@ -37,12 +37,17 @@ def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
 def judge_made_again(oracle: Oracle, before: Scene, after: Scene) -> None:
     """I19: of a folder that is suddenly empty nothing is made again before a person said so (rules 8.3)."""
     emptied = oracle.pairs.emptied(before, oracle.approvals.settings.get("guard_emptied_from", 10))
-    boxes = {profile.key: profile.mailbox for profile in oracle.profiles}
-    for profile, bc_id in emptied:
+    profiles = {profile.key: profile for profile in oracle.profiles}
+    for key, bc_id in emptied:
+        profile = profiles[key]
+        # Another profile of the mailbox makes items in a folder of its own, which may be new.
+        of_mailbox = {each.number for each in oracle.profiles if each.mailbox == profile.mailbox}
         made = [
             item
-            for item in after.items[boxes[profile]].values()
-            if item.bc_id == bc_id and item.id not in before.items[boxes[profile]]
+            for item in after.items[profile.mailbox].values()
+            if item.bc_id == bc_id
+            and item.id not in before.items[profile.mailbox]
+            and oracle.bound.get(item.folder_id, of_mailbox) == {profile.number}
         ]
         told = f"{bc_id[:8]} of an emptied folder was made again and nobody had approved it"
         check(not made or bc_id in oracle.approvals.recreates, "I19", told)
