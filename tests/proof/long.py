@@ -1,11 +1,12 @@
-"""The long run: 2,000 random histories, 50 of them killed everywhere, the whole small world, and the planted bugs.
+"""The long run: 5,000 random histories, 200 killed everywhere, the whole small world, and the planted bugs.
 
-    python -m tests.proof.long [--workers 2] [--only PART] [--write-docs]
+    python -m tests.proof.long [--workers 2] [--only PART] [--first-seed SEED] [--write-docs]
 
 Each history, case and bug is a task. What came of it is written to ``.long/`` at once, under a digest of the engine,
 the sandbox and these tests: a second start goes on where the first one was stopped, and starts anew when the code is
 another. A failure is printed with its seed and its shrunk history, and stops nothing. At the end there is one summary,
-which ``--write-docs`` puts into ``docs/reliability.md``.
+which ``--write-docs`` puts into ``docs/reliability.md``. Another ``--first-seed`` adds histories to those of the same
+code.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -43,6 +44,7 @@ _INPUTS = (
     "tests/sync",
     "tests/proof",
     "tests/databases.py",
+    "tests/database_fixtures.py",
     "tests/transport.py",
     "tests/clients",
     "tests/fields",
@@ -51,6 +53,10 @@ HOME, DOCS = ROOT / ".long", ROOT / "docs/reliability.md"
 #: The parts, the heaviest last; and the seconds that one task of each takes about, until there are figures.
 PARTS = {"planted": 60.0, "killed": 15.0, "small": 7.0, "histories": 5.0}
 FIRST_SEED, SHRINKING = 100_000, 80
+#: How many of each part there are.
+AMOUNTS = {"planted": 51, "killed": 200, "small": 382, "histories": 5_000}
+#: Of so many histories that are played in process, one is on PostgreSQL; the same seed does the same on both.
+ON_POSTGRESQL = 10
 BEGIN, END = "<!-- long run: begin -->", "<!-- long run: end -->"
 _SIGNS = {
     "I1": "lost updates", "I2": "invented values", "I3": "duplicates", "I4": "deletes without a cause",
@@ -58,7 +64,7 @@ _SIGNS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Task:
     """One history, case or bug; ``key`` is its seed or name."""
 
@@ -80,17 +86,24 @@ class Done:
 # -- tasks -------------------------------------------------------------------------------------------------------
 
 
-def tasks(amounts: dict[str, int]) -> list[Task]:
+def tasks(amounts: dict[str, int], first_seed: int = FIRST_SEED) -> list[Task]:
     """Return all tasks, or as many of a part as are asked for."""
     keys: dict[str, Iterable[str]] = {
         "planted": planted.names(),
-        "killed": (str(FIRST_SEED + n) for n in range(50)),
+        "killed": map(str, itertools.count(first_seed)),
         "small": map(str, small_world.cases()),
-        "histories": (str(FIRST_SEED + n) for n in range(2000)),
+        "histories": map(str, itertools.count(first_seed)),
     }
-    return [
-        Task(part, key) for part in PARTS for key in itertools.islice(keys[part], amounts.get(part, 10**6))
-    ]
+    most = {part: min(amount, amounts.get(part, amount)) for part, amount in AMOUNTS.items()}
+    return [Task(part, key) for part in PARTS for key in itertools.islice(keys[part], most[part])]
+
+
+def drawn(seed: int) -> histories.History:
+    """Return the history of a seed, on the database that it is its turn for."""
+    history = histories.draw(seed)
+    if history.transport != "in_process":
+        return history
+    return replace(history, database="sqlite" if seed % ON_POSTGRESQL else "postgresql")
 
 
 class Worker:
@@ -114,8 +127,9 @@ class Worker:
         return done
 
     def _histories(self, key: str, done: Done) -> Counter[str]:
-        fired: Counter[str] = Counter()
-        done.error = shrinking.report(histories.draw(int(key)), self.databases, fired, tries=SHRINKING)
+        history = drawn(int(key))
+        fired: Counter[str] = Counter({f"on {history.database}": 1})
+        done.error = shrinking.report(history, self.databases, fired, tries=SHRINKING)
         return fired
 
     def _killed(self, key: str, _done: Done) -> Counter[str]:
@@ -184,6 +198,10 @@ class Ledger:
         """Return the tasks that are not done; one that failed is done again."""
         return [t for t in wanted if (done := self.done.get((t.part, t.key))) is None or done.error]
 
+    def tasks(self) -> list[Task]:
+        """Return what is done."""
+        return [Task(*key) for key in self.done]
+
     def of(self, wanted: Iterable[Task]) -> list[Done]:
         return [self.done[t.part, t.key] for t in wanted if (t.part, t.key) in self.done]
 
@@ -242,8 +260,8 @@ def summary(wanted: list[Task], ledger: Ledger, workers: int) -> str:
     done = ledger.of(wanted)
     lines = ["| | Done | Of | Failed | CPU minutes |", "| --- | --- | --- | --- | --- |"]
     titles = {
-        "histories": f"random histories (seeds {FIRST_SEED} and up)",
-        "killed": f"histories with a run killed everywhere (seeds {FIRST_SEED} and up)",
+        "histories": f"random histories ({_seeds(done, 'histories')})",
+        "killed": f"histories with a run killed everywhere ({_seeds(done, 'killed')})",
         "small": "cases of the small world",
         "planted": "planted bugs and their control",
     }
@@ -256,6 +274,15 @@ def summary(wanted: list[Task], ledger: Ledger, workers: int) -> str:
             )
     parts = ["\n".join(lines), _violations(done), _crashes(done), _faults(done), _bugs(done)]
     return "\n\n".join(part for part in [_where(workers), *parts] if part)
+
+
+def _seeds(done: list[Done], part: str) -> str:
+    """The seeds of a part that are done, in ranges."""
+    seeds = sorted(int(d.key) for d in done if d.part == part)
+    firsts = [seed for seed in seeds if seed - 1 not in set(seeds)]
+    lasts = [seed for seed in seeds if seed + 1 not in set(seeds)]
+    ranges = [f"{a} to {b}" if a != b else str(a) for a, b in zip(firsts, lasts, strict=True)]
+    return f"seeds {', '.join(ranges)}" if ranges else "none"
 
 
 def _where(workers: int) -> str:
@@ -292,8 +319,11 @@ def _crashes(done: list[Done]) -> str:
 
 def _faults(done: list[Done]) -> str:
     counts = sum((Counter(d.counts) for d in done if d.part == "histories"), Counter())
+    if not counts:
+        return ""
     fired = [f"{name}: {counts[name]:,}" for name in sorted(PRESETS, key=lambda name: int(name[1:]))]
-    return "Faults fired in the random histories: " + ", ".join(fired) + "." if counts else ""
+    where = f"{counts['on sqlite']:,} of them on SQLite, {counts['on postgresql']:,} on PostgreSQL"
+    return f"Faults fired in the random histories ({where}): {', '.join(fired)}."
 
 
 def _bugs(done: list[Done]) -> str:
@@ -330,16 +360,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--only", choices=PARTS, help="one part of it")
     parser.add_argument("--most", type=int, default=10**6, help="at most so many tasks of each part")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help=f"of the histories ({FIRST_SEED})")
     parser.add_argument("--write-docs", action="store_true", help="put the summary into docs/reliability.md")
     chosen = parser.parse_args(arguments)
-    wanted = tasks(dict.fromkeys(PARTS, chosen.most))
+    wanted = tasks(dict.fromkeys(PARTS, chosen.most), chosen.first_seed)
     wanted = [task for task in wanted if chosen.only in (None, task.part)]
     ledger = Ledger(HOME / digest() / "done.jsonl")
     with multiprocessing.get_context("spawn").Pool(chosen.workers, _begin) as pool:
         carry_out_all(wanted, ledger, lambda left: pool.imap_unordered(_carry_out, left), chosen.workers)
         pool.close()
         pool.join()
-    text = summary(wanted, ledger, chosen.workers)
+    # Of the same code, and from other first seeds too: a later start adds to what an earlier one did.
+    text = summary(sorted({*wanted, *ledger.tasks()}), ledger, chosen.workers)
     print(text)  # noqa: T201
     if chosen.write_docs:
         write_docs(text)

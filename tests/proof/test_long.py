@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proof import long
+from tests.proof import long, planted, small_world
 from tests.proof.long import Done, Ledger, Task
 
 HISTORIES = [Task("histories", str(n)) for n in range(4)]
+NOTHING_ELSE = {"planted": 0, "killed": 0, "small": 0}
 
 
 def carry_out(left):
@@ -66,7 +67,23 @@ def test_one_planted_bug_may_go_unnoticed_and_no_second_one(ledger):
 
 def test_all_of_it_is_planned():
     amounts = {part: sum(task.part == part for task in long.tasks({})) for part in long.PARTS}
-    assert amounts == {"planted": 51, "killed": 50, "small": 382, "histories": 2000}
+    assert amounts == {"planted": 51, "killed": 200, "small": 382, "histories": 5000}
+    assert amounts["planted"] == len(planted.names())
+    assert amounts["small"] == len(list(small_world.cases()))
+
+
+def test_another_first_seed_goes_on_with_the_same_code(ledger):
+    for first in (100_000, 200_000):
+        long.carry_out_all(long.tasks({"histories": 3, **NOTHING_ELSE}, first), ledger, carry_out, 2)
+    text = long.summary(ledger.tasks(), ledger, 2)
+    assert "seeds 100000 to 100002, 200000 to 200002" in text
+    assert "| 6 | 6 | 0 |" in text
+
+
+def test_one_history_in_ten_is_on_postgresql_whatever_it_was_drawn_with():
+    in_process = [h for h in map(long.drawn, range(100_000, 100_100)) if h.transport == "in_process"]
+    on = {h.seed for h in in_process if h.database == "postgresql"}
+    assert on == {h.seed for h in in_process if h.seed % 10 == 0}
 
 
 def test_the_document_gets_the_summary(tmp_path):
