@@ -56,7 +56,7 @@ def contact_sync_approval() -> None:
 
     @task
     def describe() -> str:
-        from sync_lib import approval
+        from sync_lib.operate import approval
 
         with hooks.edges() as edges:
             return hooks.put_question(approval.ask(edges, *hooks.hold_of_run(), hooks.this_run()))
@@ -72,7 +72,7 @@ def contact_sync_approval() -> None:
 
     @task
     def decide(answer: dict) -> list[str]:  # type: ignore[type-arg]
-        from sync_lib import approval
+        from sync_lib.operate import approval
 
         with hooks.edges() as edges:
             plan = approval.decide(

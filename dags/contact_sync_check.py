@@ -40,10 +40,10 @@ def contact_sync_check() -> None:
 
     @task
     def check() -> None:
-        from sync_lib import pipeline
+        from sync_lib.operate import checks
 
         with hooks.edges() as edges:
-            found = pipeline.check_connections(edges, hooks.chosen_profiles(), hooks.this_run())
+            found = checks.check_connections(edges, hooks.chosen_profiles(), hooks.this_run())
             hooks.raise_unless_all_ok(found)
 
     check()

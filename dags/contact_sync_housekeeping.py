@@ -40,21 +40,21 @@ def contact_sync_housekeeping() -> None:
 
     @task
     def remove_old() -> None:
-        from sync_lib import housekeeping
+        from sync_lib.operate import housekeeping
 
         with hooks.edges() as edges:
             housekeeping.remove_old(edges)
 
     @task
     def check_drift() -> None:
-        from sync_lib import housekeeping
+        from sync_lib.operate import housekeeping
 
         with hooks.edges() as edges:
             housekeeping.check_drift(edges, hooks.this_run())
 
     @task
     def remove_blocked() -> None:
-        from sync_lib import housekeeping
+        from sync_lib.operate import housekeeping
 
         with hooks.edges() as edges:
             housekeeping.remove_blocked(edges, hooks.this_run())

@@ -25,13 +25,13 @@ from airflow.sdk import (
 )
 
 if TYPE_CHECKING:
-    from sync_lib.approval import Question
-    from sync_lib.checks import Check
-    from sync_lib.credentials import Ending
-    from sync_lib.model import ProfileResult
-    from sync_lib.notices import Notice
-    from sync_lib.pipeline import Edges, RunRequest
-    from sync_lib.report import RunReport, Verdict
+    from sync_lib.model import ProfileResult, RunRequest
+    from sync_lib.operate.approval import Question
+    from sync_lib.operate.checks import Check
+    from sync_lib.operate.credentials import Ending
+    from sync_lib.operate.notices import Notice
+    from sync_lib.run.report import RunReport, Verdict
+    from sync_lib.services import Services
     from sync_lib.settings import (
         BusinessCentralSettings,
         Certificate,
@@ -208,7 +208,7 @@ def _seconds(given: dict[str, str], variable: str, default: float) -> tuple[floa
 
 
 @contextmanager
-def edges() -> Iterator[Edges]:
+def edges() -> Iterator[Services]:
     """Yield the clients and the staging database that the three Connections name.
 
     Raises:
@@ -224,7 +224,7 @@ def edges() -> Iterator[Edges]:
 
 
 @contextmanager
-def edges_to_plan() -> Iterator[tuple[Edges, RunRequest]]:
+def edges_to_plan() -> Iterator[tuple[Services, RunRequest]]:
     """Yield to the task that plans a run its edges and what was asked; write a run down that cannot open them.
 
     Raises:
@@ -244,14 +244,14 @@ def edges_to_plan() -> Iterator[tuple[Edges, RunRequest]]:
 
 
 @contextmanager
-def edges_or_alarm() -> Iterator[Edges]:
+def edges_or_alarm() -> Iterator[Services]:
     """Yield the edges to the last task of a run; where they cannot be opened, tell people that the run is dead.
 
     Raises:
         SystemExit: As ``raise_unless_good``, where the cause is one that a person can put right.
     """
     from sync_lib.errors import SyncError
-    from sync_lib.report import Verdict
+    from sync_lib.run.report import Verdict
 
     with ExitStack() as opened:
         try:
@@ -501,7 +501,7 @@ def run_request() -> RunRequest:
     Raises:
         ConfigError: A parameter has a value that the form would have refused.
     """
-    from sync_lib.pipeline import RunRequest
+    from sync_lib.model import RunRequest
 
     log_setting_problems()
     context = get_current_context()
@@ -543,8 +543,8 @@ def put_question(question: Question | None) -> str:
 
 def decision(answer: dict[str, Any]) -> Decision:
     """Return what a person, or the time-out, answered to a question."""
-    from sync_lib.moments import to_text
     from sync_lib.store.holds import Decision
+    from sync_lib.times import to_text
 
     user = answer.get("responded_by_user")
     at = answer["responded_at"]
@@ -634,7 +634,7 @@ def publish(report: RunReport, outlet_events: Any) -> None:
         outlet_events[Asset(name)].extra = extra
 
 
-def notify(edges: Edges | None, verdict: Verdict) -> None:
+def notify(edges: Services | None, verdict: Verdict) -> None:
     """Tell people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
 
     Without edges there is nothing to read about it, and the verdict is all that is told.
@@ -666,8 +666,8 @@ def _link_to_run() -> str:
     return f"{_address_of_airflow()}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}"
 
 
-def _notice(edges: Edges | None, verdict: Verdict) -> Notice | None:
-    from sync_lib import notices, notify
+def _notice(edges: Services | None, verdict: Verdict) -> Notice | None:
+    from sync_lib.operate import notices, notify
 
     repeated = False
     try:
@@ -689,8 +689,8 @@ def _failed_before() -> bool:
 
 def _send(connection_id: str, told: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
-    from sync_lib import notices, notify
     from sync_lib.errors import ConfigError
+    from sync_lib.operate import notices, notify
 
     connection = _connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
@@ -799,8 +799,8 @@ class ByErrorType(RetryPolicy):
 
 def endings() -> list[Ending]:
     """Return the credentials of the two services that end soon, or have ended."""
-    from sync_lib.credentials import ending
     from sync_lib.errors import ConfigError
+    from sync_lib.operate.credentials import ending
 
     today = datetime.now(UTC).date()
     found = []
@@ -853,9 +853,9 @@ class BusinessCentralHook(_CheckedHook):
     def check(self) -> str:
         """Return how many companies the app sees."""
         settings = business_central_settings(self.connection_id)
-        from sync_lib import pipeline
+        from sync_lib.operate import checks
 
-        return pipeline.check_business_central(settings)
+        return checks.check_business_central(settings)
 
 
 class MicrosoftGraphHook(_CheckedHook):
@@ -869,9 +869,9 @@ class MicrosoftGraphHook(_CheckedHook):
     def check(self) -> str:
         """Return which permissions the app's token carries."""
         settings = graph_settings(self.connection_id)
-        from sync_lib import pipeline
+        from sync_lib.operate import checks
 
-        return pipeline.check_graph(settings)
+        return checks.check_graph(settings)
 
 
 class StagingHook(_CheckedHook):
@@ -885,9 +885,9 @@ class StagingHook(_CheckedHook):
     def check(self) -> str:
         """Return which database answers."""
         settings = staging_settings(self.connection_id)
-        from sync_lib import pipeline
+        from sync_lib.operate import checks
 
-        return pipeline.check_staging(settings)
+        return checks.check_staging(settings)
 
 
 class WebhookHook(_CheckedHook):
@@ -900,7 +900,7 @@ class WebhookHook(_CheckedHook):
 
     def check(self) -> str:
         """Post a message, and return that it was taken."""
-        from sync_lib.notices import Notice
+        from sync_lib.operate.notices import Notice
 
         told = Notice("Contact sync: a test", (("This is a test", ("Messages of the sync arrive here.",)),))
         _send(self.connection_id, told, _address_of_airflow())

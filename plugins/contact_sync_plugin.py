@@ -92,7 +92,7 @@ def _surroundings() -> Surroundings:
     from sqlalchemy import select
 
     import contact_sync_hooks as hooks
-    from sync_lib.moments import to_text
+    from sync_lib.times import to_text
     from sync_lib.web.seams import Surroundings
 
     with create_session() as session:

@@ -50,7 +50,7 @@ def report(outlet_events: Any = None) -> None:
 
 @task(trigger_rule="all_done")
 def list_holds() -> list[dict[str, Any]]:
-    from sync_lib import approval
+    from sync_lib.operate import approval
 
     with hooks.edges() as edges:
         return approval.list_requests(edges)

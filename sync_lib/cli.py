@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from sync_lib import airflow_clean, bindings, second_folder
 from sync_lib.errors import ConfigError, SyncError
+from sync_lib.operate import airflow_clean, answers
 from sync_lib.settings import SyncSettings
-from sync_lib.store import clock, companies, company_names, erasure, holds, profiles, runs
+from sync_lib.store import clock, companies, company_names, erasure, holds, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Decision, Hold, HoldState
 from sync_lib.store.migrate import downgrade, head, migrate, require_schema
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.importing import export_profiles, import_profiles
+from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
 
 URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
 STAGING_VARIABLE = "AIRFLOW_CONN_CONTACT_SYNC_STAGING"
@@ -159,13 +162,13 @@ def _now() -> str:
 def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
     chosen = options.field_profile or _field_profile(environment)
-    report = profiles.import_profiles(engine, text, now=_now(), field_profile=chosen, tell=print)
+    report = import_profiles(engine, text, now=_now(), field_profile=chosen, tell=print)
     print(report)
     _warn_of_companies(engine, [*report.added, *report.changed])
 
 
 def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
-    text = profiles.export_profiles(engine)
+    text = export_profiles(engine)
     if options.file == "-":
         sys.stdout.write(text)
     else:
@@ -176,7 +179,7 @@ def _export(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
 def _correct(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     if not (options.mailbox or options.company):
         raise ConfigError("Correct what? Give --mailbox or --company.")
-    profiles.correct(engine, options.id, mailbox=options.mailbox, company=options.company, now=_now())
+    correct_profile(engine, options.id, mailbox=options.mailbox, company=options.company, now=_now())
     print("Corrected. Write it into your file too.")
     _warn_of_companies(engine, [options.id])
 
@@ -194,20 +197,20 @@ def _warn_of_companies(engine: Engine, changed: Sequence[int]) -> None:
 
 def _remove(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     with transaction(engine) as conn:
-        profiles.remove(conn, options.id)
+        remove_profile(conn, options.id)
     print("Removed. Take it out of your file too.")
 
 
 def _same_colleague(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     with transaction(engine) as conn:
-        bindings.accept_successor(conn, profiles.read_profile(conn, options.id), now=_now())
+        answers.accept_successor(conn, profiles.read_profile(conn, options.id), now=_now())
     print("Noted. The next run makes the folder in the new mailbox; many contacts at once wait for a person.")
 
 
 def _second_folder(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
-    said = second_folder.GO_BACK if options.go_back else second_folder.LEAVE
+    said = profiles.GO_BACK if options.go_back else profiles.LEAVE
     with transaction(engine) as conn:
-        second_folder.answer(conn, profiles.read_profile(conn, options.id), said)
+        answers.answer_second_folder(conn, profiles.read_profile(conn, options.id), said)
     print("Noted. The next run carries it out.")
 
 
@@ -350,7 +353,7 @@ def _said_of(found: Erasure, *, erased: bool) -> str:
 
 
 def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
-    profiles.rename_folder(engine, options.id, options.name.strip(), now=_now())
+    rename_folder(engine, options.id, options.name.strip(), now=_now())
     print(f"Renamed. The next sync renames the folder in Outlook; write {options.name!r} into your file too.")
 
 

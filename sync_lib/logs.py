@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 logger = logging.getLogger("sync_lib")
@@ -21,3 +21,12 @@ def phase(name: str, **facts: object) -> Iterator[None]:
     finally:
         logger.info("%s took %.1f s", name, time.monotonic() - begun)
         logger.info("::endgroup::")
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of texts as lines with aligned columns."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return [
+        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -6,7 +6,9 @@ a value is in *written form* (as a person typed it) unless it is called normal.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -181,102 +183,11 @@ class OutlookContact:
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """A user of Microsoft 365: the id stays, the user principal name may change; "" where it was left out."""
-
-    id: str
-    principal_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """An Outlook contact folder; the markers are our extended properties on it, "" when absent."""
-
-    id: str
-    name: str
-    parent_id: str
-    marker: str
-    other_marker: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeltaPage:
-    """One complete round of a folder's delta: what changed, what left, and the link of the next round."""
-
-    contacts: list[OutlookContact]
-    removed: list[str]
-    delta_link: str
-
-
-@dataclass(frozen=True, slots=True)
-class BatchWrite:
-    """One write of a ``$batch`` to a mailbox. ``contact_id`` is "" and ``folder_id`` is set for a create.
-
-    ``bc_key`` is the value to give to our extended property in the same write; "" leaves the property as it is, unless
-    ``clears_key`` says that it is to be blank, which is no key.
-    """
-
-    method: str
-    contact_id: str = ""
-    folder_id: str = ""
-    etag: str = ""
-    body: dict[str, Any] | None = None
-    bc_key: str = ""
-    clears_key: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What one write came to: a contact as the service returned it, or an error, or nothing (a delete).
-
-    Attributes:
-        contact: The written contact (``BcContact`` or ``OutlookContact``), when the service returned one.
-        error: None on success. A ``ServiceError`` other than ``ThrottledError`` means that the outcome is unknown.
-        request_id: The service's id of the request.
-    """
-
-    contact: OutlookContact | BcContact | None = None
-    error: Exception | None = None
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A value that the other side cannot hold (rules 6, last point); the other fields go on."""
 
     field: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lookups:
-    """What mapping and normal forms must know beside the values.
-
-    Attributes:
-        region: Phone region of the company, ISO 3166 alpha-2.
-        language: Language of country names written to Outlook, for example ``nl``.
-        countries: BC's own table Country/Region: code -> display name.
-        companies: Company contacts by case-folded name: number, or None where the name is not unique.
-        countries_read: False where the app may not read that table: no country is written to either side.
-    """
-
-    region: str = "NL"
-    language: str = "nl"
-    countries: dict[str, str] = field(default_factory=dict)
-    companies: dict[str, str | None] = field(default_factory=dict)
-    countries_read: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a profile decides about the diff (rules 1 and 7)."""
-
-    direction: Direction = Direction.BOTH
-    deleted_in_outlook: str = "recreate"
-    deleted_in_bc: str = "delete"
-    left_scope: str = "delete"
-    blank_in_bc: str = "fill"
-    field_profile: str = "standard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,41 +327,37 @@ class OutlookSide:
 
 
 @dataclass(frozen=True, slots=True)
-class BcKey:
-    """What our extended property on an Outlook item says: which BC contact it stands for, and how it came to be."""
+class RunRequest:
+    """What a DAG run was asked to do.
 
-    tenant_id: str
-    environment: str
-    company_id: str
-    contact_id: str
-    origin: Origin
-    #: Of a company's own key: where the company was before, each as (tenant, environment, company), lower-case.
-    former: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
+    Attributes:
+        run_id: DAG run id.
+        mode: ``incremental`` or ``full``.
+        profiles: Mailboxes or profile ids; empty for all that are enabled.
+        dry_run: Plan only.
+        run_type: ``manual``, ``scheduled``, ``backfill``, ``asset_triggered``.
+        run_after: The run's own time; a manual run has no logical date.
+        requested_at: When the run was made; for a backfill a few milliseconds after the backfill itself.
+        full_slot: The last slot of the full schedule; who has not been read in full since is, in this run (rules 5).
+    """
 
-    def __str__(self) -> str:
-        """Return the property's value; lower-case, since Graph compares it without case."""
-        return (
-            f"{self.tenant_id}/{self.environment}/{self.company_id}/{self.contact_id}|{self.origin}".lower()
-        )
+    run_id: str
+    mode: str = Mode.INCREMENTAL
+    profiles: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    run_type: str = "manual"
+    run_after: datetime | None = None
+    requested_at: datetime | None = None
+    full_slot: datetime | None = None
 
-    @classmethod
-    def parse(cls, value: str) -> BcKey | None:
-        """Return the key that ``value`` spells, or None where it is none of ours."""
-        path, _, origin = value.lower().partition("|")
-        parts = path.split("/")
-        if len(parts) != 4 or origin not in set(Origin):
-            return None
-        tenant_id, environment, company_id, contact_id = parts
-        return cls(tenant_id, environment, company_id, contact_id, Origin(origin))
 
-    @property
-    def binding(self) -> tuple[str, str, str]:
-        """Tenant, environment and company; lower-case, since none of them tells upper case from lower."""
-        return self.tenant_id.lower(), self.environment.lower(), self.company_id.lower()
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What the tasks behind ``plan_run`` are mapped over; both empty with a reason where the run has nothing to do."""
 
-    def same_company(self, company: BcKey) -> bool:
-        """Whether this key is of a company, by where the company is now or by where it was before (rules 1)."""
-        return self.binding in (company.binding, *company.former)
+    companies: list[str]
+    tasks: list[str]
+    skip_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,3 +427,104 @@ class CompanyResult:
     reason: str
     message: str
     counters: dict[str, Any] = field(default_factory=dict)
+
+
+#: Verdict and cause where a person wants back what was there before a change: the old value goes to both sides.
+UNDO = "undo"
+#: An item that a create of ours made when its contact had been coupled with another one (rules 2.3).
+LATE_CREATE = "late_create"
+
+
+# -- the plan --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PlannedChange:
+    """One action of a plan, as rules 8.1 want it stored, with what the load needs beside it.
+
+    ``before`` holds values of the side that is written to, ``after`` what is sent, ``source`` the values of the
+    other side as read, all in written form by field; ``losing`` holds values that lost a conflict.
+    """
+
+    action: Action
+    cause: str
+    bc_id: str | None = None
+    outlook_id: str | None = None
+    coupling: Coupling | None = None
+    bc: BcSide | None = None
+    item: OutlookSide | None = None
+    email_key: str = ""
+    before: Fields = field(default_factory=dict)
+    after: Fields = field(default_factory=dict)
+    source: Fields = field(default_factory=dict)
+    losing: Fields = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    reason: str = ""
+    digest: str = ""
+    guard_class: str = ""
+    #: Normal forms of ``after``: what the digest is made of.
+    normal: Fields = field(default_factory=dict)
+    #: The fields of an update that replace a value which is not that side's baseline: the guard may hold just these.
+    overwritten: frozenset[str] = frozenset()
+    #: What the staging database knows of it as a held action.
+    known: tuple[HeldAction, ...] = ()
+    hold: int | None = None  # the hold whose approval lets it through
+    n: int = 0
+    outcome: Outcome | None = None
+    elsewhere: bool = False  # of an item outside the profile's folder, which counts beside the contacts (7.4)
+    waits: bool = False  # refused, all of it or a field, for a reason that may pass: tried again later
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The action, and the contact as rejects name it: what a change is known by from run to run."""
+        to_bc = self.action in (Action.CREATE_BC, Action.UPDATE_BC)
+        ids = (self.outlook_id, self.bc_id) if to_bc else (self.bc_id, self.outlook_id)
+        return self.action, ids[0] or ids[1] or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A contact, or a field of one, that is not synced, and why."""
+
+    side: Side
+    contact: str
+    outcome: Outcome
+    reason: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotUndone:
+    """What stays as it is although a person wanted it back: a whole contact, or a field of it, and why."""
+
+    bc_id: str
+    reason: str
+    field: str = ""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a profile's diff came to.
+
+    Attributes:
+        changes: Writes to the services, BC to Outlook first (rules 8.10).
+        couplings: Couplings to store at once, since they need no write: new baselines, states.
+        ended: Couplings to remove at once.
+        rejects: Contacts and fields that stay out, with reasons.
+        outcomes: One outcome per contact that was read and needs no write; together with one per contact with
+            changes they are the balanced books of rules 8.8.
+        not_undone: What a person wanted back and does not get.
+        unread: Items whose private flag must be read first, in the version that is staged (rules 3).
+        leaving: Contacts of BC that left the scope, and stay until the edit of their item is in BC (rules 7.3b).
+    """
+
+    changes: list[PlannedChange] = field(default_factory=list)
+    couplings: list[Coupling] = field(default_factory=list)
+    ended: list[Coupling] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    not_undone: list[NotUndone] = field(default_factory=list)
+    leaving: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
+    #: Former items of blocked contacts that need nothing any more.
+    settled: list[FormerItem] = field(default_factory=list)

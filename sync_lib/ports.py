@@ -1,7 +1,8 @@
-"""What a worker is handed from outside: time, chance, and the way its requests travel.
+"""What a worker is handed from outside: the clients of both services, time and chance.
 
-Production has one of each (``SYSTEM``, the module ``random``, sockets). A simulated world hands in others, so that a
-whole run is a function of its seed and waits for nothing.
+The rooms of the sync know the clients by these protocols only. Of time and chance production has one each (``SYSTEM``,
+the module ``random``); a simulated world hands in others, so that a whole run is a function of its seed and waits for
+nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
+
+from sync_lib.model import BcContact, Company, OutlookContact
 
 
 class Clock(Protocol):
@@ -80,3 +84,176 @@ CHANCE: Chance = random
 def draw_id(chance: Chance) -> str:
     """Return a GUID that nobody else draws."""
     return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of Microsoft 365: the id stays, the user principal name may change; "" where it was left out."""
+
+    id: str
+    principal_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An Outlook contact folder; the markers are our extended properties on it, "" when absent."""
+
+    id: str
+    name: str
+    parent_id: str
+    marker: str
+    other_marker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaPage:
+    """One complete round of a folder's delta: what changed, what left, and the link of the next round."""
+
+    contacts: list[OutlookContact]
+    removed: list[str]
+    delta_link: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWrite:
+    """One write of a ``$batch`` to a mailbox. ``contact_id`` is "" and ``folder_id`` is set for a create.
+
+    ``bc_key`` is the value to give to our extended property in the same write; "" leaves the property as it is, unless
+    ``clears_key`` says that it is to be blank, which is no key.
+    """
+
+    method: str
+    contact_id: str = ""
+    folder_id: str = ""
+    etag: str = ""
+    body: dict[str, Any] | None = None
+    bc_key: str = ""
+    clears_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What one write came to: a contact as the service returned it, or an error, or nothing (a delete).
+
+    Attributes:
+        contact: The written contact (``BcContact`` or ``OutlookContact``), when the service returned one.
+        error: None on success. A ``ServiceError`` other than ``ThrottledError`` means that the outcome is unknown.
+        request_id: The service's id of the request.
+    """
+
+    contact: OutlookContact | BcContact | None = None
+    error: Exception | None = None
+    request_id: str = ""
+
+
+class Pages(Protocol):
+    """One read of a list of Business Central: how large its pages are, and what its answers say of the time.
+
+    Attributes:
+        rows: How many rows the next page is asked to have.
+        troubled: Some page had to be asked for again with fewer rows.
+        date: The time of the service by its latest answer, "" where none said it.
+        newest: The newest stamp read, no later than the answer that it came in says it is.
+    """
+
+    rows: int
+    troubled: bool
+    date: str
+    newest: str
+
+
+class BusinessCentral(Protocol):
+    """Business Central's contacts; errors are those of ``sync_lib.errors``."""
+
+    def fetch_companies(self) -> list[Company]:
+        """Return the companies that the app may see."""
+
+    def iter_contacts(
+        self, company_id: str, *, since: str | None = None, listing: Any = None
+    ) -> Iterator[BcContact]:
+        """Yield contacts of any type, all of them or those changed at ``since`` or later."""
+
+    def iter_ids(self, company_id: str, listing: Any = None) -> Iterator[tuple[str, str]]:
+        """Yield id and stamp of every contact."""
+
+    def count_contacts(self, company_id: str) -> int | None:
+        """Return how many contacts there are by BC's own count, or None where it does not say."""
+
+    def fetch_contacts(
+        self, company_id: str, ids: Sequence[str], *, may_be_empty: bool = False
+    ) -> dict[str, BcContact | None]:
+        """Return contacts by id: None for one that BC does not have, nothing for one that cannot be judged."""
+
+    def find_by_email(self, company_id: str, email: str, *, since: str = "") -> list[BcContact]:
+        """Return contacts whose e-mail field may hold an address."""
+
+    def create_contact(self, company_id: str, body: Mapping[str, Any]) -> WriteResult:
+        """Create a contact, once."""
+
+    def update_contact(
+        self, company_id: str, contact_id: str, body: Mapping[str, Any], etag: str
+    ) -> WriteResult:
+        """Change a contact if it still has the version ``etag``."""
+
+    def fetch_countries(self, company_id: str) -> dict[str, str]:
+        """Return BC's own table Country/Region: code to display name."""
+
+
+class Outlook(Protocol):
+    """Outlook's contact folders and their items; errors are those of ``sync_lib.errors``."""
+
+    def fetch_user_id(self, mailbox: str) -> str:
+        """Return the Graph user id of a user principal name."""
+
+    def fetch_user(self, user: str) -> User:
+        """Return a user by id or by user principal name."""
+
+    def fetch_folder(self, user: str, folder_id: str) -> Folder:
+        """Return a contact folder with its marker; also one that lies in Deleted Items may answer."""
+
+    def fetch_default_folder(self, user: str) -> Folder:
+        """Return the default Contacts folder."""
+
+    def iter_folders(self, user: str) -> Iterator[Folder]:
+        """Yield the folders below the default Contacts folder."""
+
+    def iter_nested_folders(self, user: str, folders: Sequence[Folder]) -> Iterator[Folder]:
+        """Yield the folders within these ones, level by level."""
+
+    def is_deleted_folder(self, user: str, folder: Folder) -> bool:
+        """Return whether a folder that still answers lies in Deleted Items."""
+
+    def is_live_parent(self, user: str, parent_id: str) -> bool:
+        """Return whether a folder that an item names as its own is not deleted."""
+
+    def create_folder(self, user: str, name: str, marker: str) -> Folder:
+        """Return a folder of that name: made now with our marker, or the one that has the name."""
+
+    def rename_folder(self, user: str, folder_id: str, name: str) -> None:
+        """Give a folder another name; its id stays."""
+
+    def write_marker(self, user: str, folder_id: str, value: str, *, other: bool = False) -> Folder:
+        """Write our marker into one of its two slots, and return the folder as it was before."""
+
+    def is_own_link(self, link: str) -> bool:
+        """Return whether a delta link leads to the API that is asked now."""
+
+    def fetch_delta(self, user: str, folder_id: str, delta_link: str | None) -> DeltaPage:
+        """Return one complete round of what changed in a folder since a link was given; all of it without a link."""
+
+    def iter_contacts(self, user: str, folder_id: str) -> Iterator[OutlookContact]:
+        """Yield every contact of a folder with its BC key and private flag."""
+
+    def fetch_contacts(
+        self, user: str, ids: Sequence[str], folder_id: str = ""
+    ) -> dict[str, OutlookContact | None]:
+        """Return contacts by id, wherever in the mailbox they lie; None where there is none."""
+
+    def find_by_keys(self, user: str, folder_id: str, keys: Sequence[str]) -> dict[str, list[OutlookContact]]:
+        """Return, for each BC key, the contacts of a folder that carry it."""
+
+    def apply_writes(self, user: str, writes: Sequence[BatchWrite]) -> list[WriteResult]:
+        """Send up to 20 writes as one batch and return what each came to, in the order given."""
+
+    def write_again(self, user: str, item: OutlookContact, *, mark: str = "") -> WriteResult:
+        """Write an item's own BC key, or a mark of ours in its place, on condition of its version; nothing else."""

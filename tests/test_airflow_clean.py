@@ -14,8 +14,8 @@ from demo_parts.airflow import airflow_environment
 from demo_parts.processes import free_port
 
 from sync_lib import cli
-from sync_lib.airflow_clean import FEWEST_DAYS, clean, cut_logs
 from sync_lib.errors import ConfigError
+from sync_lib.operate.airflow_clean import FEWEST_DAYS, clean, cut_logs
 from sync_lib.store import runs
 from sync_lib.store.engine import open_engine, read
 

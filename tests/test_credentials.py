@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sync_lib.credentials import end_of, ending
 from sync_lib.errors import ConfigError
+from sync_lib.operate.credentials import end_of, ending
 from sync_lib.settings import Certificate, GraphSettings
 
 TODAY = date(2026, 3, 2)

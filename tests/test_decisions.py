@@ -6,7 +6,10 @@ from itertools import product
 
 import pytest
 
-from sync_lib.diff import (
+from sync_lib.diff.context import DiffContext, Policy
+from sync_lib.diff.match import Views, match
+from sync_lib.diff.plan import plan_changes
+from sync_lib.diff.tables import (
     DIRECTED,
     EVENTS,
     OVERWRITES,
@@ -14,26 +17,23 @@ from sync_lib.diff import (
     WITHOUT_BASELINE,
     WRITES_BC,
     WRITES_OUTLOOK,
-    DiffContext,
-    Plan,
-    plan_changes,
 )
-from sync_lib.fields import mapping
+from sync_lib.fields import reading
 from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.fields.lookups import Lookups
+from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.normal_forms import Normaliser
-from sync_lib.match import Views, match
 from sync_lib.model import (
     Action,
-    BcKey,
     BcSide,
     BcStatus,
     Coupling,
     CouplingState,
     Direction,
-    Lookups,
     Origin,
     OutlookSide,
-    Policy,
+    Plan,
 )
 
 COMPANY = BcKey("t", "prod", "c", "", Origin.MADE_BY_SYNC)
@@ -53,7 +53,7 @@ def bc(job: str = "", status: BcStatus = BcStatus.IN_SCOPE, **values: str) -> Bc
     if status is BcStatus.INVALID:
         fields["email"] = ""
     context = Normaliser(Lookups())
-    fingerprint = context.fingerprint(mapping.from_business_central(fields, "standard"))
+    fingerprint = context.fingerprint(reading.from_business_central(fields, "standard"))
     return BcSide("b1", 1, fingerprint, "e1", fields["email"], "CT1", status, fields, problem)
 
 
@@ -65,7 +65,7 @@ def item(job: str = "", etag: str = "v1", key: bool = True) -> OutlookSide:
         "businessPhones": [],
         "businessAddress": {},
     }
-    fingerprint = Normaliser(Lookups()).fingerprint(mapping.from_outlook(record, "standard"))
+    fingerprint = Normaliser(Lookups()).fingerprint(reading.from_outlook(record, "standard"))
     own = str(BcKey("t", "prod", "c", "b1", Origin.MADE_BY_SYNC)) if key else ""
     return OutlookSide(
         "o1", 1, fingerprint, etag, "2026-01-01T00:00:00.000Z", "jan@klant.example", own, record
@@ -81,8 +81,8 @@ def coupled(
     differs: dict[str, str] | None = None,
 ) -> Coupling:
     """A coupling whose baselines hold these job titles; None: no baseline for the field."""
-    agreed_bc = mapping.from_business_central(bc().values, "standard")
-    agreed_outlook = mapping.from_outlook(item().record, "standard")
+    agreed_bc = reading.from_business_central(bc().values, "standard")
+    agreed_outlook = reading.from_outlook(item().record, "standard")
     for fields, job in ((agreed_bc, bc_job), (agreed_outlook, outlook_job)):
         if job is None:
             fields.pop("job_title", None)
@@ -97,7 +97,7 @@ def coupled(
         origin,
         STATES[state],
         baseline_bc=agreed_bc,
-        baseline_outlook=mapping.outlook_baseline(item().record, agreed_outlook),
+        baseline_outlook=reading.outlook_baseline(item().record, agreed_outlook),
         outlook_etag="v1",
         differs=differs or {},
     )
@@ -116,8 +116,7 @@ def diff(one: BcSide | None, other: OutlookSide | None, coupling: Coupling, **po
         in_filter=frozenset({"b1"}),
         known={},
     )
-    lookups = Lookups()
-    context = DiffContext(Policy(**policy), lookups, Normaliser(lookups))  # type: ignore[arg-type]
+    context = DiffContext(Policy(**policy), FieldMapper.of("standard", Lookups()))  # type: ignore[arg-type]
     return plan_changes(match(views, COMPANY), views, context)
 
 

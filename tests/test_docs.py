@@ -28,7 +28,8 @@ from sync_lib.fields.table import mapped_fields
 from sync_lib.model import Outcome
 from sync_lib.provider_info import get_provider_info
 from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT, SyncSettings
-from sync_lib.store import profile_file, profile_values
+from sync_lib.store.profiles import file as profile_file
+from sync_lib.store.profiles import values as profile_values
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from sync_lib import notices
 from sync_lib.model import Before, CompanyResult, ProfileResult, Run
-from sync_lib.notices import Known, Notice
-from sync_lib.report import make_report
+from sync_lib.operate import notices
+from sync_lib.operate.notices import Known, Notice
+from sync_lib.run.report import make_report
 
 AT = "2026-03-02T09:00:00.000Z"
 EARLIER = "2026-03-02T08:45:00.000Z"

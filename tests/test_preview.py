@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from sync_lib.fields.filters import parse_filter
-from sync_lib.preview import Listing, Look, Preview, Subject, Wish, make_preview
-from sync_lib.store import profiles
+from sync_lib.operate.settings_preview import Listing, Look, Preview, Subject, Wish, make_preview
 from sync_lib.store.engine import read, transaction
-from sync_lib.store.profile_changes import Author
-from sync_lib.store.profile_file import ProfileEntry
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.file import ProfileEntry
+from sync_lib.store.profiles.history import Author
+from sync_lib.store.profiles.settings import change_profile
 from tests.sync.harness import Harness, person, world
 
 UTRECHT, ZEIST = (("City", "Utrecht"),), (("City", "Zeist"),)
@@ -45,7 +46,7 @@ def save(h: Harness, chosen: ProfileEntry) -> None:
     with transaction(h.edges.engine) as conn:
         profile = profiles.read_profile(conn, 1)
         by = Author("anna", h.edges.now())
-        profiles.change_profile(conn, profile, chosen, seen=profiles.entry_of(profile), by=by)
+        change_profile(conn, profile, chosen, seen=profiles.entry_of(profile), by=by)
 
 
 def names(listing: Listing) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import requests
 from requests.adapters import BaseAdapter
 
-from sync_lib import pipeline
+from sync_lib import services
 
 Send = Callable[..., requests.Response]
 #: Gets what sends a request; returns what sends it in its place. The first one is the innermost.
@@ -62,6 +62,6 @@ def is_of_a_service(request: requests.PreparedRequest) -> bool:
     return "/graph/" in str(request.url) or "/bc/" in str(request.url)
 
 
-def watch(edges: pipeline.Edges, watcher: Watcher) -> None:
+def watch(edges: services.Services, watcher: Watcher) -> None:
     """Let somebody look at the requests of a harness's edges, around all who do so already."""
     cast("Watched", edges.transport).watchers.append(watcher)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from sync_lib.model import ProfileResult
-from sync_lib.report import make_report
+from sync_lib.run.report import make_report
 from sync_lib.store import runs, tables
 from sync_lib.store.engine import open_engine, read
 

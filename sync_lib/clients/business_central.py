@@ -28,7 +28,8 @@ from sync_lib.errors import (
     ThrottledError,
 )
 from sync_lib.fields.columns import BcColumn, columns_of
-from sync_lib.model import BcContact, Company, WriteResult
+from sync_lib.model import BcContact, Company
+from sync_lib.ports import WriteResult
 from sync_lib.settings import BusinessCentralSettings
 
 logger = logging.getLogger(__name__)

@@ -30,7 +30,8 @@ from sync_lib.errors import (
     ThrottledError,
 )
 from sync_lib.fields.table import OUTLOOK_PROPERTIES
-from sync_lib.model import BatchWrite, DeltaPage, Folder, OutlookContact, User, WriteResult
+from sync_lib.model import OutlookContact
+from sync_lib.ports import BatchWrite, DeltaPage, Folder, User, WriteResult
 
 #: One namespace and three names for ever: Exchange counts distinct named properties per mailbox, and a second
 #: spelling would be a second property.

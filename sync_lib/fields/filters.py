@@ -6,13 +6,13 @@ a small tree, so that the store reads fewer rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields import filter_language as language
-from sync_lib.fields.columns import BC_COLUMNS, BcColumn, columns_of
+from sync_lib.fields.columns import BC_COLUMNS, COLUMN_NAMES, BcColumn, columns_of
 from sync_lib.fields.filter_language import Node
 
 if TYPE_CHECKING:
@@ -103,6 +103,14 @@ class Filter:
                 values = values.where(~values.isin(language.BLANK_DATES), "")
             mask &= _mask(clause.node, values, me)
         return mask
+
+    def passes(self, values: Mapping[str, str], *, me: str) -> bool:
+        """Whether one contact of BC, by its columns, passes."""
+        import numpy as np
+        import pandas as pd
+
+        frame = pd.DataFrame([{name: values.get(name, "") for name in COLUMN_NAMES}], dtype="str")
+        return bool(np.asarray(self.mask(frame, me=me))[0])
 
     def to_sql(self, me: str) -> Condition:
         """Return a condition that every matching row fulfils, for SQL to read fewer rows.

@@ -14,10 +14,11 @@ import idna
 from email_validator import EmailNotValidError, validate_email
 
 from sync_lib.fields.countries import Countries
+from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.phones import phone_form
 from sync_lib.fields.table import FIELD_MAPS
 from sync_lib.fields.texts import clean_code, clean_line, clean_lines, fold_case
-from sync_lib.model import Direction, Fields, Lookups
+from sync_lib.model import Direction, Fields
 
 #: Part of every fingerprint. Raise it with every change of a normal form, of the order of ``FIELD_MAPS``, or of a
 #: library's data that matters: stored written forms are then normalised again, and nothing is read as an edit.

@@ -1,4 +1,4 @@
-"""The mapping as data (rules 6): one row per field that both sides know, nothing computed.
+"""The mapping as data (rules 6): one row per field that both sides know. Reading and writing go by these rows.
 
 Sources: BC columns and lengths from ``columns.py``; Outlook properties from Microsoft Graph's ``contact`` resource.
 """
@@ -6,8 +6,10 @@ Sources: BC columns and lengths from ``columns.py``; Outlook properties from Mic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
+from sync_lib.fields.columns import BC_COLUMNS
 from sync_lib.model import Direction
 
 NormalForm = Literal["text", "lines", "email", "phone", "code", "country", "post_code"]
@@ -34,6 +36,27 @@ class FieldMap:
     form: NormalForm
     lengths: tuple[int, ...]
     extended: bool = False
+
+    @property
+    def is_part_of_address(self) -> bool:
+        """Whether it is one of the parts that are read and written together."""
+        return self.outlook_property.startswith(ADDRESS)
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the whole property of Outlook is the field, and the field is the whole property."""
+        return not set(self.outlook_property) & set(".[")
+
+    @property
+    def outlook_key(self) -> str:
+        """Its property in Outlook, without the address or slot around it: ``businessAddress.city`` -> ``city``."""
+        return self.outlook_property.removeprefix(ADDRESS).partition("[")[0]
+
+
+#: Outlook's property that holds the parts of the address.
+ADDRESS = "businessAddress."
+#: The parts of a name; each side may split one name its own way.
+NAME_PARTS = ("first_name", "middle_name", "surname")
 
 
 def _row(
@@ -65,29 +88,43 @@ FIELD_MAPS: tuple[FieldMap, ...] = (
     _row("email2", "emailAddresses[1..2]", "email", 80, extended=True),
 )
 
-#: What a read of Outlook contacts selects, and what ``mapping.from_outlook`` understands.
-OUTLOOK_PROPERTIES: tuple[str, ...] = (
-    "displayName",
-    "givenName",
-    "middleName",
-    "surname",
-    "initials",
-    "emailAddresses",
-    "jobTitle",
-    "companyName",
-    "businessPhones",
-    "mobilePhone",
-    "businessHomePage",
-    "businessAddress",
-    "categories",
-)
+#: In which order BC must get them: the name before its parts would split it, the company before everything that it may
+#: hand down, the country before the post code and city that a change of country clears. What is not named here follows.
+_BC_ORDER = (
+    *("name", *NAME_PARTS, "initials", "company_name", "job_title"),
+    *("country", "post_code", "city", "county", "street"),
+    *("phone", "mobile_phone", "email", "email2", "home_page"),
+)  # fmt: skip
+
+_NAMES = ("name", *NAME_PARTS, "initials")
 
 
+def _selected() -> tuple[str, ...]:
+    rows = sorted(FIELD_MAPS, key=lambda row: row.name not in _NAMES)
+    roots = (row.outlook_property.partition(".")[0].partition("[")[0] for row in rows)
+    return (*dict.fromkeys(roots), "categories")
+
+
+#: What a read of Outlook contacts selects, and what ``reading.from_outlook`` understands: names first.
+OUTLOOK_PROPERTIES: tuple[str, ...] = _selected()
+#: BC's property by staging column.
+BC_PROPERTIES: dict[str, str] = {column.name: column.property for column in BC_COLUMNS}
+
+
+@cache
 def mapped_fields(field_profile: str) -> tuple[FieldMap, ...]:
     """Return the rows that a field profile (``standard`` or ``extended``) maps, in fixed order."""
     return tuple(row for row in FIELD_MAPS if field_profile == "extended" or not row.extended)
 
 
+@cache
 def diffed_fields(field_profile: str) -> tuple[str, ...]:
     """Return the names of the two-way fields of a field profile: those that the diff compares."""
     return tuple(row.name for row in mapped_fields(field_profile) if row.direction is Direction.BOTH)
+
+
+@cache
+def written_to_bc(field_profile: str) -> tuple[FieldMap, ...]:
+    """Return the rows that a field profile maps, in the order in which BC must get them."""
+    ranks = {name: rank for rank, name in enumerate(_BC_ORDER)}
+    return tuple(sorted(mapped_fields(field_profile), key=lambda row: ranks.get(row.name, len(ranks))))

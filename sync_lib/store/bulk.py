@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -27,6 +27,8 @@ from sqlalchemy import (
     literal_column,
     select,
 )
+from sqlalchemy.dialects import postgresql as postgres
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
 from sync_lib.store.engine import is_postgresql
@@ -89,6 +91,11 @@ def _among(
         return column == any_(given)
     listed = func.json_each(given).table_valued("value")
     return column.in_(select(listed.c.value))
+
+
+def upsert(postgresql: bool) -> Callable[..., postgres.Insert | sqlite.Insert]:
+    """Return what makes an INSERT that can say what to do about a row that is there."""
+    return postgres.insert if postgresql else sqlite.insert
 
 
 def insert_rows(conn: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
@@ -228,3 +235,13 @@ def _joined(statement: Select[Any], postgresql: bool) -> Select[Any]:
 def read_frame(conn: Connection, statement: Select[Any]) -> pd.DataFrame:
     """Return a query that is made only once as a frame; see ``FrameQuery``."""
     return FrameQuery(statement, postgresql=is_postgresql(conn)).read(conn)
+
+
+#: How many values a statement gets as parameters of their own.
+CHUNK = 500
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterable[Sequence[T]]:
+    """Yield ``values`` in pieces that fit the number of parameters a statement may have."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -23,8 +23,8 @@ from sqlalchemy import (
     select,
 )
 
-from sync_lib.moments import to_text
 from sync_lib.store.engine import is_postgresql
+from sync_lib.times import to_text
 
 #: Execution option of an engine: seconds that its database's clock seems to be ahead. Only tests set it.
 _OFFSET = "contact_sync_clock_offset"

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError
-from sync_lib.model import BcKey, Company, HoldReason, Origin
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.model import Company, HoldReason, Origin
 from sync_lib.store import holds, runs
 from sync_lib.store import tables as t
 

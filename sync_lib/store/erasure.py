@@ -20,13 +20,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, insert, or_, select
 
 from sync_lib.errors import ConfigError, ProfileBusyError
-from sync_lib.fields.contact_keys import bc_key, email_key_digest, item_key
+from sync_lib.fields.contact_keys import BcKey, bc_key, email_key_digest, item_key
 from sync_lib.fields.normal_forms import address_digest, email_key
-from sync_lib.model import BcKey, Side
-from sync_lib.store import clock, companies, held, holds, locks, runs
+from sync_lib.model import Side
+from sync_lib.store import clock, companies, held, holds, runs
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
 from sync_lib.store.engine import read, transaction
+from sync_lib.store.leases import Lease, acquire_lease, check_lease, release_lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
     """
     with _leases(engine, wanted.company, lease_seconds) as leases, transaction(engine) as conn:
         for lease in leases:
-            locks.check_lease(conn, lease)
+            check_lease(conn, lease)
         traces = _Finder(conn, wanted).find()
         _refuse_unsettled(conn, traces, longest_request)
         told = _told(conn, traces, {})
@@ -108,7 +109,7 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
 
 
 @contextlib.contextmanager
-def _leases(engine: Engine, company: int, seconds: float) -> Iterator[list[locks.Lease]]:
+def _leases(engine: Engine, company: int, seconds: float) -> Iterator[list[Lease]]:
     """Hold what every sync of a company must have: the company's lease, and those of all its profiles."""
     with read(engine) as conn:
         profiles = conn.scalars(_profiles(company).order_by(t.sync_profile.c.id))
@@ -116,14 +117,14 @@ def _leases(engine: Engine, company: int, seconds: float) -> Iterator[list[locks
     holder, leases = uuid.uuid4().hex, []
     try:
         for key in keys:
-            lease = locks.acquire_lease(engine, key, holder, seconds)
+            lease = acquire_lease(engine, key, holder, seconds)
             if lease is None:
                 raise ProfileBusyError("A sync of this company is at work. Try again when it has ended.")
             leases.append(lease)
         yield leases
     finally:
         for lease in leases:
-            locks.release_lease(engine, lease)
+            release_lease(engine, lease)
 
 
 # -- finding ---------------------------------------------------------------------------------------------------------

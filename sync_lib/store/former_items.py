@@ -8,7 +8,8 @@ from functools import cache
 
 from sqlalchemy import Connection, Update, and_, bindparam, delete, false, insert, select, update
 
-from sync_lib.model import BcKey, FormerItem
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.model import FormerItem
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among, among_named
 from sync_lib.store.engine import is_postgresql

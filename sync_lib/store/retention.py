@@ -12,12 +12,14 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, delete, func, or_, select, tuple_
 
-from sync_lib.model import BcKey, Outcome, Side
-from sync_lib.store import snapshots
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.model import Outcome, Side
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.holds import HoldState
+from sync_lib.store.snapshots import bc_contacts, outlook_items
+from sync_lib.store.snapshots.writing import drop_overlay
 
 #: Rows that one transaction removes at most.
 BATCH = 1000
@@ -53,7 +55,7 @@ def drop_left_overlays(engine: Engine, before: str) -> int:
         left = list(conn.scalars(select(c.id).where(c.dry_run, c.ended_at.is_(None), c.started_at < before)))
     for run in left:
         with transaction(engine) as conn:
-            snapshots.drop_overlay(conn, run)
+            drop_overlay(conn, run)
     return len(left)
 
 
@@ -166,7 +168,7 @@ def _last_runs() -> Select[tuple[str]]:
 
 def _remove_gone_contacts(conn: Connection, company: int, before: str, batch: int) -> int:
     """Contacts that BC no longer has, and that nothing here refers to."""
-    snapshots.lock_company(conn, company)
+    bc_contacts.lock_company(conn, company)
     row, ours = t.bc_contact.c, select(t.sync_profile.c.id).where(t.sync_profile.c.company == company)
     tie, log, left = t.coupling.c, t.change.c, t.reject.c
     named = or_(
@@ -180,7 +182,7 @@ def _remove_gone_contacts(conn: Connection, company: int, before: str, batch: in
 
 def _remove_gone_items(conn: Connection, profile: int, before: str, batch: int) -> int:
     """Items that the folder no longer has, and that nothing here refers to."""
-    snapshots.lock_profile(conn, profile)
+    outlook_items.lock_profile(conn, profile)
     row, tie, log, left = t.outlook_contact.c, t.coupling.c, t.change.c, t.reject.c
     named = or_(
         row.id.in_(select(tie.outlook_id).where(tie.profile == profile, tie.outlook_id.is_not(None))),

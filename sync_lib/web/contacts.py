@@ -8,11 +8,11 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from sync_lib.fields import mapping
+from sync_lib.fields import reading
 from sync_lib.fields.columns import BcColumn
-from sync_lib.store import contacts as store
-from sync_lib.store import profiles
-from sync_lib.store.contacts import Subject, Wanted
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.queries import contacts as store
+from sync_lib.store.queries.contacts import Subject, Wanted
 from sync_lib.web import contacts_why as why
 from sync_lib.web import words
 from sync_lib.web.contacts_why import Why
@@ -121,7 +121,7 @@ def item(
         twins = store.read_twins(conn, subject, row["email_key"] if row else "", [profile])
     if row is None and not life.total:
         raise HTTPException(404)
-    fields = mapping.from_outlook(row["record"], visit.field_profile) if row else {}
+    fields = reading.from_outlook(row["record"], visit.field_profile) if row else {}
     values = {
         "row": row,
         "facts": [(name, value) for name, value in fields.items() if value and name != "name"],

@@ -14,10 +14,9 @@ from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields.columns import BcColumn
 from sync_lib.fields.filters import find_column, parse_filter
 from sync_lib.model import Action, CouplingState, Direction, Origin, Outcome
-from sync_lib.store.contacts import Note, Tie, Twin
 from sync_lib.store.holds import DROPPED, HoldState
-from sync_lib.store.plans import PLANNED, SENDING
-from sync_lib.views import passes
+from sync_lib.store.queries.contacts import Note, Tie, Twin
+from sync_lib.store.queries.plans import PLANNED, SENDING
 from sync_lib.web.language import msg
 
 IN, OUT, WAITS, FAILED = "in", "out", "waits", "failed"
@@ -171,7 +170,7 @@ def _filtered(
             condition = parse_filter([(name, expression)], field_profile=field_profile)
         except FilterSyntaxError:
             return msg("The filter of the profile cannot be understood."), {}
-        if passes(condition, tie.salesperson, row):
+        if condition.passes(row, me=tie.salesperson):
             continue
         column = find_column(name)
         value = row[column.name] if column else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from babel.dates import format_date
 
-from sync_lib.credentials import Ending
+from sync_lib.operate.credentials import Ending
 from sync_lib.store.causes import read_trouble
 from sync_lib.store.runs import read_waiting
 from sync_lib.web import words

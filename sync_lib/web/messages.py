@@ -23,11 +23,11 @@ _KEYWORDS: Any = {"msg": None, "_": None, "gettext": None, "ngettext": (1, 2)}
 _ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None, "told": None}
 _ELSEWHERE = {
     "profile": (
-        "checks.py",
+        "operate/checks.py",
         "fields/filter_language.py",
         "fields/filters.py",
-        "store/profile_values.py",
-        "store/profiles.py",
+        "store/profiles/values.py",
+        "store/profiles/settings.py",
     )
 }
 _SETTINGS: Any = {"trimmed": "true", "trim_blocks": "true", "silent": "false"}

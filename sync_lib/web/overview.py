@@ -13,9 +13,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from sync_lib.store import overview as store
 from sync_lib.store import runs
-from sync_lib.store.overview import Bar, Wanted
+from sync_lib.store.queries import overview as store
+from sync_lib.store.queries.overview import Bar, Wanted
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
 from sync_lib.web.visit import CurrentVisit, PartNumber, SearchText, Visit

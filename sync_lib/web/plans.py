@@ -15,9 +15,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from sync_lib.store import holds
-from sync_lib.store import plans as store
 from sync_lib.store.holds import HoldState
-from sync_lib.store.plans import HoldLine, PlanHead, Wanted
+from sync_lib.store.queries import plans as store
+from sync_lib.store.queries.plans import HoldLine, PlanHead, Wanted
 from sync_lib.web import words
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page

@@ -10,16 +10,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
-from sync_lib import bindings, checks, second_folder
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.fields.columns import columns_of
-from sync_lib.preview import Look, Subject, make_preview
-from sync_lib.store import companies, company_names, profiles
-from sync_lib.store.profile_changes import Author, read_changes
-from sync_lib.store.profile_checks import Line, Said, read_check
-from sync_lib.store.profile_file import ProfileEntry
-from sync_lib.store.profile_values import POLICIES, WrongValue
-from sync_lib.store.profiles import ChangedMeanwhile, Profile
+from sync_lib.operate import answers, checks
+from sync_lib.operate.settings_preview import Look, Subject, make_preview
+from sync_lib.store import companies, company_names
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.checks import Line, Said, read_check
+from sync_lib.store.profiles.file import ProfileEntry
+from sync_lib.store.profiles.history import Author, read_changes
+from sync_lib.store.profiles.rows import Profile
+from sync_lib.store.profiles.settings import ChangedMeanwhile, add_profile, change_profile, remove_profile
+from sync_lib.store.profiles.values import POLICIES, WrongValue
 from sync_lib.web import profile_words as words
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
@@ -72,7 +74,7 @@ def add(visit: CurrentVisit, form: Submitted) -> Response:
     if entry := sheet.entry(visit.field_profile):
         try:
             with visit.transaction() as conn:
-                added = profiles.add_profile(conn, entry, by=_author(visit))
+                added = add_profile(conn, entry, by=_author(visit))
         except WrongValue as taken:
             sheet.problems["folder_name"] = taken
         else:
@@ -129,7 +131,7 @@ def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
     if entry and sheet.seen:
         try:
             with visit.transaction() as conn:
-                profiles.change_profile(conn, stored, entry, seen=sheet.seen, by=_author(visit))
+                change_profile(conn, stored, entry, seen=sheet.seen, by=_author(visit))
         except WrongValue as taken:
             sheet.problems["folder_name"] = taken
         except ChangedMeanwhile as changed:
@@ -142,7 +144,7 @@ def save(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> Response:
 
 @router.post("/profiles/{profile}/look-up")
 def look_up(visit: CurrentVisit, profile: ProfileId) -> HTMLResponse:
-    """Say whether the services know mailbox and company of a profile that has just been saved.
+    """Say whether the edges know mailbox and company of a profile that has just been saved.
 
     The page asks once it is shown: a service that does not answer keeps nobody waiting.
     """
@@ -161,7 +163,7 @@ def remove(visit: CurrentVisit, profile: ProfileId) -> Response:
     if _find(visit, profile).has_synced:
         raise HTTPException(409, msg("This profile has synced meanwhile: switch it off instead."))
     with visit.transaction() as conn:
-        profiles.remove(conn, profile)
+        remove_profile(conn, profile)
     return RedirectResponse(visit.url(), status_code=303)
 
 
@@ -171,7 +173,7 @@ def same_colleague(visit: CurrentVisit, profile: ProfileId) -> Response:
     stored = _find(visit, profile)
     if stored.successor:
         with visit.transaction() as conn:
-            bindings.accept_successor(conn, stored, now=visit.now)
+            answers.accept_successor(conn, stored, now=visit.now)
     return _saved(visit, profile)
 
 
@@ -181,7 +183,7 @@ def answer_second_folder(visit: CurrentVisit, profile: ProfileId, said: SecondAn
     stored = _find(visit, profile)
     if stored.second_folder:
         with visit.transaction() as conn:
-            second_folder.answer(conn, stored, said.replace("-", "_"))
+            answers.answer_second_folder(conn, stored, said.replace("-", "_"))
     return _saved(visit, profile)
 
 

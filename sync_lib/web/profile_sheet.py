@@ -15,10 +15,10 @@ from starlette.datastructures import FormData
 
 from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields.filters import check_length, find_column, parse_filter
-from sync_lib.preview import Wish
-from sync_lib.store import profile_values
-from sync_lib.store.profile_file import OWN_CONTACTS, ProfileEntry
-from sync_lib.store.profile_values import POLICIES, WrongValue
+from sync_lib.operate.settings_preview import Wish
+from sync_lib.store.profiles import values as profile_values
+from sync_lib.store.profiles.file import OWN_CONTACTS, ProfileEntry
+from sync_lib.store.profiles.values import POLICIES, WrongValue
 from sync_lib.web.language import msg
 from sync_lib.web.visit import shown
 

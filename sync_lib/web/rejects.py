@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
-from sync_lib.store import rejects as store
-from sync_lib.store.rejects import Wanted
+from sync_lib.store.queries import rejects as store
+from sync_lib.store.queries.rejects import Wanted
 from sync_lib.web import words
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
-from sync_lib.credentials import Ending
+from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 
 if TYPE_CHECKING:
-    from sync_lib.pipeline import Edges
+    from sync_lib.services import Services
 
 #: Methods that change nothing: reading permission is enough, and another site may cause them.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -69,6 +69,6 @@ class Seams:
     engine: Callable[[], Engine]
     field_profile: Callable[[], str]
     settings: Callable[[], SyncSettings]
-    edges: Callable[[], AbstractContextManager[Edges]]
+    edges: Callable[[], AbstractContextManager[Services]]
     mount: str = "/contact_sync"
     surroundings: Callable[[], Surroundings] = Surroundings

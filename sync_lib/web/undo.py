@@ -14,10 +14,12 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from sync_lib.diff import PlannedChange
-from sync_lib.store import plans, snapshots, undo
-from sync_lib.store.plans import WOULD_BE, ChangeLine, Group
-from sync_lib.undo_preview import Look, UndoPreview, preview_undo
+from sync_lib.model import PlannedChange
+from sync_lib.operate.undo_preview import Look, UndoPreview, preview_undo
+from sync_lib.store import undo
+from sync_lib.store.queries import plans
+from sync_lib.store.queries.plans import WOULD_BE, ChangeLine, Group
+from sync_lib.store.snapshots import bc_contacts
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
 from sync_lib.web.visit import CurrentVisit, PartNumber
@@ -67,7 +69,7 @@ def preview(visit: CurrentVisit, wanted: Annotated[AskedPreview, Query()]) -> HT
         look = Look(visit.settings, visit.field_profile)
         found = preview_undo(conn, asked, look)
         named = [each.bc_id for each in found.left[:NAMED]]
-        names = {row["id"]: row["name"] for row in snapshots.read_bc_rows(conn, found.company, ids=named)}
+        names = {row["id"]: row["name"] for row in bc_contacts.read_bc_rows(conn, found.company, ids=named)}
     start = (wanted.part - 1) * PART_SIZE
     shown = found.changes[start : start + PART_SIZE]
     values: dict[str, Any] = {

@@ -19,9 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import AfterValidator, Field
 from sqlalchemy import Connection, Engine
 
-from sync_lib.moments import to_text
 from sync_lib.settings import SyncSettings
 from sync_lib.store.engine import read, transaction
+from sync_lib.times import to_text
 from sync_lib.web import language, words
 from sync_lib.web.assets import asset_versions
 from sync_lib.web.health import Line, lines_of

@@ -25,11 +25,11 @@ import pandas as pd
 
 from sandbox import Sandbox
 from sync_lib.clients.outlook import to_contact
-from sync_lib.diff import DiffContext
-from sync_lib.fields.normal_forms import Normaliser
-from sync_lib.load import outlook_row
-from sync_lib.match import partition
-from sync_lib.model import CouplingState, Lookups, Policy
+from sync_lib.diff.match import partition
+from sync_lib.extract.staging import outlook_row
+from sync_lib.fields.lookups import Lookups
+from sync_lib.fields.mapper import FieldMapper
+from sync_lib.model import CouplingState
 from tests.benchmarks import pages
 from tests.sync.harness import Harness, person, world
 
@@ -214,9 +214,9 @@ def parsing() -> None:
         records = [item["properties"] | {"id": item["immutable_id"]} for item in _items(h)]
     page = json.dumps({"value": records}).encode()
     lookups = Lookups(countries={"NL": "Nederland"})
-    context = DiffContext(Policy(), lookups, Normaliser(lookups))
+    mapper = FieldMapper.of("standard", lookups)
     floor = median(lambda: json.loads(page))
-    full = median(lambda: [outlook_row(to_contact(record), context) for record in json.loads(page)["value"]])
+    full = median(lambda: [outlook_row(to_contact(record), mapper) for record in json.loads(page)["value"]])
     rows = [
         (len(records), len(page) // 1024, f"{floor * 1e3:.1f}", f"{full * 1e3:.1f}", f"{full / floor:.1f}")
     ]

@@ -19,7 +19,7 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
-from sync_lib.model import BatchWrite, Folder
+from sync_lib.ports import BatchWrite, Folder
 from tests.clients.fakes import ROOT, BatchService, FakeTime, Transport, error_body, make_session
 
 IMMUTABLE = 'IdType="ImmutableId"'

@@ -23,7 +23,7 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
-from sync_lib.model import BatchWrite, WriteResult
+from sync_lib.ports import BatchWrite, WriteResult
 from sync_lib.settings import BusinessCentralSettings
 from tests.clients.fakes import BUSINESS_CENTRAL_SCOPE, GRAPH_SCOPE, FakeTime
 

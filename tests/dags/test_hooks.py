@@ -13,9 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from sync_lib import pipeline
-from sync_lib.approval import Question
-from sync_lib.checks import Check
+from sync_lib import model, services
 from sync_lib.errors import (
     AccessDeniedError,
     AuthError,
@@ -26,7 +24,9 @@ from sync_lib.errors import (
     SyncError,
     ThrottledError,
 )
-from sync_lib.report import Verdict
+from sync_lib.operate.approval import Question
+from sync_lib.operate.checks import Check
+from sync_lib.run.report import Verdict
 from sync_lib.settings import (
     AUTHORITY,
     BUSINESS_CENTRAL_ROOT,
@@ -387,7 +387,7 @@ def test_a_run_that_cannot_open_its_connections_is_written_down(
     extra = {"sqlite_path": f"{tmp_path}/staging.db"}
     connection(hooks.STAGING, json.dumps({"conn_type": "contact_sync_staging", "extra": extra}))
     connection(hooks.BUSINESS_CENTRAL, app(login=None))
-    request = pipeline.RunRequest("scheduled__1", run_type="scheduled")
+    request = model.RunRequest("scheduled__1", run_type="scheduled")
     monkeypatch.setattr(hooks, "run_request", lambda: request)
     with pytest.raises(ConfigError, match="login must hold"), hooks.edges_to_plan():
         pass
@@ -487,7 +487,7 @@ def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
             with hooks.edges_or_alarm():
                 return
         with tempfile.TemporaryDirectory() as home:
-            edges = pipeline.Edges(
+            edges = services.Services(
                 BusinessCentralSettings("", "", ""),
                 GraphSettings("", "", ""),
                 StagingSettings(f"sqlite:///{home}/gone/staging.db"),

@@ -8,22 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sync_lib.fields.bc_body import replace_first_address, to_business_central
+from sync_lib.fields.categories import ensure_category
 from sync_lib.fields.columns import BC_COLUMNS, columns_of
-from sync_lib.fields.mapping import (
-    OUTLOOK_PROPERTIES,
-    diffed_fields,
-    ensure_category,
-    from_business_central,
-    from_outlook,
-    mapped_fields,
-    outlook_baseline,
-    replace_first_address,
-    to_business_central,
-    to_outlook,
-)
+from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.normal_forms import Normaliser, email_problem
+from sync_lib.fields.outlook_body import to_outlook
+from sync_lib.fields.reading import from_business_central, from_outlook, outlook_baseline
+from sync_lib.fields.table import OUTLOOK_PROPERTIES, diffed_fields, mapped_fields
 from sync_lib.fields.texts import length
-from sync_lib.model import Lookups, Refusal
+from sync_lib.model import Refusal
 
 LOOKUPS = Lookups(
     countries={"NL": "Nederland", "DE": "Duitsland", "EL": "Griekenland"},

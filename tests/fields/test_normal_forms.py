@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_lib.fields import phones
+from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.normal_forms import (
     Normaliser,
     company_key,
@@ -24,7 +25,6 @@ from sync_lib.fields.normal_forms import (
 )
 from sync_lib.fields.table import FIELD_MAPS, diffed_fields
 from sync_lib.fields.texts import clean_line, fold_case, length
-from sync_lib.model import Lookups
 
 # The codes of Microsoft's demonstration company that are no ISO codes, or another country's.
 TABLE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sync_lib.fields.mapping import from_outlook
+from sync_lib.fields.reading import from_outlook
 from sync_lib.fields.required import (
     new_item_problem,
     problems,

@@ -23,7 +23,7 @@ from typing import Any
 import requests
 from sqlalchemy import Connection, event, select
 
-from sync_lib import pipeline
+from sync_lib import services
 from sync_lib.errors import SyncError
 from sync_lib.store import tables
 from tests.proof import mapped, oracle
@@ -98,7 +98,7 @@ class EffectKiller:
     places: int = 0
     _dirty: set[int] = field(default_factory=set)
 
-    def watch(self, edges: pipeline.Edges) -> None:
+    def watch(self, edges: services.Services) -> None:
         event.listen(edges.engine, "before_cursor_execute", self._executed)
         event.listen(edges.engine, "commit", self._committed)
         event.listen(edges.engine, "rollback", self._rolled_back)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sync_lib.store import companies as stored_companies
 from sync_lib.store import holds
-from sync_lib.store import profiles as stored_profiles
 from sync_lib.store.companies import MOVED
 from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
 from tests.proof import oracle
 from tests.proof.oracle import Setup
 from tests.sync.harness import COMPANY, person
@@ -106,7 +106,7 @@ class Fleet:
         staged = self.player._staged(profile)
         if staged["folder_asked"] != profile.folder:
             edges = self.player.h.edges
-            stored_profiles.rename_folder(edges.engine, staged["id"], profile.folder, now=edges.now())
+            rename_folder(edges.engine, staged["id"], profile.folder, now=edges.now())
 
     def do_rename_company(self, a: int, _b: int) -> None:
         """A company gets another name in Business Central; it is known by its id (rules 1)."""
@@ -165,7 +165,7 @@ class Fleet:
             today = {"mailbox": self.player.today[profile.mailbox], "company": self.names[profile.company]}
             is_today = (staged["mailbox"], staged["company_name"]) == (today["mailbox"], today["company"])
             if not (staged["graph_user_id"] or staged["folder_id"] or is_today):
-                stored_profiles.correct(edges.engine, staged["id"], now=edges.now(), **today)
+                correct_profile(edges.engine, staged["id"], now=edges.now(), **today)
 
     def do_remove_profile(self, a: int, _b: int) -> bool:
         """A profile that never synced is removed, and set up anew."""
@@ -174,7 +174,7 @@ class Fleet:
         if staged["graph_user_id"] or staged["folder_id"]:
             return False
         with self.player.h.edges.engine.begin() as conn:
-            stored_profiles.remove(conn, staged["id"])
+            remove_profile(conn, staged["id"])
         profile.key = 0
         self.player._import(profile)
         return True

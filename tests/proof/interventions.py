@@ -12,7 +12,7 @@ import requests
 from sqlalchemy import event, text
 
 from sandbox.in_process import VirtualTime
-from sync_lib import pipeline
+from sync_lib import services
 from tests.proof import mapped
 from tests.proof.histories import EDITED
 from tests.proof.scheduler import Scheduler
@@ -34,7 +34,7 @@ class Killer:
     seen: int = 0
     dead: bool = False
 
-    def watch(self, edges: pipeline.Edges) -> None:
+    def watch(self, edges: services.Services) -> None:
         event.listen(edges.engine, "before_cursor_execute", self._executed)
         event.listen(edges.engine, "commit", self._committed)
         watch(edges, self._sender)
@@ -87,7 +87,7 @@ class Interrupter:
     seen: int = 0
     done: bool = False
 
-    def watch(self, edges: pipeline.Edges) -> None:
+    def watch(self, edges: services.Services) -> None:
         watch(edges, self._sender)
 
     def _sender(self, send: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,7 +139,7 @@ class WorkersClock:
         self.sleep = scheduler.sleep
 
 
-def watch_order(edges: pipeline.Edges, scheduler: Scheduler) -> None:
+def watch_order(edges: services.Services, scheduler: Scheduler) -> None:
     """Let workers take turns before each exchange and behind each transaction, and never inside one."""
     open_: set[int] = set()
 
@@ -161,7 +161,7 @@ def watch_order(edges: pipeline.Edges, scheduler: Scheduler) -> None:
     event.listen(edges.engine, "checkin", ended)
 
 
-def expire_leases(edges: pipeline.Edges) -> None:
+def expire_leases(edges: services.Services) -> None:
     """Time passes for the leases and slots of a worker that is gone."""
     with edges.engine.begin() as conn:
         conn.execute(text("UPDATE lease SET expires_at = 0"))

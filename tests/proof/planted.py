@@ -178,8 +178,8 @@ BUGS = (
     Bug(
         "folder missing, so made anew and all counted as deleted",
         "_bind",
-        "snapshots.mark_all_gone_outlook(conn, key, at=now, reason=FOLDER_DELETED)",
-        'snapshots.mark_all_gone_outlook(conn, key, at=now, reason="deleted")',
+        "outlook_items.mark_all_gone_outlook(conn, key, at=now, reason=FOLDER_DELETED)",
+        'outlook_items.mark_all_gone_outlook(conn, key, at=now, reason="deleted")',
         _FOLDERS,
     ),
     Bug(
@@ -215,16 +215,16 @@ BUGS = (
     ),
     Bug(
         "own write returns as an edit",
-        "_coupled",
-        "outlook_etag=contact.etag,\n            bc_fingerprint",
-        "outlook_etag=coupling.outlook_etag,\n            bc_fingerprint",
+        "coupled_by",
+        "outlook_etag=contact.etag,\n        bc_fingerprint",
+        "outlook_etag=coupling.outlook_etag,\n        bc_fingerprint",
         _POLICIES,
     ),
     Bug(
         "normalised phone written back",
         "_of_outlook",
-        'return self.undone.get(name, self.outlook_fields.get(name, ""))',
-        'return self.normal(name, self.undone.get(name, self.outlook_fields.get(name, "")))',
+        'return self.verdicts.undone.get(name, self.outlook_fields.get(name, ""))',
+        'return self.normal(name, self.verdicts.undone.get(name, self.outlook_fields.get(name, "")))',
         _EDITS,
     ),
     Bug(
@@ -258,22 +258,22 @@ BUGS = (
     Bug(
         "state saved before the write",
         "_save_inputs",
-        "diffed_settings=self._settings_digest(),\n            pending=True,",
-        "diffed_settings=self._settings_digest(),\n            pending=False,",
+        "diffed_settings=settings_digest(profile_run),\n        pending=True,",
+        "diffed_settings=settings_digest(profile_run),\n        pending=False,",
         _LOADING,
     ),
     Bug(
         "one bad row fails all",
         "_failure",
-        'return Outcome.REJECTED, _said(error, "refused_by_outlook")',
+        'return Outcome.REJECTED, said(error, "refused_by_outlook")',
         "raise error",
         _LOADING,
     ),
     Bug(
         "token of profile A used for B",
-        "_extract_from",
-        'cursor = runs.read_cursor(conn, "outlook", self.profile.id)\n        target = extract',
-        'cursor = runs.read_cursor(conn, "outlook", 1)\n        target = extract',
+        "_read_folder",
+        'cursor = runs.read_cursor(conn, "outlook", profile_run.profile.id)',
+        'cursor = runs.read_cursor(conn, "outlook", 1)',
         _RUNS,
     ),
     Bug(
@@ -342,15 +342,15 @@ BUGS = (
     Bug(
         "full read that trusts stamps",
         "_news",
-        "if _is_news(contact, known) or staged.get(contact.id) != snapshots.bc_texts(contact):",
+        "if _is_news(contact, known) or staged.get(contact.id) != bc_texts(contact):",
         "if _is_news(contact, known):",
         _LESS_KIND,
     ),
     Bug(
         "plans of others reserve nothing",
         "count_company_writes",
-        "or_(reserved, _written_since(conn, HOUR)),",
-        "_written_since(conn, HOUR),",
+        "or_(reserved, _written_since(since)),",
+        "_written_since(since),",
         _HELD,
     ),
     Bug(
@@ -376,7 +376,7 @@ BUGS = (
     ),
     Bug(
         "values kept of what a block deletes",
-        "_delete",
+        "delete",
         'before={} if cause == "privacy_blocked" else self.outlook_fields(item),',
         "before=self.outlook_fields(item),",
         _ELSEWHERE,
@@ -391,8 +391,8 @@ BUGS = (
     Bug(
         "away forgotten when the scope is left",
         "EVENTS",
-        '(BcStatus.OUT, "gone", "away"): "keep",',
-        '(BcStatus.OUT, "gone", "away"): "end",',
+        '(BcStatus.OUT, "gone", "away"): Event.KEEP,',
+        '(BcStatus.OUT, "gone", "away"): Event.END,',
         _LEAVING,
     ),
     Bug(
@@ -439,7 +439,7 @@ BUGS = (
     ),
     Bug(
         "lease not checked before sending",
-        "_begin",
+        "begin",
         "self.target.check_lease(conn)\n            numbers",
         "numbers",
         _LOADING,
@@ -447,15 +447,13 @@ BUGS = (
     Bug(
         "claim dropped after an unknown outcome",
         "_record_create",
-        "locks.settle_claim(\n"
-        '                    conn, self.target.company, change.email_key, run=self.target.run, state="unknown"\n'
-        "                )",
-        "locks.drop_claim(conn, self.target.company, change.email_key)",
+        'settle_claim(conn, company, key, run=self.target.run, state="unknown")',
+        "drop_claim(conn, company, key)",
         _TIME,
     ),
     Bug(
         "switch for writes not asked at a write",
-        "_begin",
+        "begin",
         "if not self.target.may_write():",
         "if not self.target.may_write:",
         _WRITES_OFF,

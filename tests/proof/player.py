@@ -14,11 +14,13 @@ import requests
 from sqlalchemy import text
 
 from sandbox import Sandbox
-from sync_lib import bindings, pipeline, second_folder
+from sync_lib import services
 from sync_lib.errors import SyncError, TransientError
-from sync_lib.moments import shift
-from sync_lib.store import clock, holds, profiles, runs, tables, undo
+from sync_lib.operate import answers
+from sync_lib.store import clock, holds, runs, tables, undo
 from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.times import shift
 from tests.proof import fleet, mapped, oracle, upkeep
 from tests.proof.approvals import Approvals
 from tests.proof.histories import (
@@ -140,7 +142,7 @@ class Player:
         self.h.edges.close()
         self.h.edges = self.edges()
 
-    def edges(self) -> pipeline.Edges:
+    def edges(self) -> services.Services:
         made = self.h.open()
         settings = replace(made.business_central_settings, field_profile=self.field_profile)
         made.business_central_settings = settings
@@ -255,9 +257,9 @@ class Player:
         with self.h.edges.engine.begin() as conn:
             stored = profiles.read_profile(conn, staged["id"])
             if staged["successor"]:
-                bindings.accept_successor(conn, stored, now=self.h.edges.now())
+                answers.accept_successor(conn, stored, now=self.h.edges.now())
             if staged["second_folder"]:
-                second_folder.answer(conn, stored, (second_folder.GO_BACK, second_folder.LEAVE)[n % 2])
+                answers.answer_second_folder(conn, stored, (profiles.GO_BACK, profiles.LEAVE)[n % 2])
         if staged["second_folder"]:
             # Either folder may be the one that is left, and what the sync made in that one goes.
             for item in self.scene().items[profile.mailbox].values():

@@ -16,7 +16,7 @@ from typing import Any
 import requests
 from sqlalchemy import Boolean, Column, Connection, Select, Table, event, select
 
-from sync_lib import pipeline
+from sync_lib import services
 from sync_lib.store import tables
 from sync_lib.store.bulk import read_tuples
 from tests.transport import Send, watch
@@ -59,7 +59,7 @@ class Trace:
         """Another database takes the place of the one whose rows are known."""
         self._known.clear()
 
-    def watch(self, edges: pipeline.Edges) -> None:
+    def watch(self, edges: services.Services) -> None:
         """Follow a worker."""
         watch(edges, self._around)
         event.listen(edges.engine, "before_cursor_execute", self._executed)

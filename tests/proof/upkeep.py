@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from sync_lib import housekeeping
 from sync_lib.errors import ConfigError
+from sync_lib.operate import housekeeping
 from sync_lib.store import erasure
-from sync_lib.store import profiles as stored_profiles
 from sync_lib.store.erasure import Wanted
+from sync_lib.store.profiles import rows as stored_profiles
 from tests.proof import mapped, oracle
 from tests.proof.verdict import check
 

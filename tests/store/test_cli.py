@@ -10,9 +10,10 @@ import pytest
 from sync_lib import cli
 from sync_lib.errors import ConfigError
 from sync_lib.model import Company
-from sync_lib.store import companies, company_names, profiles
+from sync_lib.store import companies, company_names
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import OLDEST, downgrade, head
+from sync_lib.store.profiles import rows as profiles
 
 FILE = """
 profiles:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from sync_lib.moments import shift
 from sync_lib.store import clock
 from sync_lib.store.engine import open_engine, read, transaction
+from sync_lib.times import shift
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from sync_lib.errors import ConfigError
-from sync_lib.model import BcKey, Origin
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.model import Origin
 from sync_lib.store import companies, erasure
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction

@@ -12,21 +12,17 @@ from sqlalchemy import Engine, select, update
 
 from sync_lib.errors import LeaseExpiredError, LeaseLostError
 from sync_lib.store import tables as t
-from sync_lib.store.engine import open_engine, read, transaction
-from sync_lib.store.locks import (
-    BcBudget,
-    LeaseKeeper,
-    acquire_lease,
-    check_lease,
+from sync_lib.store.budget import BcBudget
+from sync_lib.store.claims import (
     claim_create,
     drop_claim,
     drop_done_claims,
-    release_lease,
     renew_claim,
-    renew_lease,
     settle_claim,
     take_claim,
 )
+from sync_lib.store.engine import open_engine, read, transaction
+from sync_lib.store.leases import LeaseKeeper, acquire_lease, check_lease, release_lease, renew_lease
 from tests.clocks import Rounds
 
 NOW = "2026-03-02T09:00:00.000Z"

@@ -10,11 +10,16 @@ from sqlalchemy import delete, func, insert, select, update
 
 from sync_lib.errors import ConfigError, ProfileError
 from sync_lib.model import Company
-from sync_lib.store import company_names, profile_changes, profile_file, profiles
+from sync_lib.store import company_names
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
-from sync_lib.store.profile_changes import ProfileChange, SettingChange
-from sync_lib.store.profile_values import WrongValue
+from sync_lib.store.profiles import file as profile_file
+from sync_lib.store.profiles import history as profile_history
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.history import ProfileChange, SettingChange
+from sync_lib.store.profiles.importing import export_profiles, import_profiles
+from sync_lib.store.profiles.settings import add_profile, correct_profile, remove_profile, rename_folder
+from sync_lib.store.profiles.values import WrongValue
 
 NOW = "2026-03-02T09:00:00.000Z"
 LATER = "2026-03-02T10:00:00.000Z"
@@ -48,7 +53,7 @@ profiles:
 
 
 def load(engine, text, now=NOW, field_profile="standard"):
-    return profiles.import_profiles(engine, text, now=now, field_profile=field_profile)
+    return import_profiles(engine, text, now=now, field_profile=field_profile)
 
 
 def stored(engine, **options):
@@ -168,7 +173,7 @@ def test_the_mailboxes_own_contacts_must_be_chosen(engine):
     with transaction(engine) as conn:
         profiles.bind_profile(conn, profile.id, folder_name="Contactpersonen")
     assert load(engine, one(default_folder=True)).unchanged == [profile.id]
-    assert load(engine, profiles.export_profiles(engine)).unchanged == [profile.id]
+    assert load(engine, export_profiles(engine)).unchanged == [profile.id]
     with pytest.raises(ConfigError, match="leave out 'folder' or 'default_folder'"):
         load(engine, one(default_folder=True, folder="x"))
     other = {"mailbox": "bram@example.com"}
@@ -289,7 +294,7 @@ def test_a_company_gets_the_region_that_its_profiles_name(engine):
 
 def test_the_export_of_everything_can_be_imported_anywhere(engine):
     load(engine, COMPLETE + "  - {mailbox: bram@example.com, company: Cronus, default_folder: yes}\n")
-    text = profiles.export_profiles(engine)
+    text = export_profiles(engine)
     before = stored(engine)
     with transaction(engine) as conn:
         for table in (t.profile_change, t.sync_profile, t.company_setting):
@@ -299,7 +304,7 @@ def test_the_export_of_everything_can_be_imported_anywhere(engine):
     assert [
         [getattr(each, name) for name in profile_file.ProfileEntry.__slots__] for each in stored(engine)
     ] == settings_of
-    assert profiles.export_profiles(engine) == text
+    assert export_profiles(engine) == text
 
 
 visible = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
@@ -349,7 +354,7 @@ def test_profiles_are_chosen_by_key_and_state(engine):
 def test_what_a_file_changes_is_written_down_with_it(engine):
     def history(profile):
         with read(engine) as conn:
-            return profile_changes.read_changes(conn, profile, 10)
+            return profile_history.read_changes(conn, profile, 10)
 
     load(engine, MINIMAL)
     load(engine, MINIMAL)
@@ -370,7 +375,7 @@ def test_what_a_file_changes_is_written_down_with_it(engine):
     with pytest.raises(ConfigError, match="Contacts"):
         load(engine, yaml.safe_dump({"profiles": taken}))
     assert history(profile.id) == (changes, total)
-    profiles.rename_folder(engine, profile.id, "Klanten", now="2026-03-02T11:00:00.000Z")
+    rename_folder(engine, profile.id, "Klanten", now="2026-03-02T11:00:00.000Z")
     [newest, *_], _ = history(profile.id)
     assert newest.settings == [SettingChange("folder_name", "Business Central", "Klanten")]
 
@@ -428,7 +433,7 @@ def test_a_stored_filter_in_any_order_is_the_same_filter(engine):
     with transaction(engine) as conn:
         mixed = '[["City", "A*"], ["Name", "B*"], ["City", "<>Aa"]]'
         conn.execute(update(t.sync_profile).values(filter=mixed))
-    assert len(load(engine, profiles.export_profiles(engine)).unchanged) == 1
+    assert len(load(engine, export_profiles(engine)).unchanged) == 1
 
 
 # -- another name for a folder, or another profile (P4) --------------------------------------------------------------
@@ -460,9 +465,7 @@ def test_another_folder_of_the_only_profile_is_another_name(engine):
     def tell(text):
         told.append((text, by_folder(engine)))
 
-    report = profiles.import_profiles(
-        engine, file_of("Relaties"), now=LATER, field_profile="standard", tell=tell
-    )
+    report = import_profiles(engine, file_of("Relaties"), now=LATER, field_profile="standard", tell=tell)
     assert told == [("anna@example.com, Cronus: the folder 'Klanten' becomes 'Relaties'.", {"Klanten": 1})]
     assert (report.changed, by_folder(engine)) == ([1], {"Relaties": 1})
     assert load(engine, file_of("Relaties")).unchanged == [1]
@@ -541,7 +544,7 @@ def test_a_corrected_company_is_found_anew(engine, new_company):
     company = new_company()
     with transaction(engine) as conn:
         profiles.bind_profile(conn, 1, company=company)
-    profiles.correct(engine, 1, company="Andere BV", now=LATER)
+    correct_profile(engine, 1, company="Andere BV", now=LATER)
     assert [(each.company_name, each.company) for each in stored(engine)] == [("Andere BV", None)]
 
 
@@ -578,7 +581,7 @@ def test_a_profile_that_has_never_synced_is_removed_with_all_that_was_written_ab
             row = {"profile": key, "run": "r", "at": LATER, "lines": "[]"}
             conn.execute(insert(t.profile_check).values(row))
     with transaction(engine) as conn:
-        profiles.remove(conn, 1)
+        remove_profile(conn, 1)
     assert [each.id for each in stored(engine)] == [2]
     with read(engine) as conn:
         left = [
@@ -587,7 +590,7 @@ def test_a_profile_that_has_never_synced_is_removed_with_all_that_was_written_ab
     assert left == [1, 1, 1]
     bind(engine, 2)
     with pytest.raises(ConfigError, match="has synced"), transaction(engine) as conn:
-        profiles.remove(conn, 2)
+        remove_profile(conn, 2)
 
 
 def test_names_that_folders_swapped_are_stored_at_once(engine):
@@ -697,4 +700,4 @@ def test_a_page_makes_no_second_profile_of_a_company_by_its_id(engine, cronus):
     load(engine, one())
     twin = profile_file.ProfileEntry("anna@example.com", CRONUS)
     with transaction(engine) as conn, pytest.raises(WrongValue, match="another profile has this mailbox"):
-        profiles.add_profile(conn, twin, by=profile_changes.Author("eva", NOW))
+        add_profile(conn, twin, by=profile_history.Author("eva", NOW))

@@ -7,7 +7,8 @@ import itertools
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from sync_lib.model import BcKey, Origin
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.model import Origin
 from sync_lib.store import retention
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction

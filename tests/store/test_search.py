@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, literal, select
 
-from sync_lib.store import search
+from sync_lib.store.queries import search
 
 #: Letters whose other case is one letter too, signs that patterns give a meaning, and some others.
 LETTERS = st.sampled_from([*"abzABZ09éÉñÑжЖøØß *?[]^-\\%_'\".()|+/@{}$#,;:", "漢", "😀"])

@@ -12,10 +12,13 @@ from sqlalchemy import select, update
 from sync_lib.fields.columns import COLUMN_NAMES
 from sync_lib.fields.filters import And, Compare, Everything, Or
 from sync_lib.model import BcContact, OutlookContact
-from sync_lib.store import bulk, snapshots
+from sync_lib.store import bulk
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
-from sync_lib.store.snapshots import BcRow, KnownItem, OutlookRow
+from sync_lib.store.snapshots import bc_contacts, outlook_items, writing
+from sync_lib.store.snapshots.outlook_items import KnownItem
+from sync_lib.store.snapshots.rows import BcRow, OutlookRow
+from sync_lib.store.snapshots.writing import drop_overlay
 
 PER_EXAMPLE = settings(max_examples=25)
 AT = "2026-03-02T09:00:00.000Z"
@@ -44,24 +47,24 @@ def item(
 
 def stage(engine, company, rows, generation=1, normaliser=1, **options):
     with transaction(engine) as conn:
-        return snapshots.stage_business_central(
+        return bc_contacts.stage_business_central(
             conn, company, rows, generation=generation, normaliser=normaliser, **options
         )
 
 
 def stage_items(engine, profile, rows, normaliser=1, **options):
     with transaction(engine) as conn:
-        return snapshots.stage_outlook(conn, profile, rows, normaliser=normaliser, **options)
+        return outlook_items.stage_outlook(conn, profile, rows, normaliser=normaliser, **options)
 
 
 def bc_rows(engine, company, **options):
     with read(engine) as conn:
-        return {row["id"]: row for row in snapshots.read_bc_rows(conn, company, **options)}
+        return {row["id"]: row for row in bc_contacts.read_bc_rows(conn, company, **options)}
 
 
 def items(engine, profile, overlay=""):
     with read(engine) as conn:
-        return snapshots.read_outlook_records(conn, profile, overlay=overlay)
+        return outlook_items.read_outlook_records(conn, profile, overlay=overlay)
 
 
 def call(engine, function, *arguments, **options):
@@ -133,7 +136,7 @@ def test_force_replaces_whatever_is_stored(engine, company):
 
 def test_a_row_that_reappears_is_present_again_and_changed(engine, company):
     stage(engine, company, [bc("k")], generation=1)
-    call(engine, snapshots.mark_gone_business_central, company, ["k"], at=AT, generation=2)
+    call(engine, bc_contacts.mark_gone_business_central, company, ["k"], at=AT, generation=2)
     assert bc_rows(engine, company)["k"]["gone_since"] == AT
     staged = stage(engine, company, [bc("k")], generation=3)
     assert staged.changed == 1
@@ -249,7 +252,7 @@ def test_any_text_comes_back_as_it_was(engine, new_company, new_profile, name, c
     row = bc_rows(engine, company)["k"]
     assert (row["name"], row["city"], row["address"]) == (storable(name), storable(city), note)
     with read(engine) as conn:
-        frame = snapshots.read_scope(conn, company).set_index("id")
+        frame = bc_contacts.read_scope(conn, company).set_index("id")
     assert frame.loc["k", "name"] == storable(name)
     assert frame.loc["l", "name"] == storable(city)
     stage_items(engine, profile, [item("k", displayName=name, notes=[city, {"note": note}])])
@@ -262,14 +265,14 @@ def test_any_text_comes_back_as_it_was(engine, new_company, new_profile, name, c
 
 def test_many_rows_go_through_in_parts(engine, company, monkeypatch):
     monkeypatch.setattr(bulk, "PART", 100)
-    monkeypatch.setattr(snapshots, "_MANY", 50)
+    monkeypatch.setattr(writing, "_MANY", 50)
     rows = [bc(f"k{number}") for number in range(1050)]
     assert stage(engine, company, iter(rows)).changed == 1050
     assert stage(engine, company, iter(rows)).unchanged == 1050
     assert stage(engine, company, [bc(f"k{number}", 2) for number in range(0, 1050, 2)]).changed == 525
     with read(engine) as conn:
-        assert snapshots.count_present(conn, company) == 1050
-        assert len(snapshots.read_bc_rows(conn, company, ids=[row.contact.id for row in rows])) == 1050
+        assert bc_contacts.count_present(conn, company) == 1050
+        assert len(bc_contacts.read_bc_rows(conn, company, ids=[row.contact.id for row in rows])) == 1050
 
 
 def test_staging_is_part_of_the_callers_transaction(engine, company):
@@ -278,7 +281,9 @@ def test_staging_is_part_of_the_callers_transaction(engine, company):
 
     def stage_and_fail() -> None:
         with transaction(engine) as conn:
-            snapshots.stage_business_central(conn, company, [bc("b"), bc("a", 2)], generation=2, normaliser=1)
+            bc_contacts.stage_business_central(
+                conn, company, [bc("b"), bc("a", 2)], generation=2, normaliser=1
+            )
             raise InterruptedByTestError
 
     stage(engine, company, [bc("a")])
@@ -289,8 +294,8 @@ def test_staging_is_part_of_the_callers_transaction(engine, company):
 
 def test_generations_count_up_per_company(engine, new_company):
     one, other = new_company(), new_company()
-    assert [call(engine, snapshots.next_generation, one) for _ in range(3)] == [1, 2, 3]
-    assert call(engine, snapshots.next_generation, other) == 1
+    assert [call(engine, bc_contacts.next_generation, one) for _ in range(3)] == [1, 2, 3]
+    assert call(engine, bc_contacts.next_generation, other) == 1
 
 
 # -- reading BC ------------------------------------------------------------------------------------------------------
@@ -299,14 +304,14 @@ def test_generations_count_up_per_company(engine, new_company):
 def test_known_and_counted_are_the_present_ones(engine, company):
     stage(engine, company, [bc("a", 1, "x"), bc("b", 2, "y", type="Company"), bc("c")])
     gone = call(
-        engine, snapshots.mark_gone_business_central, company, ["c", "never seen"], at=AT, generation=2
+        engine, bc_contacts.mark_gone_business_central, company, ["c", "never seen"], at=AT, generation=2
     )
     assert gone == 1
-    again = call(engine, snapshots.mark_gone_business_central, company, ["c"], at=stamp(9), generation=3)
+    again = call(engine, bc_contacts.mark_gone_business_central, company, ["c"], at=stamp(9), generation=3)
     assert (again, bc_rows(engine, company)["c"]["gone_since"]) == (0, AT)
     with read(engine) as conn:
-        assert snapshots.known_bc(conn, company) == {"a": (stamp(1), "x"), "b": (stamp(2), "y")}
-        assert snapshots.count_present(conn, company) == 2
+        assert bc_contacts.known_bc(conn, company) == {"a": (stamp(1), "x"), "b": (stamp(2), "y")}
+        assert bc_contacts.count_present(conn, company) == 2
 
 
 def test_the_scope_holds_present_persons_that_are_not_blocked(engine, company):
@@ -321,17 +326,17 @@ def test_the_scope_holds_present_persons_that_are_not_blocked(engine, company):
             bc("gone"),
         ],
     )
-    call(engine, snapshots.mark_gone_business_central, company, ["gone"], at=AT, generation=2)
+    call(engine, bc_contacts.mark_gone_business_central, company, ["gone"], at=AT, generation=2)
     with read(engine) as conn:
-        assert sorted(snapshots.read_scope(conn, company)["id"]) == ["nobody", "person"]
+        assert sorted(bc_contacts.read_scope(conn, company)["id"]) == ["nobody", "person"]
 
 
 def test_a_scope_has_its_columns_and_types_even_when_it_is_empty(engine, company):
     stage(engine, company, [bc("k", fingerprint=-5, name="Ærø")])
     with read(engine) as conn:
-        full = snapshots.read_scope(conn, company)
-        empty = snapshots.read_scope(conn, company, condition=Or(()))
-        light = snapshots.read_scope(conn, company, columns=("row_id", "city"))
+        full = bc_contacts.read_scope(conn, company)
+        empty = bc_contacts.read_scope(conn, company, condition=Or(()))
+        light = bc_contacts.read_scope(conn, company, columns=("row_id", "city"))
     assert list(full.columns) == list(empty.columns)
     assert set(COLUMN_NAMES) <= set(full.columns)
     assert list(light.columns) == ["row_id", "city"]
@@ -379,12 +384,12 @@ def test_conditions_of_filters_are_pushed_down(engine, company, condition, expec
         ],
     )
     with read(engine) as conn:
-        assert "".join(sorted(snapshots.read_scope(conn, company, condition=condition)["id"])) == expected
+        assert "".join(sorted(bc_contacts.read_scope(conn, company, condition=condition)["id"])) == expected
 
 
 def test_rows_are_found_by_keys_ids_and_addresses(engine, company):
     stage(engine, company, [bc("a"), bc("b", type="Company"), bc("c", email="a@x.nl"), bc("d")])
-    call(engine, snapshots.mark_gone_business_central, company, ["c"], at=AT, generation=2)
+    call(engine, bc_contacts.mark_gone_business_central, company, ["c"], at=AT, generation=2)
     everything = bc_rows(engine, company)
     assert sorted(everything) == ["a", "b", "c", "d"]
     assert sorted(bc_rows(engine, company, ids=["a", "c", "zz"])) == ["a", "c"]
@@ -392,9 +397,9 @@ def test_rows_are_found_by_keys_ids_and_addresses(engine, company):
     assert sorted(bc_rows(engine, company, row_ids=keys)) == ["b", "c"]
     assert bc_rows(engine, company, ids=[]) == {}
     with read(engine) as conn:
-        found = snapshots.read_bc_by_email(conn, company, ["a@x.nl", "b@x.nl", "", "x' OR 1=1 --"])
+        found = bc_contacts.read_bc_by_email(conn, company, ["a@x.nl", "b@x.nl", "", "x' OR 1=1 --"])
         assert sorted(row["id"] for row in found) == ["a", "b"]
-        assert snapshots.read_bc_by_email(conn, company, []) == []
+        assert bc_contacts.read_bc_by_email(conn, company, []) == []
 
 
 def test_company_numbers_go_by_exact_name_in_any_case(engine, company):
@@ -403,7 +408,7 @@ def test_company_numbers_go_by_exact_name_in_any_case(engine, company):
     ]  # fmt: skip
     stage(engine, company, [bc(number, type="Company", name=name, number=number) for number, name in firms])
     stage(engine, company, [bc("p", name="Alleen", number="7"), bc("b", name="", type="Company", number="8")])
-    call(engine, snapshots.mark_gone_business_central, company, ["6"], at=AT, generation=2)
+    call(engine, bc_contacts.mark_gone_business_central, company, ["6"], at=AT, generation=2)
     asked = [
         "bäckerei strasse",
         "ba\u0308ckerei STRASSE",
@@ -416,7 +421,7 @@ def test_company_numbers_go_by_exact_name_in_any_case(engine, company):
         "%",
     ]
     with read(engine) as conn:
-        found = snapshots.read_company_numbers(conn, company, asked)
+        found = bc_contacts.read_company_numbers(conn, company, asked)
     assert found == {
         "bäckerei strasse": "1",
         "ba\u0308ckerei STRASSE": "1",
@@ -451,8 +456,8 @@ def test_items_are_stored_whole(engine, profile):
     assert [row[name] for name in names] == ["k", "v", stamp(2), stamp(0), "t/e/c/1", "k@x.nl", "k", 9, 4]
     assert row["record"] == {"id": "k", "displayName": "Anna"}
     with read(engine) as conn:
-        assert snapshots.outlook_row_ids(conn, profile, ["k", "l"]) == {"k": row["row_id"]}
-        assert snapshots.known_outlook(conn, profile) == {
+        assert outlook_items.outlook_row_ids(conn, profile, ["k", "l"]) == {"k": row["row_id"]}
+        assert outlook_items.known_outlook(conn, profile) == {
             "k": KnownItem(row["row_id"], "v", stamp(2), "t/e/c/1", gone=False)
         }
 
@@ -493,15 +498,15 @@ def test_older_items_never_replace_newer_ones(engine, profile):
 
 def test_gone_items_are_kept_with_their_reason_until_they_return(engine, profile):
     stage_items(engine, profile, [item("a"), item("b")])
-    gone = call(engine, snapshots.mark_gone_outlook, profile, ["a"], at=AT, reason="moved")
+    gone = call(engine, outlook_items.mark_gone_outlook, profile, ["a"], at=AT, reason="moved")
     assert gone == 1
     assert (items(engine, profile)["a"]["gone_since"], items(engine, profile)["a"]["gone_reason"]) == (
         AT,
         "moved",
     )
     with read(engine) as conn:
-        assert list(snapshots.read_outlook(conn, profile)["id"]) == ["b"]
-        assert snapshots.known_outlook(conn, profile)["a"].gone
+        assert list(outlook_items.read_outlook(conn, profile)["id"]) == ["b"]
+        assert outlook_items.known_outlook(conn, profile)["a"].gone
     assert stage_items(engine, profile, [item("a")]).changed == 1
     row = items(engine, profile)["a"]
     assert (row["gone_since"], row["gone_reason"]) == (None, "")
@@ -511,17 +516,17 @@ def test_all_items_can_be_marked_gone(engine, new_profile):
     one, other = new_profile(), new_profile()
     stage_items(engine, one, [item("a"), item("b")])
     stage_items(engine, other, [item("a")])
-    assert call(engine, snapshots.mark_all_gone_outlook, one, at=AT, reason="absent", but=["b"]) == 1
-    assert call(engine, snapshots.mark_all_gone_outlook, one, at=AT, reason="absent") == 1
+    assert call(engine, outlook_items.mark_all_gone_outlook, one, at=AT, reason="absent", but=["b"]) == 1
+    assert call(engine, outlook_items.mark_all_gone_outlook, one, at=AT, reason="absent") == 1
     with read(engine) as conn:
-        assert len(snapshots.read_outlook(conn, one)) == 0
-        assert len(snapshots.read_outlook(conn, other)) == 1
+        assert len(outlook_items.read_outlook(conn, one)) == 0
+        assert len(outlook_items.read_outlook(conn, other)) == 1
 
 
 def test_a_folder_as_a_frame_has_no_missing_values(engine, profile):
     stage_items(engine, profile, [item("a", bc_key=None, fingerprint=2**62), item("b", bc_key="key")])
     with read(engine) as conn:
-        frame = snapshots.read_outlook(conn, profile).set_index("id")
+        frame = outlook_items.read_outlook(conn, profile).set_index("id")
     assert list(frame.columns) == ["row_id", "etag", "created", "bc_key", "email_key", "fingerprint"]
     assert (frame.loc["a", "bc_key"], frame.loc["b", "bc_key"]) == ("", "key")
     assert frame.loc["a", "fingerprint"] == 2**62
@@ -544,7 +549,7 @@ def test_an_overlay_shadows_adds_and_deletes_without_touching_the_snapshot(engin
     assert (staged.changed, staged.unchanged, staged.conflicting) == (3, 1, [])
     gone = call(
         engine,
-        snapshots.mark_gone_business_central,
+        bc_contacts.mark_gone_business_central,
         company,
         ["gone", "gone too", "never"],
         at=AT,
@@ -561,13 +566,13 @@ def test_an_overlay_shadows_adds_and_deletes_without_touching_the_snapshot(engin
         assert seen[key]["row_id"] == before[key]["row_id"], "couplings name the real row"
     assert seen["new"]["row_id"] < 0
     with read(engine) as conn:
-        assert set(snapshots.known_bc(conn, company, overlay="r")) == {"same", "changed", "new"}
-        assert snapshots.count_present(conn, company, overlay="r") == 3
-        frame = snapshots.read_scope(conn, company, overlay="r")
+        assert set(bc_contacts.known_bc(conn, company, overlay="r")) == {"same", "changed", "new"}
+        assert bc_contacts.count_present(conn, company, overlay="r") == 3
+        frame = bc_contacts.read_scope(conn, company, overlay="r")
         assert dict(zip(frame["id"], frame["row_id"], strict=True)) == {
             key: seen[key]["row_id"] for key in ("same", "changed", "new")
         }
-        found = snapshots.read_bc_by_email(conn, company, ["changed@x.nl", "gone@x.nl"], overlay="r")
+        found = bc_contacts.read_bc_by_email(conn, company, ["changed@x.nl", "gone@x.nl"], overlay="r")
         assert [row["name"] for row in found] == ["dry"]
     keys = [before["changed"]["row_id"], seen["new"]["row_id"]]
     assert {row["name"] for row in bc_rows(engine, company, row_ids=keys, overlay="r").values()} == {
@@ -594,7 +599,7 @@ def test_an_overlay_stages_by_the_same_rules_as_the_real_run(engine, company):
 def test_overlays_of_items_work_alike(engine, profile):
     stage_items(engine, profile, [item("a", bc_key="key"), item("b")])
     stage_items(engine, profile, [item("a", 2, bc_key=None, displayName="dry"), item("c")], overlay="r")
-    call(engine, snapshots.mark_gone_outlook, profile, ["b"], at=AT, reason="deleted", overlay="r")
+    call(engine, outlook_items.mark_gone_outlook, profile, ["b"], at=AT, reason="deleted", overlay="r")
     real, seen = items(engine, profile), items(engine, profile, "r")
     assert sorted(real) == ["a", "b"]
     assert all(row["gone_since"] is None for row in real.values())
@@ -602,15 +607,17 @@ def test_overlays_of_items_work_alike(engine, profile):
     assert seen["a"]["bc_key"] == "key", "a key that was not read comes from the real row"
     assert (seen["b"]["gone_reason"], seen["b"]["record"]) == ("deleted", {"id": "b"})
     with read(engine) as conn:
-        assert sorted(snapshots.read_outlook(conn, profile, overlay="r")["id"]) == ["a", "c"]
-        known = snapshots.known_outlook(conn, profile, overlay="r")
+        assert sorted(outlook_items.read_outlook(conn, profile, overlay="r")["id"]) == ["a", "c"]
+        known = outlook_items.known_outlook(conn, profile, overlay="r")
         assert (known["b"].gone, known["a"].row_id, known["c"].row_id < 0) == (
             True,
             real["a"]["row_id"],
             True,
         )
-        assert snapshots.outlook_row_ids(conn, profile, ["a"], overlay="r") == {"a": real["a"]["row_id"]}
-    assert call(engine, snapshots.mark_all_gone_outlook, profile, at=AT, reason="deleted", overlay="r") == 2
+        assert outlook_items.outlook_row_ids(conn, profile, ["a"], overlay="r") == {"a": real["a"]["row_id"]}
+    assert (
+        call(engine, outlook_items.mark_all_gone_outlook, profile, at=AT, reason="deleted", overlay="r") == 2
+    )
     assert all(row["gone_since"] is None for row in items(engine, profile).values())
 
 
@@ -618,12 +625,12 @@ def test_dropping_an_overlay_leaves_the_snapshot_and_other_overlays(engine, comp
     for overlay in ("", "r", "other"):
         stage(engine, company, [bc("k", 2 if overlay else 1)], overlay=overlay)
         stage_items(engine, profile, [item("k", 2 if overlay else 1)], overlay=overlay)
-    call(engine, snapshots.drop_overlay, "r")
+    call(engine, drop_overlay, "r")
     for table in (t.bc_contact, t.outlook_contact):
         with read(engine) as conn:
             assert sorted(conn.execute(select(table.c.overlay)).scalars()) == ["", "other"]
     with pytest.raises(ValueError, match="not an overlay"):
-        call(engine, snapshots.drop_overlay, "")
+        call(engine, drop_overlay, "")
 
 
 steps = st.lists(
@@ -650,7 +657,7 @@ def test_overlay_and_snapshot_equal_two_dictionaries(engine, new_company, steps)
         elif stored is not None:
             call(
                 engine,
-                snapshots.mark_gone_business_central,
+                bc_contacts.mark_gone_business_central,
                 company,
                 [key],
                 at=AT,
@@ -704,7 +711,7 @@ def test_a_frame_survives_every_separator(engine, company):
     odd = ["\x1e", "\x1f", "a\x1fb", "\x1e\x1f", "", "\\N", "\\", "\t", "\n", "\r\n", "NULL", "nan"]
     stage(engine, company, [bc(f"k{number:02d}", name=name, city="") for number, name in enumerate(odd)])
     with read(engine) as conn:
-        frame = snapshots.read_scope(conn, company).sort_values("id")
+        frame = bc_contacts.read_scope(conn, company).sort_values("id")
     assert list(frame["name"]) == odd
     assert list(frame["city"]) == [""] * len(odd)
 
@@ -715,7 +722,7 @@ def test_random_rows_come_back_as_a_frame_in_step(engine, company):
     rows = [bc(f"k{n}", name=f"name k{n}", city=chance.choice(["", f"city k{n}"])) for n in range(500)]
     stage(engine, company, rows)
     with read(engine) as conn:
-        frame = snapshots.read_scope(conn, company)
+        frame = bc_contacts.read_scope(conn, company)
     assert (frame["name"] == "name " + frame["id"]).all()
     assert frame["city"].isin(["", *("city " + frame["id"])]).all()
     assert (frame["email_key"] == frame["id"] + "@x.nl").all()

@@ -11,15 +11,15 @@ import yaml
 from sqlalchemy import select
 
 from sandbox import Sandbox
-from sync_lib import pipeline
+from sync_lib import model, pipeline, services
 from sync_lib.errors import SyncError
 from sync_lib.model import ProfileResult
-from sync_lib.report import RunReport, Verdict
+from sync_lib.run.report import RunReport, Verdict
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
-from sync_lib.store import profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.migrate import migrate
+from sync_lib.store.profiles.importing import export_profiles, import_profiles
 from tests.clocks import Hasty
 from tests.transport import Watched
 
@@ -72,11 +72,11 @@ class Harness:
         self._workers = itertools.count(1)
         self._users = sim.new_session()
         # Every worker's edges: a connection that nobody closes is an error of whichever test runs when it goes.
-        self._opened: list[pipeline.Edges] = []
+        self._opened: list[services.Services] = []
         self.edges = self.open()
         migrate(self.edges.engine)
 
-    def open(self) -> pipeline.Edges:
+    def open(self) -> services.Services:
         """Edges as a task process would open them."""
         info = self.sim.info()
         app = {
@@ -85,7 +85,7 @@ class Harness:
             "client_secret": info["client_secret"],
             "authority": info["base_url"],
         }
-        made = pipeline.Edges(
+        made = services.Services(
             BusinessCentralSettings(root=info["bc_root"], environment=info["environment"], **app),
             GraphSettings(root=info["graph_root"], **app),
             StagingSettings(self.database),
@@ -118,7 +118,7 @@ class Harness:
         chosen = mailboxes or (self.sim.info()["mailboxes"][0]["user_principal_name"],)
         rows = [{"mailbox": m, "company": COMPANY, **fields} for m in chosen]
         text = yaml.safe_dump({"profiles": rows + self._others(rows)})
-        profiles.import_profiles(
+        import_profiles(
             self.edges.engine,
             text,
             now=self.edges.now(),
@@ -133,7 +133,7 @@ class Harness:
             asked = {(row[0].casefold(), row[1].casefold(), row[2]) for row in found}
         if all(_place(row) in asked for row in rows):
             return []
-        stored = yaml.safe_load(profiles.export_profiles(self.edges.engine))["profiles"]
+        stored = yaml.safe_load(export_profiles(self.edges.engine))["profiles"]
         places = {_place(row) for row in rows}
         return [row for row in stored if _place(row) not in places]
 
@@ -144,7 +144,7 @@ class Harness:
         run_id = request.pop("run_id", None) or f"manual__{next(self.numbers)}"
         errors: list[SyncError] = []
         states = {"plan_run": "success"}
-        plan = pipeline.plan_run(self.edges, pipeline.RunRequest(run_id, mode, **request))
+        plan = pipeline.plan_run(self.edges, model.RunRequest(run_id, mode, **request))
         for company in plan.companies:
             self._try(errors, lambda c=company: pipeline.extract_business_central(self.edges, run_id, c))
         for key in plan.tasks:

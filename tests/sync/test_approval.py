@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from sync_lib import approval, cli, pipeline
+from sync_lib import cli, pipeline
 from sync_lib.errors import ConfigError
+from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_lib import approval
-from sync_lib.extract import ReadPlan, _went_back
+from sync_lib.extract.company import ReadPlan, _went_back
+from sync_lib.operate import approval
 from sync_lib.store.runs import Cursor
 from tests.sync.harness import Harness, person, world
 from tests.sync.test_approval import answer

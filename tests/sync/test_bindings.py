@@ -9,13 +9,17 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from sync_lib import bindings, checks
 from sync_lib.errors import ConfigError
-from sync_lib.store import companies, holds, profiles
+from sync_lib.operate import answers, checks
+from sync_lib.store import companies, holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.holds import Decision, HoldState
-from sync_lib.store.profiles import Profile
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.history import Author
+from sync_lib.store.profiles.importing import import_profiles
+from sync_lib.store.profiles.rows import Profile
+from sync_lib.store.profiles.settings import add_profile
 from tests.sync.harness import COMPANY, Harness, person, world
 
 
@@ -230,12 +234,12 @@ def profile(h: Harness, key: int = 1) -> Profile:
 def load(h: Harness, mailbox: str, **fields: str) -> None:
     """Import a file of one row."""
     text = yaml.safe_dump({"profiles": [{"mailbox": mailbox, "company": COMPANY, **fields}]})
-    profiles.import_profiles(h.edges.engine, text, now=h.edges.now(), field_profile="standard")
+    import_profiles(h.edges.engine, text, now=h.edges.now(), field_profile="standard")
 
 
 def say_same_colleague(h: Harness) -> None:
     with transaction(h.edges.engine) as conn:
-        bindings.accept_successor(conn, profiles.read_profile(conn, 1), now=h.edges.now())
+        answers.accept_successor(conn, profiles.read_profile(conn, 1), now=h.edges.now())
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
@@ -342,9 +346,7 @@ def test_an_address_that_went_to_somebody_else_means_them(make_harness):
     h.sim.control("POST", "graph/mailbox", {"mailbox": "bob@voorbeeld.example", "rename": ANNA})
     assert h.full().errors == []
     with transaction(h.edges.engine) as conn:
-        profiles.add_profile(
-            conn, replace(profiles.entry_of(profile(h)), mailbox=ANNA), by=profiles.Author("eva", "2026")
-        )
+        add_profile(conn, replace(profiles.entry_of(profile(h)), mailbox=ANNA), by=Author("eva", "2026"))
     h.add_profiles(ANNA, salesperson="BB")
     assert [profile(h, key).salesperson_code for key in (1, 2)] == ["", "BB"]
     assert h.full().writes == {"created_outlook": 1}

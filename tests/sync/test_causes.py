@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from sync_lib import notify, pipeline
+from sync_lib import model, pipeline
 from sync_lib.errors import AuthError, ConfigError
+from sync_lib.operate import notify
 from sync_lib.settings import StagingSettings
 from sync_lib.store import causes, clock
 from sync_lib.store import tables as t
@@ -99,7 +100,7 @@ def test_a_run_that_cannot_be_planned_leaves_its_cause(h):
     with h.edges.engine.begin() as conn:
         conn.execute(update(t.sync_profile).values(company=None))
     expire_secret(h)
-    request = pipeline.RunRequest("scheduled__1", run_type="scheduled")
+    request = model.RunRequest("scheduled__1", run_type="scheduled")
     with pytest.raises(AuthError):
         pipeline.plan_run(h.edges, request)
     found = trouble(h)
@@ -132,7 +133,7 @@ def test_a_run_that_asks_for_nobody_says_nothing_about_the_others(h):
 def test_a_missing_connection_is_on_record(h):
     """P2: without the services' Connections there are no edges to plan with, but there is the database."""
     error = ConfigError("Airflow has no Connection 'microsoft_graph_default'.")
-    request = pipeline.RunRequest("scheduled__2", run_type="scheduled")
+    request = model.RunRequest("scheduled__2", run_type="scheduled")
     pipeline.fail_plan(StagingSettings(h.database), request, error)
     found = trouble(h)
     assert found

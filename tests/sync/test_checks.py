@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from sync_lib.checks import Check, check_connections
-from sync_lib.store import locks, runs
+from sync_lib.operate.checks import Check, check_connections
+from sync_lib.store import runs
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.leases import acquire_lease
 from tests.sync.harness import Harness, person, world
 
 ANNA = "anna@voorbeeld.example"
@@ -271,7 +272,7 @@ def test_an_item_that_is_gone_gives_way_to_another_profile(make_harness):
 def test_a_profile_that_another_task_works_on_is_left_alone(synced):
     """P8: and the line does not say that there is none."""
     h = synced
-    lease = locks.acquire_lease(h.edges.engine, "profile:1", "another worker", 60)
+    lease = acquire_lease(h.edges.engine, "profile:1", "another worker", 60)
     assert lease
     one = if_match(h)
     assert one.unknown

@@ -15,12 +15,13 @@ from demo_parts.postgres import PostgresInstance
 from sqlalchemy import Engine, event, select
 
 from sandbox import Sandbox
-from sync_lib import pipeline
-from sync_lib.errors import ConfigError, StagingAwayError
+from sync_lib import model, pipeline, services
+from sync_lib.errors import ConfigError, StagingAwayError, TransientError
 from sync_lib.ports import SystemClock
-from sync_lib.store import locks
+from sync_lib.store import leases
 from sync_lib.store import tables as t
 from sync_lib.store.engine import open_engine, read, transaction
+from sync_lib.store.leases import LeaseKeeper, acquire_lease, renew_lease
 from tests.clocks import Rounds
 from tests.sync.harness import FOLDER, Harness, person, world
 
@@ -78,7 +79,7 @@ def boxes() -> list[str]:
     return [f"collega{n:02}@voorbeeld.example" for n in range(PROFILES)]
 
 
-def edges_of(h: Harness, server: Server) -> pipeline.Edges:
+def edges_of(h: Harness, server: Server) -> services.Services:
     edges = h.open()
     edges.clock = Pausing(server)
     return edges
@@ -90,7 +91,7 @@ def retried(h: Harness, server: Server, key: str, tries: int = 3) -> None:
         own = edges_of(h, server)
         try:
             pipeline.sync_profile(own, "r", key)
-        except pipeline.TransientError:
+        except TransientError:
             if not left:
                 raise
         else:
@@ -127,7 +128,7 @@ def test_the_database_goes_away_in_the_middle_of_a_run(server: Server) -> None:
     h = Harness(sim, server.url("staging"), database_wait=1e6, longest_request=0.0)
     h.add_profiles(*boxes())
     edges = edges_of(h, server)
-    plan = pipeline.plan_run(edges, pipeline.RunRequest("r", "full"))
+    plan = pipeline.plan_run(edges, model.RunRequest("r", "full"))
     for company in plan.companies:
         pipeline.extract_business_central(edges, "r", company)
     gone = threading.Event()
@@ -174,7 +175,7 @@ def test_what_is_taken_and_given_back_outlives_a_database_that_goes_away(
     h.run()
     h.add_item(displayName="Piet Smit", emailAddresses=[{"address": "piet@klant.example"}])
     edges = edges_of(h, server)
-    plan = pipeline.plan_run(edges, pipeline.RunRequest("r", "full"))
+    plan = pipeline.plan_run(edges, model.RunRequest("r", "full"))
     for company in plan.companies:
         pipeline.extract_business_central(edges, "r", company)
     with breaks_off(server, statement) as went:
@@ -194,13 +195,13 @@ def test_what_is_taken_and_given_back_outlives_a_database_that_goes_away(
 
 def test_the_ends_of_a_run_wait_too(server: Server) -> None:
     """O1: report and the verdict have no second try in Airflow."""
-    from sync_lib import approval
+    from sync_lib.operate import approval
 
     sim = Sandbox(world=world(person("Jan Bos"))).start()
     h = Harness(sim, server.url("staging"), database_wait=1e6)
     h.add_profiles()
     edges = edges_of(h, server)
-    plan = pipeline.plan_run(edges, pipeline.RunRequest("r", "full"))
+    plan = pipeline.plan_run(edges, model.RunRequest("r", "full"))
     for company in plan.companies:
         pipeline.extract_business_central(edges, "r", company)
     for key in plan.tasks:
@@ -290,21 +291,21 @@ def test_who_is_refused_does_not_wait(server: Server) -> None:
 def test_a_keeper_outlives_a_database_that_is_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """O1: the lease that nobody could renew is renewed when the database is back."""
     engine = open_engine(server.url("staging"))
-    locks.t.metadata.create_all(engine)
-    lease = locks.acquire_lease(engine, "k", "a", 60)
+    leases.t.metadata.create_all(engine)
+    lease = acquire_lease(engine, "k", "a", 60)
     assert lease
 
     def away(*_arguments: Any) -> None:
         raise StagingAwayError("away")
 
-    renew = locks.renew_lease
+    renew = renew_lease
     calls = iter([away, renew])
 
     def renew_once_back(*arguments: Any) -> None:
         next(calls)(*arguments)
 
-    monkeypatch.setattr(locks, "renew_lease", renew_once_back)
-    with locks.LeaseKeeper(engine, lease, 90, clock=Rounds(2)) as keeper:
+    monkeypatch.setattr(leases, "renew_lease", renew_once_back)
+    with LeaseKeeper(engine, lease, 90, clock=Rounds(2)) as keeper:
         pass
     keeper.check()
     engine.dispose()

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from sync_lib import drift, housekeeping
-from sync_lib.drift import Agreement, Checked
-from sync_lib.store import locks
+from sync_lib.diff import agreement
+from sync_lib.diff.agreement import Agreement, Checked
+from sync_lib.operate import housekeeping
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
+from sync_lib.store.leases import acquire_lease, release_lease
 from tests.sync.harness import Harness, person, world
 
 ANNA, BRAM, CATO = (f"{name}@voorbeeld.example" for name in ("anna", "bram", "cato"))
@@ -170,9 +171,9 @@ def test_a_company_that_cannot_be_read_is_told(three):
 
 
 def test_a_profile_that_a_sync_works_on_comes_first_the_next_night(three):
-    lease = locks.acquire_lease(three.edges.engine, "profile:2", "a sync", 60.0)
+    lease = acquire_lease(three.edges.engine, "profile:2", "a sync", 60.0)
     assert check(three)[BRAM].reason == "busy"
-    locks.release_lease(three.edges.engine, lease)
+    release_lease(three.edges.engine, lease)
     assert set(check(three, "night-2")) == {BRAM, CATO}
 
 
@@ -191,7 +192,7 @@ def test_no_sample_no_check(three):
 def test_the_table_never_says_100_percent_where_a_pair_differs():
     some = Checked(1, ANNA, "Molenzicht", Agreement(5000, 4999, 0), {"created_outlook": 2})
     none = Checked(2, BRAM, "Molenzicht", reason="busy")
-    head, first, second = drift.lines([some, none])
+    head, first, second = agreement.lines([some, none])
     assert [cell.strip() for cell in first.split("|")] == [
         ANNA, "Molenzicht", "5000", "4999", "99.9 %", "0", "2/0/0", "0/0", "",
     ]  # fmt: skip

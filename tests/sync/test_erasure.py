@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from sync_lib import approval, cli
-from sync_lib.store import locks
+from sync_lib import cli
+from sync_lib.operate import approval
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.leases import acquire_lease, release_lease
 from tests.sync.harness import COMPANY, Harness, person, world
 from tests.sync.test_identity import copy, email
 
@@ -204,10 +205,10 @@ def test_a_blocked_contact_leaves_the_folder_although_it_was_erased(make_harness
 def test_while_a_sync_works_nothing_is_erased(h, capsys):
     before = everything(h, {"lease"})
     for key in ("company:1", "profile:2"):
-        lease = locks.acquire_lease(h.edges.engine, key, "a sync", 60.0)
+        lease = acquire_lease(h.edges.engine, key, "a sync", 60.0)
         erase(h, "--bc-id", bc_id(h), code=1)
         assert "A sync of this company is at work" in capsys.readouterr().err
-        locks.release_lease(h.edges.engine, lease)
+        release_lease(h.edges.engine, lease)
     assert everything(h, {"lease"}) == before
     h.run()
     erase(h, "--bc-id", bc_id(h))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from sync_lib.store import locks
 from sync_lib.store import tables as t
+from sync_lib.store.claims import claim_create
 from sync_lib.store.engine import read
 from tests.sync.harness import Harness, person, settled, world
 
@@ -481,7 +481,7 @@ def test_i14_stored_keys_of_addresses_are_renewed(make_harness):
         conn.execute(update(t.bc_contact).values(email_key="els@m\u00fcnchen.example"))
         company = conn.scalar(select(t.sync_profile.c.company))
         profile = conn.scalar(select(t.sync_profile.c.id))
-        locks.claim_create(conn, company, "bo@b\u00fccher.example", profile=profile, fencing=1, run="x")
+        claim_create(conn, company, "bo@b\u00fccher.example", profile=profile, fencing=1, run="x")
     as_of_an_earlier_version(h)
     ran = h.run()
     assert "created_business_central" not in ran.writes

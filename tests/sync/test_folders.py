@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from sync_lib.store import profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from sync_lib.store.profiles import Profile
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.rows import Profile
+from sync_lib.store.profiles.settings import rename_folder
 from tests.sync.harness import COMPANY, FOLDER, Harness, person, world
 
 ANNA = "anna@voorbeeld.example"
@@ -45,7 +46,7 @@ def stored(h: Harness, key: int = 1) -> Profile:
 
 
 def rename_in_profile(h: Harness, name: str) -> None:
-    profiles.rename_folder(h.edges.engine, 1, name, now=h.edges.now())
+    rename_folder(h.edges.engine, 1, name, now=h.edges.now())
 
 
 def lose_staging(h: Harness, new_database) -> None:
@@ -188,11 +189,11 @@ def test_a_name_that_another_profile_asks_for_fails_neither_for_long(make_harnes
     for name in ("A", "B"):
         h.add_profiles(folder=name)
     h.full()
-    profiles.rename_folder(h.edges.engine, 2, "X", now=h.edges.now())
+    rename_folder(h.edges.engine, 2, "X", now=h.edges.now())
     h.in_outlook("PATCH", f"contactFolders/{h.folder_id(folder='A')}", {"displayName": "X"})
     ran = h.full()
     assert [(p.state, p.reason) for p in ran.report.profiles] == [("done", ""), ("failed", "folder_taken")]
-    profiles.rename_folder(h.edges.engine, 2, "Y", now=h.edges.now())
+    rename_folder(h.edges.engine, 2, "Y", now=h.edges.now())
     assert h.full().errors == []
     assert [stored(h, key).folder_name for key in (1, 2)] in (["X", "Y"], ["A", "Y"])
     h.full()

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from sync_lib.extract import is_full_due
+from sync_lib.extract.staging import is_full_due
 from sync_lib.model import Run
-from sync_lib.moments import shift, to_text
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.runs import Cursor
+from sync_lib.times import shift, to_text
 from tests.sync.harness import Harness, person, world
 
 ANNA, BEN = "anna@voorbeeld.example", "ben@voorbeeld.example"

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from sync_lib import approval, cli, holding, pipeline
+from sync_lib import cli, model, pipeline
 from sync_lib.model import HoldReason
+from sync_lib.operate import approval
+from sync_lib.run import holding
 from sync_lib.store import clock, companies, holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
@@ -284,7 +286,7 @@ def test_two_profiles_at_the_same_moment_share_the_limit_of_a_company(
         return count(*args, **told)
 
     monkeypatch.setattr(holding, "read_circumstances", meet)
-    plan = pipeline.plan_run(h.edges, pipeline.RunRequest("together", "incremental"))
+    plan = pipeline.plan_run(h.edges, model.RunRequest("together", "incremental"))
     for company in plan.companies:
         pipeline.extract_business_central(h.edges, "together", company)
     tasks = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from sync_lib import approval, housekeeping
+from sync_lib.operate import approval, housekeeping
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from sync_lib.extract import State, plan_read
+from sync_lib.extract.company import State, plan_read
 from sync_lib.model import Run
 from sync_lib.settings import SyncSettings
 from sync_lib.store import tables as t

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from sync_lib import pipeline
-from sync_lib.diff import PlannedChange
+from sync_lib import model, pipeline
+from sync_lib.diff.guard import Circumstances, hold, keys_of
 from sync_lib.errors import LeaseLostError
-from sync_lib.guard import Circumstances, hold, keys_of
-from sync_lib.model import WHOLE_PLAN, Action, HeldAction, HeldState, HoldReason, Outcome
+from sync_lib.model import WHOLE_PLAN, Action, HeldAction, HeldState, HoldReason, Outcome, PlannedChange
 from sync_lib.settings import SyncSettings
-from sync_lib.store import clock, locks, runs
+from sync_lib.store import clock, runs
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.leases import acquire_lease, release_lease
 from tests.sync.harness import Harness, person, settled, world
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"
@@ -563,7 +563,7 @@ def test_two_profiles_that_add_one_person_make_one_contact(make_harness, threads
             emailAddresses=email("ELS@nieuw.example" if box == ANNA else "els@nieuw.example"),
         )
     if threads:
-        plan = pipeline.plan_run(h.edges, pipeline.RunRequest("together"))
+        plan = pipeline.plan_run(h.edges, model.RunRequest("together"))
         pipeline.extract_business_central(h.edges, "together", plan.companies[0])
         h.sim.add_fault(kind="delay", seconds=0.2, service="bc", method="POST", path="contacts")
         in_parallel(
@@ -610,18 +610,18 @@ def in_parallel(h: Harness, tasks: list[Any]) -> list[BaseException]:
 def test_a_busy_profile_is_skipped(synced):
     h = synced
     h.edit_contact("Persoon 001", jobTitle="Inkoper")
-    lease = locks.acquire_lease(h.edges.engine, "profile:1", "somebody else", 60)
+    lease = acquire_lease(h.edges.engine, "profile:1", "somebody else", 60)
     assert lease
     ran = h.run()
     result = ran.report.profiles[0]
     assert (result.state, result.reason, ran.writes, ran.verdict.ok) == ("skipped", "busy", {}, True)
-    locks.release_lease(h.edges.engine, lease)
+    release_lease(h.edges.engine, lease)
     assert h.run().writes == {"updated_outlook": 1}
 
 
 def test_an_expired_lease_is_taken_over(synced):
     h = synced
-    assert locks.acquire_lease(h.edges.engine, "profile:1", "a killed task", -1)
+    assert acquire_lease(h.edges.engine, "profile:1", "a killed task", -1)
     h.edit_contact("Persoon 001", jobTitle="Inkoper")
     assert h.run().writes == {"updated_outlook": 1}
 
@@ -662,7 +662,7 @@ def test_two_profiles_of_one_mailbox_take_turns(make_harness):
     h = make_harness(world(*people(40)), sandbox={"graph_latency_ms": 5})
     h.add_profiles(filter={"Name": "Persoon 00*"})
     h.add_profiles(folder="Overige", filter={"Name": "<>Persoon 00*"})
-    plan = pipeline.plan_run(h.edges, pipeline.RunRequest("together", "full"))
+    plan = pipeline.plan_run(h.edges, model.RunRequest("together", "full"))
     pipeline.extract_business_central(h.edges, "together", plan.companies[0])
     assert not in_parallel(
         h, [lambda edges, key=key: pipeline.sync_profile(edges, "together", key) for key in plan.tasks]
@@ -678,5 +678,5 @@ def test_two_profiles_of_one_mailbox_take_turns(make_harness):
 def test_profiles_of_other_mailboxes_do_not_wait(make_harness):
     h = make_harness(world(*people(2), mailboxes=[ANNA, BRAM]))
     h.add_profiles(ANNA, BRAM)
-    assert locks.acquire_lease(h.edges.engine, "mailbox:1", "somebody else", 60)
+    assert acquire_lease(h.edges.engine, "mailbox:1", "somebody else", 60)
     assert h.full().writes == {"created_outlook": 4}

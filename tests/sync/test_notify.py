@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from sync_lib import notify
 from sync_lib.errors import ConfigError
-from sync_lib.report import Verdict
+from sync_lib.operate import notify
+from sync_lib.run.report import Verdict
 from sync_lib.store import tables as t
 from tests import receivers
 from tests.sync.harness import Harness, Ran, person, world

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from sync_lib import elsewhere, housekeeping
+from sync_lib.operate import housekeeping
+from sync_lib.run import elsewhere
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from tests.sync.harness import FOLDER, Harness, person, settled, world

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from sync_lib.diff import PlannedChange
-from sync_lib.model import Action
+from sync_lib.model import Action, PlannedChange
 from sync_lib.store import clock, postponed
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
@@ -321,7 +320,7 @@ def test_a_dry_run_plans_as_the_real_one_what_waits(synced):
 
 def test_the_books_say_what_waits_and_until_when(synced):
     """R1: the code stands in the rejects, and the next try beside it."""
-    from sync_lib.store import rejects
+    from sync_lib.store.queries import rejects
 
     synced.edit_item("Persoon 01", jobTitle="Inkoper")
     refuse(synced, "bc_update", 423, "Locked", count=None)
@@ -334,7 +333,7 @@ def test_the_books_say_what_waits_and_until_when(synced):
 
 
 def test_key_and_fields_of_an_item_wait_together():
-    from sync_lib.profile_sync import waits_with
+    from sync_lib.run.compare import waits_with
 
     couple = PlannedChange(Action.COUPLE, "x", bc_id="b", outlook_id="o", n=1)
     update = PlannedChange(Action.UPDATE_OUTLOOK, "x", bc_id="b", outlook_id="o", n=2)

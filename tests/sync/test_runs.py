@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from sync_lib import pipeline
+from sync_lib import model, pipeline
 from sync_lib.errors import ConfigError
-from sync_lib.model import CompanyResult, ProfileResult, Run
-from sync_lib.pipeline import RunRequest
-from sync_lib.report import age, judge, make_report
+from sync_lib.model import CompanyResult, ProfileResult, Run, RunRequest
+from sync_lib.run.report import age, judge, make_report
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from tests.sync.harness import COMPANY, Harness, person, world
@@ -62,7 +61,7 @@ def test_a_backfill_that_is_made_soon_after_another_is_a_full_sync_of_its_own(th
 
 def test_runs_of_a_backfill_that_are_planned_at_once_are_one_full_sync(three):
     at = datetime.now(UTC)
-    plans: list[pipeline.RunPlan] = []
+    plans: list[model.RunPlan] = []
 
     def plan(n: int) -> None:
         edges = three.open()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sync_lib import second_folder
 from sync_lib.errors import ConfigError
-from sync_lib.store import profiles
+from sync_lib.operate import answers
+from sync_lib.run import second_folder
+from sync_lib.store.profiles import rows as profiles
 from tests.sync.harness import FOLDER, Harness, person, world
 from tests.sync.test_folders import ANNA, people, stored
 
@@ -45,7 +46,7 @@ def edit(h: Harness, folder_id: str, name: str, **properties: str) -> None:
 
 def say(h: Harness, answer: str) -> None:
     with h.edges.engine.begin() as conn:
-        second_folder.answer(conn, profiles.read_profile(conn, 1), answer)
+        answers.answer_second_folder(conn, profiles.read_profile(conn, 1), answer)
 
 
 def told(ran) -> tuple[str, str]:
@@ -103,7 +104,7 @@ def test_one_that_is_deleted_again_asks_nothing(both):
     assert told(h.full()) == ("done", "")
     assert stored(h).second_folder == ""
     with pytest.raises(ConfigError, match="no second folder"):
-        say(h, second_folder.LEAVE)
+        say(h, profiles.LEAVE)
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
@@ -113,7 +114,7 @@ def test_going_back_brings_its_edits_to_bc(both, mode):
     edit(h, old, "Persoon 001", jobTitle="Inkoper")
     h.full()
     edit(h, new, "Persoon 002", jobTitle="Baas")
-    say(h, second_folder.GO_BACK)
+    say(h, profiles.GO_BACK)
     ran = h.run(mode)
     assert (ran.errors, told(ran)) == ([], ("done", ""))
     assert {name: c["jobTitle"] for name, c in h.contacts().items() if c["jobTitle"]} == {
@@ -137,7 +138,7 @@ def test_what_somebody_edited_in_the_other_folder_stays_there(both):
     h, old, new = both
     h.full()
     edit(h, new, "Persoon 002", jobTitle="x" * 31)
-    say(h, second_folder.GO_BACK)
+    say(h, profiles.GO_BACK)
     h.run()
     assert set(items(h, new)) == {"Persoon 002"}
     assert (keys(h, new), categories(h, new)) == ([], [])
@@ -152,7 +153,7 @@ def test_what_may_not_go_to_bc_stays_in_the_other_folder(make_harness):
     edit(h, new, "Persoon 002", jobTitle="Baas")
     h.full()
     assert items(h, new)["Persoon 002"]["properties"]["jobTitle"] == "Baas"
-    say(h, second_folder.GO_BACK)
+    say(h, profiles.GO_BACK)
     h.run()
     assert {name: each["properties"]["jobTitle"] for name, each in items(h, new).items()} == {
         "Persoon 002": "Baas"
@@ -168,7 +169,7 @@ def test_going_back_from_a_folder_that_waits_for_a_person(make_harness):
     assert items(h, new) == {}
     edit(h, old, "Persoon 001", jobTitle="Inkoper")
     h.full()
-    say(h, second_folder.GO_BACK)
+    say(h, profiles.GO_BACK)
     ran = h.run()
     assert (ran.writes, told(ran)) == ({"updated_business_central": 1}, ("done", ""))
     assert (keys(h, new), len(items(h, old)), len(h.contacts())) == ([], 12, 12)
@@ -180,7 +181,7 @@ def test_leaving_it_takes_everything_of_ours_off(both):
     h, old, new = both
     edit(h, old, "Persoon 001", categories=["Business Central", "Klant"])
     h.full()
-    say(h, second_folder.LEAVE)
+    say(h, profiles.LEAVE)
     ran = h.run()
     assert (ran.errors, ran.writes, told(ran)) == ([], {}, ("done", ""))
     assert (keys(h, old), categories(h, old), len(items(h, old))) == ([], ["Klant"], MADE)
@@ -189,7 +190,7 @@ def test_leaving_it_takes_everything_of_ours_off(both):
         ran = h.full()
         assert (ran.writes, told(ran)) == ({}, ("done", ""))
     with pytest.raises(ConfigError, match="no second folder"):
-        say(h, second_folder.LEAVE)
+        say(h, profiles.LEAVE)
     assert len(items(h, new)) == len(h.contacts()) == MADE
 
 
@@ -198,7 +199,7 @@ def test_one_that_is_bound_since_asks_nothing(both, mode):
     """I11: where the bound one is deleted, the other is found by its marker, whatever was answered."""
     h, old, new = both
     h.full()
-    say(h, second_folder.GO_BACK)
+    say(h, profiles.GO_BACK)
     h.in_outlook("DELETE", f"contactFolders/{new}")
     ran = h.run(mode)
     assert (ran.errors, told(ran)) == ([], ("done", ""))
@@ -213,7 +214,7 @@ def test_one_that_is_bound_since_asks_nothing(both, mode):
     assert h.full().writes == {}
 
 
-@pytest.mark.parametrize("answer", [second_folder.GO_BACK, second_folder.LEAVE])
+@pytest.mark.parametrize("answer", [profiles.GO_BACK, profiles.LEAVE])
 def test_nothing_is_written_while_writes_are_off(both, answer):
     """I11: the answer waits with them."""
     h, old, new = both
@@ -225,10 +226,10 @@ def test_nothing_is_written_while_writes_are_off(both, answer):
     assert (folder(h, old), folder(h, new)) == before
     h.edges.read_switch = None
     h.run()
-    assert keys(h, new if answer == second_folder.GO_BACK else old) == []
+    assert keys(h, new if answer == profiles.GO_BACK else old) == []
 
 
-@pytest.mark.parametrize("answer", [second_folder.GO_BACK, second_folder.LEAVE])
+@pytest.mark.parametrize("answer", [profiles.GO_BACK, profiles.LEAVE])
 @pytest.mark.parametrize("place", ["clear", "_clear_items", "_unmark"])
 def test_a_run_that_is_killed_leaves_the_rest_to_the_next_one(both, answer, place, monkeypatch):
     """I11: what is left to do stands in the profile."""
@@ -248,12 +249,12 @@ def test_a_run_that_is_killed_leaves_the_rest_to_the_next_one(both, answer, plac
         h.run(run_id="killed")
     monkeypatch.undo()
     h.run()
-    bound, left = (old, new) if answer == second_folder.GO_BACK else (new, old)
+    bound, left = (old, new) if answer == profiles.GO_BACK else (new, old)
     assert (stored(h).folder_id, stored(h).leaving_folder, keys(h, left)) == (bound, "", [])
     assert len(items(h, bound)) == len(h.contacts()) == MADE
-    assert len(items(h, left)) == (0 if answer == second_folder.GO_BACK else MADE)
+    assert len(items(h, left)) == (0 if answer == profiles.GO_BACK else MADE)
     job = h.contacts()["Persoon 001"]["jobTitle"]
-    assert job == ("Inkoper" if answer == second_folder.GO_BACK else "")
+    assert job == ("Inkoper" if answer == profiles.GO_BACK else "")
     assert (h.full().writes, told(h.full())) == ({}, ("done", ""))
 
 

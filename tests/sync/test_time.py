@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from sync_lib.moments import shift
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.times import shift
 from tests.sync.harness import Harness, person, world
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from sync_lib import approval, pipeline
+from sync_lib import pipeline
+from sync_lib.operate import approval
 from sync_lib.store import tables as t
 from sync_lib.store import undo
 from sync_lib.store.engine import read

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sync_lib import approval, pipeline
+from sync_lib import model, pipeline
 from sync_lib.clients.rest import ApiSession
 from sync_lib.errors import WritesOffError
+from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store.engine import read
 from sync_lib.store.holds import Decision, HoldState
@@ -33,7 +34,7 @@ class Switch:
         return self.on
 
 
-def decide(h: Harness, *, paused: bool = False) -> pipeline.RunPlan:
+def decide(h: Harness, *, paused: bool = False) -> model.RunPlan:
     """A person approves the one hold that waits; what follows runs as the DAG runs it."""
     [wanted] = approval.list_requests(h.edges)
     hold, asked, run = wanted["hold"], wanted["asked"], wanted["run_id"]
@@ -103,7 +104,7 @@ def test_edits_of_both_sides_wait(h):
 def test_switched_off_between_two_tasks_of_a_run(h):
     """G7: a run that was planned to write does not, and leaves nothing of its reading behind."""
     switch = Switch(h, on=True)
-    plan = pipeline.plan_run(h.edges, pipeline.RunRequest("r1", "full"))
+    plan = pipeline.plan_run(h.edges, model.RunRequest("r1", "full"))
     for company in plan.companies:
         pipeline.extract_business_central(h.edges, "r1", company)
     switch.on = False

@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from sandbox import Sandbox
 from sync_lib import pipeline
-from sync_lib.credentials import Ending
 from sync_lib.errors import ConfigError, SyncError
+from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store import runs
 from sync_lib.web.app import make_app
@@ -180,7 +180,7 @@ def test_a_file_whose_first_rows_cannot_be_read_is_no_file(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O6: the database goes away between the request and the first rows."""
-    from sync_lib.store import rejects
+    from sync_lib.store.queries import rejects
 
     def gone(*_: Any) -> Any:
         raise OperationalError("SELECT", {}, Exception("gone"))

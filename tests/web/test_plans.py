@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select, update
 
 from sync_lib.model import CouplingState
-from sync_lib.store import plans as store
 from sync_lib.store import tables as t
 from sync_lib.store.holds import HoldState
+from sync_lib.store.queries import plans as store
 from sync_lib.web import plans, words
 from tests.test_docs import OPERATOR, codes, section
 from tests.test_docs import rows as rows_of

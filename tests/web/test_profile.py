@@ -13,12 +13,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
 from sync_lib.fields.columns import columns_of
-from sync_lib.store import profile_values, profiles
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from sync_lib.store.profile_changes import Author, write_change
-from sync_lib.store.profile_file import ProfileEntry
-from sync_lib.store.profiles import Profile
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles import values as profile_values
+from sync_lib.store.profiles.file import ProfileEntry
+from sync_lib.store.profiles.history import Author, write_change
+from sync_lib.store.profiles.importing import export_profiles, import_profiles
+from sync_lib.store.profiles.rows import Profile
 from sync_lib.web import profile as page
 from sync_lib.web import profile_sheet as sheet
 from sync_lib.web import profile_words
@@ -384,8 +386,8 @@ def test_who_changed_what_is_told(visit: Make, engine: Engine) -> None:
     assert send(visit(), address, shown | changed).status_code == 303
     # Nothing changed: nothing to tell.
     assert send(visit(), address, form_of(visit().get(address).text)).status_code == 303
-    text = profiles.export_profiles(engine).replace("Delft", "Zeist")
-    profiles.import_profiles(engine, text, now="2999-01-01T00:00:00.000Z", field_profile="standard")
+    text = export_profiles(engine).replace("Delft", "Zeist")
+    import_profiles(engine, text, now="2999-01-01T00:00:00.000Z", field_profile="standard")
     html = visit(VIEWER).get(address).text
     delete, keep = profile_words.SETTINGS["left_scope"].choices
     assert history(html) == [

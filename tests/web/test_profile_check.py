@@ -11,10 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from sync_lib import checks
 from sync_lib.errors import ConfigError
-from sync_lib.store import profile_checks
-from sync_lib.store.profile_checks import Line, Said
+from sync_lib.operate import checks
+from sync_lib.store.profiles import checks as profile_checks
+from sync_lib.store.profiles.checks import Line, Said
 from sync_lib.web import profile_words
 from tests.sync.harness import Harness, person, world
 from tests.web.hostile import HOSTILE, assert_plain_text

@@ -13,11 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from sync_lib import checks
 from sync_lib.errors import ConfigError
 from sync_lib.model import Company
-from sync_lib.store import company_names, profiles
+from sync_lib.operate import checks
+from sync_lib.store import company_names
 from sync_lib.store.engine import read
+from sync_lib.store.profiles import rows as profiles
 from sync_lib.web.app import make_app
 from tests.sync.harness import COMPANY, Harness, world
 from tests.web.hostile import HOSTILE, assert_plain_text

@@ -1,0 +1,169 @@
+"""Stage what a service returned just now, and make the coupling that a write came to (rules 7.7 and 8.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sync_lib.diff.baselines import agree, agree_on_nothing, agree_whole, is_agreed, left_coupling, without
+from sync_lib.extract.staging import bc_row, outlook_row
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.fields.mapper import FieldMapper
+from sync_lib.fields.normal_forms import email_key
+from sync_lib.fields.reading import outlook_baseline
+from sync_lib.load.target import Target
+from sync_lib.model import (
+    UNDO,
+    Action,
+    BcContact,
+    Coupling,
+    CouplingState,
+    Fields,
+    Origin,
+    OutlookContact,
+    PlannedChange,
+)
+from sync_lib.store.claims import settle_claim
+from sync_lib.store.couplings import set_outlook_etags, write_couplings
+from sync_lib.store.snapshots import bc_contacts, outlook_items
+
+
+def key_for(company: BcKey, bc_id: str, origin: Origin) -> str:
+    """Return the key that an item gets of a company's contact."""
+    return str(replace(company, contact_id=bc_id, origin=origin))
+
+
+# -- staging ---------------------------------------------------------------------------------------------------------
+
+
+def stage_outlook(
+    conn: Connection, target: Target, contacts: Sequence[OutlookContact], tied: Collection[str] = ()
+) -> dict[str, tuple[int, int]]:
+    """Stage items that were read or returned just now; return row and fingerprint by id."""
+    rows = [outlook_row(contact, target.mapper) for contact in contacts]
+    outlook_items.stage_outlook(
+        conn, target.profile, rows, normaliser=target.mapper.version, force=True, tied=tied
+    )
+    numbers = outlook_items.outlook_row_ids(conn, target.profile, [row.contact.id for row in rows])
+    return {row.contact.id: (numbers[row.contact.id], row.fingerprint) for row in rows}
+
+
+def stage_business_central(
+    conn: Connection, target: Target, contacts: Sequence[BcContact], *, force: bool = False
+) -> None:
+    """Stage BC contacts that were read or returned just now."""
+    rows = [bc_row(contact, target.mapper) for contact in contacts]
+    if rows:
+        generation = bc_contacts.next_generation(conn, target.company)
+        bc_contacts.stage_business_central(
+            conn, target.company, rows, generation=generation, normaliser=target.mapper.version, force=force
+        )
+
+
+def settle_keyed(conn: Connection, target: Target, contacts: Sequence[OutlookContact]) -> None:
+    """Take over the versions that our own key writes gave to items, so that they do not look edited."""
+    set_outlook_etags(conn, target.profile, {contact.id: contact.etag for contact in contacts})
+
+
+# -- an item that was written ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ItemWrite:
+    """A write to Outlook that succeeded: its changes, the body that was sent, and what came back.
+
+    Attributes:
+        row: Of the staged item.
+        fingerprint: Of the staged item.
+    """
+
+    changes: Sequence[PlannedChange]
+    body: dict[str, Any]
+    contact: OutlookContact
+    row: int
+    fingerprint: int
+
+
+def coupled_by(write: ItemWrite, mapper: FieldMapper) -> Coupling:
+    """Return the coupling as it stands after a create or update of its item."""
+    first, contact = write.changes[0], write.contact
+    coupling = _base_coupling(first, contact, write.row)
+    if first.bc is None:
+        # The key of a kept item: nothing is agreed between the sides.
+        return coupling
+    sent = {name: value for change in write.changes for name, value in change.source.items()}
+    for refusal in (refusal for change in write.changes for refusal in change.refused):
+        sent.pop(refusal.field, None)
+    coupling = _with_baselines(coupling, sent, write, mapper)
+    agreed = is_agreed(coupling, first.bc.values, contact.record, mapper)
+    return replace(
+        coupling,
+        outlook_etag=contact.etag,
+        bc_fingerprint=first.bc.fingerprint if agreed else None,
+        outlook_fingerprint=write.fingerprint if agreed else None,
+        attention=not agreed and coupling.state is not CouplingState.RELEASED,
+    )
+
+
+def _base_coupling(change: PlannedChange, contact: OutlookContact, row: int) -> Coupling:
+    if change.action is not Action.CREATE_OUTLOOK:
+        assert change.coupling is not None
+        return replace(change.coupling, outlook_row=row)
+    if change.coupling is None:
+        assert change.bc is not None
+        return Coupling(
+            0, change.bc.id, change.bc.row_id, contact.id, row, Origin.MADE_BY_SYNC, CouplingState.ACTIVE
+        )
+    # One that comes back by an undo while its contact is out of scope is kept, and no longer synced (2.1).
+    kept = CouplingState.RELEASED if change.cause == UNDO else CouplingState.PINNED
+    state = kept if change.coupling.state is kept else CouplingState.ACTIVE
+    made = replace(
+        left_coupling(change.coupling),
+        outlook_id=contact.id,
+        outlook_row=row,
+        origin=Origin.MADE_BY_SYNC,
+        state=state,
+    )
+    return agree_on_nothing(made)
+
+
+def _with_baselines(coupling: Coupling, sent: Fields, write: ItemWrite, mapper: FieldMapper) -> Coupling:
+    """New baselines for the fields that were sent, and for those only (rules 8.6)."""
+    old = coupling.baseline_outlook.get("fields", {})
+    # What was sent says which entries of the arrays are ours, whatever Outlook made of them.
+    ours = outlook_baseline(write.contact.record | write.body, old | sent)
+    returned = mapper.of_outlook(write.contact.record, ours)
+    held = {name: returned.get(name, "") for name in sent}
+    coupling = agree(coupling, sent, held, write.contact.record, mapper)
+    return replace(coupling, differs=without(coupling.differs, sent))
+
+
+# -- a contact that was made of an item ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MadeInOutlook:
+    """An item of a user that a BC contact was made of: its staging row, and the values that were read from it."""
+
+    item: OutlookContact
+    row: int
+    source: Fields
+
+
+def couple_created(conn: Connection, target: Target, contact: BcContact, made: MadeInOutlook) -> Coupling:
+    """Couple an item of a user with the BC contact that was made of it (rules 7.7)."""
+    stage_business_central(conn, target, [contact], force=True)
+    row = bc_contacts.read_bc_rows(conn, target.company, ids=[contact.id])[0]
+    state = CouplingState.ACTIVE if target.in_filter(contact.values) else CouplingState.PINNED
+    agreed = {name: value for name, value in made.source.items() if value}
+    coupling = Coupling(
+        0, contact.id, row["row_id"], made.item.id, made.row, Origin.MADE_BY_USER, state, attention=True
+    )
+    coupling = agree_whole(coupling, agreed, agreed, made.item.record)
+    write_couplings(conn, target.profile, [coupling], target.now())
+    address = email_key(contact.values.get("email", ""))
+    settle_claim(conn, target.company, address, run=target.run, state="done", bc_id=contact.id)
+    return coupling

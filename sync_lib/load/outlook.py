@@ -1,0 +1,343 @@
+"""Carry a plan's changes to Outlook: twenty writes a request, each on condition of its version (rules 8.4 and 8.5)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sync_lib.errors import (
+    AccessDeniedError,
+    ApiError,
+    AuthError,
+    NotFoundError,
+    RecordError,
+    RejectedError,
+    ThrottledError,
+    VersionMismatchError,
+)
+from sync_lib.fields.categories import ensure_category, without_category
+from sync_lib.fields.slots import has_unreadable
+from sync_lib.load.couple import ItemWrite, coupled_by, key_for, stage_outlook
+from sync_lib.load.outcomes import (
+    BATCH,
+    FOLDER_MISSING,
+    REFUSED_IN_A_ROW,
+    Outcomes,
+    WrittenItem,
+    is_away,
+    is_unknown,
+    said,
+)
+from sync_lib.load.target import Target
+from sync_lib.model import (
+    UNDO,
+    Action,
+    Coupling,
+    Fields,
+    Origin,
+    Outcome,
+    OutlookContact,
+    PlannedChange,
+    Refusal,
+)
+from sync_lib.ports import BatchWrite, WriteResult
+from sync_lib.store.bulk import chunks
+from sync_lib.store.couplings import end_couplings, write_couplings
+from sync_lib.store.snapshots import outlook_items
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Sending:
+    """One write to Outlook; it may carry out two changes (the key and the fields of one item)."""
+
+    changes: list[PlannedChange]
+    write: BatchWrite
+    result: WriteResult | None = None
+
+
+class OutlookLoad:
+    """Applies changes to one folder."""
+
+    def __init__(self, target: Target, outcomes: Outcomes) -> None:
+        self.target = target
+        self.outcomes = outcomes
+        self.loaded = outcomes.loaded
+
+    def apply(self, changes: Sequence[PlannedChange]) -> None:
+        """Send the changes, a batch at a time."""
+        for part in chunks(self._sendings(changes), BATCH):
+            if self.loaded.stopped:
+                self._leave(part, Outcome.FAILED, "service_away")
+            else:
+                self._send(self._allowed(part))
+
+    def _allowed(self, part: Iterable[_Sending]) -> list[_Sending]:
+        """Leave out kinds of actions that are of no use any more in this run."""
+        allowed = []
+        for sending in part:
+            first = sending.changes[0]
+            if self.loaded.folder_missing and first.action is Action.CREATE_OUTLOOK:
+                self._leave([sending], Outcome.SKIPPED, FOLDER_MISSING)
+            elif self.outcomes.is_over(first.action):
+                self._leave([sending], Outcome.SKIPPED, REFUSED_IN_A_ROW)
+            else:
+                allowed.append(sending)
+        return allowed
+
+    # -- what is sent ----------------------------------------------------------------------------------------------
+
+    def _sendings(self, changes: Sequence[PlannedChange]) -> list[_Sending]:
+        by_item: dict[str, list[PlannedChange]] = {}
+        for change in changes:
+            by_item.setdefault(f"{change.outlook_id or ''}|{change.bc_id}", []).append(change)
+        sendings = []
+        for group in by_item.values():
+            body = self._body(group)
+            if body is not None:
+                sendings.append(_Sending(group, self._write(group, body)))
+        return sendings
+
+    def _body(self, group: list[PlannedChange]) -> dict[str, Any] | None:
+        """The body of one write, or None where nothing that Outlook can hold is left of it."""
+        after = {name: value for change in group for name, value in change.after.items()}
+        first = group[0]
+        if first.action is Action.DELETE_OUTLOOK:
+            return {}
+        if first.action is Action.UNTIE:
+            categories = without_category(first.item.record if first.item else {})
+            return {} if categories is None else {"categories": categories}
+        record = first.item.record if first.item else None
+        body, refused = self.target.mapper.to_outlook(
+            after,
+            record,
+            all_fields=self._fields_of(first) | after,
+            baseline=first.coupling.baseline_outlook if first.coupling else None,
+        )
+        for change in group:
+            change.refused += [refusal for refusal in refused if refusal.field in change.after]
+        if first.action is Action.COUPLE and record is not None:
+            body |= category_for(self.target, record)
+        if not body and first.action is Action.UPDATE_OUTLOOK:
+            self._finish_refused(group)
+            return None
+        return body
+
+    def _fields_of(self, change: PlannedChange) -> Fields:
+        return self.target.mapper.of_business_central(change.bc.values) if change.bc else {}
+
+    def _finish_refused(self, group: list[PlannedChange]) -> None:
+        for change in group:
+            reason = change.refused[0].reason if change.refused else "nothing_to_write"
+            self.outcomes.finish([(change, Outcome.REJECTED, reason, "")])
+
+    def _write(self, group: list[PlannedChange], body: dict[str, Any]) -> BatchWrite:
+        first = group[0]
+        etag = first.item.etag if first.item else ""
+        if first.action is Action.DELETE_OUTLOOK:
+            return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)
+        if first.action is Action.UNTIE:
+            return BatchWrite(
+                "PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, clears_key=True
+            )
+        if first.action is Action.CREATE_OUTLOOK:
+            key = key_for(self.target.company_key, first.bc_id or "", Origin.MADE_BY_SYNC)
+            return BatchWrite("POST", folder_id=self.target.folder, body=body, bc_key=key)
+        couples = any(change.action is Action.COUPLE for change in group)
+        origin = first.coupling.origin if first.coupling else Origin.ADOPTED
+        key = key_for(self.target.company_key, first.bc_id or "", origin) if couples else ""
+        return BatchWrite("PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, bc_key=key)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def _send(self, sendings: list[_Sending]) -> None:
+        sendings = self._unchanged_since_read(sendings)
+        if not sendings:
+            return
+        self.outcomes.begin([change for sending in sendings for change in sending.changes])
+        for sending, result in zip(sendings, self._write_items(sendings), strict=True):
+            sending.result = result
+        self._send_without_addresses(sendings)
+        self._look_up_unknown(sendings)
+        self._record(sendings)
+
+    def _send_without_addresses(self, sendings: list[_Sending]) -> None:
+        """Let the other fields go on where Graph takes no entries back that it gave without an address (rules 6)."""
+        again = []
+        for sending in sendings:
+            body, error = sending.write.body or {}, sending.result.error if sending.result else None
+            if not isinstance(error, RejectedError) or not has_unreadable(body.get("emailAddresses")):
+                continue
+            rest = {name: value for name, value in body.items() if name != "emailAddresses"}
+            if rest or sending.write.bc_key:
+                sending.write = replace(sending.write, body=rest)
+                again.append(sending)
+                for change in sending.changes:
+                    waiting = change.after.keys() & {"email", "email2"}
+                    change.waits = change.waits or bool(waiting)
+                    change.refused += [Refusal(name, said(error, "refused_by_outlook")) for name in waiting]
+        if again:
+            for sending, result in zip(again, self._write_items(again), strict=True):
+                sending.result = result
+
+    def _write_items(self, sendings: list[_Sending]) -> list[WriteResult]:
+        writes = [sending.write for sending in sendings]
+        try:
+            return self.target.outlook.apply_writes(self.target.user, writes)
+        except AccessDeniedError as error:
+            # The folder could be read: what is missing is a right to write, for these items or for all.
+            return [WriteResult(error=error, request_id=error.request_id) for _ in writes]
+
+    def _unchanged_since_read(self, sendings: list[_Sending]) -> list[_Sending]:
+        """Where Graph does not check versions, read each item right before its write (rules 8.5)."""
+        ids = [sending.write.contact_id for sending in sendings if sending.write.contact_id]
+        if self.target.enforces_if_match or not ids:
+            return sendings
+        present = self.target.outlook.fetch_contacts(self.target.user, ids)
+        kept = []
+        for sending in sendings:
+            now = present.get(sending.write.contact_id)
+            if not sending.write.contact_id or (now is not None and now.etag == sending.write.etag):
+                kept.append(sending)
+            else:
+                self._mismatch(sending)
+        return kept
+
+    def _look_up_unknown(self, sendings: list[_Sending]) -> None:
+        """Look once for creates whose outcome is unknown (rules 8.4), by the key that was written with them."""
+        unknown = {
+            sending.write.bc_key: sending
+            for sending in sendings
+            if sending.write.method == "POST" and is_unknown(sending.result)
+        }
+        if not unknown:
+            return
+        try:
+            found = self.target.outlook.find_by_keys(self.target.user, self.target.folder, list(unknown))
+        except ApiError as error:
+            logger.warning("looking up %d unknown creates failed: %s", len(unknown), error)
+            return
+        for key, sending in unknown.items():
+            if items := found.get(key):
+                request = sending.result.request_id if sending.result else ""
+                sending.result = WriteResult(contact=items[0], request_id=request)
+
+    # -- what came of it -------------------------------------------------------------------------------------------
+
+    def _record(self, sendings: list[_Sending]) -> None:
+        """Store what came of one batch: outcomes, snapshots and couplings, in one transaction."""
+        contacts = [contact for sending in sendings if (contact := _in_folder(sending)) is not None]
+        with self.target.engine.begin() as conn:
+            self.target.check_lease(conn)
+            rows = stage_outlook(conn, self.target, contacts, tied=[contact.id for contact in contacts])
+            deleted = [sending.write.contact_id for sending in sendings if _is_deleted(sending)]
+            outlook_items.mark_gone_outlook(
+                conn, self.target.profile, deleted, at=self.target.now(), reason="deleted_by_sync"
+            )
+            finished, couplings, ended = [], [], []
+            for sending in sendings:
+                outcome, reason = self._outcome(sending)
+                request = sending.result.request_id if sending.result else ""
+                finished += [(change, _own(change, outcome), reason, request) for change in sending.changes]
+                couplings += self._coupled(sending, outcome, rows)
+                ended += _uncoupled(sending, outcome)
+            end_couplings(conn, ended)
+            stored = write_couplings(conn, self.target.profile, couplings, self.target.now())
+            self.outcomes.couplings |= {coupling.bc_id: coupling for coupling in stored}
+            self.outcomes.finish_in(conn, finished)
+
+    def _outcome(self, sending: _Sending) -> tuple[Outcome, str]:
+        assert sending.result is not None
+        error, method = sending.result.error, sending.write.method
+        if error is None or _is_deleted(sending):
+            done = {"POST": Outcome.CREATED, "PATCH": Outcome.UPDATED, "DELETE": Outcome.DELETED}[method]
+            return done, sending.changes[0].reason
+        self.outcomes.failed.add(sending.changes[0].bc_id or "")
+        return self._failure(error, sending)
+
+    def _failure(self, error: Exception, sending: _Sending) -> tuple[Outcome, str]:
+        item = sending.write.contact_id  # "" for a create
+        if isinstance(error, ThrottledError):
+            self.loaded.stopped = error
+            return Outcome.FAILED, "throttled"
+        if isinstance(error, NotFoundError):
+            self.loaded.folder_missing = True
+        if isinstance(error, VersionMismatchError | NotFoundError) and item:
+            self.loaded.reread_outlook.add(item)
+            return Outcome.SKIPPED, "version_mismatch"
+        if isinstance(error, NotFoundError):
+            return Outcome.SKIPPED, FOLDER_MISSING
+        if isinstance(error, AuthError):
+            return Outcome.FAILED, "access_denied"
+        if isinstance(error, RecordError | AccessDeniedError):
+            for change in sending.changes:
+                change.waits = True
+            return Outcome.REJECTED, said(error, "refused_by_outlook")
+        if is_away(error):
+            self.loaded.stopped = error
+        self.loaded.reread_outlook |= {item} - {""}
+        return Outcome.UNKNOWN, "no_answer"
+
+    def _mismatch(self, sending: _Sending) -> None:
+        self.loaded.reread_outlook.add(sending.write.contact_id)
+        self._leave([sending], Outcome.SKIPPED, "version_mismatch")
+
+    def _leave(self, sendings: Iterable[_Sending], outcome: Outcome, reason: str) -> None:
+        changes = [change for sending in sendings for change in sending.changes]
+        self.outcomes.failed |= {change.bc_id or "" for change in changes}
+        self.outcomes.finish([(change, outcome, reason, "") for change in changes])
+
+    def _coupled(
+        self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
+    ) -> list[Coupling]:
+        """The coupling as it stands after a successful create or update of an item."""
+        if outcome not in (Outcome.CREATED, Outcome.UPDATED) or sending.result is None:
+            return []
+        contact, first = sending.result.contact, sending.changes[0]
+        if first.action is Action.UNTIE:
+            return []
+        assert isinstance(contact, OutlookContact)
+        row, fingerprint = rows[contact.id]
+        if first.bc is not None:
+            self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, fingerprint)
+        write = ItemWrite(sending.changes, sending.write.body or {}, contact, row, fingerprint)
+        return [coupled_by(write, self.target.mapper)]
+
+
+def category_for(target: Target, record: dict[str, Any]) -> dict[str, Any]:
+    """Return our category for an item that gets its key, where anything but keys may be written to Outlook (7.9)."""
+    categories = ensure_category(record) if target.context.may_write_outlook else None
+    return {"categories": categories} if categories else {}
+
+
+def _in_folder(sending: _Sending) -> OutlookContact | None:
+    """The item as a write left it, with its key, unless it lies in another folder: there it is no part of this one."""
+    if sending.result is None or sending.result.error is not None:
+        return None
+    contact, first = sending.result.contact, sending.changes[0]
+    if first.action is Action.UNTIE or not isinstance(contact, OutlookContact):
+        return None
+    key = sending.write.bc_key or (first.item.bc_key if first.item else None)
+    return replace(contact, bc_key=key)
+
+
+def _uncoupled(sending: _Sending, outcome: Outcome) -> list[int]:
+    coupling = sending.changes[0].coupling
+    # What a person did not want stays away (7.1), as if a colleague had deleted it: the next diff says so.
+    stays = sending.changes[0].cause == UNDO
+    return [coupling.id] if outcome is Outcome.DELETED and coupling and not stays else []
+
+
+def _own(change: PlannedChange, outcome: Outcome) -> Outcome:
+    """The outcome of one of the changes that a write carried out: a key counts as coupling, not as update (2.2)."""
+    couples = change.action is Action.COUPLE and outcome is Outcome.UPDATED
+    return Outcome.COUPLED if couples else outcome
+
+
+def _is_deleted(sending: _Sending) -> bool:
+    if sending.write.method != "DELETE" or sending.result is None:
+        return False
+    return sending.result.error is None or isinstance(sending.result.error, NotFoundError)

@@ -1,0 +1,59 @@
+"""Tell people about a run: read what they should hear, and post it."""
+
+from __future__ import annotations
+
+from sync_lib.clients import webhook
+from sync_lib.errors import ConfigError
+from sync_lib.operate import notices
+from sync_lib.operate.notices import Known, Notice
+from sync_lib.run.report import Verdict, make_report
+from sync_lib.services import Services
+from sync_lib.store import causes, holds, runs
+from sync_lib.store.engine import transaction
+
+#: Forms of a webhook's body.
+FORMATS = {"teams": notices.to_card, "text": notices.to_text}
+
+
+def read_notice(services: Services, run_id: str, verdict: Verdict, *, repeated: bool) -> Notice | None:
+    """Return what people should hear about a run that is over, or None.
+
+    Args:
+        services: The staging database.
+        run_id: DAG run id.
+        verdict: The run's colour.
+        repeated: The run before failed as well: a run that failed as a whole is no news then.
+    """
+    with transaction(services.engine) as conn:
+        run = runs.read_run(conn, run_id)
+        if run is None:
+            return _of_dead_run(verdict, repeated)
+        found = runs.read_profile_results(conn, run_id)
+        settings = services.settings
+        own = causes.read_causes(conn, settings.known_after_hours * 3600, settings.known_percent)
+        known_ones = [key for key, cause in own.items() if cause.known]
+        report = make_report(run, runs.read_company_results(conn, run_id), found, services.now(), known_ones)
+        known = Known(
+            runs.read_before(conn, run), *holds.read_opened(conn, run_id), settings.notify_after_hours, own
+        )
+        if not verdict.ok and not report.failures and not run.dry_run:
+            return _of_dead_run(verdict, repeated)
+        notice = notices.of_run(report, known)
+        causes.note_told(conn, notices.told_profiles(notice, report, known))
+    return notice
+
+
+def _of_dead_run(verdict: Verdict, repeated: bool) -> Notice | None:
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+
+
+def post(url: str, form: str, told: Notice, link: str) -> None:
+    """Post a notice to a webhook.
+
+    Raises:
+        ConfigError: There is no such form, or the address is none.
+        ApiError: It was not taken.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"The webhook's format is {form!r}; it takes {' or '.join(FORMATS)}.")
+    webhook.post(url, FORMATS[form](told, link))

@@ -1,0 +1,272 @@
+"""Read from staging what the diff of one profile looks at: frames for all contacts, whole rows for the few."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from sync_lib.diff.context import Policy
+from sync_lib.diff.match import Partition, Views, name_key, partition
+from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.contact_keys import BcKey
+from sync_lib.fields.filters import Filter
+from sync_lib.fields.lookups import Lookups
+from sync_lib.fields.mapper import FieldMapper
+from sync_lib.fields.normal_forms import company_key, email_key
+from sync_lib.model import BcSide, BcStatus, Coupling, CouplingState, Direction, OutlookSide
+from sync_lib.store.changes import read_known_values, read_lost_creates
+from sync_lib.store.companies import CompanyRow
+from sync_lib.store.couplings import read_coupling_rows, read_couplings
+from sync_lib.store.profiles.rows import Profile
+from sync_lib.store.snapshots import bc_contacts, outlook_items
+from sync_lib.store.snapshots.outlook_items import FOLDER_DELETED
+
+
+def mapper_of(company: CompanyRow, field_profile: str, language: str = "nl") -> FieldMapper:
+    """Return what maps the records of a company, for profiles of a language; without the numbers of its companies."""
+    lookups = Lookups(
+        region=company.phone_region,
+        language=language,
+        countries=company.country_names,
+        countries_read=company.countries_read,
+    )
+    return FieldMapper.of(field_profile, lookups)
+
+
+def policy_of(profile: Profile) -> Policy:
+    """Return what a profile decides about the diff."""
+    return Policy(
+        Direction(profile.direction),
+        profile.deleted_in_outlook,
+        profile.deleted_in_bc,
+        profile.left_scope,
+        profile.blank_in_bc,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileView:
+    """What one diff of a profile starts from.
+
+    Attributes:
+        partition: The pairs in agreement, counted, and what is left.
+        views: What is left, whole.
+        extra: Pairs in agreement that the views hold nevertheless, since a key names them.
+        company_names: Company names in Outlook that may have to be found in BC.
+    """
+
+    partition: Partition
+    views: Views
+    extra: int
+    company_names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose contacts to read: the profile's company, folder, filter and direction, and the overlay of a dry run."""
+
+    profile: int
+    company: int
+    filter: Filter
+    me: str
+    overlay: str = ""
+    direction: str = ""
+    #: Contacts of BC to look at one by one, whether they agree or not.
+    attend: frozenset[str] = frozenset()
+
+
+def read_view(conn: Connection, scope: Scope) -> ProfileView:
+    """Return what the diff of a profile needs; time grows with its scope and folder, not with the company."""
+    people = read_scope(conn, scope)
+    items = outlook_items.read_outlook(conn, scope.profile, overlay=scope.overlay)
+    couplings = read_couplings(conn, scope.profile, scope.direction)
+    if scope.attend:
+        attended = couplings["bc_id"].isin(scope.attend)
+        couplings = couplings.assign(attention=couplings["attention"] | attended)
+    split = partition(people, items, couplings)
+    return _Reader(conn, scope, _Frames(people, items, couplings)).view(split)
+
+
+def read_scope(
+    conn: Connection, scope: Scope, columns: Sequence[str] = bc_contacts.SCOPE_COLUMNS
+) -> pd.DataFrame:
+    """Return the persons that pass the filter and are not blocked, also those without a valid name or address.
+
+    Args:
+        conn: Inside a transaction.
+        scope: Whose contacts.
+        columns: What to read of them, beside the fields of the filter.
+    """
+    names = tuple(dict.fromkeys((*columns, *scope.filter.fields)))
+    condition = scope.filter.to_sql(scope.me)
+    frame = bc_contacts.read_scope(
+        conn, scope.company, condition=condition, overlay=scope.overlay, columns=names
+    )
+    return frame[scope.filter.mask(frame, me=scope.me).to_numpy(bool)].reset_index(drop=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """All contacts of a profile, light: persons that pass the filter, present items, couplings."""
+
+    people: pd.DataFrame
+    items: pd.DataFrame
+    couplings: pd.DataFrame
+
+
+class _Reader:
+    def __init__(self, conn: Connection, scope: Scope, frames: _Frames) -> None:
+        self.conn = conn
+        self.scope = scope
+        self.people = frames.people
+        self.items = frames.items
+        self.frame = frames.couplings
+
+    def view(self, split: Partition) -> ProfileView:
+        outlook = self._outlook(split.outlook_ids)
+        named = {key.contact_id for item in outlook.values() if (key := BcKey.parse(item.bc_key))}
+        extra = self._named_couplings(named, set(split.couplings))
+        couplings = read_coupling_rows(self.conn, self.scope.profile, [*split.couplings, *extra])
+        addresses = {item.email_key for item in outlook.values()}
+        coupled = self._rows([c.outlook_id for c in couplings if c.outlook_id])
+        outlook |= _present(coupled)
+        bc = self._bc(couplings, [*split.bc_ids, *named, *self.scope.attend])
+        by_email = {
+            key: [bc.get(other.id, other) for other in others]
+            for key, others in self._by_email(addresses).items()
+        }
+        coupled_items = dict(zip(self.frame["bc_id"], self.frame["outlook_row"], strict=True))
+        views = Views(
+            couplings=couplings,
+            bc=bc,
+            items=outlook,
+            uncoupled_bc=split.bc_ids,
+            uncoupled_items=split.outlook_ids,
+            coupled_bc=coupled_items,
+            held_emails=self._held_emails(),
+            by_email=by_email,
+            in_filter=frozenset(self.people["id"]) & bc.keys(),
+            known=self._known(couplings, bc, named),
+            lost_items=frozenset(k for k, row in coupled.items() if row["gone_reason"] == FOLDER_DELETED),
+            sent=read_lost_creates(self.conn, self.scope.profile, sorted(named)),
+        )
+        names = frozenset(company_key(str(item.record.get("companyName") or "")) for item in outlook.values())
+        return ProfileView(split, views, len(extra), names - {""})
+
+    # -- Outlook ---------------------------------------------------------------------------------------------------
+
+    def _outlook(self, ids: Collection[str]) -> dict[str, OutlookSide]:
+        return _present(self._rows(ids))
+
+    def _rows(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        return outlook_items.read_outlook_records(
+            self.conn, self.scope.profile, list(ids), overlay=self.scope.overlay
+        )
+
+    def _named_couplings(self, named: set[str], known: set[int]) -> list[int]:
+        """Couplings in agreement whose BC contact the key of an uncoupled item names: a copy, or one that returns."""
+        if not named:
+            return []
+        matching = self.frame.loc[self.frame["bc_id"].isin(named), "id"].tolist()
+        return [key for key in matching if key not in known]
+
+    def _held_emails(self) -> frozenset[str]:
+        present = self.frame.loc[self.frame["outlook_row"].isin(self.items["row_id"]), "bc_row"]
+        held = self.people["row_id"].isin(present)
+        return frozenset(self.people.loc[held, "email_key"])
+
+    # -- Business Central ------------------------------------------------------------------------------------------
+
+    def _bc(self, couplings: Iterable[Coupling], ids: Iterable[str]) -> dict[str, BcSide]:
+        pinned = {c.bc_id for c in couplings if c.state is CouplingState.PINNED}
+        wanted = {c.bc_id for c in couplings} | set(ids)
+        here = self.people[self.people["id"].isin(wanted)]
+        sides = {row["id"]: bc_side(row, in_filter=True) for row in to_dicts(here)}
+        others = sorted(wanted - sides.keys())
+        for row in bc_contacts.read_bc_rows(
+            self.conn, self.scope.company, ids=others, overlay=self.scope.overlay
+        ):
+            sides[row["id"]] = bc_side(row, in_filter=row["id"] in pinned)
+        return sides
+
+    def _by_email(self, keys: Iterable[str]) -> dict[str, list[BcSide]]:
+        wanted = sorted({key for key in keys if key})
+        found: dict[str, list[BcSide]] = {}
+        for row in bc_contacts.read_bc_by_email(
+            self.conn, self.scope.company, wanted, overlay=self.scope.overlay
+        ):
+            found.setdefault(row["email_key"], []).append(bc_side(row, in_filter=False))
+        return found
+
+    def _known(
+        self, couplings: Iterable[Coupling], bc: Mapping[str, BcSide], named: set[str]
+    ) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+        """All names and addresses that the BC contacts named by keys have or had (rules 2.6)."""
+        values: list[tuple[str, dict[str, Any]]] = [(key, bc[key].values) for key in named if key in bc]
+        for coupling in couplings:
+            if coupling.bc_id in named:
+                values.append((coupling.bc_id, coupling.baseline_bc))
+                values.append((coupling.bc_id, coupling.baseline_outlook.get("fields", {})))
+        if named:
+            values += read_known_values(self.conn, self.scope.profile, sorted(named))
+        known: dict[str, tuple[set[str], set[str]]] = {}
+        for key, fields in values:
+            names, emails = known.setdefault(key, (set(), set()))
+            names.add(name_key(fields.get("name")))
+            emails.add(email_key(str(fields.get("email", ""))))
+        return {key: (frozenset(names), frozenset(emails)) for key, (names, emails) in known.items()}
+
+
+def to_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as dicts of plain Python values. The one place where frames become dicts."""
+    columns = [frame[name].to_numpy(object).tolist() for name in frame.columns]
+    return [dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def bc_side(row: Mapping[str, Any], *, in_filter: bool) -> BcSide:
+    """Return a staged BC contact as a profile sees it (rules 3)."""
+    return BcSide(
+        id=row["id"],
+        row_id=int(row["row_id"]),
+        fingerprint=int(row["fingerprint"]),
+        etag=row["etag"],
+        email_key=row["email_key"],
+        number=row["number"],
+        status=_status(row, in_filter),
+        values={name: row[name] for name in COLUMN_NAMES},
+        problem=row["problem"],
+    )
+
+
+def _status(row: Mapping[str, Any], in_filter: bool) -> BcStatus:
+    if row.get("gone_since"):
+        return BcStatus.GONE
+    if row["privacy_blocked"] == "true":
+        return BcStatus.BLOCKED
+    if row["type"] != "Person" or not in_filter:
+        return BcStatus.OUT
+    return BcStatus.INVALID if row["problem"] else BcStatus.IN_SCOPE
+
+
+def _present(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, OutlookSide]:
+    return {key: _outlook_side(row) for key, row in rows.items() if row["gone_since"] is None}
+
+
+def _outlook_side(row: Mapping[str, Any]) -> OutlookSide:
+    return OutlookSide(
+        id=row["id"],
+        row_id=int(row["row_id"]),
+        fingerprint=int(row["fingerprint"]),
+        etag=row["etag"],
+        created=row["created"],
+        email_key=row["email_key"],
+        bc_key=row["bc_key"] or "",
+        record=row["record"],
+        private=bool(row["private"]),
+        flag_read=row["private"] is not None and row["flag_etag"] == row["etag"],
+        address_digest=row["address_digest"],
+    )

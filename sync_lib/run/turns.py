@@ -1,0 +1,66 @@
+"""Leases around a task's work: one worker per profile and per company, one profile at a time per mailbox (8.9)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sync_lib.store.engine import read
+from sync_lib.store.leases import Lease, LeaseKeeper, acquire_lease, release_lease
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.rows import Profile
+
+if TYPE_CHECKING:
+    from sync_lib.services import Services
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two tries for the lease of a mailbox or profile, and of a company.
+MAILBOX_WAIT, COMPANY_WAIT = 2.0, 5.0
+
+
+def take(services: Services, key: str) -> Lease | None:
+    """Return a lease, or None while somebody else has it."""
+    return acquire_lease(services.engine, key, services.worker, services.settings.lease)
+
+
+def wait_for(services: Services, key: str, seconds: float, told: str) -> Lease:
+    """Return a lease, once nobody else has it; what is told is logged at each wait."""
+    while (lease := take(services, key)) is None:
+        logger.info("%s", told)
+        services.clock.sleep(seconds)
+    return lease
+
+
+@contextmanager
+def keep_lease(services: Services, lease: Lease) -> Iterator[None]:
+    """Renew a lease while the block runs, and give it back behind it."""
+    with LeaseKeeper(services.engine, lease, services.settings.lease, clock=services.clock):
+        try:
+            yield
+        finally:
+            release_lease(services.engine, lease)
+
+
+@contextmanager
+def company_turn(services: Services, company: int) -> Iterator[None]:
+    """Wait for the company's lease: of two runs that read one company, the second uses the first one's snapshot."""
+    told = "another run reads this company: waiting"
+    with keep_lease(services, wait_for(services, f"company:{company}", COMPANY_WAIT, told)):
+        yield
+
+
+@contextmanager
+def mailbox_turn(services: Services, profile: Profile) -> Iterator[None]:
+    """Wait until no other profile of the same mailbox works: Outlook takes four operations at a time for both."""
+    with read(services.engine) as conn:
+        neighbours = profiles.read_neighbours(conn, profile)
+    if not neighbours:
+        yield
+        return
+    key = f"mailbox:{min(each.id for each in [profile, *neighbours])}"
+    told = "another profile of this mailbox is at work: waiting"
+    with keep_lease(services, wait_for(services, key, MAILBOX_WAIT, told)):
+        yield

@@ -1,0 +1,207 @@
+"""Couplings in the staging database (rules 2.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+
+from sync_lib.model import (
+    Coupling,
+    CouplingState,
+    Direction,
+    Origin,
+    OutlookContact,
+)
+from sync_lib.store import former_items
+from sync_lib.store import tables as t
+from sync_lib.store.bulk import FrameQuery, among, chunks
+from sync_lib.store.changes import to_json
+from sync_lib.store.engine import is_postgresql
+
+_JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differs")
+
+
+# -- couplings -------------------------------------------------------------------------------------------------------
+
+
+def read_couplings(conn: Connection, profile: int, direction: str = "") -> pd.DataFrame:
+    """Return what the diff needs of all couplings of a profile: integers, state, version. No row is 0.
+
+    With a direction, a coupling asks for attention that lets a field differ because of another one (rules 7.9).
+    """
+    return _light_couplings(direction, is_postgresql(conn)).read(conn, {"profile": profile})
+
+
+@cache
+def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
+    c = t.coupling.c
+    others = [c.differs.contains(f':"{each}"', autoescape=True) for each in Direction if each != direction]
+    decided_anew = or_(*others) if direction else false()
+    attention = or_(c.attention, c.bc_fingerprint.is_(None), c.outlook_fingerprint.is_(None), decided_anew)
+    wanted = select(
+        c.id,
+        c.bc_id,
+        func.coalesce(c.bc_row, 0).label("bc_row"),
+        func.coalesce(c.outlook_row, 0).label("outlook_row"),
+        c.state,
+        func.coalesce(c.bc_fingerprint, 0).label("bc_fingerprint"),
+        func.coalesce(c.outlook_fingerprint, 0).label("outlook_fingerprint"),
+        c.outlook_etag,
+        type_coerce(case((attention, 1), else_=0), Boolean).label("attention"),
+    ).where(c.profile == bindparam("profile"))
+    return FrameQuery(wanted, postgresql=postgresql)
+
+
+def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> list[Coupling]:
+    """Return whole couplings by their ids."""
+    found = []
+    for part in chunks(ids):
+        wanted = select(t.coupling).where(t.coupling.c.profile == profile, t.coupling.c.id.in_(part))
+        found += [_coupling(row) for row in conn.execute(wanted).mappings()]
+    return found
+
+
+def read_live_couplings(conn: Connection, profile: int) -> list[Coupling]:
+    """Return the whole couplings of a profile that are active or pinned."""
+    c = t.coupling.c
+    live = c.state.in_([CouplingState.ACTIVE, CouplingState.PINNED])
+    rows = conn.execute(select(t.coupling).where(c.profile == profile, live).order_by(c.id))
+    return [_coupling(row) for row in rows.mappings()]
+
+
+def read_couplings_of(conn: Connection, profile: int, outlook_ids: Collection[str]) -> list[Coupling]:
+    """Return the whole couplings of some items."""
+    c = t.coupling.c
+    wanted = select(t.coupling).where(c.profile == profile, among(conn, c.outlook_id, outlook_ids))
+    return [_coupling(row) for row in conn.execute(wanted).mappings()]
+
+
+def find_coupling(
+    conn: Connection, profile: int, *, bc_id: str | None = None, outlook_id: str | None = None
+) -> Coupling | None:
+    """Return the coupling of one contact, named by either side, or None."""
+    c = t.coupling.c
+    wanted = c.bc_id == bc_id if bc_id else c.outlook_id == outlook_id
+    row = conn.execute(select(t.coupling).where(c.profile == profile, wanted)).mappings().first()
+    return _coupling(row) if row else None
+
+
+def _coupling(row: Any) -> Coupling:
+    parsed = {name: json.loads(row[name]) for name in _JSON_COLUMNS}
+    return Coupling(
+        id=row["id"],
+        bc_id=row["bc_id"],
+        bc_row=row["bc_row"],
+        outlook_id=row["outlook_id"],
+        outlook_row=row["outlook_row"],
+        origin=Origin(row["origin"]),
+        state=CouplingState(row["state"]),
+        bc_fingerprint=row["bc_fingerprint"],
+        outlook_fingerprint=row["outlook_fingerprint"],
+        outlook_etag=row["outlook_etag"],
+        attention=bool(row["attention"]),
+        **parsed,
+    )
+
+
+def write_couplings(
+    conn: Connection, profile: int, couplings: Iterable[Coupling], now: str
+) -> list[Coupling]:
+    """Insert the couplings that have no id yet, and update the others; return them all with their ids."""
+    couplings = list(couplings)
+    new: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] = []
+    for coupling in couplings:
+        values = {
+            "profile": profile,
+            "bc_id": coupling.bc_id,
+            "bc_row": coupling.bc_row,
+            "outlook_id": coupling.outlook_id,
+            "outlook_row": coupling.outlook_row,
+            "origin": coupling.origin,
+            "state": coupling.state,
+            "bc_fingerprint": coupling.bc_fingerprint,
+            "outlook_fingerprint": coupling.outlook_fingerprint,
+            "outlook_etag": coupling.outlook_etag,
+            "attention": coupling.attention,
+            "updated_at": now,
+            **{name: to_json(getattr(coupling, name)) for name in _JSON_COLUMNS},
+        }
+        (known if coupling.id else new).append(values | {"key": coupling.id})
+    if known:
+        names = [name for name in known[0] if name not in ("key", "profile")]
+        statement = update(t.coupling).where(t.coupling.c.id == bindparam("key"))
+        conn.execute(statement.values({name: bindparam(name) for name in names}), known)
+    if new:
+        rows = [
+            {name: value for name, value in row.items() if name != "key"} | {"created_at": now} for row in new
+        ]
+        conn.execute(insert(t.coupling), rows)
+    ids = _coupling_ids(conn, profile, [coupling.bc_id for coupling in couplings if not coupling.id])
+    return [c if c.id else replace(c, id=ids[c.bc_id]) for c in couplings]
+
+
+def _coupling_ids(conn: Connection, profile: int, bc_ids: Sequence[str]) -> dict[str, int]:
+    c = t.coupling.c
+    found: dict[str, int] = {}
+    for part in chunks(bc_ids):
+        wanted = select(c.bc_id, c.id).where(c.profile == profile, c.bc_id.in_(part))
+        found |= {row.bc_id: row.id for row in conn.execute(wanted)}
+    return found
+
+
+def end_couplings(conn: Connection, ids: Sequence[int]) -> None:
+    """Remove couplings (rules 2.1); their items are remembered for a privacy block (7.4)."""
+    stored = [key for key in ids if key]
+    if stored:
+        former_items.remember_ended(conn, stored)
+    for part in chunks(stored):
+        conn.execute(delete(t.coupling).where(t.coupling.c.id.in_(part)))
+
+
+def set_outlook_etags(conn: Connection, profile: int, etags: dict[str, str]) -> None:
+    """Record the versions that our own writes gave to coupled items, so that they do not look edited."""
+    c = t.coupling.c
+    statement = update(t.coupling).where(c.profile == profile, c.outlook_id == bindparam("key"))
+    rows = [{"key": outlook_id, "etag": etag} for outlook_id, etag in etags.items()]
+    if rows:
+        conn.execute(statement.values(outlook_etag=bindparam("etag")), rows)
+
+
+def follow_own_write(conn: Connection, profile: int, before: OutlookContact, after: OutlookContact) -> None:
+    """Record the version that a write of ours gave to an item, where ``before`` is the one that we had last seen.
+
+    An item that its owner edited meanwhile goes on looking edited.
+    """
+    coupled, staged = t.coupling.c, t.outlook_contact.c
+    seen = (coupled.profile == profile, coupled.outlook_id == before.id, coupled.outlook_etag == before.etag)
+    conn.execute(update(t.coupling).where(*seen).values(outlook_etag=after.etag))
+    rows = (staged.profile == profile, staged.id == before.id, staged.etag == before.etag)
+    values = {"etag": after.etag, "last_modified": after.last_modified}
+    conn.execute(update(t.outlook_contact).where(*rows).values(**values))
+
+
+def count_attention(conn: Connection, profile: int) -> int:
+    """Return how many live couplings the next diff must look at, whatever the fingerprints say."""
+    c = t.coupling.c
+    live = c.state.in_([CouplingState.ACTIVE, CouplingState.PINNED])
+    return int(conn.scalar(select(func.count()).where(c.profile == profile, live, c.attention)) or 0)

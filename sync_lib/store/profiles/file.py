@@ -1,0 +1,386 @@
+"""The YAML file that profiles are reviewed in, imported from and exported to (rules 1). Text in, values out.
+
+::
+
+    companies:                      # only those whose phone numbers are not Dutch
+      - name: CRONUS België NV      # as the profiles below name it
+        phone_region: BE            # ISO 3166: where phone numbers without a country code belong
+    profiles:
+      - mailbox: anna@example.com   # user principal name
+        company: CRONUS Nederland   # name or id of the company in Business Central
+        # All that follows may be left out; these are the defaults.
+        enabled: true
+        folder: Business Central
+        folder_was:                 # with another folder: its name before, where the file does not tell by itself
+        mailbox_was:                # of a profile that has never synced: corrects its mailbox
+        company_was:                # the same of its company
+        default_folder: false       # true: the mailbox's own Contacts folder, in place of a folder of its own
+        filter: {}                  # field: expression, or a list of expressions that must all hold
+        direction: both             # both, to_outlook, to_business_central
+        salesperson:                # code of this colleague; what %me means in a filter
+        language: nl                # of country names in Outlook
+        policies:
+          deleted_in_outlook: recreate        # or stay_away
+          deleted_in_business_central: delete # or keep
+          left_scope: delete                  # or keep
+          blank_in_business_central: fill     # or overwrite
+
+A profile is known by its mailbox, company and folder. Another mailbox or company is another profile; another folder is
+one too, or another name for the folder: ``profile_matching``. What the file does not name stays as it is. Every value
+is text, so that ``NO`` is Norway and ``0123`` keeps its zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+import yaml
+
+from sync_lib.errors import ConfigError, FilterSyntaxError
+from sync_lib.fields.filters import check_length
+from sync_lib.store.profiles import values as profile_values
+from sync_lib.store.profiles.values import WrongValue
+
+T = TypeVar("T")
+
+Pairs = tuple[tuple[str, str], ...]
+
+OWN_CONTACTS = "Contacts"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileEntry:
+    """One profile of the file, in the names of the table ``sync_profile``."""
+
+    mailbox: str
+    company_name: str
+    enabled: bool = True
+    folder_name: str = "Business Central"
+    default_folder: bool = False
+    filter: Pairs = ()
+    direction: str = "both"
+    salesperson_code: str = ""
+    language: str = "nl"
+    deleted_in_outlook: str = "recreate"
+    deleted_in_bc: str = "delete"
+    left_scope: str = "delete"
+    blank_in_bc: str = "fill"
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes it this profile and no other; nothing of it tells upper case from lower."""
+        return identity(self.mailbox, self.company_name, None if self.default_folder else self.folder_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Was:
+    """What a row says that its profile was called before; "" where it says nothing."""
+
+    mailbox: str = ""
+    company: str = ""
+    folder: str = ""
+
+    @property
+    def said(self) -> bool:
+        """Whether the row says anything of it."""
+        return bool(self.mailbox or self.company or self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFile:
+    """What a file says.
+
+    Attributes:
+        profiles: Its rows.
+        regions: Phone regions by name of the company.
+        was: What each row says that it was, in the order of ``profiles``; empty where none says anything.
+    """
+
+    profiles: tuple[ProfileEntry, ...]
+    regions: Mapping[str, str] = field(default_factory=dict)
+    was: tuple[Was, ...] = ()
+
+
+def identity(mailbox: str, company: str, folder: str | None) -> tuple[str, ...]:
+    """Return what makes a profile; ``folder`` is None for the mailbox's own Contacts folder."""
+    own = ("own contacts",) if folder is None else ("folder", folder.strip().casefold())
+    return (mailbox.strip().casefold(), company.strip().casefold(), *own)
+
+
+# -- out -------------------------------------------------------------------------------------------------------------
+
+_POLICIES = {
+    "deleted_in_outlook": "deleted_in_outlook",
+    "deleted_in_business_central": "deleted_in_bc",
+    "left_scope": "left_scope",
+    "blank_in_business_central": "blank_in_bc",
+}
+
+_NAMES = {
+    "mailbox": "mailbox",
+    "company": "company_name",
+    "enabled": "enabled",
+    "folder": "folder_name",
+    "default_folder": "default_folder",
+    "filter": "filter",
+    "direction": "direction",
+    "salesperson": "salesperson_code",
+    "language": "language",
+}
+
+
+#: What a row was called before -> the column whose values it takes.
+_WAS = {"mailbox_was": "mailbox", "company_was": "company_name", "folder_was": "folder_name"}
+
+
+def dump(content: ProfileFile) -> str:
+    """Return the file's text; what has its default value is left out."""
+    document: dict[str, Any] = {}
+    if content.regions:
+        document["companies"] = [
+            {"name": name, "phone_region": region} for name, region in sorted(content.regions.items())
+        ]
+    document["profiles"] = [_dumped(entry) for entry in content.profiles]
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=110)
+
+
+def _dumped(entry: ProfileEntry) -> dict[str, Any]:
+    defaults = {each.name: each.default for each in fields(ProfileEntry)}
+
+    def chosen(names: Mapping[str, str]) -> dict[str, Any]:
+        values = {name: getattr(entry, column) for name, column in names.items()}
+        return {name: value for name, value in values.items() if value != defaults[names[name]]}
+
+    values = chosen(_NAMES)
+    if entry.default_folder:
+        values.pop("folder", None)
+    if entry.filter:
+        values["filter"] = {
+            name: expressions[0] if len(expressions) == 1 else expressions
+            for name, expressions in _grouped(entry.filter).items()
+        }
+    policies = chosen(_POLICIES)
+    return values | ({"policies": policies} if policies else {})
+
+
+def _grouped(pairs: Pairs) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name, expression in pairs:
+        grouped.setdefault(name, []).append(expression)
+    return grouped
+
+
+def in_file_order(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    """Return a filter with the expressions of one field together, as the file has them; it means the same."""
+    return tuple((name, each) for name, many in _grouped(tuple(pairs)).items() for each in many)
+
+
+# -- in --------------------------------------------------------------------------------------------------------------
+
+
+def parse(text: str, *, field_profile: str) -> ProfileFile:
+    """Return what a file says.
+
+    Args:
+        text: The file.
+        field_profile: ``standard`` or ``extended``: the fields that filters may name.
+
+    Raises:
+        ConfigError: Something is wrong. The message names everything that is, each with its row, field and line.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The file is not YAML: {error}") from error
+    return _Parser(field_profile).parse(root)
+
+
+class _Wrong(Exception):  # noqa: N818 - never leaves this module
+    """One field is wrong; the parser notes it and goes on with the next."""
+
+    def __init__(self, node: yaml.Node | None, message: str) -> None:
+        super().__init__(message)
+        self.line = None if node is None else node.start_mark.line + 1
+        self.message = message
+
+
+class _Parser:
+    def __init__(self, field_profile: str) -> None:
+        self._field_profile = field_profile
+        self._problems: list[str] = []
+        self._was: list[Was] = []
+
+    def parse(self, root: yaml.Node | None) -> ProfileFile:
+        top = self._attempt("The file", _mapping, root, ("companies", "profiles")) or {}
+        if not self._problems and "profiles" not in top:
+            self._problems.append("The file has no list 'profiles:'.")
+        rows = self._attempt("profiles", _sequence, top.get("profiles")) or []
+        entries = [entry for n, row in enumerate(rows, 1) if (entry := self._entry(n, row))]
+        self._refuse_twins(entries)
+        regions = self._regions(top.get("companies"))
+        if self._problems:
+            raise ConfigError("Nothing was changed.\n" + "\n".join(self._problems))
+        return ProfileFile(
+            tuple(entries), regions, tuple(self._was) if any(was.said for was in self._was) else ()
+        )
+
+    def _attempt(self, where: str, read: Callable[..., T], *arguments: Any) -> T | None:
+        try:
+            return read(*arguments)
+        except _Wrong as wrong:
+            line = f" (line {wrong.line})" if wrong.line else ""
+            self._problems.append(f"{where}{line}: {wrong.message}")
+            return None
+
+    def _entry(self, number: int, node: yaml.Node) -> ProfileEntry | None:
+        where = f"Profile {number}"
+        row = self._attempt(where, _mapping, node, (*_NAMES, *_WAS, "policies"))
+        if row is None:
+            return None
+        where = f"{where} ({_plain(row.get('mailbox')) or 'without a mailbox'})"
+        known = len(self._problems)
+        values: dict[str, Any] = {}
+        for name, column in _NAMES.items():
+            if name in row or name in ("mailbox", "company"):
+                values[column] = self._attempt(f"{where}, {name}", self._value, name, row.get(name), node)
+        values |= self._policies(where, row.get("policies"))
+        was = self._what_it_was(where, row)
+        if values.get("default_folder"):
+            if "folder" in row:
+                self._problems.append(
+                    f"{where}, folder: a profile uses either the mailbox's own Contacts folder or one of its own; "
+                    "leave out 'folder' or 'default_folder'."
+                )
+            values["folder_name"] = OWN_CONTACTS
+        if len(self._problems) > known:
+            return None
+        self._was.append(was)
+        return ProfileEntry(**values)
+
+    def _what_it_was(self, where: str, row: Mapping[str, yaml.Node]) -> Was:
+        said = {}
+        for name, column in _WAS.items():
+            if name in row and not _is_blank(row[name]):
+                text = self._attempt(f"{where}, {name}", _checked, column, row[name], row[name])
+                said[name.removesuffix("_was")] = str(text or "")
+        return Was(**said)
+
+    def _value(self, name: str, node: yaml.Node | None, row: yaml.Node) -> Any:
+        if name == "filter":
+            return self._filter(node)
+        return _checked(_NAMES[name], node, row)
+
+    def _policies(self, where: str, node: yaml.Node | None) -> dict[str, Any]:
+        if node is None:
+            return {}
+        given = self._attempt(f"{where}, policies", _mapping, node, tuple(_POLICIES)) or {}
+        values = {}
+        for name, value in given.items():
+            place = f"{where}, policies, {name}"
+            values[_POLICIES[name]] = self._attempt(place, _checked, _POLICIES[name], value, value)
+        return values
+
+    def _filter(self, node: yaml.Node | None) -> Pairs:
+        if node is None or _is_blank(node):
+            return ()
+        pairs = []
+        for name, value in _mapping(node, None).items():
+            listed = _sequence(value) if isinstance(value, yaml.SequenceNode) else [value]
+            for each in listed:
+                try:
+                    pair = profile_values.check_condition(
+                        name, _text(each), field_profile=self._field_profile
+                    )
+                    pairs.append(pair)
+                    check_length(pairs)
+                except FilterSyntaxError as error:
+                    raise _Wrong(each, str(error)) from error
+        return tuple(pairs)
+
+    def _refuse_twins(self, entries: list[ProfileEntry]) -> None:
+        seen = set()
+        for entry in entries:
+            if entry.identity in seen:
+                folder = OWN_CONTACTS if entry.default_folder else entry.folder_name
+                self._problems.append(
+                    f"The profile of {entry.mailbox} for {entry.company_name!r} and the folder {folder!r} "
+                    "stands in the file twice: take one of them out."
+                )
+            seen.add(entry.identity)
+
+    def _regions(self, node: yaml.Node | None) -> dict[str, str]:
+        regions: dict[str, str] = {}
+        for number, each in enumerate(self._attempt("companies", _sequence, node) or [], 1):
+            where = f"Company {number}"
+            row = self._attempt(where, _mapping, each, ("name", "phone_region"))
+            if row is None:
+                continue
+            name = self._attempt(f"{where}, name", _checked, "company_name", row.get("name"), each)
+            region = self._attempt(f"{where}, phone_region", _region, row.get("phone_region", each))
+            if name and name.casefold() in {known.casefold() for known in regions}:
+                self._problems.append(f"{where}, name: {name!r} stands in the file twice: take one out.")
+            elif name and region:
+                regions[name] = region
+        return regions
+
+
+# -- nodes and single values -----------------------------------------------------------------------------------------
+
+
+def _is_blank(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null") and node.style is None
+
+
+def _mapping(node: yaml.Node | None, known: tuple[str, ...] | None) -> dict[str, yaml.Node]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _Wrong(node, "this must be a list of 'name: value' lines.")
+    found: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        name = _text(key)
+        if known is not None and name not in known:
+            raise _Wrong(key, f"{name!r} is not known here; there is {', '.join(known)}.")
+        if name in found:
+            raise _Wrong(key, f"{name!r} stands here twice: take one out.")
+        found[name] = value
+    return found
+
+
+def _sequence(node: yaml.Node | None) -> list[yaml.Node]:
+    if node is None or _is_blank(node):
+        return []
+    if not isinstance(node, yaml.SequenceNode):
+        raise _Wrong(node, "this must be a list; begin each of its items with '- '.")
+    return list(node.value)
+
+
+def _text(node: yaml.Node | None) -> str:
+    if node is None or _is_blank(node):
+        return ""
+    if not isinstance(node, yaml.ScalarNode):
+        raise _Wrong(node, "this must be a single value. Does it need quotes?")
+    try:
+        return profile_values.visible(node.value)
+    except WrongValue as wrong:
+        raise _Wrong(node, str(wrong)) from wrong
+
+
+def _plain(node: yaml.Node | None) -> str:
+    return str(node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
+
+
+def _checked(column: str, node: yaml.Node | None, row: yaml.Node) -> Any:
+    """Return what a column holds for the text of a node; what is missing is reported at the row."""
+    text = _text(node)
+    try:
+        return profile_values.check(column, text)
+    except WrongValue as wrong:
+        raise _Wrong(node or row, str(wrong)) from wrong
+
+
+def _region(node: yaml.Node) -> str:
+    try:
+        return profile_values.check_region(_plain(node))
+    except WrongValue as wrong:
+        raise _Wrong(node, str(wrong)) from wrong

@@ -1,0 +1,70 @@
+"""Who changed which setting of a profile, and when; written in the transaction that changes it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from sync_lib.store import tables as t
+from sync_lib.store.profiles.file import ProfileEntry
+
+#: Who changes profiles by a file or from a terminal.
+TERMINAL = "contact-sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who changes something, and the time."""
+
+    name: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One setting, before and after; ``before`` of a new profile is the default."""
+
+    column: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChange:
+    """What one person changed at one time; ``is_new``: they made the profile."""
+
+    at: str
+    who: str
+    is_new: bool
+    settings: list[SettingChange]
+
+
+def write_change(
+    conn: Connection, profile: int, before: ProfileEntry | None, after: ProfileEntry, by: Author
+) -> None:
+    """Write down what differs; ``before`` is None for a new profile."""
+    shown = before or ProfileEntry(after.mailbox, after.company_name)
+    values = {
+        each.name: [getattr(shown, each.name), getattr(after, each.name)] for each in fields(ProfileEntry)
+    }
+    changed = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+    text = json.dumps(changed, ensure_ascii=False)
+    row = {"at": by.now, "who": by.name, "is_new": before is None, "settings": text}
+    conn.execute(insert(t.profile_change).values(profile=profile, **row))
+
+
+def read_changes(conn: Connection, profile: int, limit: int) -> tuple[list[ProfileChange], int]:
+    """Return the last changes of a profile, newest first, and how many there are."""
+    c = t.profile_change.c
+    wanted = select(c.at, c.who, c.is_new, c.settings).where(c.profile == profile)
+    rows = conn.execute(wanted.order_by(c.at.desc(), c.id.desc()).limit(limit)).all()
+    total = select(func.count()).select_from(t.profile_change).where(c.profile == profile)
+    changes = [ProfileChange(at, who, is_new, _parsed(text)) for at, who, is_new, text in rows]
+    return changes, int(conn.scalar(total) or 0)
+
+
+def _parsed(text: str) -> list[SettingChange]:
+    return [SettingChange(column, *pair) for column, pair in json.loads(text).items()]

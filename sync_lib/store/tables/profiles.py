@@ -1,0 +1,153 @@
+"""Companies and profiles, and what they were called before (rules 1)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from sync_lib.store.tables.schema import RowId, Time, blank, metadata
+
+#: A BC company that profiles name. ``generation`` grows with every stage that changed a row of it.
+company = Table(
+    "company",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("company_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("phone_region", String(2), nullable=False, server_default="NL"),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    # The stop rule of rules 8.3: the count that a person (or the first read) accepted; one that waits is a hold.
+    Column("accepted_count", Integer),
+    Column("countries", Text, nullable=False, server_default="{}"),
+    # Where the Connection points instead, until it is pointed back or a person accepts the move (rules 1).
+    blank("offered_tenant_id"),
+    blank("offered_environment"),
+    UniqueConstraint("tenant_id", "environment", "company_id"),
+)
+
+#: Where a company was before a person accepted a move: keys and markers of it count as ours (rules 1).
+former_binding = Table(
+    "former_binding",
+    metadata,
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("tenant_id", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("company_id", Text, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
+#: What a company was called before: a file may still name it so.
+former_company_name = Table(
+    "former_company_name",
+    metadata,
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
+#: What people set per company, by the name (or id) that profiles know it by, before any run resolved it.
+company_setting = Table(
+    "company_setting",
+    metadata,
+    Column("company_name", Text, primary_key=True),
+    Column("phone_region", String(2), nullable=False, server_default="NL"),
+)
+
+#: Rules 1. ``company_name`` is what the person wrote (name or id); ``company`` is the company it resolved to.
+sync_profile = Table(
+    "sync_profile",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("mailbox", Text, nullable=False),
+    Column("company_name", Text, nullable=False),
+    Column("company", ForeignKey("company.id")),
+    Column("enabled", Boolean, nullable=False, server_default="1"),
+    Column("folder_name", Text, nullable=False, server_default="Business Central"),
+    Column("default_folder", Boolean, nullable=False, server_default="0"),
+    # The folder's name in the imported file: it still means this profile when a user has renamed the folder since.
+    blank("folder_asked"),
+    Column("filter", Text, nullable=False, server_default="[]"),  # JSON list of [field, expression]
+    Column("direction", String(24), nullable=False, server_default="both"),
+    Column("salesperson_code", String(20), nullable=False, server_default=""),
+    Column("language", String(8), nullable=False, server_default="nl"),
+    # Policies of rules 7: recreate / stay_away, delete / keep, delete / keep, fill / overwrite.
+    Column("deleted_in_outlook", String(16), nullable=False, server_default="recreate"),
+    Column("deleted_in_bc", String(16), nullable=False, server_default="delete"),
+    Column("left_scope", String(16), nullable=False, server_default="delete"),
+    Column("blank_in_bc", String(16), nullable=False, server_default="fill"),
+    # What the profile is bound to when it first syncs.
+    Column("graph_user_id", Text),
+    Column("folder_id", Text),
+    # The folder's name when it was last seen: tells a rename by the user from one in the profile.
+    blank("folder_seen"),
+    Column("folder_made_by_sync", Boolean, nullable=False, server_default="0"),
+    Column("marker_counter", Integer, nullable=False, server_default="0"),
+    # Another account that has the mailbox's address now, until a person says that it is the same colleague.
+    blank("successor"),
+    # A folder with this profile's marker beside the bound one, and what a person answered: go_back / leave.
+    blank("second_folder"),
+    blank("second_answer", String(8)),
+    # A folder that was left: our marker and keys are still to be taken off.
+    blank("leaving_folder"),
+    # Why the next run is a restored one (rules 2.8) although the folder's marker is not ahead.
+    blank("restored_by", String(32)),
+    # The folder whose first look is remembered in ``held_action``; another one is looked at once it has been read.
+    blank("looked_at"),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+    UniqueConstraint("mailbox", "company_name", "folder_name"),
+    UniqueConstraint("graph_user_id", "folder_id"),
+)
+
+#: What a mailbox was called before: a file may still name it so.
+former_mailbox = Table(
+    "former_mailbox",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("mailbox", Text, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
+#: Folders that a profile was bound to before: one of them that comes back is told (rules 1).
+former_folder = Table(
+    "former_folder",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("folder_id", Text, primary_key=True),
+    Column("until", Time, nullable=False),
+)
+
+#: Who changed which settings of a profile. ``settings`` is JSON: column -> [before, after].
+profile_change = Table(
+    "profile_change",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("at", Time, nullable=False),
+    Column("who", Text, nullable=False),  # user of Airflow, or ``contact-sync`` for a file or a terminal
+    Column("is_new", Boolean, nullable=False, server_default="0"),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Index(None, "profile", "at"),
+)
+
+#: The last connection check of each profile. ``lines`` is JSON: see ``profile_checks``.
+profile_check = Table(
+    "profile_check",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("at", Time, nullable=False),
+    Column("lines", Text, nullable=False),
+)

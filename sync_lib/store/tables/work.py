@@ -1,0 +1,286 @@
+"""Runs, cursors, plans and their changes, holds, and what does not sync (rules 8)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from sync_lib.store.tables.schema import RowId, Time, blank, metadata
+
+#: Where the next extract of a side starts. Scope: company id (business_central) or profile id (outlook), as text.
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("side", String(20), primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("position", Text, nullable=False, server_default=""),  # watermark, or delta link
+    Column("last_full_at", Time),  # when the last complete full read began
+    # When a full read that was due was begun last, and how many such reads have failed since one was complete.
+    Column("full_tried_at", Time),
+    Column("full_failures", Integer, nullable=False, server_default="0"),
+    Column("last_scan_at", Time),
+    # Version of what the fingerprints of this snapshot are made of; another one asks for a full read.
+    Column("version", Integer, nullable=False, server_default="0"),
+    # What the last complete diff of a profile saw; equal inputs and nothing pending: no diff is needed.
+    Column("diffed_generation", BigInteger),
+    Column("diffed_settings", Text, nullable=False, server_default=""),
+    Column("pending", Boolean, nullable=False, server_default="1"),
+    Column("contacts", Integer, nullable=False, server_default="0"),
+    Column("last_good_at", Time),
+    Column("updated_at", Time, nullable=False),
+)
+
+sync_run = Table(
+    "sync_run",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("mode", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False, server_default="0"),
+    Column("run_type", String(24), nullable=False, server_default="manual"),
+    Column("state", String(16), nullable=False),  # running / skipped / success / failed
+    # A cause that all profiles share and that ended the run before any of them was worked on, "" for none.
+    blank("reason"),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("profiles_digest", Text, nullable=False, server_default=""),
+    Column("full_slot", Time),  # the last slot of the full schedule before the run
+    Column("started_at", Time, nullable=False),
+    Column("ended_at", Time),
+    Column("counters", Text, nullable=False, server_default="{}"),
+    Index(None, "started_at"),
+    Index(
+        "ix_sync_run_open",
+        "started_at",
+        postgresql_where=text("ended_at IS NULL"),
+        sqlite_where=text("ended_at IS NULL"),
+    ),
+)
+
+#: One row per company that a run reads, and per profile that it syncs; a planned row without an end is a failure.
+run_company = Table(
+    "run_company",
+    metadata,
+    Column("run", ForeignKey("sync_run.id"), primary_key=True),
+    Column("company", ForeignKey("company.id"), primary_key=True),
+    Column("state", String(16), nullable=False),  # planned / done / held / failed
+    blank("reason"),
+    blank("message"),
+    Column("counters", Text, nullable=False, server_default="{}"),
+    Column("started_at", Time),
+    Column("ended_at", Time),
+)
+
+run_profile = Table(
+    "run_profile",
+    metadata,
+    Column("run", ForeignKey("sync_run.id"), primary_key=True),
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("chunk", Text, nullable=False),  # the mapped task's key
+    Column("state", String(16), nullable=False),  # planned / running / done / skipped / held / failed
+    blank("reason"),
+    blank("message"),
+    Column("counters", Text, nullable=False, server_default="{}"),
+    Column("started_at", Time),
+    Column("ended_at", Time),
+    Index(None, "profile", "started_at"),
+)
+
+#: Rules 8: what one round of one run decided about one profile; its changes stand in ``change``.
+plan = Table(
+    "plan",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("run", Text, nullable=False),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("round", Integer, nullable=False, server_default="1"),
+    Column("mode", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False, server_default="0"),
+    Column("fencing", BigInteger, nullable=False),
+    Column("created_at", Time, nullable=False),
+    # The hold that its held changes wait in, as it was then: what an answer names.
+    blank("hash", String(64)),
+    Index(None, "profile", "created_at"),
+)
+
+#: Rules 8.3: what waits for a person. Of a profile: the held changes of ``plan``; of a company (``plan`` is NULL):
+#: the number of contacts in ``offered``, which is so small that nothing is synced until a person accepts it.
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id")),
+    Column("company", ForeignKey("company.id")),
+    Column("plan", ForeignKey("plan.id")),
+    Column("offered", Integer),
+    Column("run", Text, nullable=False),  # the run that opened it
+    Column("hash", String(64), nullable=False),
+    Column("reasons", Text, nullable=False, server_default="[]"),
+    Column("state", String(16), nullable=False),  # open / approved / rejected / superseded / applied
+    # How often a person was asked; another number is another request in Airflow.
+    Column("asked", Integer, nullable=False, server_default="1"),
+    # The ``asked`` whose request has been made, so that no run makes it once more.
+    Column("requested", Integer, nullable=False, server_default="0"),
+    # The hash when it was asked about: names the request, whatever runs make of the hold meanwhile.
+    blank("asked_hash", String(64)),
+    # The hash that the question shows: what an answer decides about that names no other one.
+    blank("shown", String(64)),
+    Column("opened_at", Time, nullable=False),
+    blank("decided_by"),
+    Column("decided_at", Time),
+    blank("decided_how", String(16)),  # person / timeout
+    Index(None, "profile", "state"),
+    Index(None, "company", "state"),
+    Index(None, "plan"),
+)
+
+#: Rules 8.3: what is held, action by action, and what a person said of it. An action is known by its class and its
+#: contact, never by its values; ``known_by`` is a JSON list of all that the contact is or was known by.
+held_action = Table(
+    "held_action",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("hold", ForeignKey("hold.id")),  # NULL: of a first look, and nobody was asked about it yet
+    Column("action", String(32), nullable=False),
+    blank("guard_class", String(16)),
+    blank("digest", String(32)),  # as it was last planned: what an approval is bound to
+    blank("reason", String(64)),
+    Column("state", String(16), nullable=False),  # first_look / open / approved / rejected / left_away
+    Column("known_by", Text, nullable=False, server_default="[]"),
+    Column("since", Time, nullable=False),
+    Index(None, "profile", "state"),
+    Index(None, "hold"),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("plan", ForeignKey("plan.id"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("profile", Integer, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("coupling", BigInteger),
+    Column("bc_id", String(36)),
+    Column("outlook_id", Text),
+    Column("email_key", Text, nullable=False, server_default=""),
+    Column(
+        "before", Text, nullable=False, server_default="{}"
+    ),  # JSON: field -> value of the side written to
+    Column("after", Text, nullable=False, server_default="{}"),  # JSON: field -> value that is sent
+    Column(
+        "source", Text, nullable=False, server_default="{}"
+    ),  # JSON: field -> value of the other side, as read
+    Column("losing", Text, nullable=False, server_default="{}"),  # JSON: field -> value that lost a conflict
+    Column("etag", Text, nullable=False, server_default=""),
+    Column("cause", String(64), nullable=False, server_default=""),
+    Column("reason", String(64), nullable=False, server_default=""),
+    Column("digest", String(32), nullable=False, server_default=""),  # identity of the action, for holds
+    Column("guard_class", String(16), nullable=False, server_default=""),
+    Column("hold", BigInteger),  # the hold whose approval let this action through
+    Column("state", String(16), nullable=False),  # planned / sending / done
+    Column("outcome", String(16)),
+    Column("request_id", Text, nullable=False, server_default=""),
+    Column("fencing", BigInteger),
+    Column("sent_at", Time),
+    Column("ended_at", Time),
+    Index(None, "profile", "state"),
+    Index(None, "profile", "outcome", "ended_at"),
+    Index(None, "bc_id"),
+    # What was done with an item that nothing in BC is tied to, or was when it was planned.
+    Index(None, "outlook_id", postgresql_where=text("bc_id IS NULL"), sqlite_where=text("bc_id IS NULL")),
+)
+
+#: What a person wants undone: one change (``plan`` and ``n``), or all that a run changed in a profile. The next run of
+#: the profile that is no dry run plans it anew, as far as both sides still hold what was written then.
+undo = Table(
+    "undo",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("run", Text, nullable=False),  # the run whose changes are undone
+    Column("plan", BigInteger),
+    Column("n", Integer),
+    Column("state", String(16), nullable=False),  # open / done / withdrawn
+    blank("asked_by"),
+    Column("asked_at", Time, nullable=False),
+    Column("ended_at", Time),
+    blank("ended_run"),  # the run that carried it out
+    Column(
+        "told", Text, nullable=False, server_default="{}"
+    ),  # JSON: contacts undone, and reason -> number left
+    Index(None, "profile", "state"),
+)
+
+#: Contacts that a profile does not sync, with the reason; a row stands for as long as the reason does.
+reject = Table(
+    "reject",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("side", String(20), primary_key=True),
+    Column("contact", Text, primary_key=True),  # system id, or immutable id
+    Column("field", String(24), primary_key=True, server_default=""),  # "": the whole contact
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("since", Time, nullable=False),
+    Column("run", Text, nullable=False),
+)
+
+#: What a dry run would leave out, beside the standing rejects; the next comparison of the profile takes its place.
+dry_reject = Table(
+    "dry_reject",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("side", String(20), primary_key=True),
+    Column("contact", Text, primary_key=True),
+    Column("field", String(24), primary_key=True, server_default=""),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("since", Time, nullable=False),
+    Column("run", Text, nullable=False),
+    # What the dry run read of the contact is thrown away with its overlay, and its page names it all the same.
+    blank("name"),
+    blank("email"),
+)
+
+#: What the last comparison of a profile found; a run that finds it quiet shows these figures (rules 8.8).
+comparison = Table(
+    "comparison",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("run", Text, nullable=False),  # the run that compared
+    Column("compared_at", Time, nullable=False),
+    Column("counters", Text, nullable=False, server_default="{}"),  # JSON: read, outcomes, reasons, ...
+)
+
+#: Why a profile fails, and since when without a break, by this database's clock (rules 8.8).
+profile_cause = Table(
+    "profile_cause",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Time, nullable=False),
+    Column("told_at", Time),  # when people were last told of it
+)
+
+#: Changes that a service refused for a reason that may pass, and when each is tried again (rules 6).
+postponed = Table(
+    "postponed",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("action", String(32), primary_key=True),
+    Column("contact", Text, primary_key=True),  # as in ``reject``
+    Column("digest", String(32), nullable=False),  # of what was to be written and of both sides
+    Column("code", String(64), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try", Time, nullable=False),  # by the staging database's clock
+    Column("run", Text, nullable=False),  # that tried it last
+)
