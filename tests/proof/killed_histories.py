@@ -54,7 +54,7 @@ class KilledPlayer(Player):
 
     def finish(self) -> None:
         """Kill the run at every place, and judge each time."""
-        self.do_clear_faults(0, 0)
+        self.troubles.do_clear_faults(0, 0)
         moment = Start(self.h, self.home, self._reopen)
         known, now = self.oracle, self.hours + 1
         moment.again()
@@ -62,7 +62,7 @@ class KilledPlayer(Player):
         wanted = state(self.h)
 
         def run() -> None:
-            self.set_hours(now)
+            self.troubles.set_hours(now)
             self.run(self.mode)
 
         def judge(what: str) -> None:
@@ -78,11 +78,11 @@ class KilledPlayer(Player):
         if killed:
             self._judge(self.before)
         else:
-            self.set_hours(now)
+            self.troubles.set_hours(now)
             self.do_run(self.mode)
         mode = "full" if self.full_needed else "incremental"
         for _ in range(2):
-            self.set_hours(self.hours + 1)
+            self.troubles.set_hours(self.hours + 1)
             self.do_run(mode)
             if self.accept_count():
                 self.do_run(mode)

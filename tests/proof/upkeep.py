@@ -103,14 +103,14 @@ class Upkeep:
 
     def do_retention(self, _a: int, _b: int) -> None:
         """Months pass, and what is old is removed."""
-        self.player.do_carry_out(0, 0)
-        self.player.set_hours(self.player.hours + RETENTION)
+        self.player.troubles.do_carry_out(0, 0)
+        self.player.troubles.set_hours(self.player.hours + RETENTION)
         self.oracle.log = self.oracle.read_log(self.player.h.edges.engine)
         housekeeping.remove_old(self.player.h.edges)
 
     def do_erase(self, a: int, b: int) -> bool:
         """A person is erased from the staging database; the services keep what they have (rules 9)."""
-        contact, edges = self.player._contact(a), self.player.h.edges
+        contact, edges = self.player.bc._contact(a), self.player.h.edges
         if contact is None:
             return False
         of_company = [p for p in self.oracle.profiles if p.company == contact[oracle.IN_COMPANY]]
@@ -134,11 +134,11 @@ class Upkeep:
         """More contacts are added, or edited, than a batch takes."""
         if b % 2:
             for _ in range(MANY):
-                self.player.do_bc_add(self.player._next(), 0)
+                self.player.bc.do_bc_add(self.player._next(), 0)
             return
         for number in range(len(self.player.scene().contacts)):
             name = ("job", "mobile")[a % 2]
-            self.player._edit_bc(number, name, self.player._value(name, 0))
+            self.player.bc._edit_bc(number, name, self.player._value(name, 0))
 
     def do_twins(self, a: int, b: int) -> bool:
         """Two items get one address, and the one that was made last is the older one (rules 2.3)."""

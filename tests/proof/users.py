@@ -71,7 +71,7 @@ class Users:
 
     def do_bc_value(self, a: int, _b: int, name: str, kind: str) -> bool:
         """A user of Business Central types a value; what it refuses stays as it was."""
-        contact = self.player._contact(a)
+        contact = self.player.bc._contact(a)
         if contact is None:
             return False
         old = mapped.bc_values(contact)[name]
@@ -81,11 +81,11 @@ class Users:
             value = odd_values.value(name, kind, self.player._next(), old)
         if name == "country":
             value = mapped.normal(name, value).upper()
-        return self._attempt(lambda: self.player._edit_contact(contact, name, value))
+        return self._attempt(lambda: self.player.bc._edit_contact(contact, name, value))
 
     def do_ol_value(self, a: int, b: int, name: str, kind: str) -> bool:
         """A user of Outlook types a value, which Business Central may refuse."""
-        profile, item = self.player._item(a, b)
+        profile, item = self.player.outlook._item(a, b)
         if item is None:
             return False
         old, n = item.values[name], self.player._next()
@@ -93,7 +93,7 @@ class Users:
             value = f"Nergens q{n}q" if kind == "odd" else self._company_name(a)
         else:
             value = odd_values.value(name, kind, n, old)
-        return self._attempt(lambda: self.player._edit_item(profile, item, name, value))
+        return self._attempt(lambda: self.player.outlook._edit_item(profile, item, name, value))
 
     @staticmethod
     def _attempt(edit: Any) -> bool:
@@ -116,32 +116,32 @@ class Users:
         n = self.player._next()
         twin = self._company_name(a) if b % 4 == 0 else ""
         company = person(twin or f"Bedrijf q{n}q", f"q{n}q@bedrijf.example", type="Company")
-        self.player._add_contact(a, company)
+        self.player.bc._add_contact(a, company)
 
     # -- contacts that are made again ------------------------------------------------------------------------------
 
     def do_bc_again(self, a: int, b: int) -> bool:
         """A contact is deleted and made again under its address, before the sync knows; or right behind a run."""
-        contact = self.player._contact(a)
+        contact = self.player.bc._contact(a)
         if contact is None:
             return False
-        self.player.do_bc_delete(a, b)
+        self.player.bc.do_bc_delete(a, b)
         if b % 3 == 0:
             self.player.do_run("incremental")
         n = self.player._next()
         name = contact["displayName"] if b % 2 else f"Opnieuw q{n}q"
         again = person(name, contact["email"], jobTitle=f"Baan q{n}q")
-        made = self.player._add_contact(contact[oracle.IN_COMPANY], again)
+        made = self.player.bc._add_contact(contact[oracle.IN_COMPANY], again)
         self.player._typed("made again in BC", "name", name, ("bc", made))
         return True
 
     def do_ol_again(self, a: int, b: int) -> bool:
         """An item is deleted and made again with its address."""
-        profile, item = self.player._item(a, b)
+        profile, item = self.player.outlook._item(a, b)
         folder = self.player._folder(profile)
         if item is None or folder is None:
             return False
-        self.player.do_ol_delete(a, b)
+        self.player.outlook.do_ol_delete(a, b)
         if b % 3 == 0:
             self.player.do_run("incremental")
             folder = self.player._folder(profile)
