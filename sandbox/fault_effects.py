@@ -11,7 +11,7 @@ from typing import Any
 
 from sandbox.business_central.service import problem as bc_problem
 from sandbox.faults import Fault
-from sandbox.graph.service import problem as graph_problem
+from sandbox.graph.answers import problem as graph_problem
 from sandbox.wire import ApiError, Call, Reply
 from sandbox.world import World
 

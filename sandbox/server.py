@@ -23,7 +23,7 @@ from sandbox.counters import Counters
 from sandbox.entra import Entra
 from sandbox.fault_effects import Effects
 from sandbox.faults import Faults
-from sandbox.graph import service as graph_service
+from sandbox.graph import answers as graph_answers
 from sandbox.graph.service import Graph
 from sandbox.guids import make_uuid
 from sandbox.limits import Limits
@@ -332,7 +332,7 @@ class Server:
     @staticmethod
     def _problem(call: Call, error: ApiError) -> Reply:
         if call.service == "graph":
-            return graph_service.problem(call, error)
+            return graph_answers.problem(call, error)
         return business_central_service.problem(call, error)
 
     def _complete(self, call: Call, reply: Reply) -> None:
