@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from random import Random
 from typing import Any
 
-from sandbox.business_central.service import problem as bc_problem
+from sandbox.business_central.answers import problem as bc_problem
 from sandbox.faults import Fault
 from sandbox.graph.answers import problem as graph_problem
 from sandbox.wire import ApiError, Call, Reply

@@ -16,8 +16,8 @@ from email.utils import format_datetime
 from typing import Any
 
 from sandbox import batch
-from sandbox.business_central import service as business_central_service
-from sandbox.business_central.service import EXTENDED_API, BusinessCentral
+from sandbox.business_central import answers as business_central_answers
+from sandbox.business_central.service import BusinessCentral
 from sandbox.control import Control
 from sandbox.counters import Counters
 from sandbox.entra import Entra
@@ -32,6 +32,7 @@ from sandbox.world import World
 
 logger = logging.getLogger("sandbox")
 GRAPH_BATCH = 20
+EXTENDED_API = ["api", "contactsync", "contacts", "v1.0"]
 
 
 class Server:
@@ -333,7 +334,7 @@ class Server:
     def _problem(call: Call, error: ApiError) -> Reply:
         if call.service == "graph":
             return graph_answers.problem(call, error)
-        return business_central_service.problem(call, error)
+        return business_central_answers.problem(call, error)
 
     def _complete(self, call: Call, reply: Reply) -> None:
         """Put the headers that every answer of a service has."""

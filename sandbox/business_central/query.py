@@ -65,6 +65,11 @@ class Page:
 PAGES = {"standard": Page(STANDARD), "extended": Page(EXTENDED)}
 
 
+def page_of(call: Call) -> Page:
+    """Return the set of fields that the address of a call stands for."""
+    return PAGES[call.notes.get("profile", "standard")]
+
+
 def etag(row: Row) -> str:
     """Return the weak ETag in the form that Business Central gives it."""
     text = f"'20;{row.row_version};00;'"
