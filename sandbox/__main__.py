@@ -52,7 +52,9 @@ async def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     serving = await sockets.serve(server, options.host, options.port)
-    runner.logger.warning("the sandbox answers at %s; see %s/__sim/info", server.base, server.base)
+    runner.logger.warning(
+        "the sandbox answers at %s; see %s/__sim/info", server.services.base, server.services.base
+    )
     await stopped.wait()
     await serving.cleanup()
     if options.state is not None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
 import orjson
 
-from sandbox.wire import JSON_BC, JSON_GRAPH, ApiError, Call, Reply, lower_headers, split_target
+from sandbox.access import Access
+from sandbox.fault_effects import Effects
+from sandbox.operations import Operations
+from sandbox.services import Services, problem
+from sandbox.wire import JSON_BC, JSON_GRAPH, ApiError, Call, Reply, Run, lower_headers, split_target
 from sandbox.world import World
 
-Run = Callable[[Call], Awaitable[Reply]]
+GRAPH_PARTS = 20
+#: The parts of a batch as they were sent, each with the call that it is.
+Parts = list[tuple[dict[str, Any], Call]]
 
 
 def read_parts(call: Call, most: int | None, *, needs_id: bool) -> list[dict[str, Any]]:
@@ -91,7 +96,7 @@ class GraphBatch:
         self._slots: dict[str | None, asyncio.Semaphore] = {}
         self._done: dict[str, asyncio.Future[int]] = {}
 
-    async def answer(self, call: Call, calls: list[tuple[dict[str, Any], Call]]) -> Reply:
+    async def answer(self, call: Call, calls: Parts) -> Reply:
         """Return the answer to the whole batch."""
         loop = asyncio.get_running_loop()
         self._done = {part["id"].lower(): loop.create_future() for part, _ in calls}
@@ -129,7 +134,7 @@ class GraphBatch:
             return await self.run(call)
 
 
-async def answer_bc(world: World, call: Call, calls: list[tuple[dict[str, Any], Call]], run: Run) -> Reply:
+async def answer_bc(world: World, call: Call, calls: Parts, run: Run) -> Reply:
     """Return the answer to a batch of Business Central: parts in order, with snapshot isolation on demand."""
     is_snapshot = call.headers.get("isolation", "").lower() == "snapshot"
     goes_on = call.prefer("odata.continue-on-error") not in (None, "false")
@@ -153,3 +158,49 @@ async def answer_bc(world: World, call: Call, calls: list[tuple[dict[str, Any], 
             inner.notes.pop("written", None)
     call.notes["pattern"] = "/$batch"
     return Reply(200, {"responses": responses}, content_type=JSON_BC, drop=drop)
+
+
+class Batches:
+    """Serves the batches of both services; each part meets the faults and limits by itself."""
+
+    def __init__(self, services: Services, access: Access, operations: Operations, effects: Effects) -> None:
+        self._services = services
+        self._access = access
+        self._operations = operations
+        self._effects = effects
+
+    def read(self, call: Call) -> Parts:
+        """Return the parts of a batch, and note on it what they are about."""
+        is_graph = call.service == "graph"
+        limit = self._services.world.settings.limit("bc_batch")
+        most = GRAPH_PARTS if is_graph else (None if limit is None else int(limit))
+        parts = read_parts(call, most, needs_id=is_graph)
+        calls = [(part, part_call(call, part, call.notes.get("root", ""))) for part in parts]
+        for _, inner in calls:
+            self._access.note_place(inner)
+            call.mailbox = call.mailbox or inner.mailbox
+            call.company = call.company or inner.company
+        return calls
+
+    async def run(self, call: Call, calls: Parts) -> Reply:
+        """Return the answer to a batch."""
+        if call.service == "graph":
+            return await GraphBatch(self._services.world, self._graph_part).answer(call, calls)
+        await self._services.limits.enter_bc(call)
+        try:
+            return await answer_bc(self._services.world, call, calls, self._bc_part)
+        finally:
+            self._services.limits.leave_bc(call)
+
+    async def _graph_part(self, call: Call) -> Reply:
+        if call.segments == ["$batch"]:
+            return _noted(call, problem(call, ApiError(400, "BadRequest", "Batches can't be nested.")))
+        return _noted(call, await self._effects.around(call, self._operations.run))
+
+    async def _bc_part(self, call: Call) -> Reply:
+        return _noted(call, await self._effects.around(call, self._operations.run_bc_part))
+
+
+def _noted(call: Call, reply: Reply) -> Reply:
+    call.notes["reply"] = reply
+    return reply

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sandbox.wire import Call, Reply
@@ -83,7 +85,19 @@ class Counters:
             self._tallies[key] = Tally()
         return self._tallies[key]
 
-    def keys_of(self, call: Call) -> list[tuple[str, ...]]:
+    @contextmanager
+    def in_flight(self, call: Call, *, request: bool) -> Iterator[None]:
+        """Count a request or an operation among those that are being worked on, until the block ends."""
+        keys = self._keys_of(call)
+        for key in keys:
+            self.tally(*key).enter(request=request)
+        try:
+            yield
+        finally:
+            for key in keys:
+                self.tally(*key).leave(request=request)
+
+    def _keys_of(self, call: Call) -> list[tuple[str, ...]]:
         """Return the keys under which a call is counted."""
         keys: list[tuple[str, ...]] = [(call.identity, call.service)]
         place = call.mailbox or call.company
@@ -98,7 +112,7 @@ class Counters:
             return
         written = call.notes.get("written") if operation else None
         refused = operation and reply.status == 429
-        for key in self.keys_of(call):
+        for key in self._keys_of(call):
             tally = self.tally(*key)
             tally.counts["requests"] += request
             tally.counts["operations"] += operation

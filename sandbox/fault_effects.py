@@ -9,11 +9,11 @@ from email.utils import format_datetime
 from random import Random
 from typing import Any
 
-from sandbox.business_central.answers import problem as bc_problem
-from sandbox.faults import Fault
+from sandbox.faults import Fault, Faults
 from sandbox.graph.answers import problem as graph_problem
-from sandbox.wire import ApiError, Call, Reply
-from sandbox.world import World
+from sandbox.late import LateCalls
+from sandbox.services import Services, problem
+from sandbox.wire import ApiError, Call, Reply, Run
 
 Act = Callable[[Call, dict[str, Any]], Awaitable[Reply]]
 
@@ -41,14 +41,23 @@ HTML = (
 class Effects:
     """Applies the faults that hit a call, before and after the service acts."""
 
-    def __init__(self, world: World, act: Act, carry_out: Callable[[Call], int]) -> None:
-        self.world = world
-        self.act = act
-        self.carry_out = carry_out
-        #: Calls that were given no answer and are carried out when the control plane says so.
-        self.late: list[Call] = []
+    def __init__(self, services: Services, faults: Faults, late: LateCalls, act: Act) -> None:
+        self._services = services
+        self._faults = faults
+        self._late = late
+        self._act = act
 
-    async def before(self, hits: list[Fault], call: Call) -> Reply | None:
+    async def around(self, call: Call, run: Run) -> Reply:
+        """Run a call, and return the answer that the planned faults make of it or give in its place."""
+        if not self._faults.planned:
+            return await run(call)
+        hits = self._faults.fire(call)
+        reply = await self._before(hits, call)
+        if reply is None:
+            reply = await run(call)
+        return await self._after(hits, call, reply)
+
+    async def _before(self, hits: list[Fault], call: Call) -> Reply | None:
         """Return the answer that a fault gives in place of the service, if one does."""
         reply = None
         for fault in hits:
@@ -56,7 +65,7 @@ class Effects:
                 reply = await self._effect(fault, call, None)
         return reply
 
-    async def after(self, hits: list[Fault], call: Call, reply: Reply) -> Reply:
+    async def _after(self, hits: list[Fault], call: Call, reply: Reply) -> Reply:
         """Return the answer that leaves the server after the service has acted."""
         for fault in hits:
             if fault.moment == "after" and fault.hits(reply.status):
@@ -67,12 +76,12 @@ class Effects:
         if fault.kind == "delay":
             await asyncio.sleep(float(fault.get("seconds", 1)))
         elif fault.kind == "user_action":
-            done = await self.act(call, fault.get("action"))
+            done = await self._act(call, fault.get("action"))
             fault.refused += done.status >= 400
         elif fault.kind == "callback" and fault.callback is not None:
             fault.callback(call)
         elif fault.kind == "gone":
-            status = int(fault.get("status") or self.world.settings.switches["graph_delta_expired"])
+            status = int(fault.get("status") or self._services.world.settings.switches["graph_delta_expired"])
             return graph_problem(call, ApiError(status, "SyncStateNotFound", "The sync state is not found."))
         elif fault.kind == "late":
             self._keep_back(fault, call)
@@ -90,9 +99,9 @@ class Effects:
     def _keep_back(self, fault: Fault, call: Call) -> None:
         seconds = fault.get("seconds")
         if seconds is None:
-            self.late.append(call)
+            self._late.keep(call)
         else:
-            asyncio.get_running_loop().call_later(float(seconds), self.carry_out, call)
+            asyncio.get_running_loop().call_later(float(seconds), self._late.carry_out, call)
 
     def _status(self, fault: Fault, call: Call) -> Reply:
         status = int(fault.get("status", 504 if fault.kind == "late" else 500))
@@ -105,7 +114,7 @@ class Effects:
                 status, {"error": code, "error_description": "AADSTS0: injected", "error_codes": [0]}
             )
         else:
-            reply = (graph_problem if call.service == "graph" else bc_problem)(call, error)
+            reply = problem(call, error)
         body = fault.get("body", "json")
         if body == "empty":
             reply.body, reply.content_type = None, ""
@@ -123,7 +132,7 @@ class Effects:
             return {}
         if isinstance(value, str) and value.startswith("date"):
             seconds = float(value.partition("+")[2] or 1)
-            moment = datetime.fromtimestamp(int(self.world.clock.now() + seconds), UTC)
+            moment = datetime.fromtimestamp(int(self._services.world.clock.now() + seconds), UTC)
             return {"Retry-After": format_datetime(moment, usegmt=True)}
         return {"Retry-After": str(value)}
 

@@ -74,7 +74,7 @@ class Sandbox:
     @property
     def base_url(self) -> str:
         """Where the sandbox answers, without a slash at the end."""
-        return self._server.base
+        return self._server.services.base
 
     def start(self) -> Self:
         """Start serving; return when it answers."""
@@ -107,7 +107,7 @@ class Sandbox:
         """Run a function where the server runs, with the world, and return its result."""
 
         async def run() -> T:
-            return function(self._server.world)
+            return function(self._server.services.world)
 
         return self._carrier.run(run())
 
@@ -164,7 +164,7 @@ class Sandbox:
 
     def token(self, service: str) -> str:
         """Return a token of the app for ``graph`` or ``bc``, without a request."""
-        return self.call(lambda world: self._server.entra.issue(world.app, service, 3599))
+        return self.call(lambda world: self._server.services.entra.issue(world.app, service, 3599))
 
     def user_token(self, service: str) -> str:
         """Return the token with which users' edits are made."""
@@ -220,7 +220,7 @@ class _InProcess:
         self._server, self._time = server, time
 
     def start(self) -> None:
-        self._server.base = in_process.BASE
+        self._server.services.base = in_process.BASE
 
     def stop(self) -> None:
         self._time.close()
@@ -262,5 +262,5 @@ def write_state(server: Server, path: Path) -> None:
     # For its owner alone: the world holds contacts, and the secrets of its apps.
     partial.unlink(missing_ok=True)
     partial.touch(0o600, exist_ok=False)
-    partial.write_bytes(orjson.dumps(world_json.to_json(server.world)))
+    partial.write_bytes(orjson.dumps(world_json.to_json(server.services.world)))
     partial.replace(path)

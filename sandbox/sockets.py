@@ -36,7 +36,7 @@ async def serve(server: Server, host: str, port: int) -> web.ServerRunner:
     site = web.TCPSite(runner, host, port, backlog=512)
     await site.start()
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    server.base = f"http://{shown}:{runner.addresses[0][1]}"
+    server.services.base = f"http://{shown}:{runner.addresses[0][1]}"
     return runner
 
 

@@ -7,6 +7,7 @@ operation came alone or in a batch, unless it asks.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -96,6 +97,10 @@ class Reply:
         if self.raw is not None:
             return self.raw
         return b"" if self.body is None else orjson.dumps(self.body)
+
+
+#: What answers a call.
+Run = Callable[[Call], Awaitable[Reply]]
 
 
 class ApiError(Exception):

@@ -112,7 +112,7 @@ def test_rows_cost_time(sim, bc, ids, monkeypatch):
     async def note(seconds):
         waits.append(seconds)
 
-    monkeypatch.setattr("sandbox.server.asyncio.sleep", note)
+    monkeypatch.setattr("sandbox.operations.asyncio.sleep", note)
     sim.set(bc_row_latency_ms=7)
     assert bc.get(f"{bc.company}/contacts").status_code == 200
     assert 0.014 in waits
