@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from sandbox.business_central.table import Company
 from sandbox.clock import Clock
+from sandbox.graph.mailbox import Mailbox
+from sandbox.graph.rounds import Round
 from sandbox.guids import make_uuid
 from sandbox.settings import Settings
-
-if TYPE_CHECKING:
-    from sandbox.business_central.table import Company
-    from sandbox.graph.delta import Round
-    from sandbox.graph.mailbox import Mailbox
 
 GRAPH_ROLES = ("Contacts.ReadWrite", "User.Read.All")
 BC_ROLES = ("API.ReadWrite.All",)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.business_central.query import etag
+from sandbox.business_central.rules import split_name
 from sandbox.business_central.table import EXTENDED, HIDDEN, Company, Row, read_all
 from sandbox.clock import Clock, iso_milliseconds, iso_seconds, parse_moment, sql_milliseconds
 from sandbox.graph.contact import EXTENDED as EXTENDED_NAME
@@ -241,8 +242,6 @@ def put_row(world: World, company: Company, item: dict[str, Any]) -> Row:
     """Write a contact past all checks, as a data import does. A person, unless it says otherwise."""
     row = _make_row(world, company, item)
     if "firstName" not in item and "surname" not in item and row.type == "Person":
-        from sandbox.business_central.rules import split_name
-
         split_name(row)
     company.commit(row.id, row)
     return row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -13,32 +12,12 @@ import orjson
 from sandbox.graph.contact import SELECTABLE, View, parse_select
 from sandbox.graph.ids import immutable_id, item_id
 from sandbox.graph.mailbox import Folder, Mailbox
+from sandbox.graph.rounds import Entry, Round
 from sandbox.guids import make_uuid
 from sandbox.wire import ApiError, Call
 from sandbox.world import World
 
 ALLOWED = frozenset(("$select", "$top", "$deltatoken", "$skiptoken", "$expand"))
-
-
-@dataclass
-class Entry:
-    """One line of a round: an item as it is when its page is read, or a removal."""
-
-    number: int
-    moves: int | None = None
-
-
-@dataclass
-class Round:
-    """The changes between two points in a folder's history, read in pages."""
-
-    mailbox: str
-    folder: int
-    since: int
-    upto: int
-    select: tuple[str, ...]
-    epoch: int
-    entries: list[Entry] = field(default_factory=list)
 
 
 def encode(token: dict[str, Any]) -> str:
