@@ -67,7 +67,12 @@ def part_call(call: Call, part: dict[str, Any], prefix: str = "") -> Call:
         part=True,
         roles=call.roles,
     )
-    result.notes.update({name: call.notes[name] for name in ("root", "profile", "ids") if name in call.notes})
+    if "root" in call.notes:
+        result.notes["root"] = call.notes["root"]
+    if "profile" in call.notes:
+        result.notes["profile"] = call.notes["profile"]
+    if "ids" in call.notes:
+        result.notes["ids"] = call.notes["ids"]
     result.notes["url"] = f"{call.notes.get('service_root', '')}/{target.lstrip('/')}"
     return result
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import parse_qsl, unquote
 
 import orjson
@@ -18,6 +18,30 @@ JSON_GRAPH = (
     "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 )
 JSON_BC = "application/json; odata.metadata=minimal; odata.streaming=true"
+
+
+class Notes(TypedDict, total=False):
+    """What is found out about a call on its way; each is missing until then."""
+
+    #: The whole address, as sent.
+    url: str
+    #: The ids and the date of the request, by the names of headers.
+    ids: dict[str, str]
+    #: The address of the API, and its path alone where it is one of Business Central.
+    service_root: str
+    root: str
+    #: The page of Business Central's contacts: ``standard`` or ``extended``.
+    profile: str
+    #: The route, by which calls are counted.
+    pattern: str
+    #: The count of writes that this call belongs to.
+    written: str
+    #: The service that a token was issued for.
+    token: str
+    #: Whether a refusal has no body.
+    bodiless: bool
+    #: The answer to a part of a batch.
+    reply: Reply
 
 
 @dataclass(slots=True)
@@ -36,7 +60,7 @@ class Call:
     roles: tuple[str, ...] = ()
     mailbox: str | None = None
     company: str | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def path(self) -> str:
