@@ -13,7 +13,8 @@ from sync_lib.clients.auth import TokenSource, fetch_tenant_id
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.listing import Listing
 from sync_lib.clients.outlook import OutlookClient
-from sync_lib.clients.rest import ApiSession, Transport
+from sync_lib.clients.session import ApiSession
+from sync_lib.clients.transport import Transport
 from sync_lib.ports import CHANCE, SYSTEM, Chance, Clock, Pages, draw_id
 from sync_lib.settings import (
     AppSettings,

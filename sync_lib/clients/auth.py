@@ -18,8 +18,10 @@ import orjson
 import requests
 
 from sync_lib.clients import network
+from sync_lib.clients.addresses import check_root, is_loopback
+from sync_lib.clients.answers import word
 from sync_lib.clients.pacing import retry_after
-from sync_lib.clients.rest import Transport, check_root, is_loopback, word
+from sync_lib.clients.transport import Transport
 from sync_lib.errors import (
     AuthError,
     ConfigError,

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sync_lib.clients.answers import Answer, is_unknown, settled, to_error
 from sync_lib.clients.pacing import Gate, Patience
-from sync_lib.clients.rest import ATTEMPTS_ON_500, Answer, ApiSession, is_unknown, settled, to_error
+from sync_lib.clients.session import ATTEMPTS_ON_500, ApiSession
 from sync_lib.errors import (
     ApiError,
     MalformedAnswerError,

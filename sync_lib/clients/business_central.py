@@ -15,9 +15,11 @@ from dataclasses import replace
 from typing import Any, TypeGuard
 from urllib.parse import quote
 
+from sync_lib.clients.answers import Answer
 from sync_lib.clients.batch import BatchSender, Part
 from sync_lib.clients.listing import MOST, Listing
-from sync_lib.clients.rest import Answer, ApiSession, to_literal, to_query, to_stamp
+from sync_lib.clients.odata import to_literal, to_query, to_stamp
+from sync_lib.clients.session import ApiSession
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from sync_lib.clients.rest import Answer, to_stamp
+from sync_lib.clients.answers import Answer
+from sync_lib.clients.odata import to_stamp
 
 #: Rows to a page: what BC sends at most, and below which a smaller page helps no more
 #: (learn.microsoft.com, "Operational limits", "Server-driven paging": smaller pages against time-outs).

@@ -15,9 +15,11 @@ from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
+from sync_lib.clients.answers import Answer, is_unknown
 from sync_lib.clients.batch import BatchSender, Part
+from sync_lib.clients.odata import to_literal, to_query, to_stamp
 from sync_lib.clients.pacing import WindowPacer
-from sync_lib.clients.rest import Answer, ApiSession, is_unknown, to_literal, to_query, to_stamp
+from sync_lib.clients.session import ApiSession
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,

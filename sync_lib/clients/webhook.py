@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import requests
 
 from sync_lib.clients import network
-from sync_lib.clients.rest import is_loopback
+from sync_lib.clients.addresses import is_loopback
 from sync_lib.errors import ApiError, ConfigError, ServiceError
 
 

@@ -12,7 +12,8 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
-from sync_lib.clients.rest import ApiSession, Gate
+from sync_lib.clients.pacing import Gate
+from sync_lib.clients.session import ApiSession
 
 ROOT = "https://api.example/v1.0"
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"

@@ -9,8 +9,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync_lib.clients.answers import Answer
 from sync_lib.clients.batch import BatchSender, Part
-from sync_lib.clients.rest import Answer
 from sync_lib.errors import (
     AuthError,
     MalformedAnswerError,

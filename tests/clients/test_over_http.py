@@ -11,7 +11,7 @@ from sandbox import Sandbox
 from sync_lib.clients.auth import TokenSource, roles
 from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.outlook import OutlookClient
-from sync_lib.clients.rest import ApiSession
+from sync_lib.clients.session import ApiSession
 from sync_lib.errors import (
     AccessDeniedError,
     AuthError,

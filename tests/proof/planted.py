@@ -173,7 +173,7 @@ BUGS = (
         "iter_pages",
         'raise self._malformed(url, "a page has no value")',
         "return",
-        "tests/clients/test_rest.py",
+        "tests/clients/test_session.py",
     ),
     Bug(
         "folder missing, so made anew and all counted as deleted",

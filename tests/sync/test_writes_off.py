@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync_lib import model, pipeline
-from sync_lib.clients.rest import ApiSession
+from sync_lib.clients.session import ApiSession
 from sync_lib.errors import WritesOffError
 from sync_lib.operate import approval
 from sync_lib.store import holds
