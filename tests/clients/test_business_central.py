@@ -8,7 +8,8 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from sync_lib.clients.business_central import BusinessCentralClient, to_contact
+from sync_lib.clients.business_central import BusinessCentralClient
+from sync_lib.clients.business_central_records import to_contact
 from sync_lib.clients.listing import Listing
 from sync_lib.errors import (
     AccessDeniedError,
