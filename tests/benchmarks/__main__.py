@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from sandbox import Sandbox
-from sync_lib.clients.outlook import to_contact
+from sync_lib.clients.outlook_records import to_contact
 from sync_lib.diff.match import partition
 from sync_lib.extract.staging import outlook_row
 from sync_lib.fields.lookups import Lookups

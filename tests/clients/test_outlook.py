@@ -6,7 +6,8 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from sync_lib.clients.outlook import BC_KEY_ID, MARKER_ID, OTHER_MARKER_ID, OutlookClient, to_contact
+from sync_lib.clients.outlook import OutlookClient
+from sync_lib.clients.outlook_records import BC_KEY_ID, MARKER_ID, OTHER_MARKER_ID, to_contact
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,

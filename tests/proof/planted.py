@@ -251,8 +251,8 @@ BUGS = (
     Bug(
         "no If-Match",
         "_to_part",
-        'headers = {**_PREFER, **({"If-Match": write.etag} if write.etag else {})}',
-        "headers = dict(_PREFER)",
+        'headers = {**PREFER, **({"If-Match": write.etag} if write.etag else {})}',
+        "headers = dict(PREFER)",
         _OUTLOOK,
     ),
     Bug(
