@@ -20,6 +20,7 @@ from sync_lib.fields.filters import parse_filter
 from sync_lib.model import Company, Origin
 from sync_lib.operate.if_match import Found, find_out
 from sync_lib.run import bindings, folders
+from sync_lib.services import Services, brief_business_central, brief_outlook
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
 from sync_lib.store import companies, company_names, runs
 from sync_lib.store.engine import open_engine, read, transaction
@@ -32,7 +33,6 @@ from sync_lib.store.profiles.rows import Profile
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from sync_lib.services import Services, brief_business_central, brief_outlook
 
 GRAPH_NEEDED = frozenset({"Contacts.ReadWrite"})
 #: Reading a user's id needs one of these; the first that is granted will do.
