@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 from typing import Any
 
@@ -38,19 +38,21 @@ class Dearest:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.cpu: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.cpu: defaultdict[str, float] = defaultdict(float)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         file = report.nodeid.partition("::")[0]
         self.seconds[file] += report.duration
         if report.when == "teardown":
-            self.cpu[file] += sum(value for name, value in report.user_properties if name == "cpu")
+            self.cpu[file] += sum(
+                float(str(value)) for name, value in report.user_properties if name == "cpu"
+            )
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("dearest files")
         terminalreporter.line(f"{'CPU s':>8}{'seconds':>9}  file")
-        for file, used in self.cpu.most_common(self.count):
+        for file, used in sorted(self.cpu.items(), key=lambda pair: -pair[1])[: self.count]:
             terminalreporter.line(f"{used:8.1f}{self.seconds[file]:9.1f}  {file}")
         total, seconds = sum(self.cpu.values()), sum(self.seconds.values())
         terminalreporter.line(f"{total:8.1f}{seconds:9.1f}  all {len(self.cpu)} files")

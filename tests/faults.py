@@ -56,7 +56,7 @@ class Count:
             return
         counted = self.fired[RANDOM if is_random(report.nodeid) else TARGETED]
         for name, fired in report.user_properties:
-            if name == "fired":
+            if name == "fired" and isinstance(fired, dict):
                 counted.update({k: v for k, v in fired.items() if re.fullmatch(r"F\d+", k)})
                 self.histories += fired.get("histories", 0)
 

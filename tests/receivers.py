@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from email import message_from_string, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any, cast
+from typing import Any
 
 
 class Webhook:
@@ -69,7 +69,7 @@ def mail_server() -> Iterator[Mails]:
                 if verb == "DATA":
                     self._say("354 go on")
                     parsed = message_from_string(self._read_data(), policy=policy.default)
-                    taken.arrived.append((recipients, cast(EmailMessage, parsed)))
+                    taken.arrived.append((recipients, parsed))
                 self._say("221 bye" if verb == "QUIT" else "250 ok")
 
         def _say(self, text: str) -> None:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,8 @@ def diff() -> None:
     rows = []
     for count in (10_000, 100_000, 1_000_000):
         frames = _pairs(count)
-        seconds = median(lambda frames=frames: partition(*frames))
-        floor = median(lambda frames=frames: _gather(*frames))
+        seconds = median(partial(partition, *frames))
+        floor = median(partial(_gather, *frames))
         rows.append(
             (count, f"{seconds * 1000:.1f}", f"{seconds / count * 1e6:.3f}", f"{seconds / floor:.1f}")
         )
@@ -279,4 +280,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -112,22 +112,23 @@ def _fill_profile(conn: Any, profile: int, people: list[int]) -> None:
         (profile, contact_id(n), f"item-{profile}-{m}", "made_by_sync", "active", NOON, NOON)
         for m, n in enumerate(people)
     ]
-    names = ("profile", "bc_id", "outlook_id", "origin", "state", "created_at", "updated_at")
-    insert_rows(conn, t.coupling, names, pairs)
+    of_pairs = ("profile", "bc_id", "outlook_id", "origin", "state", "created_at", "updated_at")
+    insert_rows(conn, t.coupling, of_pairs, pairs)
     for run in range(RUNS):
         told = counters(len(people), unchanged=len(people) - CHANGED, updated=CHANGED)
         add_result(conn, f"manual__{run}", profile, started_at=at(run), counters=told)
         values = {"profile": profile, "run": f"manual__{run}", "mode": "incremental", "fencing": 1}
-        (plan,) = conn.execute(t.plan.insert().values(created_at=at(run), **values)).inserted_primary_key
+        made = t.plan.insert().values(created_at=at(run), **values).returning(t.plan.c.id)
+        plan = conn.execute(made).scalar_one()
         before, after = json.dumps({"job_title": "Inkoper"}), json.dumps({"job_title": f"Directeur {run}"})
         changes = [
             (plan, m, profile, "update_outlook", contact_id(n), f"item-{profile}-{m}", before, after,
              "changed_in_bc", "done", "updated", at(run))
             for m, n in enumerate(people[:CHANGED], 1)
         ]  # fmt: skip
-        names = ("plan", "n", "profile", "action", "bc_id", "outlook_id", "before", "after",
+        of_changes = ("plan", "n", "profile", "action", "bc_id", "outlook_id", "before", "after",
                  "cause", "state", "outcome", "ended_at")  # fmt: skip
-        insert_rows(conn, t.change, names, changes)
+        insert_rows(conn, t.change, of_changes, changes)
     rejects = [
         (profile, "business_central", contact_id(n), "", "rejected", "email_missing", NOON, "manual__0")
         for n in people[-5:]

@@ -130,21 +130,26 @@ Part = dict[str, Any]
 class BatchService:
     """A ``$batch`` end point: one handler for parts, and faults for whole batches."""
 
-    def __init__(self, handle: Callable[[Part], Any], *, faults: Iterable[Reply | None] = ()) -> None:
+    def __init__(
+        self, handle: Callable[[Part], Reply | None], *, faults: Iterable[Reply | None] = ()
+    ) -> None:
         self.handle = handle
         self.faults = iter(faults)
 
     def __call__(self, request: requests.PreparedRequest) -> Reply:
         if not str(request.url).endswith("/$batch"):
-            return self.handle({"method": request.method, "url": str(request.url).removeprefix(ROOT)})
+            reply = self.handle({"method": request.method, "url": str(request.url).removeprefix(ROOT)})
+            assert reply is not None
+            return reply
         fault = next(self.faults, None)
         if fault is not None:
             return fault
         responses = []
-        for part in orjson.loads(request.body)["requests"]:
+        for part in orjson.loads(request.body or b"")["requests"]:
             reply = self.handle(part)
             if reply is None:
                 continue
+            assert not isinstance(reply, Exception)
             status, body, *rest = reply
             responses.append(
                 {"id": part["id"], "status": status, "body": body, "headers": rest[0] if rest else {}}

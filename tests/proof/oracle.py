@@ -604,11 +604,8 @@ def _judge_couplings(scene: Scene, profile: Setup, own: list[dict[str, Any]]) ->
         here = item is not None and item.folder_id == row["folder_id"]
         waits = not here and profile.direction == "to_business_central"
         if row["outlook_id"] and not waits:
-            check(
-                item and item.folder_id == row["folder_id"],
-                "I3",
-                "a coupling names an item that is not there",
-            )
+            check(here, "I3", "a coupling names an item that is not there")
+            assert item is not None
             check(item.bc_id == row["bc_id"], "I3", f"key and coupling of {_told(item)} name two contacts")
 
 

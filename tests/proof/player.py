@@ -51,9 +51,9 @@ class Player:
 
     def play(self) -> None:
         """Carry the history out; raise a ``Violation`` where an invariant breaks."""
-        city = lambda n: {"city": CITIES[n % 3]}  # noqa: E731
         people = [
-            person(f"Persoon q{n}q", f"start{n}@klant.example", **city(n)) for n in range(self.history.people)
+            person(f"Persoon q{n}q", f"start{n}@klant.example", city=CITIES[n % 3])
+            for n in range(self.history.people)
         ]
         boxes = [
             {
@@ -99,6 +99,7 @@ class Player:
         self.typed_by_service: list[str] = []
         self.patience: dict[str, Any] = {}
         self.kept: list[tuple[Any, list[dict[str, Any]]]] = []
+        self.kept_keys: list[int] = []
         self.full_needed = self.history.settings["id_scan_requests"] == 0
         try:
             self._open()
@@ -132,7 +133,7 @@ class Player:
         settings = replace(made.business_central_settings, field_profile=self.field_profile)
         made.business_central_settings = settings
         made.settings = replace(made.settings, **self.patience)
-        if self.scheduler:
+        if self.scheduler and self.sim.time:
             made.clock = WorkersClock(self.scheduler, self.sim.time)
             watch_order(made, self.scheduler)
         if self.trace:

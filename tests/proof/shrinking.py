@@ -75,9 +75,10 @@ def shrink(
         plain = (*best.profiles[:profile], _plain(best.profiles[profile]), *best.profiles[profile + 1 :])
         if plain != best.profiles:
             fails(replace(best, profiles=plain))
-    for name, value in (("database", "sqlite"), ("field_profile", "standard")):
-        if getattr(best, name) != value:
-            fails(replace(best, **{name: value}))
+    if best.database != "sqlite":
+        fails(replace(best, database="sqlite"))
+    if best.field_profile != "standard":
+        fails(replace(best, field_profile="standard"))
     return best, error
 
 

@@ -19,7 +19,7 @@ def new_company(engine: Engine) -> Callable[[], int]:
     def make() -> int:
         with transaction(engine) as conn:
             values = {"tenant_id": "t", "environment": "e", "company_id": str(len(made)), "name": "Cronus"}
-            made.append(conn.execute(insert(t.company).values(values)).inserted_primary_key[0])
+            made.append(conn.execute(insert(t.company).values(values).returning(t.company.c.id)).scalar_one())
         return made[-1]
 
     return make
@@ -37,7 +37,11 @@ def new_profile(engine: Engine) -> Callable[[], int]:
                 "created_at": NOW,
                 "updated_at": NOW,
             }
-            made.append(conn.execute(insert(t.sync_profile).values(values)).inserted_primary_key[0])
+            made.append(
+                conn.execute(
+                    insert(t.sync_profile).values(values).returning(t.sync_profile.c.id)
+                ).scalar_one()
+            )
         return made[-1]
 
     return make

@@ -184,7 +184,7 @@ class Harness:
         return {contact["displayName"]: contact for contact in self.sim.dump()["companies"][0]["contacts"]}
 
     def folder_id(self, name: str | None = None, folder: str = FOLDER) -> str:
-        return next(f["id"] for f in self.mailbox(name)["folders"] if f["name"] == folder)
+        return next(str(f["id"]) for f in self.mailbox(name)["folders"] if f["name"] == folder)
 
     def counters(self) -> dict[str, Any]:
         return self.sim.counters()

@@ -62,7 +62,7 @@ COMPANY = {"id": "Edm.Guid", "name": "Edm.String", "displayName": "Edm.String"}
 TENANT_PLACE = "/{tenant}/Production/api/v2.0"
 
 
-class _Shape(CsdlAbstractEdmProvider):  # type: ignore[misc]
+class _Shape(CsdlAbstractEdmProvider):
     def get_schemas(self) -> list[Any]:
         kinds = {"company": COMPANY, "contact": CONTACT, "countryRegion": COUNTRY}
         types = {name: _type(name, properties) for name, properties in kinds.items()}
@@ -96,7 +96,7 @@ def _entity(values: dict[str, Any], types: dict[str, str]) -> Any:
     return made
 
 
-class _Store(InMemoryDataStore):  # type: ignore[misc]
+class _Store(InMemoryDataStore):
     """Stamps what changes, and fills what a new contact left out."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class _Store(InMemoryDataStore):  # type: ignore[misc]
         contact.set_property("lastModifiedDateTime", now, ValueType.PRIMITIVE, "Edm.DateTimeOffset")
 
 
-class _Processor(InMemoryProcessor):  # type: ignore[misc]
+class _Processor(InMemoryProcessor):
     before_update: Any = None
 
     def _assign_keys(self, entity_set: Any, entity: Any) -> None:

@@ -25,7 +25,7 @@ def add_profile(conn: Connection, mailbox: str, **values: Any) -> int:
         "updated_at": NOON,
         **values,
     }
-    return int(conn.execute(insert(t.sync_profile).values(row)).inserted_primary_key[0])
+    return int(conn.execute(insert(t.sync_profile).values(row).returning(t.sync_profile.c.id)).scalar_one())
 
 
 def add_run(conn: Connection, run: str, started: str, **values: Any) -> str:
@@ -58,7 +58,7 @@ def counters(read: int = 0, **outcomes: int) -> dict[str, Any]:
 
 def add_company(conn: Connection, name: str = "Molenzicht BV") -> int:
     row = {"tenant_id": "t", "environment": "e", "company_id": name, "name": name}
-    return int(conn.execute(insert(t.company).values(row)).inserted_primary_key[0])
+    return int(conn.execute(insert(t.company).values(row).returning(t.company.c.id)).scalar_one())
 
 
 def add_person(conn: Connection, company: int, key: str, **values: Any) -> None:
@@ -74,7 +74,7 @@ def add_item(conn: Connection, profile: int, key: str, **values: Any) -> None:
 def add_plan(conn: Connection, profile: int, run: str, *changes: dict[str, Any], **values: Any) -> int:
     """A plan with its changes; each change says what it does not leave to the defaults."""
     row = {"profile": profile, "run": run, "mode": "incremental", "fencing": 1, "created_at": NOON, **values}
-    plan = int(conn.execute(insert(t.plan).values(row)).inserted_primary_key[0])
+    plan = int(conn.execute(insert(t.plan).values(row).returning(t.plan.c.id)).scalar_one())
     for n, change in enumerate(changes, 1):
         parts = {
             name: json.dumps(change.get(name, {}), ensure_ascii=False, separators=(",", ":"))
@@ -96,4 +96,4 @@ def add_hold(conn: Connection, **values: Any) -> int:
     """A hold of a profile's plan, or of a company; open unless it is said."""
     row = {"run": "r", "hash": "0123456789abcdef", "state": "open", "opened_at": NOON, **values}
     row["reasons"] = json.dumps(row.get("reasons", ["too_many_deletes"]))
-    return int(conn.execute(insert(t.hold).values(row)).inserted_primary_key[0])
+    return int(conn.execute(insert(t.hold).values(row).returning(t.hold.c.id)).scalar_one())
