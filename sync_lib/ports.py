@@ -161,6 +161,22 @@ class Pages(Protocol):
     date: str
     newest: str
 
+    @property
+    def is_smallest(self) -> bool:
+        """Whether fewer rows would help no more."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers that ask for a page."""
+
+    def shrink(self) -> bool:
+        """Ask for fewer rows from now on; False where that helps no more."""
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """Take note of a page that came, by the headers of its answer."""
+
+    def saw(self, stamp: str) -> None:
+        """Take note of a row's stamp."""
+
 
 class BusinessCentral(Protocol):
     """Business Central's contacts; errors are those of ``sync_lib.errors``."""
@@ -169,11 +185,11 @@ class BusinessCentral(Protocol):
         """Return the companies that the app may see."""
 
     def iter_contacts(
-        self, company_id: str, *, since: str | None = None, listing: Any = None
+        self, company_id: str, *, since: str | None = None, listing: Pages | None = None
     ) -> Iterator[BcContact]:
         """Yield contacts of any type, all of them or those changed at ``since`` or later."""
 
-    def iter_ids(self, company_id: str, listing: Any = None) -> Iterator[tuple[str, str]]:
+    def iter_ids(self, company_id: str, listing: Pages | None = None) -> Iterator[tuple[str, str]]:
         """Yield id and stamp of every contact."""
 
     def count_contacts(self, company_id: str) -> int | None:

@@ -26,7 +26,7 @@ from sync_lib.clients.session import ApiSession
 from sync_lib.errors import AccessDeniedError, RecordError, ServiceError
 from sync_lib.fields.columns import columns_of
 from sync_lib.model import BcContact, Company
-from sync_lib.ports import WriteResult
+from sync_lib.ports import Pages, WriteResult
 from sync_lib.settings import BusinessCentralSettings
 
 _API = "/api/v2.0"
@@ -56,7 +56,7 @@ class BusinessCentralClient:
         *,
         since: str | None = None,
         page_size: int = MOST,
-        listing: Listing | None = None,
+        listing: Pages | None = None,
     ) -> Iterator[BcContact]:
         """Yield contacts of any type, all of them or those changed at ``since`` or later.
 
@@ -78,7 +78,7 @@ class BusinessCentralClient:
             listing.saw(contact.last_modified)
             yield contact
 
-    def iter_ids(self, company_id: str, listing: Listing | None = None) -> Iterator[tuple[str, str]]:
+    def iter_ids(self, company_id: str, listing: Pages | None = None) -> Iterator[tuple[str, str]]:
         """Yield id and stamp of every contact: OData shows no deletions, the difference of two scans does."""
         query = {"$select": "id,lastModifiedDateTime"}
         for row in iter_rows(self._session, self._contacts(company_id), query, listing or Listing()):
@@ -137,13 +137,6 @@ class BusinessCentralClient:
         path = self._table(company_id, "countriesRegions")
         rows = iter_rows(self._session, path, {"$select": "code,displayName"}, Listing())
         return {str(row["code"]): str(row.get("displayName") or "") for row in rows if row.get("code")}
-
-    def fetch_salespeople(self, company_id: str) -> list[dict[str, str]]:
-        """Return salespeople and purchasers as ``code``, ``name`` and ``email``."""
-        query = {"$select": "code,displayName,email"}
-        rows = iter_rows(self._session, self._table(company_id, "salespeoplePurchasers"), query, Listing())
-        names = {"code": "code", "name": "displayName", "email": "email"}
-        return [{name: str(row.get(source) or "") for name, source in names.items()} for row in rows]
 
     def _contacts(self, company_id: str) -> str:
         return f"{self._api}/{contacts_of(company_id)}"

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sync_lib.clients.listing import Listing
 from sync_lib.clients.odata import to_stamp
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import MalformedAnswerError
 from sync_lib.fields.columns import BcColumn
 from sync_lib.model import BcContact
+from sync_lib.ports import Pages
 
 #: Language and number format of BC's messages, so that they do not depend on who registered the app.
 LANGUAGE = {"Accept-Language": "en-US"}
@@ -29,7 +29,7 @@ def to_select(columns: Sequence[BcColumn]) -> str:
 
 
 def iter_rows(
-    session: ApiSession, path: str, query: Mapping[str, str], listing: Listing
+    session: ApiSession, path: str, query: Mapping[str, str], listing: Pages
 ) -> Iterator[dict[str, Any]]:
     """Yield the records of a list, page by page.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from sync_lib.clients.answers import Answer
 from sync_lib.clients.odata import to_stamp
 
 #: Rows to a page: what BC sends at most, and below which a smaller page helps no more
@@ -53,12 +52,12 @@ class Listing:
         self.rows = max(self.rows // 2, FEWEST)
         return True
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, headers: Mapping[str, str]) -> None:
         """Take note of a page: its size works, and the service says what time it is."""
         if self.rows != self._known:
             self._known = self.rows
             self._remember(self.rows)
-        self.date = _stamp_of(answer.headers.get("Date")) or self.date
+        self.date = _stamp_of(headers.get("Date")) or self.date
 
     def saw(self, stamp: str) -> None:
         """Take note of a row's stamp. One that lies in the future would hide what changes until then."""

@@ -33,6 +33,7 @@ from sync_lib.errors import (
     TooSlowError,
     WritesOffError,
 )
+from sync_lib.ports import Pages
 
 logger = logging.getLogger(__name__)
 
@@ -54,23 +55,6 @@ class Tokens(Protocol):
 
     def renew(self) -> str:
         """Return a new token although the last one looks valid: the API refused it."""
-
-
-class Paging(Protocol):
-    """What a list asks how many rows a page may have, and tells how that went."""
-
-    @property
-    def is_smallest(self) -> bool:
-        """Whether fewer rows would help no more."""
-
-    def headers(self) -> Mapping[str, str]:
-        """Return the headers that ask for a page."""
-
-    def shrink(self) -> bool:
-        """Ask for fewer rows from now on; False where that helps no more."""
-
-    def answered(self, answer: Answer) -> None:
-        """Take note of a page that came."""
 
 
 class _SharedTokens:
@@ -204,7 +188,7 @@ class ApiSession:
         headers: Mapping[str, str] | None = None,
         *,
         gate: Gate | None = None,
-        paging: Paging | None = None,
+        paging: Pages | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the pages of a collection; whoever stops early has not seen them all.
 
@@ -224,7 +208,7 @@ class ApiSession:
             if not isinstance(body.get("value"), list):
                 raise self._malformed(url, "a page has no value")
             if paging is not None:
-                paging.answered(answer)
+                paging.answered(answer.headers)
             yield body
             link = body.get("@odata.nextLink")
             if not link:
@@ -240,7 +224,7 @@ class ApiSession:
         query: Mapping[str, str] | None,
         headers: Mapping[str, str],
         gate: Gate | None,
-        paging: Paging | None,
+        paging: Pages | None,
     ) -> Answer:
         if paging is None:
             return self.request("GET", url, params=query, headers=headers, gate=gate)

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from babel.dates import format_date
+from sqlalchemy import Connection
 
 from sync_lib.operate.credentials import Ending
+from sync_lib.settings import SyncSettings
 from sync_lib.store.causes import read_trouble
 from sync_lib.store.runs import read_waiting
 from sync_lib.web import words
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Surroundings
 
-if TYPE_CHECKING:
-    from sync_lib.web.visit import Visit
+
+class Reader(Protocol):
+    """Who looks: a language, a database, and the settings that hold."""
+
+    @property
+    def language(self) -> str:
+        """The language of the page."""
+
+    @property
+    def settings(self) -> SyncSettings:
+        """The settings that hold now."""
+
+    def text(self, message: str, /, **values: Any) -> str:
+        """Return a message in the language of the page."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Open the staging database for reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +55,13 @@ class Line:
     detail: str = ""
 
 
-def lines_of(visit: Visit, around: Surroundings) -> list[Line]:
+def lines_of(visit: Reader, around: Surroundings) -> list[Line]:
     """Return what everybody should know who looks at any page, the worst first."""
     waiting = [*_writes(visit), *_settings(visit, around), *_pause(visit, around), *_queue(visit, around)]
     return [*_trouble(visit), *waiting, *(_ending(visit, each) for each in around.endings)]
 
 
-def _trouble(visit: Visit) -> list[Line]:
+def _trouble(visit: Reader) -> list[Line]:
     with visit.read() as conn:
         found = read_trouble(conn)
     if found is None:
@@ -53,7 +71,7 @@ def _trouble(visit: Visit) -> list[Line]:
     return [Line("bad", text, found.since, visit.text(reason.remedy), found.message)]
 
 
-def _writes(visit: Visit) -> list[Line]:
+def _writes(visit: Reader) -> list[Line]:
     if visit.settings.writes:
         return []
     text = msg("Writes are off: runs read and plan, and nothing goes to Business Central or to Outlook.")
@@ -70,12 +88,12 @@ def _writes(visit: Visit) -> list[Line]:
     return lines
 
 
-def _settings(visit: Visit, around: Surroundings) -> list[Line]:
+def _settings(visit: Reader, around: Surroundings) -> list[Line]:
     text = visit.text(msg("A setting cannot be read, so another value counts."))
     return [Line("bad", text, detail=problem) for problem in around.problems]
 
 
-def _pause(visit: Visit, around: Surroundings) -> list[Line]:
+def _pause(visit: Reader, around: Surroundings) -> list[Line]:
     if not around.paused:
         return []
     text = msg(
@@ -84,7 +102,7 @@ def _pause(visit: Visit, around: Surroundings) -> list[Line]:
     return [Line("wait", visit.text(text), remedy=visit.text(msg("Switch the DAG contact_sync on again.")))]
 
 
-def _queue(visit: Visit, around: Surroundings) -> list[Line]:
+def _queue(visit: Reader, around: Surroundings) -> list[Line]:
     if not around.queued or around.paused:
         return []
     if not around.running:
@@ -98,7 +116,7 @@ def _queue(visit: Visit, around: Surroundings) -> list[Line]:
     return [Line("wait", visit.text(text, count=around.queued, run=around.running))]
 
 
-def _ending(visit: Visit, ending: Ending) -> Line:
+def _ending(visit: Reader, ending: Ending) -> Line:
     what = msg("certificate") if ending.certificate else msg("client secret")
     text = msg("The %(what)s of the Connection %(connection)s ends on %(day)s.")
     if ending.days < 0:

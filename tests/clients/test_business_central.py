@@ -192,12 +192,10 @@ def test_companies_countries_and_salespeople() -> None:
                     ]
                 },
             ),
-            (200, {"value": [{"code": "JD", "displayName": "Jan", "email": "j@firm.example"}]}),
         ]
     )
     assert client.fetch_companies() == [Company("c0-1", "CRONUS NL")]
     assert client.fetch_countries(COMPANY) == {"NL": "Nederland", "XX": ""}
-    assert client.fetch_salespeople(COMPANY) == [{"code": "JD", "name": "Jan", "email": "j@firm.example"}]
 
 
 # Look-ups
