@@ -23,8 +23,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag, task
 
-import contact_sync_hooks as hooks
-import contact_sync_tasks as tasks
+from contact_sync_airflow import context, environment, retry, tasks
 
 PARAMS = {
     "mode": Param(
@@ -52,17 +51,12 @@ PARAMS = {
 
 
 @dag(
-    schedule=hooks.schedule(),
+    schedule=environment.schedule(),
     start_date=datetime(2020, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    default_args={
-        "retries": 2,
-        "retry_delay": hooks.retry_delay(),
-        "retry_policy": hooks.ByErrorType(),
-        "execution_timeout": hooks.task_timeout(),
-    },
+    default_args=retry.default_args(),
     doc_md=__doc__,
     tags=["contacts"],
 )
@@ -73,9 +67,9 @@ def contact_sync() -> None:
     def plan_run() -> list[str]:
         from sync_lib import pipeline
 
-        with hooks.edges_to_plan() as (edges, request):
-            plan = pipeline.plan_run(edges, request)
-        hooks.hand_on("tasks", plan.tasks)
+        with context.open_services_to_plan() as (services, request):
+            plan = pipeline.plan_run(services, request)
+        context.hand_on("tasks", plan.tasks)
         return plan.companies
 
     tasks.wire(plan_run(), planned_by="plan_run")

@@ -21,8 +21,7 @@ from datetime import UTC, datetime
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, dag, task
 
-import contact_sync_hooks as hooks
-import contact_sync_tasks as tasks
+from contact_sync_airflow import connections, context, environment, retry, tasks
 
 PARAMS = {
     "hold": Param(
@@ -42,12 +41,7 @@ PARAMS = {
     max_active_runs=1000,
     is_paused_upon_creation=False,
     params=PARAMS,
-    default_args={
-        "retries": 2,
-        "retry_delay": hooks.retry_delay(),
-        "retry_policy": hooks.ByErrorType(),
-        "execution_timeout": hooks.task_timeout(),
-    },
+    default_args=retry.default_args(),
     doc_md=__doc__,
     tags=["contacts"],
 )
@@ -58,31 +52,31 @@ def contact_sync_approval() -> None:
     def describe() -> str:
         from sync_lib.operate import approval
 
-        with hooks.edges() as edges:
-            return hooks.put_question(approval.ask(edges, *hooks.hold_of_run(), hooks.this_run()))
+        with connections.open_services() as services:
+            return context.put_question(approval.ask(services, *context.hold_of_run(), context.this_run()))
 
     wait_for_person = HITLOperator(
         task_id="wait_for_person",
         subject="{{ ti.xcom_pull('describe', key='subject') }}",
         body="{{ ti.xcom_pull('describe') }}",
-        options=[hooks.APPROVE, hooks.REJECT],
-        defaults=[hooks.REJECT],
-        response_timeout=hooks.approval_timeout(),
+        options=[context.APPROVE, context.REJECT],
+        defaults=[context.REJECT],
+        response_timeout=environment.approval_timeout(),
     )
 
     @task
     def decide(answer: dict) -> list[str]:  # type: ignore[type-arg]
         from sync_lib.operate import approval
 
-        with hooks.edges() as edges:
+        with connections.open_services() as services:
             plan = approval.decide(
-                edges,
-                *hooks.hold_of_run(),
-                hooks.this_run(),
-                hooks.decision(answer),
-                paused=hooks.is_paused("contact_sync"),
+                services,
+                *context.hold_of_run(),
+                context.this_run(),
+                context.decision(answer),
+                paused=context.is_paused("contact_sync"),
             )
-        hooks.hand_on("tasks", plan.tasks)
+        context.hand_on("tasks", plan.tasks)
         return plan.companies
 
     decided = decide(wait_for_person.output)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag, task
 
-import contact_sync_hooks as hooks
+from contact_sync_airflow import connections, context, environment, messages
 
 PARAMS = {
     "profiles": Param(
@@ -31,7 +31,7 @@ PARAMS = {
     # It has no schedule, so that it runs for nobody who did not ask; and who asks on a page waits for it.
     is_paused_upon_creation=False,
     params=PARAMS,
-    default_args={"retries": 0, "execution_timeout": hooks.task_timeout()},
+    default_args={"retries": 0, "execution_timeout": environment.task_timeout()},
     doc_md=__doc__,
     tags=["contacts"],
 )
@@ -42,9 +42,9 @@ def contact_sync_check() -> None:
     def check() -> None:
         from sync_lib.operate import checks
 
-        with hooks.edges() as edges:
-            found = checks.check_connections(edges, hooks.chosen_profiles(), hooks.this_run())
-            hooks.raise_unless_all_ok(found)
+        with connections.open_services() as services:
+            found = checks.check_connections(services, context.chosen_profiles(), context.this_run())
+            messages.raise_unless_all_ok(found)
 
     check()
 

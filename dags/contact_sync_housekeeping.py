@@ -18,20 +18,15 @@ from datetime import UTC, datetime
 
 from airflow.sdk import dag, task
 
-import contact_sync_hooks as hooks
+from contact_sync_airflow import connections, context, environment, retry
 
 
 @dag(
-    schedule=hooks.housekeeping_schedule(),
+    schedule=environment.housekeeping_schedule(),
     start_date=datetime(2020, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 2,
-        "retry_delay": hooks.retry_delay(),
-        "retry_policy": hooks.ByErrorType(),
-        "execution_timeout": hooks.task_timeout(),
-    },
+    default_args=retry.default_args(),
     doc_md=__doc__,
     tags=["contacts"],
 )
@@ -42,22 +37,22 @@ def contact_sync_housekeeping() -> None:
     def remove_old() -> None:
         from sync_lib.operate import housekeeping
 
-        with hooks.edges() as edges:
-            housekeeping.remove_old(edges)
+        with connections.open_services() as services:
+            housekeeping.remove_old(services)
 
     @task
     def check_drift() -> None:
         from sync_lib.operate import housekeeping
 
-        with hooks.edges() as edges:
-            housekeeping.check_drift(edges, hooks.this_run())
+        with connections.open_services() as services:
+            housekeeping.check_drift(services, context.this_run())
 
     @task
     def remove_blocked() -> None:
         from sync_lib.operate import housekeeping
 
-        with hooks.edges() as edges:
-            housekeeping.remove_blocked(edges, hooks.this_run())
+        with connections.open_services() as services:
+            housekeeping.remove_blocked(services, context.this_run())
 
     remove_old()
     check_drift()

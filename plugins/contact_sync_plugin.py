@@ -36,7 +36,7 @@ class LazyApp:
 
 def build() -> FastAPI:
     """Return the pages, behind Airflow's own logins and permissions."""
-    import contact_sync_hooks as hooks
+    from contact_sync_airflow import connections, environment
     from sync_lib.web.app import make_app
     from sync_lib.web.seams import Seams
 
@@ -44,9 +44,9 @@ def build() -> FastAPI:
         Seams(
             authorize=_authorize(),
             engine=Staging().engine,
-            field_profile=lambda: hooks.business_central_settings().field_profile,
-            settings=hooks.sync_settings,
-            edges=hooks.edges,
+            field_profile=lambda: connections.business_central_settings().field_profile,
+            settings=environment.sync_settings,
+            edges=connections.open_services,
             mount=MOUNT,
             surroundings=_surroundings,
         )
@@ -91,7 +91,7 @@ def _surroundings() -> Surroundings:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    import contact_sync_hooks as hooks
+    from contact_sync_airflow import connections, environment
     from sync_lib.times import to_text
     from sync_lib.web.seams import Surroundings
 
@@ -109,8 +109,8 @@ def _surroundings() -> Surroundings:
             next_run=to_text(next_run.astimezone(UTC)) if next_run else None,
             running=next((run for state, run in runs if state == "running"), ""),
             queued=sum(state == "queued" for state, _ in runs),
-            endings=tuple(hooks.endings()),
-            problems=tuple(hooks.setting_problems()),
+            endings=tuple(connections.endings()),
+            problems=tuple(environment.setting_problems()),
         )
 
 
@@ -127,11 +127,11 @@ class Staging:
         Raises:
             ConfigError: The Connection is missing or incomplete, nobody answers there, or its schema is another one.
         """
-        import contact_sync_hooks as hooks
+        from contact_sync_airflow import connections
         from sync_lib.store.engine import open_engine
         from sync_lib.store.migrate import require_schema
 
-        url = hooks.staging_settings().url
+        url = connections.staging_settings().url
         with self._lock:
             if self._opened is None or self._opened[0] != url:
                 engine = open_engine(url)

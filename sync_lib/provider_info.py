@@ -1,14 +1,14 @@
 """What Airflow should know of this package: its connection types and their forms.
 
 A plain dict, found by the entry point group ``apache_airflow_provider``. Airflow calls it in every one of its
-processes, so it imports nothing. The hooks stand in the plugins folder, which Airflow itself puts on the path.
+processes, so it imports nothing. The hooks are in the plugins folder, which Airflow itself puts on the path.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-_HOOKS = "contact_sync_hooks"
+_HOOKS = "contact_sync_airflow.hooks"
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -293,7 +293,7 @@ def no_airflow(name: str, source: str) -> list[str]:
 
 
 def sandbox_stands_alone(name: str, source: str) -> list[str]:
-    strange = {"sync_lib", "airflow", "contact_sync_hooks", "tests"}
+    strange = {"sync_lib", "airflow", "contact_sync_airflow", "tests"}
     return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) in strange]
 
 
@@ -311,7 +311,7 @@ def light_at_import(name: str, source: str) -> list[str]:
 
 
 def dag_files_import_little(name: str, source: str) -> list[str]:
-    allowed = {*sys.stdlib_module_names, "airflow", "contact_sync_hooks", "contact_sync_tasks"}
+    allowed = {*sys.stdlib_module_names, "airflow", "contact_sync_airflow"}
     found = imports_at_top(ast.parse(source))
     return [f"{name} imports {module} at its top" for module in found if head(module) not in allowed]
 

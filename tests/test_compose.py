@@ -87,16 +87,16 @@ def test_settings_agree_with_the_demo() -> None:
 
 @pytest.mark.airflow
 def test_connections_are_those_that_the_hooks_read() -> None:
-    import contact_sync_hooks as hooks
+    from contact_sync_airflow import connections
 
     given = {name for name in SERVICES["worker"]["environment"] if name.startswith("AIRFLOW_CONN_")}
-    read = {hooks.BUSINESS_CENTRAL, hooks.MICROSOFT_GRAPH, hooks.STAGING}
+    read = {connections.BUSINESS_CENTRAL, connections.MICROSOFT_GRAPH, connections.STAGING}
     assert given == {f"AIRFLOW_CONN_{connection_id.upper()}" for connection_id in read}
 
 
 @pytest.mark.airflow
 def test_schedules_default_to_those_of_the_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    import contact_sync_hooks as hooks
+    from contact_sync_airflow import environment
 
     given = {
         name: value
@@ -105,9 +105,18 @@ def test_schedules_default_to_those_of_the_hooks(monkeypatch: pytest.MonkeyPatch
     }
     for name in given:
         monkeypatch.delenv(name, raising=False)
-    assert given["CONTACT_SYNC_SCHEDULE"] == f"${{CONTACT_SYNC_SCHEDULE:-{hooks.incremental_schedule()}}}"
-    assert given["CONTACT_SYNC_FULL_SCHEDULE"] == f"${{CONTACT_SYNC_FULL_SCHEDULE:-{hooks.full_schedule()}}}"
-    assert set(given) == {hooks.SCHEDULE_VARIABLE, hooks.FULL_SCHEDULE_VARIABLE, hooks.TIMEZONE_VARIABLE}
+    assert (
+        given["CONTACT_SYNC_SCHEDULE"] == f"${{CONTACT_SYNC_SCHEDULE:-{environment.incremental_schedule()}}}"
+    )
+    assert (
+        given["CONTACT_SYNC_FULL_SCHEDULE"]
+        == f"${{CONTACT_SYNC_FULL_SCHEDULE:-{environment.full_schedule()}}}"
+    )
+    assert set(given) == {
+        environment.SCHEDULE_VARIABLE,
+        environment.FULL_SCHEDULE_VARIABLE,
+        environment.TIMEZONE_VARIABLE,
+    }
 
 
 def test_every_variable_is_explained_in_the_example() -> None:

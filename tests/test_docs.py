@@ -174,7 +174,7 @@ def settings_of_the_library() -> dict[str, str]:
 
 def settings_of_the_hooks() -> dict[str, str]:
     """Variables that the plugin reads, with their defaults, from its source: importing it would start Airflow."""
-    tree = ast.parse((ROOT / "plugins" / "contact_sync_hooks.py").read_text())
+    tree = ast.parse((ROOT / "plugins" / "contact_sync_airflow" / "environment.py").read_text())
     names = {
         node.targets[0].id: node.value.value
         for node in tree.body
@@ -422,7 +422,7 @@ def test_tasks_and_phases_are_those_of_the_code() -> None:
     }
     assert {name for name in table if _WORD.fullmatch(name)} == {
         *tasks_in("dags/contact_sync.py"),
-        *tasks_in("plugins/contact_sync_tasks.py"),
+        *tasks_in("plugins/contact_sync_airflow/tasks.py"),
     }
     assert {name for name in table if not _WORD.fullmatch(name)} <= phases
     assert sorted(name for name in phases if f"`{name}`" not in said) == []
@@ -444,7 +444,7 @@ def test_dags_are_those_of_the_project() -> None:
 
 
 def connection_ids() -> set[str]:
-    tree = ast.parse((ROOT / "plugins" / "contact_sync_hooks.py").read_text())
+    tree = ast.parse((ROOT / "plugins" / "contact_sync_airflow" / "connections.py").read_text())
     wanted = {"BUSINESS_CENTRAL", "MICROSOFT_GRAPH", "STAGING"}
     return {
         node.value.value

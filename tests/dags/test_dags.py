@@ -123,16 +123,16 @@ def test_only_verdict_decides_and_only_report_has_outlets(contact_sync: Any) -> 
 
 
 def test_what_may_pass_is_tried_again(dagbag: Any, contact_sync: Any) -> None:
-    import contact_sync_hooks as hooks
+    from contact_sync_airflow import environment, retry
 
     tasks = [
         contact_sync.task_dict[name] for name in ("plan_run", "extract_business_central", "sync_profile")
     ]
     for task in [*tasks, *dagbag.dags["contact_sync_housekeeping"].tasks]:
         assert task.retries == 2
-        assert task.retry_delay == hooks.retry_delay()
-        assert task.execution_timeout == hooks.task_timeout()
-        assert isinstance(task.retry_policy, hooks.ByErrorType)
+        assert task.retry_delay == environment.retry_delay()
+        assert task.execution_timeout == environment.task_timeout()
+        assert isinstance(task.retry_policy, retry.ByErrorType)
 
 
 def test_scheduled_runs_are_incremental_and_for_all(contact_sync: Any) -> None:
@@ -207,7 +207,7 @@ def imports() -> dict[str, set[str]]:
 @pytest.mark.parametrize("name", DAG_FILES)
 def test_parsing_imports_nothing_heavy(imports: dict[str, set[str]], name: str) -> None:
     imported = imports[name]
-    assert "contact_sync_hooks" in imported
+    assert "contact_sync_airflow.environment" in imported
     assert {module for heavy in HEAVY for module in imported if f"{module}.".startswith(f"{heavy}.")} == set()
 
 

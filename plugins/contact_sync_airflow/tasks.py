@@ -1,6 +1,6 @@
 """Tasks that several DAGs share: what a run does once it is planned, and whom it asks. No logic: they call the library.
 
-Airflow imports this module in every one of its processes: the top imports nothing but its SDK and our hooks.
+DAG files import this module: its top imports nothing but Airflow's SDK.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import Asset, task
 
-import contact_sync_hooks as hooks
+from contact_sync_airflow import connections, context, messages
 
 BUSINESS_CENTRAL = Asset("business_central_contacts")
 OUTLOOK = Asset("outlook_contacts")
@@ -26,8 +26,8 @@ def list_profiles(tasks: list[str]) -> list[str]:
 def extract_business_central(key: str) -> None:
     from sync_lib import pipeline
 
-    with hooks.edges() as edges:
-        pipeline.extract_business_central(edges, hooks.this_run(), key, hooks.show_company)
+    with connections.open_services() as services:
+        pipeline.extract_business_central(services, context.this_run(), key, context.show_company)
 
 
 # A company that could not be read fails its own profiles, inside; it must not keep the others from running.
@@ -35,8 +35,8 @@ def extract_business_central(key: str) -> None:
 def sync_profile(key: str) -> None:
     from sync_lib import pipeline
 
-    with hooks.edges() as edges:
-        hooks.tell(pipeline.sync_profile(edges, hooks.this_run(), key, hooks.show_mailbox))
+    with connections.open_services() as services:
+        messages.log_results(pipeline.sync_profile(services, context.this_run(), key, context.show_mailbox))
 
 
 # The only outlets: an outlet on a mapped task would make one event for each profile.
@@ -44,22 +44,22 @@ def sync_profile(key: str) -> None:
 def report(outlet_events: Any = None) -> None:
     from sync_lib import pipeline
 
-    with hooks.edges() as edges:
-        hooks.publish(pipeline.finish_run(edges, hooks.this_run()), outlet_events)
+    with connections.open_services() as services:
+        messages.publish(pipeline.finish_run(services, context.this_run()), outlet_events)
 
 
 @task(trigger_rule="all_done")
 def list_holds() -> list[dict[str, Any]]:
     from sync_lib.operate import approval
 
-    with hooks.edges() as edges:
-        return approval.list_requests(edges)
+    with connections.open_services() as services:
+        return approval.list_requests(services)
 
 
 # One approval run for each hold that nobody was asked about yet. The same hold has the same run id.
 @task
 def request_approval(run_id: str, hold: int, asked: int) -> None:
-    hooks.start_run(APPROVAL_DAG, run_id, {"hold": hold, "asked": asked})
+    context.start_run(APPROVAL_DAG, run_id, {"hold": hold, "asked": asked})
 
 
 # The only leaf, so that its colour is the run's. `report` alone would be green with everything before it dead.
@@ -67,10 +67,12 @@ def request_approval(run_id: str, hold: int, asked: int) -> None:
 def verdict(planned_by: str) -> None:
     from sync_lib import pipeline
 
-    with hooks.edges_or_alarm() as edges:
-        told = pipeline.run_verdict(edges, hooks.this_run(), hooks.task_states(), planned_by=planned_by)
-        hooks.notify(edges, told)
-        hooks.raise_unless_good(told)
+    with messages.open_services_or_alarm() as services:
+        told = pipeline.run_verdict(
+            services, context.this_run(), context.task_states(), planned_by=planned_by
+        )
+        messages.notify(services, told)
+        messages.raise_unless_good(told)
 
 
 def wire(planned: Any, planned_by: str) -> None:

@@ -1,0 +1,1 @@
+"""All of the sync that knows Airflow: the DAG files and the plugin import it from the plugins folder."""

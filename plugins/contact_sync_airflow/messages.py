@@ -1,0 +1,189 @@
+"""What people see of a run: lines in the logs of its tasks, the colour of the run, and messages by webhook or e-mail.
+
+Each DAG file imports this module: its top imports nothing but Airflow's SDK.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+
+from contact_sync_airflow import connections, context, environment
+
+if TYPE_CHECKING:
+    from sync_lib.model import ProfileResult
+    from sync_lib.operate.checks import Check
+    from sync_lib.operate.notices import Notice
+    from sync_lib.run.report import RunReport, Verdict
+    from sync_lib.services import Services
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_services_or_alarm() -> Iterator[Services]:
+    """Yield the services to the last task of a run; where they cannot be opened, tell people that the run is dead.
+
+    Raises:
+        SystemExit: As ``raise_unless_good``, where the cause is one that a person can put right.
+    """
+    from sync_lib.errors import SyncError
+    from sync_lib.run.report import Verdict
+
+    with ExitStack() as opened:
+        try:
+            ready = opened.enter_context(connections.open_services())
+        except Exception as error:
+            dead = Verdict(False, _cause(error))
+            notify(None, dead)
+            if isinstance(error, SyncError):
+                raise_unless_good(dead)
+            raise
+        yield ready
+
+
+def log_results(results: Iterable[ProfileResult]) -> None:
+    """Log what became of each profile of a mapped task, with counts and reasons, below the folded phases."""
+    for result in results:
+        counters = result.counters
+        log.info("%s of %s: %s %s", result.mailbox, result.company, result.state, result.message)
+        if result.compared_at is not None:
+            log.info("  quiet: the figures are those of the comparison at %s", result.compared_at or "-")
+        log.info("  contacts read: %d; %s", counters.get("read", 0), _counts(counters.get("outcomes")))
+        log.info("  written: %s", _counts(counters.get("writes")))
+        log.info("  not synced, by reason: %s", _counts(counters.get("reasons")))
+
+
+def publish(report: RunReport, outlet_events: Any) -> None:
+    """Log the table of profiles, and hand the counts to the assets' events.
+
+    Raises:
+        AirflowSkipException: The run did nothing, so nothing happened to the assets either.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    for line in report.lines():
+        log.info("%s", line)
+    if report.skip_reason:
+        raise AirflowSkipException(report.skip_reason)
+    for name, extra in report.events.items():
+        outlet_events[Asset(name)].extra = extra
+
+
+def notify(services: Services | None, verdict: Verdict) -> None:
+    """Tell people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
+
+    Without services there is nothing to read about it, and the verdict is all that is told.
+
+    Whatever goes wrong here is logged, and makes no run red.
+    """
+    receivers = [
+        name.strip()
+        for name in environment.variables().get(environment.NOTIFY_VARIABLE, "").split(",")
+        if name.strip()
+    ]
+    if not receivers:
+        return
+    try:
+        told, link = _notice(services, verdict), context.link_to_run()
+    except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
+        log.warning("nobody was told: %s", _cause(error))
+        return
+    if told is None:
+        return
+    for receiver in receivers:
+        try:
+            send(receiver, told, link)
+            log.info("told by %s: %s", receiver, told.subject)
+        except Exception as error:  # noqa: BLE001 - as above; the others may be there
+            log.warning("nobody was told by %s: %s", receiver, _cause(error))
+
+
+def send(connection_id: str, told: Notice, link: str) -> None:
+    """Send a notice by the means that the Connection's type names."""
+    from sync_lib.errors import ConfigError
+    from sync_lib.operate import notices, notify
+
+    connection = connections.get_connection(connection_id, "contact_sync_webhook")
+    if connection.conn_type == "contact_sync_webhook":
+        form = connections.extra_field(connection, "format") or "teams"
+        notify.post(connection.password or "", form, told, link)
+    elif connection.conn_type == "smtp":
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+        to = connections.extra_field(connection, "to")
+        if not to:
+            raise connections.incomplete(
+                connection_id, "to", "must hold the addresses to write to, as a part of the extra"
+            )
+        with SmtpHook(smtp_conn_id=connection_id) as smtp:
+            smtp.send_email_smtp(to=to, subject=told.subject, html_content=notices.to_html(told, link))
+    else:
+        raise ConfigError(
+            f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
+            "messages go by contact_sync_webhook or smtp."
+        )
+
+
+def raise_unless_good(verdict: Verdict) -> None:
+    """Log the verdict, one line for each failure, and end the task when the run is to be red.
+
+    Raises:
+        SystemExit: The run failed. Of all that ends a task this is the one that Airflow logs without a traceback: the
+            lines say what is wrong, and nothing is wrong with the program.
+    """
+    level = logging.WARNING if verdict.ok else logging.ERROR
+    for line in verdict.lines:
+        log.log(level, "%s", line)
+    if not verdict.ok:
+        log.error("%s", verdict.message)
+        raise SystemExit(1)
+    log.info("%s", verdict.message)
+
+
+def raise_unless_all_ok(checks: Iterable[Check]) -> None:
+    """Log one line per check, and end the task when one found something wrong.
+
+    Raises:
+        SystemExit: At least one check failed; the log says which, and the remedy, without a traceback.
+    """
+    wrong = 0
+    for check in checks:
+        if check.ok:
+            log.info("ok     %s: %s", check.name, check.detail)
+        elif check.unknown:
+            log.warning("?      %s: %s %s", check.name, check.detail, check.remedy)
+        else:
+            wrong += 1
+            log.error("WRONG  %s: %s %s", check.name, check.detail, check.remedy)
+    if wrong:
+        log.error("%d check(s) found something wrong: see the lines above that say WRONG.", wrong)
+        raise SystemExit(1)
+
+
+def _notice(services: Services | None, verdict: Verdict) -> Notice | None:
+    from sync_lib.operate import notices, notify
+
+    repeated = False
+    try:
+        repeated = not verdict.ok and context.failed_before()
+        if services:
+            return notify.read_notice(services, context.this_run(), verdict, repeated=repeated)
+    except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
+        log.warning("what to tell could not be read: %s", _cause(error))
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+
+
+def _counts(counts: dict[str, int] | None) -> str:
+    return ", ".join(f"{count} {name}" for name, count in (counts or {}).items()) or "none"
+
+
+def _cause(error: Exception) -> str:
+    """What may be logged of an error: our own say nothing secret, others may hold an address with its key."""
+    from sync_lib.errors import SyncError
+
+    return str(error) if isinstance(error, SyncError) else type(error).__name__

@@ -1,0 +1,214 @@
+"""What people see of a run: the log of its verdict, and messages by webhook or e-mail."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync_lib import services
+from sync_lib.operate.checks import Check
+from sync_lib.run.report import Verdict
+from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
+from tests import receivers
+from tests.dags.apps import app
+
+if TYPE_CHECKING:
+    from contact_sync_airflow import connections, context, environment, messages, retry
+
+pytestmark = pytest.mark.airflow
+
+
+def test_a_verdict_is_one_line_for_each_failure_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """P9: Airflow logs a SystemExit without a traceback, and nobody tries that task again."""
+    caplog.set_level(logging.INFO)
+    messages.raise_unless_good(Verdict(True, "2 profiles", ("anna: known since Monday",)))
+    lines = ("anna: Microsoft 365 has no such mailbox.", "bram: the app may not open it.")
+    with pytest.raises(SystemExit) as ended:
+        messages.raise_unless_good(Verdict(False, "Failed: anna; bram", lines))
+    assert ended.value.code == 1
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "anna: known since Monday"),
+        ("INFO", "2 profiles"),
+        *(("ERROR", line) for line in (*lines, "Failed: anna; bram")),
+    ]
+    assert retry.ByErrorType().evaluate(ended.value, 1, 3).action.value == "fail"
+
+
+def test_a_check_that_found_something_ends_without_a_traceback() -> None:
+    """P9: as a verdict does."""
+    with pytest.raises(SystemExit):
+        messages.raise_unless_all_ok([Check("staging", False, "away", "Start it.")])
+    messages.raise_unless_all_ok([Check("staging", True, "there", "")])
+
+
+class Previous:
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+
+@pytest.fixture
+def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
+    """Notify about a run that failed as a whole, with no staging database to read, by these Connections."""
+
+    class TaskInstance:
+        previous: Any = None
+
+        def get_previous_dagrun(self) -> Any:
+            return self.previous
+
+    class DagRun:
+        dag_id = "contact_sync"
+        run_id = "scheduled__2026-03-02T09:15:00+00:00"
+        run_after = datetime(2026, 3, 2, 9, 15, tzinfo=UTC)
+
+    of_task = {"ti": TaskInstance(), "dag_run": DagRun()}
+    monkeypatch.setattr(context, "get_current_context", lambda: of_task)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
+
+    def tell(receivers: dict[str, dict[str, Any]], previous: str = "", *, opens: bool = True) -> None:
+        for name, values in receivers.items():
+            connection(name, json.dumps(values))
+        monkeypatch.setenv(environment.NOTIFY_VARIABLE, " , ".join(receivers))
+        of_task["ti"].previous = Previous(previous) if previous else None
+        if not opens:
+            with messages.open_services_or_alarm():
+                return
+        with tempfile.TemporaryDirectory() as home:
+            edges = services.Services(
+                BusinessCentralSettings("", "", ""),
+                GraphSettings("", "", ""),
+                StagingSettings(f"sqlite:///{home}/gone/staging.db"),
+                SyncSettings(),
+            )
+            messages.notify(edges, Verdict(False, "plan_run failed: see its log."))
+
+    return tell
+
+
+def test_nobody_is_told_unless_a_setting_names_whom(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "send", None)
+    told_by({})
+
+
+def test_a_message_leads_to_its_run(told_by: Any) -> None:
+    with receivers.webhook() as teams, receivers.webhook() as slack:
+        told_by(
+            {
+                "to_teams": {"conn_type": "contact_sync_webhook", "password": teams.url},
+                "to_slack": {
+                    "conn_type": "contact_sync_webhook",
+                    "password": slack.url,
+                    "extra": {"format": "text"},
+                },
+            }
+        )
+    link = "https://airflow.example/sync/dags/contact_sync/runs/scheduled__2026-03-02T09%3A15%3A00%2B00%3A00"
+    assert link in str(teams.bodies)
+    assert slack.bodies == [
+        {
+            "text": "Contact sync: the run failed\n\nThe run failed\n"
+            f"\u2022 plan_run failed: see its log.\n\n{link}"
+        }
+    ]
+
+
+def test_a_message_goes_by_mail(told_by: Any) -> None:
+    with receivers.mail_server() as mails:
+        told_by(
+            {
+                "by_mail": {
+                    "conn_type": "smtp",
+                    "host": "127.0.0.1",
+                    "port": mails.port,
+                    "extra": {
+                        "from_email": "sync@example.com",
+                        "to": "eva@example.com, bob@example.com",
+                        "disable_ssl": True,
+                        "disable_tls": True,
+                    },
+                }
+            }
+        )
+    [(recipients, mail)] = mails.arrived
+    assert recipients == ["eva@example.com", "bob@example.com"]
+    assert mail["Subject"] == "Contact sync: the run failed"
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "plan_run failed" in page.get_content()
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        ({"conn_type": "contact_sync_webhook", "password": "http://127.0.0.1:9/s3cr3t"}, "did not answer"),
+        ({"conn_type": "contact_sync_webhook", "password": ""}, "must begin with https://"),
+        ({"conn_type": "contact_sync_webhook", "extra": {"format": "smoke"}}, "teams or text"),
+        ({"conn_type": "smtp", "host": "127.0.0.1"}, "must hold the addresses to write to"),
+        ({"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"to": "e@example.com", "retry_limit": 0}}, ""),
+        ({"conn_type": "http", "host": "https://hooks.example/s3cr3t"}, "contact_sync_webhook or smtp"),
+    ],
+)  # fmt: skip
+def test_a_receiver_that_is_away_keeps_no_other_from_being_told_and_fails_nothing(
+    told_by: Any, caplog: pytest.LogCaptureFixture, values: dict[str, Any], cause: str
+) -> None:
+    with receivers.webhook() as taken, caplog.at_level(logging.WARNING):
+        told_by({"broken": values, "good": {"conn_type": "contact_sync_webhook", "password": taken.url}})
+    assert len(taken.bodies) == 1
+    assert "nobody was told by broken: " in caplog.text
+    assert cause in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_an_error_of_any_kind_makes_no_run_red(
+    told_by: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ImportError("s3cr3t")
+
+    monkeypatch.setattr(messages, "_notice", broken)
+    told_by({"good": {"conn_type": "contact_sync_webhook"}})
+    assert "nobody was told: ImportError" in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_receiver_without_a_connection_is_named(told_by: Any, caplog: pytest.LogCaptureFixture) -> None:
+    told_by({"good": {"conn_type": "contact_sync_webhook"}, "missing": {}})
+    assert "nobody was told by missing" in caplog.text
+
+
+def test_runs_that_fail_one_after_the_other_are_told_of_once(told_by: Any) -> None:
+    with receivers.webhook() as taken:
+        receiver = {"good": {"conn_type": "contact_sync_webhook", "password": taken.url}}
+        told_by(receiver, previous="failed")
+        assert taken.bodies == []
+        told_by(receiver, previous="success")
+        assert len(taken.bodies) == 1
+
+
+def test_a_run_that_cannot_open_its_connections_is_told_of(told_by: Any, connection: Any) -> None:
+    connection(connections.BUSINESS_CENTRAL, app(login=None))
+    with receivers.webhook() as slack:
+        text = {"conn_type": "contact_sync_webhook", "password": slack.url, "extra": {"format": "text"}}
+        with pytest.raises(SystemExit):
+            told_by({"to_slack": text}, opens=False)
+        (body,) = slack.bodies
+        assert body["text"].startswith("Contact sync: the run failed")
+        assert "Connection 'business_central_default': login must hold the client id" in body["text"]
+        with pytest.raises(SystemExit):
+            told_by({"to_slack": text}, previous="failed", opens=False)
+        assert len(slack.bodies) == 1
+
+
+def test_whether_the_run_before_failed(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told_by({})
+    of_task = context.get_current_context()
+    for previous, repeated in ((None, False), (Previous("success"), False), (Previous("failed"), True)):
+        of_task["ti"].previous = previous
+        assert context.failed_before() is repeated
+    monkeypatch.setenv(environment.FULL_SCHEDULE_VARIABLE, "15 9 * * *")
+    assert not context.failed_before(), "the full run tells once more"
