@@ -68,6 +68,8 @@ OUTSIDE_MAY_IMPORT = {
     "dags": {"pipeline", "operate"},
     "scripts": BASE | {"store", "run"},
 }
+#: Modules of the package that knows Airflow: each may import those before it.
+KNOW_AIRFLOW = ("environment", "retry", "connections", "context", "messages", "hooks", "tasks")
 TOP_FILES = 13
 #: Lines, of code and of tests.
 MODULE_LINES, TEST_MODULE_LINES = 550, 750
@@ -322,6 +324,32 @@ def airflow_by_its_sdk(name: str, source: str) -> list[str]:
     return [f"{name} imports {module}, not airflow.sdk" for module in found if not module.startswith(allowed)]
 
 
+def package_of_its_own(name: str, source: str) -> list[str]:
+    """What a wheel may install: it finds nothing by its place on the disk, and imports no neighbour of its folder."""
+    package = "plugins/contact_sync_airflow/"
+    if not name.startswith(package):
+        return []
+    tree = ast.parse(source)
+    allowed = {*sys.stdlib_module_names, "airflow", "croniter", "sync_lib", "contact_sync_airflow"}
+    complaints = [f"{name} imports {module}" for module in imports(tree) if head(module) not in allowed]
+    places = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in ("__file__", "__path__")
+    ]
+    return [*complaints, *(f"{name}:{node.lineno} looks for {node.id}" for node in places)]
+
+
+def no_way_up(name: str, source: str) -> list[str]:
+    """The modules that know Airflow are in a row: settings know nothing of tasks."""
+    if not name.startswith("plugins/contact_sync_airflow/"):
+        return []
+    module = Path(name).stem
+    below = KNOW_AIRFLOW[: KNOW_AIRFLOW.index(module)] if module in KNOW_AIRFLOW else ()
+    found = (
+        full.split(".")[1] for full in imports(ast.parse(source)) if head(full) == "contact_sync_airflow"
+    )
+    return [f"{name} imports {imported}" for imported in found if imported not in below]
+
+
 def thin_tasks(name: str, source: str) -> list[str]:
     complaints = []
     for node in ast.walk(ast.parse(source)):
@@ -454,10 +482,23 @@ RULES: list[tuple[Rule, tuple[str, ...], str, str]] = [
     ),
     (dag_files_import_little, ("dags",), "dags/a.py", "import yaml"),
     (airflow_by_its_sdk, ("dags",), "dags/a.py", "from airflow.decorators import dag"),
-    (thin_tasks, ("dags",), "dags/a.py", "@task\ndef f(x):\n    if x:\n        return 1"),
+    (
+        package_of_its_own,
+        ("plugins",),
+        "plugins/contact_sync_airflow/a.py",
+        "def f():\n    import contact_sync_plugin",
+    ),
+    (package_of_its_own, ("plugins",), "plugins/contact_sync_airflow/a.py", "ROOT = Path(__file__).parent"),
+    (
+        no_way_up,
+        ("plugins",),
+        "plugins/contact_sync_airflow/connections.py",
+        "def f():\n    from contact_sync_airflow import context",
+    ),
+    (thin_tasks, ("dags", "plugins"), "dags/a.py", "@task\ndef f(x):\n    if x:\n        return 1"),
     (
         thin_tasks,
-        ("dags",),
+        ("dags", "plugins"),
         "dags/a.py",
         "@task(retries=0)\ndef f(x):" + "\n    x += 1" * (TASK_STATEMENTS + 1),
     ),

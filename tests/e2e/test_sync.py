@@ -17,6 +17,8 @@ from demo_parts.agreement import compare
 from demo_parts.main import ANNA, COMPANY, EXPECTED, FOLDER
 from demo_parts.sandbox import SandboxInstance, edit_as_users
 
+from tests import receivers
+
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 NO_MAILBOX = "magazijn@voorbeeld.example"
@@ -370,6 +372,34 @@ def test_the_button_test_connection(stage: Any, connection_id: str, kind: str) -
     assert not wrong["status"]
     assert "secret" in wrong["message"]
     assert "wrong" not in wrong["message"].split()
+
+
+def test_the_button_test_connection_of_the_staging_database(stage: Any) -> None:
+    import json
+
+    def press(path: str) -> dict[str, Any]:
+        body = {"connection_id": "tried_staging", "conn_type": "contact_sync_staging"}
+        extra = json.dumps({"sqlite_path": path})
+        answer: dict[str, Any] = stage.airflow.call("POST", "connections/test", json={**body, "extra": extra})
+        return answer
+
+    good = press(stage.staging_url.removeprefix("sqlite:///"))
+    assert good["status"], good
+    wrong = press("staging.db")
+    assert not wrong["status"]
+    assert "must be an absolute path" in wrong["message"]
+
+
+def test_the_button_test_connection_of_a_webhook(stage: Any) -> None:
+    body = {"connection_id": "tried_webhook", "conn_type": "contact_sync_webhook"}
+    with receivers.webhook() as taken:
+        good = stage.airflow.call("POST", "connections/test", json={**body, "password": taken.url})
+        assert good["status"], good
+        assert "Messages of the sync arrive here." in str(taken.bodies)
+        taken.status = 404
+        wrong = stage.airflow.call("POST", "connections/test", json={**body, "password": taken.url})
+    assert not wrong["status"]
+    assert "answered 404" in wrong["message"]
 
 
 def test_nothing_is_open_to_those_who_did_not_log_in(stage: Any) -> None:
