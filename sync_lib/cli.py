@@ -18,12 +18,13 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from sync_lib.errors import ConfigError, SyncError
+from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers
 from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
-from sync_lib.store.holds import Decision, Hold, HoldState
+from sync_lib.store.holds import Hold, HoldState
 from sync_lib.store.migrate import downgrade, head, migrate, require_schema
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.importing import export_profiles, import_profiles

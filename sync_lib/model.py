@@ -284,6 +284,20 @@ class HeldAction:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person said of a hold, or what it came to because nobody did in time.
+
+    ``shown`` is the hash of what the person saw; "" stands for what the question shows.
+    """
+
+    approved: bool
+    by: str
+    how: str
+    at: str
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BcSide:
     """A BC contact as the diff sees it: the staged row, and what this profile makes of it."""
 

@@ -16,10 +16,9 @@ from airflow.sdk import get_current_context
 from contact_sync_airflow import connections, environment
 
 if TYPE_CHECKING:
-    from sync_lib.model import RunRequest
+    from sync_lib.model import Decision, RunRequest
     from sync_lib.operate.approval import Question
     from sync_lib.services import Services
-    from sync_lib.store.holds import Decision
 
 #: Where the web server shows our pages.
 PAGES = "/contact_sync"
@@ -106,7 +105,7 @@ def put_question(question: Question | None) -> str:
 
 def decision(answer: dict[str, Any]) -> Decision:
     """Return what a person, or the time-out, answered to a question."""
-    from sync_lib.store.holds import Decision
+    from sync_lib.model import Decision
     from sync_lib.times import to_text
 
     user = answer.get("responded_by_user")

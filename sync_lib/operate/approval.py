@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_lib.errors import ConfigError
-from sync_lib.model import Mode, RunPlan, RunRequest
+from sync_lib.model import Decision, Mode, RunPlan, RunRequest
 from sync_lib.run.plan import plan_run
 from sync_lib.services import Services
 from sync_lib.store import companies, holds, runs
 from sync_lib.store.engine import read
-from sync_lib.store.holds import Decision, HeldActions, Hold, HoldState
+from sync_lib.store.holds import HeldActions, Hold, HoldState
 from sync_lib.store.profiles import rows as profiles
 
 #: How many kinds of held changes a question lists.

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, and_, bindparam, func, insert, select, update
 
-from sync_lib.model import HeldAction, HeldState, HoldReason, Outcome
+from sync_lib.model import Decision, HeldAction, HeldState, HoldReason, Outcome
 from sync_lib.store import clock, held
 from sync_lib.store import tables as t
 
@@ -100,20 +100,6 @@ class Hold:
         """Return the hold that a row of the table, as a mapping, stands for."""
         reasons = json.loads(row["reasons"])
         return cls(**{**row, "reasons": reasons, "state": HoldState(row["state"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a person said of a hold, or what it came to because nobody did in time.
-
-    ``shown`` is the hash of what the person saw; "" stands for what the question shows.
-    """
-
-    approved: bool
-    by: str
-    how: str
-    at: str
-    shown: str = ""
 
 
 _COLUMNS = tuple(t.hold.c[name] for name in Hold.__dataclass_fields__)

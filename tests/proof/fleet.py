@@ -6,10 +6,11 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sync_lib.model import Decision
 from sync_lib.store import companies as stored_companies
 from sync_lib.store import holds
 from sync_lib.store.companies import MOVED
-from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.holds import HoldState
 from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
 from tests.proof import oracle
 from tests.proof.oracle import Setup

@@ -10,8 +10,9 @@ from typing import Any
 from sandbox import Sandbox
 from sync_lib import services
 from sync_lib.errors import SyncError, TransientError
+from sync_lib.model import Decision
 from sync_lib.store import clock, holds, runs
-from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.holds import HoldState
 from sync_lib.times import shift
 from tests.proof import fleet, mapped, oracle, upkeep
 from tests.proof.approvals import Approvals

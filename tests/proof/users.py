@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from sync_lib.model import Decision
 from sync_lib.store import holds
-from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.holds import HoldState
 from tests.proof import mapped, odd_values, oracle
 from tests.sync.harness import person
 

@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from sync_lib import cli, pipeline
 from sync_lib.errors import ConfigError
+from sync_lib.model import Decision
 from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from sync_lib.store.holds import Decision
 from tests.sync.harness import Harness, Ran, person, world
 
 PEOPLE = 30

@@ -10,11 +10,12 @@ import yaml
 from sqlalchemy import select
 
 from sync_lib.errors import ConfigError
+from sync_lib.model import Decision
 from sync_lib.operate import answers, checks
 from sync_lib.store import companies, holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
-from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.holds import HoldState
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.history import Author
 from sync_lib.store.profiles.importing import import_profiles

@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import insert, select
 
 from sync_lib import cli, model, pipeline
-from sync_lib.model import HoldReason
+from sync_lib.model import Decision, HoldReason
 from sync_lib.operate import approval
 from sync_lib.run import holding
 from sync_lib.store import clock, companies, holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from sync_lib.store.holds import Decision
 from tests.sync.harness import COMPANY, FOLDER, Harness, Ran, person, world
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"

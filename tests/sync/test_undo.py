@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import select, update
 
 from sync_lib import pipeline
+from sync_lib.model import Decision
 from sync_lib.operate import approval
 from sync_lib.store import tables as t
 from sync_lib.store import undo
 from sync_lib.store.engine import read
-from sync_lib.store.holds import Decision
 from tests.sync.harness import Harness, person, world
 
 JAN, PIET = "Jan Jansen", "Piet Post"

@@ -10,10 +10,11 @@ import pytest
 from sync_lib import model, pipeline
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import WritesOffError
+from sync_lib.model import Decision
 from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store.engine import read
-from sync_lib.store.holds import Decision, HoldState
+from sync_lib.store.holds import HoldState
 from tests.sync.harness import FOLDER, Harness, person, world
 
 PEOPLE = 12
