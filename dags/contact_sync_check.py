@@ -2,7 +2,7 @@
 
 Run it by hand after the first set-up, and whenever something stopped working. It asks each service itself: tokens,
 permissions (too few and too many), Business Central's companies, each profile's mailbox and folder, the staging
-database, the clocks. Its log has one line per check: **ok**, or what is wrong and how to mend it. It changes
+database, the clocks. Its log has one line per check: **ok**, or what is wrong and how to fix it. It changes
 nothing in Business Central or in any mailbox that it does not also remove.
 
 The run is red when a check failed. A profile's page starts it for that profile, and shows what it found.

@@ -55,7 +55,7 @@ class ProfileBusyError(SyncError):
 
 
 class ProfileError(SyncError):
-    """This profile cannot sync until somebody mends it; all other profiles go on.
+    """This profile cannot sync until somebody fixes it; all other profiles go on.
 
     Attributes:
         reason: Short machine-readable cause, for example ``mailbox_not_found``.

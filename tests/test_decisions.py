@@ -139,7 +139,7 @@ def test_every_combination_of_a_field_has_a_verdict():
 
 EXPECTED_EVENTS = {
     "merge": [],
-    "mend": [],
+    "repair": [],
     "keep": [],
     "recreate": [Action.CREATE_OUTLOOK],
     "wake": [],

@@ -153,7 +153,7 @@ def incomplete(connection_id: str, field: str, what: str) -> Exception:
     from sync_lib.errors import ConfigError
 
     return ConfigError(
-        f"Connection {connection_id!r}: {field} {what}. Mend it under Admin > Connections, or in the "
+        f"Connection {connection_id!r}: {field} {what}. Fix it under Admin > Connections, or in the "
         f"environment variable AIRFLOW_CONN_{connection_id.upper()} where that is set."
     )
 

@@ -192,7 +192,7 @@ class _Profile:
         return str(names.get(wanted, name))
 
     def problem(self, contact_id: str, field_name: str, what: str, *, other: str = "") -> None:
-        """Note a difference, unless it was reported with a reason that no run can mend."""
+        """Note a difference, unless it was reported with a reason that no run can fix."""
         keys = [(part, name) for part in (contact_id, other) if part for name in (field_name, "")]
         reason = next((self.excuses[key] for key in keys if key in self.excuses), None)
         if reason:

@@ -16,7 +16,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class DemoError(Exception):
-    """Something that the person at the terminal can understand and mend."""
+    """Something that the person at the terminal can understand and fix."""
 
 
 def port_is_free(port: int) -> bool:

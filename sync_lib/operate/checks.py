@@ -1,4 +1,4 @@
-"""The self-test: tokens, permissions, companies, mailboxes, folders, filters; what is wrong, and how to mend it."""
+"""The self-test: tokens, permissions, companies, mailboxes, folders, filters; what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def told(template: str, **values: object) -> Told:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the self-test: what was looked at, what was found and, where it is wrong, how to mend it.
+    """One line of the self-test: what was looked at, what was found and, where it is wrong, how to fix it.
 
     Attributes:
         name: What was looked at, for the log.
@@ -142,10 +142,10 @@ _REDUCE = told(
 )
 _UNREAD = told("Look at them under App registrations > API permissions; the lines below show what works.")
 _NONE_SEEN = told("the app sees no company.")
-_STAGING = told("Mend the Connection contact_sync_staging.")
-_LOGIN = told("Mend the Connection's client id, secret or tenant.")
-_FILTER = told("Mend the filter.")
-_COMPANY = told("Mend the profile's company, or the app's rights in BC.")
+_STAGING = told("Fix the Connection contact_sync_staging.")
+_LOGIN = told("Fix the Connection's client id, secret or tenant.")
+_FILTER = told("Fix the filter.")
+_COMPANY = told("Fix the profile's company, or the app's rights in BC.")
 _COUNTRIES = told(
     "Let the app read the table Country/Region in BC; until then countries wait, all else syncs."
 )

@@ -130,7 +130,7 @@ def _live(row: Mapping[str, Any], tie: Tie, outside: Why | None) -> Why:
     if outside is None:
         return Why(IN, _TIE, _TIED[Origin(tie.origin)], run=run, at=tie.since)
     if row["problem"] and outside.rule == _REQUIRED:
-        text = msg("It is in this folder, and nothing is written until this is mended: %(why)s")
+        text = msg("It is in this folder, and nothing is written until this is fixed: %(why)s")
         return Why(IN, _REQUIRED, text, {"why": outside}, run=tie.run, at=tie.since)
     text = msg("It is still in this folder, and the next run looks after it: %(why)s")
     return Why(WAITS, outside.rule, text, {"why": outside}, run=tie.run, at=tie.since)

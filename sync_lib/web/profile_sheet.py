@@ -137,7 +137,7 @@ class Sheet:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether something has to be mended before it can be saved."""
+        """Whether something has to be fixed before it can be saved."""
         return bool(self.problems) or any(row.problem for row in self.rows)
 
     def entry(self, field_profile: str) -> ProfileEntry | None:

@@ -305,7 +305,7 @@ _TRIED_AGAIN = msg(
     "Nothing to do at first: it is tried again. If it stays, ask whoever looks after the service."
 )
 
-#: Codes of services for what a person can mend; every such change is tried again.
+#: Codes of services for what a person can fix; every such change is tried again.
 _PASSING = {
     "ErrorAccessDenied": Reason(
         msg("The app may not write in this mailbox"),

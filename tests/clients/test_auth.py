@@ -311,7 +311,7 @@ def test_a_refusal_says_what_to_check_and_never_the_secret(
     assert "AADSTS7000215" in shown
     assert (caught.value.code, caught.value.request_id) == (error, "c-1")
 
-    # msal replays a 400 from memory for a minute; whoever mended the app need not wait.
+    # msal replays a 400 from memory for a minute; whoever fixed the app need not wait.
     assert source.token() == "token-1"
 
 

@@ -197,7 +197,7 @@ class Stage:
             conn.execute(update(profile).where(profile.c.folder_name == folder).values(filter=wrong))
 
     def retire(self, mailbox: str, folder: str) -> None:
-        """Take a profile out of all further runs, and mend its filter."""
+        """Take a profile out of all further runs, and fix its filter."""
         profile = tables.sync_profile.c
         with self.staged() as conn:
             which = (profile.mailbox == mailbox) & (profile.folder_name == folder)

@@ -225,7 +225,7 @@ def test_a_backfill_is_one_full_sync(stage: Any, first_sync: str) -> None:
         assert "backfill" in stage.logs(skipped[0])["verdict/-1/1"]
 
 
-def test_an_outage_ends_in_a_clear_message_and_the_next_run_mends_it(stage: Any, first_sync: str) -> None:
+def test_an_outage_ends_in_a_clear_message_and_the_next_run_fixes_it(stage: Any, first_sync: str) -> None:
     edit_as_users(stage.sandbox, ANNA, COMPANY, FOLDER)
     stage.sandbox.stop()
     try:

@@ -323,7 +323,7 @@ def test_fingerprint_fits_a_signed_column_and_is_the_same_in_every_process():
     here = PLAIN.fingerprint(fields)
     assert -(2**63) <= here < 2**63
     program = (
-        "from sync_lib.fields.normal_forms import Normaliser; from sync_lib.model import Lookups;"
+        "from sync_lib.fields.normal_forms import Normaliser; from sync_lib.fields.lookups import Lookups;"
         f"print(Normaliser(Lookups()).fingerprint({fields!r}))"
     )
     there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -562,7 +562,7 @@ class Oracle:
             check(not profile.wants(contact), "I5", f"{named} stays released")
             return
         if not profile.wants(contact):
-            stays = coupling["state"] == "pinned" or waits.keeps(key, item.id) or not _mendable(contact)
+            stays = coupling["state"] == "pinned" or waits.keeps(key, item.id) or not _fixable(contact)
             check(stays, "I5", f"{named} stays, out of scope")
         differs = excuses.known_as({**json.loads(coupling["differs"]), **json.loads(coupling["refused"])})
         if not (valid_email(item.values["email"]) and valid_email(contact["email"] or "")):
@@ -613,7 +613,7 @@ def _deleted(row: dict[str, Any]) -> str:
     return str(row["before"]) if row["action"] == "delete_outlook" else ""
 
 
-def _mendable(contact: dict[str, Any]) -> bool:
+def _fixable(contact: dict[str, Any]) -> bool:
     named = bool((contact["displayName"] or "").strip())
     return named and valid_email(contact["email"] or "")
 

@@ -1,4 +1,4 @@
-"""Rules S6: the self-test names each thing that is wrong, and how to mend it; what it finds out is used."""
+"""Rules S6: the self-test names each thing that is wrong, and how to fix it; what it finds out is used."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_what_changed_since_the_last_run_is_counted_with_what_a_run_would_do(syn
 
 
 def test_a_drift_is_found_that_the_sync_believes_to_be_agreement(synced, caplog):
-    """A baseline is wrong: by it neither side has changed, and so no run ever mends the difference."""
+    """A baseline is wrong: by it neither side has changed, and so no run ever fixes the difference."""
     synced.edit_item("Persoon 05", jobTitle="Zomaar")
     with transaction(synced.edges.engine) as conn:
         contact = synced.contacts()["Persoon 05"]["id"]

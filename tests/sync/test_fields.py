@@ -236,7 +236,7 @@ def test_f4_an_unreadable_first_address_is_no_reason_to_take_the_second(odd):
     assert ran.writes == {}
     jan = odd.contacts()["Jan Jansen"]
     assert (jan["email"], jan["jobTitle"]) == ("jan.jansen@klant.example", "")
-    odd.edit_contact("Jan Jansen", email="jan@nieuw.example")  # What mends it goes.
+    odd.edit_contact("Jan Jansen", email="jan@nieuw.example")  # What fixes it goes.
     odd.run()
     assert addresses(odd) == ["jan@nieuw.example", OWN["address"]]
     odd.run()

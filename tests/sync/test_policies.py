@@ -327,7 +327,7 @@ def test_overwrite_clears_what_bc_does_not_have_and_counts_as_overwrite(make_har
 
 
 @pytest.mark.parametrize("side", ["bc", "outlook"])
-def test_a_lost_address_is_reported_and_moves_nothing_until_it_is_mended(make, side):
+def test_a_lost_address_is_reported_and_moves_nothing_until_it_is_fixed(make, side):
     h = make()
     if side == "bc":
         h.edit_contact("Jan Jansen", email="", jobTitle="Directeur")
@@ -342,11 +342,11 @@ def test_a_lost_address_is_reported_and_moves_nothing_until_it_is_mended(make, s
     else:
         h.edit_contact("Jan Jansen", email="nieuw@klant.example")
         wanted = {"updated_outlook": 1}
-    ran = h.run(run_id="mends")
+    ran = h.run(run_id="fixes")
     with read(h.edges.engine) as conn:
         joined = select(t.change.c.after).join(t.plan, t.plan.c.id == t.change.c.plan)
-        (sent,) = conn.scalars(joined.where(t.plan.c.run == "mends", t.plan.c.round == 1))
-    assert sent == '{"email":"nieuw@klant.example"}', "only the value that mends it moves"
+        (sent,) = conn.scalars(joined.where(t.plan.c.run == "fixes", t.plan.c.round == 1))
+    assert sent == '{"email":"nieuw@klant.example"}', "only the value that fixes it moves"
     assert wanted.items() <= ran.writes.items()
     h.run()
     assert h.items()["Jan Jansen"]["emailAddresses"][0]["address"] == "nieuw@klant.example"
@@ -355,7 +355,7 @@ def test_a_lost_address_is_reported_and_moves_nothing_until_it_is_mended(make, s
     settled(h)
 
 
-def test_a_lost_name_is_mended_where_it_was_lost(make):
+def test_a_lost_name_is_fixed_where_it_was_lost(make):
     h = make()
     h.edit_item("Jan Jansen", displayName=None, givenName=None, surname=None, jobTitle="Directeur")
     ran = h.run()

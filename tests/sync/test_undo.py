@@ -270,7 +270,7 @@ def test_a_required_value_is_never_taken_away(h):
     h.edit_contact(JAN, jobTitle="Directeur", displayName="Jan de Baas")
     h.run(run_id="second")
     with h.edges.engine.begin() as conn:
-        # As if the name had been mended.
+        # As if the name had been fixed.
         before = json.dumps({"name": "", "job_title": "Inkoper"})
         [plan] = conn.scalars(select(t.plan.c.id).where(t.plan.c.run == "second"))
         conn.execute(update(t.change).where(t.change.c.plan == plan).values(before=before))

@@ -142,7 +142,7 @@ def test_many_threads_never_hold_a_lease_together(engine, workers):
 RACE = """
 import sys
 from sync_lib.store.engine import open_engine
-from sync_lib.store.locks import acquire_lease
+from sync_lib.store.leases import acquire_lease
 engine = open_engine(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
