@@ -40,10 +40,10 @@ def contact_sync_check() -> None:
 
     @task
     def check() -> None:
-        from sync_lib.operate import checks
+        from sync_lib import pipeline
 
         with connections.open_services() as services:
-            found = checks.check_connections(services, context.chosen_profiles(), context.this_run())
+            found = pipeline.check_connections(services, context.chosen_profiles(), context.this_run())
             messages.raise_unless_all_ok(found)
 
     check()

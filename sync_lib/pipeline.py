@@ -3,15 +3,18 @@
     plan_run -> extract_business_central (per company) -> sync_profile (per profile) -> finish_run -> run_verdict
 
 Every function can be run again at any time: staging replaces by key, and a plan goes by what both sides hold now.
+Beside the run's tasks stands that of the self-test, and what *Test connection* asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from sync_lib.errors import SyncError
 from sync_lib.model import ProfileResult, RunPlan, RunRequest
+from sync_lib.operate import checks
+from sync_lib.operate.checks import Check
 from sync_lib.run import company as company_run
 from sync_lib.run import finish, plan, profile
 from sync_lib.run.report import RunReport, Verdict
@@ -106,3 +109,44 @@ def run_verdict(
         planned_by: Task that plans the run; skipped where there was nothing to plan.
     """
     return finish.decide(edges, run_id, task_states, planned_by)
+
+
+def check_connections(edges: Services, wanted: Collection[str] = (), run: str = "") -> list[Check]:
+    """Check every connection, and profiles (rules S6); write down for each profile what was found, for its page.
+
+    Args:
+        edges: The services and the staging database.
+        wanted: Mailboxes or profile ids, enabled or not; empty for all that are enabled.
+        run: The run that checks.
+
+    Raises:
+        ConfigError: A profile that was asked for does not exist.
+    """
+    return checks.check_connections(edges, wanted, run)
+
+
+def check_business_central(settings: BusinessCentralSettings) -> str:
+    """Return how many companies the app sees.
+
+    Raises:
+        SyncError: The settings are wrong, or BC refuses the app.
+    """
+    return checks.check_business_central(settings)
+
+
+def check_graph(settings: GraphSettings) -> str:
+    """Return which permissions the app's token carries.
+
+    Raises:
+        SyncError: The settings are wrong, or a permission is missing.
+    """
+    return checks.check_graph(settings)
+
+
+def check_staging(settings: StagingSettings) -> str:
+    """Return which database answers.
+
+    Raises:
+        SyncError: The URL is wrong, or nobody answers.
+    """
+    return checks.check_staging(settings)

@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services": BASE | {"clients", "store"},
     "run": BASE | {"fields", "store", "diff", "extract", "load", "services"},
     # The services are a type there, and what a task opens.
-    "pipeline": BASE | {"services", "run"},
+    "pipeline": BASE | {"services", "run", "operate"},
     "operate": BASE | {"fields", "store", "diff", "services", "run", "clients"},
     "web": BASE | {"fields", "store", "operate", "services"},
     "cli": BASE | {"store", "services", "operate"},

@@ -44,9 +44,9 @@ class BusinessCentralHook(_CheckedHook):
     def check(self) -> str:
         """Return how many companies the app sees."""
         settings = connections.business_central_settings(self.connection_id)
-        from sync_lib.operate import checks
+        from sync_lib import pipeline
 
-        return checks.check_business_central(settings)
+        return pipeline.check_business_central(settings)
 
 
 class MicrosoftGraphHook(_CheckedHook):
@@ -60,9 +60,9 @@ class MicrosoftGraphHook(_CheckedHook):
     def check(self) -> str:
         """Return which permissions the app's token carries."""
         settings = connections.graph_settings(self.connection_id)
-        from sync_lib.operate import checks
+        from sync_lib import pipeline
 
-        return checks.check_graph(settings)
+        return pipeline.check_graph(settings)
 
 
 class StagingHook(_CheckedHook):
@@ -76,9 +76,9 @@ class StagingHook(_CheckedHook):
     def check(self) -> str:
         """Return which database answers."""
         settings = connections.staging_settings(self.connection_id)
-        from sync_lib.operate import checks
+        from sync_lib import pipeline
 
-        return checks.check_staging(settings)
+        return pipeline.check_staging(settings)
 
 
 class WebhookHook(_CheckedHook):
