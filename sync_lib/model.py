@@ -147,7 +147,7 @@ class BcContact:
         id: System id, lower-case GUID.
         etag: Opaque version, verbatim with ``W/`` and quotes.
         last_modified: UTC, ``YYYY-MM-DDTHH:MM:SS.mmmZ`` (always 24 characters, so that text order is time order).
-        values: Text per BC column of ``sync_lib.fields.mapping.BC_COLUMNS``; "" for blank, never None.
+        values: Text per BC column of ``sync_lib.fields.bc_columns.BC_COLUMNS``; "" for blank, never None.
     """
 
     id: str

@@ -19,7 +19,7 @@ from sync_lib.diff.tables import (
     WRITES_OUTLOOK,
 )
 from sync_lib.fields import reading
-from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.mapper import FieldMapper

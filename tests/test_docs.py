@@ -23,7 +23,7 @@ from sqlalchemy import Engine, text
 from sync_lib import cli
 from sync_lib.diff.merge import _CAUSES
 from sync_lib.errors import FilterSyntaxError
-from sync_lib.fields.columns import BC_COLUMNS, columns_of
+from sync_lib.fields.bc_columns import BC_COLUMNS, columns_of
 from sync_lib.fields.filters import parse_filter
 from sync_lib.fields.table import mapped_fields
 from sync_lib.model import Outcome

@@ -24,7 +24,7 @@ from sync_lib.clients.business_central_records import (
 from sync_lib.clients.listing import MOST, Listing
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import AccessDeniedError, RecordError, ServiceError
-from sync_lib.fields.columns import columns_of
+from sync_lib.fields.bc_columns import columns_of
 from sync_lib.model import BcContact, Company
 from sync_lib.ports import Pages, WriteResult
 from sync_lib.settings import BusinessCentralSettings

@@ -24,7 +24,7 @@ from sync_lib.clients.listing import Listing
 from sync_lib.clients.odata import to_literal, to_query
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import ApiError, AuthError, MalformedAnswerError, ServiceError, ThrottledError
-from sync_lib.fields.columns import BcColumn
+from sync_lib.fields.bc_columns import BcColumn
 from sync_lib.model import BcContact
 
 logger = logging.getLogger(__name__)

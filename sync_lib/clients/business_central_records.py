@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sync_lib.clients.odata import to_stamp
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import MalformedAnswerError
-from sync_lib.fields.columns import BcColumn
+from sync_lib.fields.bc_columns import BcColumn
 from sync_lib.model import BcContact
 from sync_lib.ports import Pages
 

@@ -176,7 +176,7 @@ class ReadPlan:
         overlap: Seconds that an incremental read goes back behind the watermark.
         accepted: The count that was accepted last; None: never counted.
         listing: Gives the ``clients.listing.Listing`` of a kind of read: ``full``, ``changes`` or ``scan``.
-        staged: Gives the staged fields of contacts by their ids (``snapshots.bc_texts``).
+        staged: Gives the staged fields of contacts by their ids (``rows.bc_texts``).
     """
 
     full: bool

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from sync_lib.errors import FilterSyntaxError
-from sync_lib.fields.columns import BcColumn
+from sync_lib.fields.bc_columns import BcColumn
 
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
 

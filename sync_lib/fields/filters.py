@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields import filter_language as language
-from sync_lib.fields.columns import BC_COLUMNS, COLUMN_NAMES, BcColumn, columns_of
+from sync_lib.fields.bc_columns import BC_COLUMNS, COLUMN_NAMES, BcColumn, columns_of
 from sync_lib.fields.filter_language import Node
 
 if TYPE_CHECKING:

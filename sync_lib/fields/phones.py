@@ -1,7 +1,8 @@
 """Phone numbers as E.164, so that ``020-555 01 10`` and ``+31 20 555 01 10`` compare equal.
 
 The library ``phonenumbers`` decides; a short cut takes the common spellings, because the library costs more than
-all other fields of a contact together. A property test holds that both agree.
+all other fields of a contact together. A property test holds that both agree. Who changes what counts as the same
+raises ``NORMALISER_VERSION``. Outlook's slots (``slots.phone_key``) and the pages' search go by looser senses of it.
 """
 
 from __future__ import annotations

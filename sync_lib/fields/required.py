@@ -28,7 +28,7 @@ def to_outlook_problem(name: str, email: str) -> str | None:
 def to_business_central_problem(fields: Fields) -> str | None:
     """Return why an Outlook contact can't go to BC: ``name_missing``, ``email_missing``, ``email_invalid`` or None.
 
-    ``mapping.from_outlook`` puts a name together from given name and surname where the display name is blank.
+    ``reading.from_outlook`` puts a name together from given name and surname where the display name is blank.
     """
     return to_outlook_problem(fields.get("name", ""), fields.get("email", ""))
 

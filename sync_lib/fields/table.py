@@ -1,6 +1,6 @@
 """The mapping as data (rules 6): one row per field that both sides know. Reading and writing go by these rows.
 
-Sources: BC columns and lengths from ``columns.py``; Outlook properties from Microsoft Graph's ``contact`` resource.
+Sources: BC columns and lengths from ``bc_columns.py``; Outlook properties from Microsoft Graph's ``contact`` resource.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from sync_lib.fields.columns import BC_COLUMNS
+from sync_lib.fields.bc_columns import BC_COLUMNS
 from sync_lib.model import Direction
 
 NormalForm = Literal["text", "lines", "email", "phone", "code", "country", "post_code"]

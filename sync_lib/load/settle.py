@@ -1,5 +1,7 @@
 """Settle what an earlier run may have carried out without learning the outcome (rules 8.1 and 8.4).
 
+When a create may be planned and sent again is decided here: once it is found out, or too late for it to arrive.
+
 This comes before matching, and goes by the values that were sent, whatever the scope is now. A create is looked up;
 found, it is coupled as created. A value that its target holds counts as written, so that the next edit of its source
 is no conflict with ourselves.
@@ -63,7 +65,7 @@ def settle(target: Target, rows: list[Row]) -> Open:
 
     Args:
         target: The profile that they belong to.
-        rows: ``ledger.read_unsettled``.
+        rows: ``changes.read_unsettled``.
     """
     creates = (Action.CREATE_OUTLOOK, Action.CREATE_BC)
     left = _Creates(target).settle([row for row in rows if row["action"] in creates])

@@ -18,7 +18,7 @@ def answer_second_folder(conn: Connection, profile: Profile, said: str) -> None:
     Args:
         conn: Inside a transaction.
         profile: A profile whose ``second_folder`` waits for this.
-        said: ``profiles.GO_BACK`` or ``profiles.LEAVE``.
+        said: ``rows.GO_BACK`` or ``rows.LEAVE``.
 
     Raises:
         ConfigError: No second folder is known.

@@ -2,7 +2,7 @@
 
 An approved hold is carried out by an ordinary run over its profiles: both sides are read and compared again, and the
 guard lets pass what comes out as it was approved. So there is one way to sync, and a run that is killed is made up for
-by the next one.
+by the next one. How long a question waits is for the DAG that asks: ``approval_timeout`` in contact_sync_airflow.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from sync_lib.diff.context import Policy
 from sync_lib.diff.match import Partition, Views, name_key, partition
-from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import Filter
 from sync_lib.fields.lookups import Lookups

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from sync_lib.fields import reading
-from sync_lib.fields.columns import BcColumn
+from sync_lib.fields.bc_columns import BcColumn
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.queries import contacts as store
 from sync_lib.store.queries.contacts import Subject, Wanted

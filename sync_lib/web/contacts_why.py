@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync_lib.errors import FilterSyntaxError
-from sync_lib.fields.columns import BcColumn
+from sync_lib.fields.bc_columns import BcColumn
 from sync_lib.fields.filters import find_column, parse_filter
 from sync_lib.model import Action, CouplingState, Direction, Origin, Outcome
 from sync_lib.store.holds import DROPPED, HoldState

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
 from sync_lib.errors import ConfigError, SyncError
-from sync_lib.fields.columns import columns_of
+from sync_lib.fields.bc_columns import columns_of
 from sync_lib.operate import answers, checks
 from sync_lib.operate.settings_preview import Look, Subject, make_preview
 from sync_lib.store import companies, company_names

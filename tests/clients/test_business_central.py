@@ -21,7 +21,7 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
-from sync_lib.fields.columns import columns_of
+from sync_lib.fields.bc_columns import columns_of
 from sync_lib.model import Company
 from sync_lib.settings import BusinessCentralSettings
 from tests.clients.fakes import ROOT, BatchService, FakeTime, Transport, error_body, make_session

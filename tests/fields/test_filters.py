@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields import filter_language as language
-from sync_lib.fields.columns import BC_COLUMNS
+from sync_lib.fields.bc_columns import BC_COLUMNS
 from sync_lib.fields.filters import (
     LIKE_ESCAPE,
     MOST_CHARACTERS,

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_lib.fields.bc_body import replace_first_address, to_business_central
+from sync_lib.fields.bc_columns import BC_COLUMNS, columns_of
 from sync_lib.fields.categories import ensure_category
-from sync_lib.fields.columns import BC_COLUMNS, columns_of
 from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.normal_forms import Normaliser, email_problem
 from sync_lib.fields.outlook_body import to_outlook

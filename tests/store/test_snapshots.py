@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.filters import And, Compare, Everything, Or
 from sync_lib.model import BcContact, OutlookContact
 from sync_lib.store import bulk

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -588,7 +587,6 @@ def in_parallel(h: Harness, tasks: list[Any]) -> list[BaseException]:
 
     def run(task: Any) -> None:
         edges = h.open()
-        edges.sleep = lambda _seconds: time.sleep(0.02)
         try:
             task(edges)
         except BaseException as error:  # noqa: BLE001 - handed to the test

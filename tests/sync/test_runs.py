@@ -238,7 +238,6 @@ def test_runs_that_overlap_read_a_company_once(three, mode):
 
     def extract(run: str) -> None:
         edges = three.open()
-        edges.sleep = lambda _seconds: time.sleep(0.02)
         pipeline.extract_business_central(edges, run, plans[0].companies[0])
         edges.close()
 

@@ -8,6 +8,7 @@ from sync_lib.errors import ConfigError
 from sync_lib.operate import answers
 from sync_lib.run import second_folder
 from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.settings import rename_folder
 from tests.sync.harness import FOLDER, Harness, person, world
 from tests.sync.test_folders import ANNA, people, stored
 
@@ -281,7 +282,7 @@ def test_another_profile_of_the_mailbox_does_not_take_it(both, answer):
     h.add_profiles(folder="Tweede")
     h.full()
     second = h.folder_id(folder="Tweede")
-    profiles.rename_folder(h.edges.engine, 1, "Anders", now=h.edges.now())
+    rename_folder(h.edges.engine, 1, "Anders", now=h.edges.now())
     h.in_outlook("POST", f"contactFolders/{second}/permanentDelete")
     ran = h.full()
     assert (ran.errors, told(ran)) == ([], ("done", "second_folder"))

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
-from sync_lib.fields.columns import columns_of
+from sync_lib.fields.bc_columns import columns_of
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from sync_lib.store.profiles import rows as profiles

@@ -1,4 +1,4 @@
-"""The preview on the profile's page. Whether it is right, the tests of ``sync_lib.preview`` ask the sandbox."""
+"""The preview on the profile's page. Whether it is right, the tests of ``settings_preview`` ask the sandbox."""
 
 from __future__ import annotations
 

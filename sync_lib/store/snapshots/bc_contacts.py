@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from sync_lib.fields import filters
-from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.texts import clean_line, fold_case
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import (

@@ -27,7 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from sync_lib.fields.columns import COLUMN_NAMES
+from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.model import BcContact, OutlookContact
 from sync_lib.store.engine import is_postgresql
 

@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from sync_lib.fields.columns import BC_COLUMNS
+from sync_lib.fields.bc_columns import BC_COLUMNS
 from sync_lib.store.tables.schema import RowId, Time, blank, metadata
 
 #: Snapshot of BC. ``overlay`` is "" for the real one and a run id for what a dry run read (rules 8.2).
