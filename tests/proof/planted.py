@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ("tests/test_decisions.py", "tests/fields", "tests/clients", "tests/sync")
+QUICK = ("tests/diff", "tests/fields", "tests/clients", "tests/sync")
 #: They take minutes: a bug that only they notice lacks a test that says what is wrong.
 _SLOW = ("test_machine.py", "test_crashes.py", "test_small_world.py", "test_planted.py", "test_long.py")
 _COPIED = ("sync_lib", "sandbox", "tests", "scripts", "plugins", "pyproject.toml")

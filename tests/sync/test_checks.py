@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from sync_lib import pipeline
+from sync_lib.errors import ProfileError
 from sync_lib.operate.checks import Check, check_connections
 from sync_lib.store import runs
 from sync_lib.store import tables as t
@@ -51,6 +53,22 @@ def grant(h: Harness, **roles: list[str]) -> None:
 def fact(h: Harness) -> str | None:
     with read(h.edges.engine) as conn:
         return runs.read_fact(conn, h.edges.graph_settings.tenant_id, "graph_if_match")
+
+
+def test_what_test_connection_asks(synced):
+    edges = synced.edges
+    said = pipeline.check_business_central(edges.business_central_settings)
+    assert said == "Business Central answers: the app sees 1 companies in Production."
+    assert "Contacts.ReadWrite" in pipeline.check_graph(edges.graph_settings)
+    assert pipeline.check_staging(edges.staging_settings) == "The staging database answers (sqlite)."
+
+
+def test_test_connection_says_what_is_wrong(synced):
+    grant(synced, graph_roles=["User.ReadBasic.All", "Mail.Read"])
+    assert "Contacts.ReadWrite is not in the token" in pipeline.check_graph(synced.edges.graph_settings)
+    grant(synced, graph_roles=["Contacts.ReadWrite"])
+    with pytest.raises(ProfileError, match="The app lacks User"):
+        pipeline.check_graph(synced.edges.graph_settings)
 
 
 def test_all_is_well(synced):
