@@ -49,6 +49,9 @@ _ADDRESS = tuple(
     column for row in written_to_bc("extended") if row.is_part_of_address for column in row.bc_columns
 )
 
+#: The row at whose turn the whole address is written.
+_FIRST_OF_ADDRESS = next(row.name for row in written_to_bc("extended") if row.is_part_of_address)
+
 
 class _BcWriter:
     """Collects one body for BC and the refusals met on the way."""
@@ -61,14 +64,14 @@ class _BcWriter:
         self._lookups = lookups
         self.body: dict[str, str] = {} if current is not None else {"type": "Person"}
         self.refusals: list[Refusal] = []
-        self._address_is_written = False
 
     def write(self, row: FieldMap) -> None:
         """Write a field that is no part of a name; the first part of an address writes all of it."""
         if row.name in _NAMES:
             return
         if row.is_part_of_address:
-            self.write_address()
+            if row.name == _FIRST_OF_ADDRESS:
+                self.write_address()
         elif row.name == "company_name":
             self.write_company()
         elif row.form == "phone":
@@ -163,9 +166,6 @@ class _BcWriter:
 
     def write_address(self) -> None:
         """Write all parts of the address when one part changes; parts that nobody decided carry BC's own."""
-        if self._address_is_written:
-            return
-        self._address_is_written = True
         changed = self._address_changes()
         if not changed:
             return
