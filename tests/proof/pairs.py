@@ -26,11 +26,17 @@ class Pairs:
     known: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
     #: What Business Central held of a contact when its item went away; None where nobody can tell.
     away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
+    #: Ids of folders and items of mailboxes that moved to another server, as they were -> as they are.
+    renamed: dict[str, str] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Another database takes the place of the one that was followed, or a person has changed what it knows."""
         self.known.clear()
         self.away.clear()
+
+    def rename(self, ids: Mapping[str, str]) -> None:
+        """A mailbox has moved to another server: its folders and items have other ids, and nothing is gone."""
+        self.renamed = {old: ids.get(now, now) for old, now in self.renamed.items()} | dict(ids)
 
     def follow(
         self, engine: Engine, before: Scene, after: Scene, values: Callable[[Any], dict[str, str]]
@@ -75,10 +81,14 @@ class Pairs:
         return {
             (profile, row["bc_id"])
             for profile, rows in live.items()
-            if len(rows) >= most and rows[0]["folder_id"] not in with_keys
+            if len(rows) >= most and self._today(rows[0]["folder_id"]) not in with_keys
             for row in rows
-            if row["outlook_id"] not in items or items[row["outlook_id"]].folder_id != row["folder_id"]
+            for item in [items.get(self._today(row["outlook_id"]))]
+            if item is None or item.folder_id != self._today(row["folder_id"])
         }
+
+    def _today(self, id_: str) -> str:
+        return self.renamed.get(id_, id_)
 
 
 def _judge_displaced(

@@ -47,12 +47,15 @@ class Places:
 
     def do_migrate_mailbox(self, a: int, _b: int) -> None:
         box = self.player._profile(a).mailbox
-        before = self.player.scene().items[box]
+        was = self.player.scene()
+        before = was.items[box]
         # Ids change, and with them whose flag it is.
         for profile in self.player.of_mailbox(box):
             self.player.outlook.do_public(profile.number, 0)
         self.player._graph("mailbox", {"mailbox": box, "migrate": True})
-        after = self.player.scene().items[box]
+        moved = self.player.scene()
+        after = moved.items[box]
+        self.player.oracle.pairs.rename(dict(zip(was.folders[box], moved.folders[box], strict=True)))
         names = {(i.created, i.version, i.properties.get("displayName")): i.id for i in after.values()}
         for ids in (self.player.oracle.users_items, self.player.oracle.users_deletes):
             ids |= {
@@ -63,6 +66,7 @@ class Places:
         for item in before.values():
             if new := names.get((item.created, item.version, item.properties.get("displayName"))):
                 self.player.oracle.tie(item.id, new)
+                self.player.oracle.pairs.rename({item.id: new})
 
     def do_replace_account(self, a: int, _b: int) -> bool:
         """An account is deleted and made again under its address, with an empty mailbox (F33)."""

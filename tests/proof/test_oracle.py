@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -301,6 +302,18 @@ def test_where_every_overwrite_waits_what_a_user_typed_is_replaced_as_approved_o
     with engine.begin() as conn:
         judged.approvals.approve(conn, 1)
     judged.judge_run(before, after, users_acted=False)
+
+
+def test_a_folder_of_a_mailbox_that_moved_to_another_server_is_not_emptied(engine):
+    found = pair(engine)
+    followed = Pairs()
+    followed.follow(engine, found, found, mapped.bc_values)
+    moved = scene({"a": CONTACT}, replace(here("i2"), folder_id="f2"))
+    assert followed.emptied(moved, 1) == {(1, "a")}
+    followed.rename({"f": "f1", "i": "i1"})
+    followed.rename({"f1": "f2", "i1": "i2"})
+    assert followed.emptied(moved, 1) == set()
+    assert followed.emptied(scene({"a": CONTACT}), 1) == {(1, "a")}
 
 
 def test_of_an_emptied_folder_nothing_is_made_again_before_it_is_approved(engine):
