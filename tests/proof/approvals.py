@@ -27,6 +27,8 @@ class Approvals:
 
     #: Contacts of Business Central and fields of their items that may be replaced, and contacts made again.
     overwrites: set[tuple[str, str]] = field(default_factory=set)
+    #: The same for values of Business Central.
+    overwrites_bc: set[tuple[str, str]] = field(default_factory=set)
     recreates: set[str] = field(default_factory=set)
 
     @property
@@ -67,6 +69,8 @@ class Approvals:
                 self.recreates.add(bc_id)
             elif action == "update_outlook":
                 self.overwrites |= {(bc_id, name) for name in known_as(json.loads(after))}
+            elif action == "update_business_central":
+                self.overwrites_bc |= {(bc_id, name) for name in known_as(json.loads(after))}
 
     def was_shown(self, values: Mapping[str, str], normal: Any) -> bool:
         """Whether a person approved a contact with these values."""

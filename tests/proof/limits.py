@@ -11,18 +11,20 @@ from tests.proof.verdict import check
 
 if TYPE_CHECKING:
     from tests.proof.approvals import Approvals
-    from tests.proof.oracle import Item, Oracle, Scene
+    from tests.proof.oracle import Item, Oracle, Scene, Token
 
 
 def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
-    """I19: where every overwrite waits, what a user typed into an item is replaced only as a person approved."""
+    """I19: where every overwrite waits, what a user typed on either side is replaced only as a person approved."""
     if not oracle.approvals.every_overwrite_waits:
         return
     for token in oracle.tokens.values():
-        mailbox, key = token.place or ("bc", "")
+        mailbox, key = token.place or ("", "")
+        if mailbox == "bc":
+            _judge_contact(oracle, token, before, after)
+            continue
         item, now = before.items.get(mailbox, {}).get(key), after.items.get(mailbox, {}).get(key)
-        agreed = json.loads(oracle.baselines.get(key) or "{}").get("fields", {})
-        base = {excuses.KNOWN_AS.get(name, name): value for name, value in agreed.items()}
+        base = _agreed(oracle.baselines.get(key))
         if item is None or now is None or token.field not in base or item.folder_id != now.folder_id:
             continue
         was, known, new = (
@@ -32,6 +34,27 @@ def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
         if was == normal(token.field, token.text) and was not in (known, new):
             told = f"{token.text!r} was replaced by {new!r} and nobody had approved it"
             check((item.bc_id, token.field) in oracle.approvals.overwrites, "I19", told)
+
+
+def _judge_contact(oracle: Oracle, token: Token, before: Scene, after: Scene) -> None:
+    _, key = token.place or ("", "")
+    contact, now = before.contacts.get(key), after.contacts.get(key)
+    agreed = [_agreed(baseline) for baseline in oracle.bc_baselines.get(key, ())]
+    if contact is None or now is None or not agreed or any(token.field not in base for base in agreed):
+        return
+    was, new = (normal(token.field, bc_values(each)[token.field]) for each in (contact, now))
+    known = {normal(token.field, base[token.field]) for base in agreed}
+    if was == normal(token.field, token.text) and was not in known | {new}:
+        told = f"{token.text!r} of Business Central was replaced by {new!r} and nobody had approved it"
+        check((key, token.field) in oracle.approvals.overwrites_bc, "I19", told)
+
+
+def _agreed(baseline: str | None) -> dict[str, str]:
+    """Return the fields of a baseline as the oracle calls them."""
+    found = json.loads(baseline or "{}")
+    # Outlook's side keeps the user's own entries beside the fields.
+    fields = found.get("fields", found)
+    return {excuses.KNOWN_AS.get(name, name): value for name, value in fields.items()}
 
 
 def judge_made_again(oracle: Oracle, before: Scene, after: Scene) -> None:

@@ -141,6 +141,8 @@ class OddRuns:
     def killed_run(self, mode: str, killer: Killer) -> bool:
         """A run whose worker is killed; the next run comes from another worker, when the leases have run out."""
         killer.watch(self.player.h.edges)
+        if self.player.trace:
+            self.player.trace.watch_commits(self.player.h.edges)
         with contextlib.suppress(Killed):
             self.player.run(mode)
         self.player._reopen()

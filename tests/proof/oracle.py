@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -249,6 +250,8 @@ class Oracle:
     coupled: dict[str, str] = field(default_factory=dict)
     #: What the coupling of an item says of Outlook's side, as the last run left it.
     baselines: dict[str, str] = field(default_factory=dict)
+    #: What the couplings of a contact say of Business Central's side.
+    bc_baselines: dict[str, list[str]] = field(default_factory=dict)
     #: The contact that the key of an item names, or named last; of copies too.
     keyed: dict[str, str] = field(default_factory=dict)
     #: What is, or was, coupled with what; by ids of either side, both ways.
@@ -290,8 +293,13 @@ class Oracle:
     def saw_couplings(self, engine: Engine) -> None:
         """Note what each item is coupled to, and what its coupling says of it."""
         found = rows(
-            engine, "SELECT outlook_id, bc_id, baseline_outlook FROM coupling WHERE outlook_id IS NOT NULL"
+            engine,
+            "SELECT outlook_id, bc_id, baseline_outlook, baseline_bc FROM coupling"
+            " WHERE outlook_id IS NOT NULL",
         )
+        self.bc_baselines = defaultdict(list)
+        for row in found:
+            self.bc_baselines[row["bc_id"]].append(row["baseline_bc"])
         self.baselines = {row["outlook_id"]: row["baseline_outlook"] for row in found}
         numbers = {profile.key: profile.number for profile in self.profiles}
         for row in rows(engine, "SELECT id, folder_id FROM sync_profile WHERE folder_id IS NOT NULL"):
@@ -325,6 +333,7 @@ class Oracle:
     def wanted_back(self, change: dict[str, Any]) -> None:
         """A person sees what the sync wrote, and wants it undone: it need not survive, and an item may go (I4)."""
         self.typed_over(json.loads(change["after"]))
+        self.pairs.asked_for.add((change["profile"], change["bc_id"]))
         if change["action"] == "create_outlook":
             numbers = [profile.number for profile in self.profiles if profile.key == change["profile"]]
             for number in numbers:

@@ -26,6 +26,8 @@ class Pairs:
     known: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
     #: What Business Central held of a contact when its item went away; None where nobody can tell.
     away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
+    #: What a person asked for after it went away.
+    asked_for: set[Key] = field(default_factory=set)
     #: Ids of folders and items of mailboxes that moved to another server, as they were -> as they are.
     renamed: dict[str, str] = field(default_factory=dict)
 
@@ -59,6 +61,7 @@ class Pairs:
             now: dict[Key, Mapping[str, Any]] = {(row["profile"], row["bc_id"]): dict(row) for row in found}
         items = {item.id: item for box in before.items.values() for item in box.values()}
         left = {item.id: item for box in after.items.values() for item in box.values()}
+        self._judge_away(now, items, before, after, values)
         for key, row in now.items():
             _judge_displaced(self.known.get(key), row, items, left)
             if row["state"] == "away":
@@ -69,6 +72,23 @@ class Pairs:
             key: held for key, held in self.away.items() if key in now and now[key]["state"] == "away"
         }
         self.known = now
+
+    def _judge_away(
+        self,
+        now: Mapping[Key, Mapping[str, Any]],
+        items: Mapping[str, Item],
+        before: Scene,
+        after: Scene,
+        values: Callable[[Any], dict[str, str]],
+    ) -> None:
+        """I5: what stays away is made again only where Business Central changed it, or a person asked (rules 2.1)."""
+        for key, held in self.away.items():
+            row, contacts = now.get(key), [scene.contacts.get(key[1]) for scene in (before, after)]
+            is_made = row and row["state"] in LIVE and row["outlook_id"] and row["outlook_id"] not in items
+            if not is_made or held is None or key in self.asked_for:
+                continue
+            same = all(contact is not None and values(contact) == held for contact in contacts)
+            check(not same, "I5", f"{key[1][:8]} stayed away, was made again, and nothing had changed")
 
     def emptied(self, before: Scene, most: int) -> set[Key]:
         """Return the live pairs of profiles of which a run found not one item, where so many were coupled."""

@@ -200,7 +200,8 @@ class Player:
         self.users.switch_on()
         self.fleet.correct()
         mode = "full" if self.full_needed else "incremental"
-        # Where a company moved, the first run only asks (rules 1).
+        # Where a company moved, the first run only asks (rules 1), and until all that differs was looked at no baseline
+        # says which side changed: what only Business Central changed of a private item waits for the run behind it.
         for _ in range(3 if self.fleet.has_moved else 2):
             self._run_with_retries(mode)
             moved = self.fleet.accept_moves()

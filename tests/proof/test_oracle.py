@@ -287,6 +287,44 @@ def test_what_is_away_comes_back_when_business_central_changes_it(engine):
     judged._judge_pairs(found, engine)
 
 
+def test_what_is_away_is_not_made_again_by_itself(engine):
+    found = pair(engine)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id=None, state="away"))
+    judged = Oracle([Setup(BOX, key=1)])
+    gone, again = scene({"a": CONTACT}), scene({"a": CONTACT}, here("j"))
+    judged.pairs.follow(engine, gone, gone, mapped.bc_values)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id="j", state="active"))
+    with pytest.raises(Violation, match="I5: a stayed away, was made again"):
+        copy.deepcopy(judged.pairs).follow(engine, gone, again, mapped.bc_values)
+    # What a user made, or moved back, was there before the run.
+    copy.deepcopy(judged.pairs).follow(engine, again, again, mapped.bc_values)
+    changed = scene({"a": CONTACT | {"jobTitle": "Functie q1q"}}, *found.items[BOX].values())
+    copy.deepcopy(judged.pairs).follow(engine, changed, changed, mapped.bc_values)
+    judged.wanted_back({"profile": 1, "bc_id": "a", "action": "delete_outlook", "after": "{}"})
+    judged.pairs.follow(engine, gone, again, mapped.bc_values)
+
+
+def test_where_every_overwrite_waits_what_a_user_typed_in_business_central_stays_too(engine):
+    pair(engine, baseline_bc=json.dumps({"job_title": "Oud"}))
+    judged = Oracle([Setup(BOX, key=1)])
+    judged.approvals = Approvals({"guard_overwrites": 0, "guard_overwrites_percent": 0})
+    judged.saw_couplings(engine)
+    judged.typed_value(1, "typed", "job", "Functie q1q", ("bc", "a"))
+    before, after = (
+        scene({"a": CONTACT | {"jobTitle": job}}, here("i")) for job in ("Functie q1q", "Van Outlook")
+    )
+    judged.judge_run(before, before, users_acted=False)
+    judged.judge_run(scene({"a": CONTACT | {"jobTitle": "Oud"}}, here("i")), after, users_acted=False)
+    with pytest.raises(Violation, match="I19: 'Functie q1q' of Business Central was replaced"):
+        judged.judge_run(before, after, users_acted=False)
+    hold(engine, "update_business_central", {"job_title": "Van Outlook"})
+    with engine.begin() as conn:
+        judged.approvals.approve(conn, 1)
+    judged.judge_run(before, after, users_acted=False)
+
+
 def test_where_every_overwrite_waits_what_a_user_typed_is_replaced_as_approved_only(engine):
     pair(engine, baseline_outlook=json.dumps({"fields": {"job_title": "Oud"}}))
     judged = Oracle([Setup(BOX, key=1)])

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from sqlalchemy import select
 
+from sandbox import Sandbox
+from sync_lib.store import tables as t
+from sync_lib.store.profiles.settings import remove_profile
 from tests.proof import trace
 from tests.proof.databases import ROOT, Databases
 from tests.proof.histories import draw
+from tests.proof.interventions import Killed, Killer
 from tests.proof.tracing import Trace
+from tests.sync.harness import Harness, person, world
 
 #: Seeds in which workers are killed and work side by side, users act meanwhile, and services fail.
 SEEDS = range(100002, 100005)
@@ -53,6 +60,40 @@ def test_another_process_with_other_hashes_gives_the_same_digests(on_sqlite):
 @pytest.mark.postgres
 def test_postgresql_gives_the_same_digests(databases, on_sqlite):
     assert digests(databases, "postgresql", SEEDS[:2]) == on_sqlite[:2]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def traced(request, databases):
+    """A harness in a world of its own, and the trace of its one worker."""
+    with Sandbox(world=world(person("Jan Jansen")), transport="in_process") as sim:
+        h, trace_ = Harness(sim, databases.new(request.param)), Trace(keep=True)
+        trace_.watch(h.edges)
+        yield h, trace_
+        h.close()
+    databases.drop()
+
+
+def test_profiles_are_numbered_as_they_are_made_whatever_numbers_a_database_leaves_out(traced):
+    h, trace_ = traced
+    for again in range(3):
+        h.add_profiles(f"voorbeeld{again}@voorbeeld.example")
+        with h.edges.engine.begin() as conn:
+            remove_profile(conn, conn.scalar(select(t.sync_profile.c.id)))
+    made = [line for line in trace_.lines if line.startswith("+ profile_change")]
+    assert [re.search(r"'profile': (\d+)", line)[1] for line in made] == ["1", "1", "1"]
+
+
+def test_who_dies_in_a_commit_has_written_nothing(traced):
+    h, trace_ = traced
+    h.add_profiles()
+    killer = Killer("commit", 0, after=False)
+    killer.watch(h.edges)
+    trace_.watch_commits(h.edges)
+    before = len(trace_.lines)
+    with pytest.raises(Killed):
+        h.run()
+    assert killer.dead
+    assert trace_.lines[before:] == []
 
 
 @pytest.mark.postgres
