@@ -61,6 +61,17 @@ def own_entries(properties: Mapping[str, Any], baseline: str) -> list[str]:
     return found
 
 
+def moved_up(properties: Mapping[str, Any], baseline: str) -> set[str]:
+    """Return the mapped fields that are blank, and whose array begins with an entry of the user's own (rules 6)."""
+    known, entries = json.loads(baseline or "{}"), _entries(properties)
+    return {
+        name
+        for array, name in {"emailAddresses": "email", "businessPhones": "phone"}.items()
+        for first in entries.get(array, [])[:1]
+        if _is_marked(first) and known.get(array, [])[:1] == [first] and not known["fields"].get(name)
+    }
+
+
 def _entries(properties: Mapping[str, Any]) -> dict[str, list[str]]:
     """Entries of the arrays as texts, without arrays that hold nothing."""
     arrays = {name: properties.get(name) or [] for name in _ARRAYS}

@@ -63,6 +63,7 @@ class Places:
                 for i in before.values()
                 if i.id in ids and (new := names.get((i.created, i.version, i.properties.get("displayName"))))
             }
+        self.player.oracle.renamed_items |= after.keys()
         for item in before.values():
             if new := names.get((item.created, item.version, item.properties.get("displayName"))):
                 self.player.oracle.tie(item.id, new)

@@ -129,7 +129,7 @@ def test_a_contact_is_approved_with_the_values_that_were_shown(engine):
 
 CONTACT = {
     "id": "a", "type": "Person", "displayName": "Jan", "email": "jan@klant.example", "city": "Utrecht",
-    "privacyBlocked": False,
+    "privacyBlocked": False, oracle.IN_COMPANY: 0,
 }  # fmt: skip
 
 
@@ -271,6 +271,73 @@ def test_an_item_that_is_where_it_was_is_displaced_by_no_other(engine):
         copy.deepcopy(followed).follow(engine, before, after, mapped.bc_values)
     with pytest.raises(Violation, match="another item took the place of i"):
         followed.follow(engine, both, both, mapped.bc_values)
+
+
+def test_an_edit_that_no_run_read_before_the_item_went_away_brings_it_back(engine):
+    """It is no baseline of what went away, and neither is what only its writer sees."""
+    changed = scene({"a": CONTACT | {"city": "Haarlem"}})
+    pair(engine, baseline_bc=json.dumps({"city": "Utrecht"}))
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id=None, state="away"))
+    for found, known in ((scene({"a": CONTACT}), True), (changed, False)):
+        followed = Pairs()
+        followed.follow(engine, found, found, mapped.bc_values)
+        assert (followed.away[1, "a"] is not None) == known
+    held = Scene({"a": CONTACT}, {BOX: {}}, {BOX: {}}, {"companies": [{"held": {"a": CONTACT}}]})
+    followed = Pairs()
+    followed.follow(engine, held, held, mapped.bc_values)
+    assert followed.away == {(1, "a"): None}
+
+
+@pytest.mark.parametrize(
+    ("reason", "change", "others"),
+    [
+        ("email_missing", {"email": "geen adres"}, {}),
+        ("name_missing", {"displayName": " "}, {}),
+        ("privacy_blocked", {"privacyBlocked": True}, {}),
+        ("duplicate_email_in_bc", {}, {"b": CONTACT | {"id": "b", "email": "JAN@klant.example"}}),
+    ],
+)
+def test_a_reason_excuses_where_it_is_so(engine, reason, change, others):
+    pair(engine)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.delete())
+    of_one = {"profile": 1, "side": "business_central", "outcome": "skipped", "since": NOW, "run": "r"}
+    put(engine, t.reject, contact="a", field="", reason=reason, **of_one)
+    judged = Oracle([Setup(BOX, key=1, city="Utrecht")])
+    contacts = {"a": CONTACT | change} | {key: row | {"city": "Haarlem"} for key, row in others.items()}
+    judged._judge_pairs(scene(contacts), engine)
+    with pytest.raises(Violation, match=f"is not synced for {reason}, and that is not so"):
+        judged._judge_pairs(scene({"a": CONTACT}), engine)
+
+
+def test_that_something_stays_away_excuses_as_long_as_it_is_so(engine):
+    pair(engine)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id=None, state="away"))
+    of_one = {"profile": 1, "side": "business_central", "outcome": "skipped", "since": NOW, "run": "r"}
+    put(engine, t.reject, contact="a", field="", reason="stay_away", **of_one)
+    judged = Oracle([Setup(BOX, key=1)])
+    found = scene({"a": CONTACT})
+    judged.pairs.follow(engine, found, found, mapped.bc_values)
+    judged._judge_pairs(found, engine)
+    with pytest.raises(Violation, match="is not synced for stay_away, and that is not so"):
+        judged._judge_pairs(scene({"a": CONTACT | {"jobTitle": "Functie q1q"}}), engine)
+
+
+def test_an_own_number_that_moved_up_is_no_difference(engine):
+    baseline = {"fields": {"phone": ""}, "businessPhones": ["+49 30 5001003"]}
+    found = pair(engine, baseline_outlook=json.dumps(baseline))
+    [one] = found.items[BOX].values()
+    judged = Oracle([Setup(BOX, key=1)])
+    judged.saw_couplings(engine)
+    for phone, same in (("+49 30 5001003", True), ("+49 30 5001004", False)):
+        one.properties["businessPhones"] = [phone]
+        if same:
+            judged._judge_pairs(found, engine)
+            continue
+        with pytest.raises(Violation, match="phone is"):
+            judged._judge_pairs(found, engine)
 
 
 def test_what_is_away_comes_back_when_business_central_changes_it(engine):
