@@ -17,6 +17,7 @@ about what was rejected: `contact-sync holds ask-again ID`.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, dag, task
@@ -65,7 +66,7 @@ def contact_sync_approval() -> None:
     )
 
     @task
-    def decide(answer: dict) -> list[str]:  # type: ignore[type-arg]
+    def decide(answer: dict[str, Any]) -> list[str]:
         from sync_lib.operate import approval
 
         with connections.open_services() as services:

@@ -148,7 +148,7 @@ class ContactSyncPlugin(AirflowPlugin):
     name = "contact_sync"
     fastapi_apps = [{"app": LazyApp(), "url_prefix": MOUNT, "name": "Contact sync"}]  # noqa: RUF012 - Airflow's.
     # Without a leading slash, so that they hold behind a base URL with a path.
-    external_views = [  # noqa: RUF012
+    external_views = [  # noqa: RUF012 - Airflow's.
         {
             "name": "Contact sync",
             "href": f"{MOUNT[1:]}/",

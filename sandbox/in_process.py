@@ -166,7 +166,7 @@ class Adapter(BaseAdapter):
         except TimeoutError:
             told = f"Read timed out. (read timeout={patience})"
             # The pool of connections, which there is none of, is for the error's text alone.
-            late = ReadTimeoutError(None, str(request.url), told)  # type: ignore[arg-type]
+            late = ReadTimeoutError(None, str(request.url), told)  # type: ignore[arg-type]  # there is no pool
             raise requests.ReadTimeout(late, request=request) from None
         if reply.drop == "reset":
             broken = ProtocolError(

@@ -148,7 +148,7 @@ class ServiceError(ApiError, TransientError):
     """5xx, time-out or broken connection, after our own retries. A write may have been carried out."""
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
-        ApiError.__init__(self, message, **details)  # type: ignore[arg-type]
+        ApiError.__init__(self, message, **details)  # type: ignore[arg-type]  # its own names
         self.retry_after = retry_after
 
 

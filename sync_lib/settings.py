@@ -144,7 +144,7 @@ class SyncSettings:
                 problems.append(f"{error} Until it is corrected, {fallback} counts.")
                 if setting.type == "bool":
                     given[setting.name] = False
-        return cls(**given), problems  # type: ignore[arg-type]
+        return cls(**given), problems  # type: ignore[arg-type]  # by name, of the types that _value gives
 
 
 _SWITCH = {

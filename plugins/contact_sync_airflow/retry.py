@@ -30,8 +30,8 @@ class ByErrorType(RetryPolicy):
         self,
         exception: BaseException,
         try_number: int,  # noqa: ARG002 - Airflow passes all of these by name.
-        max_tries: int,  # noqa: ARG002
-        context: Any = None,  # noqa: ARG002
+        max_tries: int,  # noqa: ARG002 - as above
+        context: Any = None,  # noqa: ARG002 - as above
     ) -> RetryDecision:
         """Return what Airflow should do after this error; it cannot go beyond the task's ``retries``."""
         from sync_lib.errors import AccessDeniedError, FatalError, ProfileError, TransientError

@@ -450,5 +450,5 @@ def _recoupled(coupling: Coupling, item: OutlookSide, origin: Origin) -> Couplin
         state=state,
         former=[former for former in coupling.former if former["id"] != item.id],
         attention=True,
-        **baselines,  # type: ignore[arg-type]
+        **baselines,  # type: ignore[arg-type]  # by name, as they were stored
     )

@@ -117,8 +117,8 @@ class _BcWriter:
         """Return the name parts to write, or none where they would leave BC without a whole name."""
         changed = [field for field in NAME_PARTS if field in self._changes]
         fitting = {field: text for field in changed if (text := self._fitting(field)) is not None}
-        current = self._current or {}
-        if fitting and not any((current | fitting).get(field) for field in NAME_PARTS):  # type: ignore[operator]
+        current = dict(self._current or {})
+        if fitting and not any((current | fitting).get(field) for field in NAME_PARTS):
             if self._current is not None:
                 for field in fitting:
                     self._refuse(field, "name_missing")

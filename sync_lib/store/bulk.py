@@ -118,7 +118,7 @@ def update_rows(conn: Connection, table: Table, names: Sequence[str], rows: Sequ
     target = _quoted(conn, table.name)
     if not is_postgresql(conn):
         settings = ", ".join(f"{_quoted(conn, name)} = ?" for name in names)
-        statement = f"UPDATE {target} SET {settings} WHERE {_quoted(conn, key)} = ?"  # noqa: S608
+        statement = f"UPDATE {target} SET {settings} WHERE {_quoted(conn, key)} = ?"  # noqa: S608 - ours
         conn.exec_driver_sql(statement, list(rows))
         return
     columns = [*names, key]
@@ -126,8 +126,9 @@ def update_rows(conn: Connection, table: Table, names: Sequence[str], rows: Sequ
     _copy(conn, temporary, _list(conn, columns), rows)
     settings = ", ".join(f"{_quoted(conn, name)} = new.{_quoted(conn, name)}" for name in names)
     condition = f"{target}.{_quoted(conn, key)} = new.{_quoted(conn, key)}"
-    conn.exec_driver_sql(f"UPDATE {target} SET {settings} FROM {temporary} AS new WHERE {condition}")  # noqa: S608
-    conn.exec_driver_sql(f"DELETE FROM {temporary}")  # noqa: S608
+    statement = f"UPDATE {target} SET {settings} FROM {temporary} AS new WHERE {condition}"  # noqa: S608 - ours
+    conn.exec_driver_sql(statement)
+    conn.exec_driver_sql(f"DELETE FROM {temporary}")  # noqa: S608 - ours
 
 
 def _temporary(conn: Connection, table: Table, names: Sequence[str]) -> str:

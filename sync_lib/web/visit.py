@@ -182,6 +182,7 @@ def environment(code: str) -> Environment:
         # Catalogues keep their own header under the empty text.
         return texts.gettext(text) if text else ""
 
+    # Jinja's extension for translations adds this by itself.
     made.install_gettext_callables(texts.gettext, texts.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.globals.update(
         asset=lambda name: f"static/{name}?v={asset_versions()[name]}",

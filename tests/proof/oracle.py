@@ -634,7 +634,7 @@ def _is_so(reason: str, scene: Scene, contact: dict[str, Any]) -> bool:
         ),
         "privacy_blocked": contact["privacyBlocked"],
     }
-    return seen.get(reason, True)
+    return bool(seen.get(reason, True))
 
 
 def _judge_couplings(scene: Scene, profile: Setup, own: list[dict[str, Any]]) -> None:
