@@ -33,7 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until the process is asked to stop."""
     settings: dict[str, object] = {
         "graph_latency_ms": options.latency_ms,
         "bc_latency_ms": options.latency_ms,

@@ -156,7 +156,7 @@ async def answer_bc(world: World, call: Call, calls: Parts, run: Run) -> Reply:
         if reply.status >= 400 and (is_snapshot or not goes_on):
             break
     if failed and is_snapshot:
-        # The earlier parts keep their 200 in the answer (documented sample): only the whole batch tells.
+        # The earlier parts keep their 200 in the answer (documented sample): only the whole batch shows it.
         for company_id, state in saved.items():
             world.companies[company_id].restore(state)
         for _, inner in calls:

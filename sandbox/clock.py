@@ -1,4 +1,4 @@
-"""The sandbox's own clock: real time plus an offset, or standing still.
+"""The sandbox's own clock: real time plus an offset, or stopped.
 
 Everything the services stamp, expire or count in a window uses it, so that
 a test can move time without waiting.
@@ -43,7 +43,7 @@ class Clock:
         self.frozen_at = self.now()
 
     def resume(self) -> None:
-        """Let a stopped clock run on from where it stands."""
+        """Let a stopped clock run on from where it stopped."""
         if self.frozen_at is not None:
             self.offset = self.frozen_at - self._source()
             self.frozen_at = None

@@ -164,9 +164,9 @@ class Adapter(BaseAdapter):
         try:
             reply = self._time.run(self._answer(call), math.inf if patience is None else patience)
         except TimeoutError:
-            told = f"Read timed out. (read timeout={patience})"
+            text = f"Read timed out. (read timeout={patience})"
             # The pool of connections, which there is none of, is for the error's text alone.
-            late = ReadTimeoutError(None, str(request.url), told)  # type: ignore[arg-type]  # there is no pool
+            late = ReadTimeoutError(None, str(request.url), text)  # type: ignore[arg-type]  # there is no pool
             raise requests.ReadTimeout(late, request=request) from None
         if reply.drop == "reset":
             broken = ProtocolError(

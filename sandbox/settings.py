@@ -129,7 +129,7 @@ class Settings:
         return float(value) if isinstance(value, str) else value
 
     def is_on(self, switch: str, value: str) -> bool:
-        """Return whether a switch stands at ``value``."""
+        """Return whether a switch is set to ``value``."""
         return self.switches[switch] == value
 
     def limit(self, name: str) -> float | None:

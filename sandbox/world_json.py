@@ -290,7 +290,7 @@ def _read_folder(world: World, mailbox: Mailbox, item: dict[str, Any]) -> None:
 
 def _read_contact(world: World, mailbox: Mailbox, folder: Folder, item: dict[str, Any]) -> None:
     properties = item.get("properties", item)
-    # What the service sets by itself stands in a dump too; whether a client may send it is a switch of its own.
+    # What the service sets by itself is in a dump too; whether a client may send it is a switch of its own.
     properties = {n: value for n, value in properties.items() if n not in ITEM_KEYS and n not in READ_ONLY}
     slots = ("primaryEmailAddress", "secondaryEmailAddress", "tertiaryEmailAddress")
     if "emailAddresses" in properties:

@@ -24,7 +24,7 @@ apt_install() {
 
 find_python() {
   local candidate
-  # A version manager's stand-in may exist and not work, so each candidate is asked for its version.
+  # A version manager's shim may exist and not work, so each candidate is asked for its version.
   for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
     [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
     if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then

@@ -2,7 +2,7 @@
 
 The database is ``--database URL``, else the variable CONTACT_SYNC_STAGING_URL, else Airflow's own variable for the
 Connection, AIRFLOW_CONN_CONTACT_SYNC_STAGING, in either of Airflow's two forms. Exit code 1: something is wrong and
-stands on standard error; 2: the command itself was not understood.
+is on standard error; 2: the command itself was not understood.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _now() -> str:
 def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
     chosen = options.field_profile or _field_profile(environment)
-    report = import_profiles(engine, text, now=_now(), field_profile=chosen, tell=print)
+    report = import_profiles(engine, text, now=_now(), field_profile=chosen, announce=print)
     print(report)
     _warn_of_companies(engine, [*report.added, *report.changed])
 
@@ -266,7 +266,7 @@ def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, st
     rows = [("id", "whose", "state", "changes", "reasons", "opened", "decided")]
     with read(engine) as conn:
         for hold in holds.read_holds(conn, HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED):
-            whose, changes = _told(conn, hold)
+            whose, changes = _counted(conn, hold)
             decided = (
                 f"{hold.decided_at} by {hold.decided_by or hold.decided_how}" if hold.decided_at else "-"
             )
@@ -276,7 +276,7 @@ def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, st
     _show(rows)
 
 
-def _told(conn: Any, hold: Hold) -> tuple[str, str]:
+def _counted(conn: Any, hold: Hold) -> tuple[str, str]:
     """Whose hold it is, and how many changes (or contacts of the company) wait."""
     if hold.company is not None:
         return companies.read_company(conn, hold.company).name, str(hold.offered)
@@ -345,7 +345,7 @@ def _said_of(found: Erasure, *, erased: bool) -> str:
         )
     if found.mailboxes:
         said.append(
-            f"It still stands in the synced folder of {', '.join(found.mailboxes)}: delete it there as well, "
+            f"It is still in the synced folder of {', '.join(found.mailboxes)}: delete it there as well, "
             "or the next sync reads it again."
         )
     if found.others:

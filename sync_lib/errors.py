@@ -87,7 +87,7 @@ class FilterSyntaxError(ConfigError):
         position: Zero-based offset into the expression.
         expected: What would have been understood there.
         template: The same with the places of ``values``, which a page translates.
-        values: What stands in those places.
+        values: What is put in those places.
     """
 
     def __init__(self, field: str, expression: str, position: int, template: str, **values: object) -> None:
@@ -116,7 +116,7 @@ class ApiError(SyncError):
         in_form: The body had OData's error form, so it was the API that spoke and not a proxy before it.
     """
 
-    def __init__(  # noqa: PLR0913 - this is what an answer tells
+    def __init__(  # noqa: PLR0913 - this is what an answer says
         self,
         message: str,
         *,
@@ -169,7 +169,7 @@ class RecordError(ApiError):
 
 
 class NotFoundError(RecordError):
-    """404 on a record, folder, mailbox or company; ``code`` tells which."""
+    """404 on a record, folder, mailbox or company; ``code`` says which."""
 
 
 class VersionMismatchError(RecordError):

@@ -14,8 +14,8 @@ logger = logging.getLogger("sync_lib")
 def phase(name: str, **facts: object) -> Iterator[None]:
     """Group what is logged meanwhile under ``name``, with its duration at the end."""
     begun = time.monotonic()
-    told = ", ".join(f"{key}: {value}" for key, value in facts.items())
-    logger.info("::group::%s%s", name, f" ({told})" if told else "")
+    details = ", ".join(f"{key}: {value}" for key, value in facts.items())
+    logger.info("::group::%s%s", name, f" ({details})" if details else "")
     try:
         yield
     finally:

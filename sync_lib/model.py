@@ -242,12 +242,12 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class FormerItem:
-    """An item that stands, or stood, for a BC contact that is blocked for privacy (rules 7.4).
+    """An item that stands or has stood for a BC contact that is blocked for privacy (rules 7.4).
 
     Attributes:
         bc_id: The contact.
         outlook_id: The item's immutable id.
-        origin: How it came to be, "" where only its key can tell.
+        origin: How it came to be, "" where only its key can show it.
         settled: It was looked up since the contact was blocked, and nothing was left to do.
     """
 
@@ -423,7 +423,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why one mailbox fails. ``known``: long enough, and of few enough, to make no run red; ``due``: to be told."""
+    """Why one mailbox fails. ``known``: long enough, and of few enough, to make no run red; ``due``: to be reported."""
 
     reason: str
     since: str

@@ -3,7 +3,7 @@
     plan_run -> extract_business_central (per company) -> sync_profile (per profile) -> finish_run -> run_verdict
 
 Every function can be run again at any time: staging replaces by key, and a plan goes by what both sides hold now.
-Beside the run's tasks stands that of the self-test, and what *Test connection* asks.
+Beside the run's tasks there is that of the self-test, and what *Test connection* asks.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Services:
     chance: Chance = CHANCE
     #: Makes what carries the requests of each session; without it, sockets.
     transport: Transport | None = None
-    #: Tells the time of the staging database in seconds since 1970; without it, that database does.
+    #: Gives the time of the staging database in seconds since 1970; without it, that database does.
     staging_time: Callable[[], float] | None = None
     #: Reads the switch for writes again; without it the settings' own holds for as long as the services live.
     read_switch: Callable[[], bool] | None = None

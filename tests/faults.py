@@ -15,7 +15,7 @@ from sandbox.faults import PRESETS
 
 #: All that the sandbox knows: every preset of ``sandbox/faults.py``.
 FAULTS = tuple(sorted(PRESETS, key=lambda name: int(name[1:])))
-#: Who made it fire, and how that is told from a test's id.
+#: Who made it fire, and how that is read from a test's id.
 RANDOM, TARGETED = "random histories", "targeted tests"
 
 

@@ -37,7 +37,7 @@ LONG = (
 )
 #: The crashes of one history: what several of them leave behind is judged once in a process.
 _HISTORY = re.compile(r"(tests/proof/test_crashes\.py)::test_killed_\w+\[([a-z_]+)-")
-#: How far the other processes stand back behind Airflow's.
+#: How far the other processes give way to Airflow's.
 NICE = 5
 
 

@@ -18,7 +18,7 @@ PART = 10
 
 
 def is_drawn(item: pytest.Item, seed: str) -> bool:
-    """Whether a test runs: on its first database always, on the second one by where it stands, or by lot."""
+    """Whether a test runs: on its first database always, on the second one by where it is, or by lot."""
     call = getattr(item, "callspec", None)
     if call is None or call.params.get("database_kind") != "postgresql":
         return True
@@ -31,5 +31,5 @@ def commit() -> str:
     """Return the commit that is checked out, or "none"."""
     root = Path(__file__).resolve().parent.parent
     asked = ["git", "rev-parse", "--short=12", "HEAD"]
-    told = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "none"
+    shown = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=False)
+    return shown.stdout.strip() or "none"

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 Rule = Callable[[str, str], list[str]]
 
-# Third-party and standard modules that do I/O, tell the time, or draw lots.
+# Third-party and standard modules that do I/O, read the time, or draw lots.
 IMPURE = {
     "aiohttp", "asyncio", "concurrent", "httpx", "http", "io", "logging", "msal", "multiprocessing", "os", "pathlib",
     "psycopg", "random", "requests", "secrets", "shutil", "socket", "sqlalchemy", "sqlite3", "subprocess", "sys",
@@ -118,7 +118,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def imports_at_top(tree: ast.Module) -> Iterator[str]:
-    """Yield what importing the module imports: not what stands in functions, or is for type checkers only."""
+    """Yield what importing the module imports: not what is in functions, or is for type checkers only."""
     pending: list[ast.stmt] = list(tree.body)
     while pending:
         node = pending.pop()
@@ -297,7 +297,7 @@ def no_airflow(name: str, source: str) -> list[str]:
     return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) == "airflow"]
 
 
-def sandbox_stands_alone(name: str, source: str) -> list[str]:
+def sandbox_is_alone(name: str, source: str) -> list[str]:
     strange = {"sync_lib", "airflow", "contact_sync_airflow", "tests"}
     return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) in strange]
 
@@ -469,7 +469,7 @@ RULES: list[tuple[Rule, tuple[str, ...], str, str]] = [
     (pure, ("sync_lib",), "sync_lib/run/report.py", "from datetime import datetime\nx = datetime.now()"),
     (pure, ("sync_lib",), "sync_lib/fields/a.py", "open('x')"),
     (no_airflow, ("sync_lib", "sandbox", "scripts"), "sync_lib/a.py", "from airflow.sdk import dag"),
-    (sandbox_stands_alone, ("sandbox",), "sandbox/a.py", "from sync_lib.model import Side"),
+    (sandbox_is_alone, ("sandbox",), "sandbox/a.py", "from sync_lib.model import Side"),
     (library_knows_no_sandbox, ("sync_lib", "dags", "plugins"), "sync_lib/a.py", "import sandbox.app"),
     (
         nothing_imports_dags,

@@ -241,7 +241,7 @@ def test_no_password_is_on_a_command_line() -> None:
     init, redis = SERVICES["init"]["command"][0], SERVICES["redis"]["command"][0]
     assert "--password" not in init
     for command in (init, redis):
-        # Of the shell's own printf no list of processes tells.
+        # Of the shell's own printf no list of processes shows anything.
         assert [line.split()[0] for line in command.splitlines() if "PASSWORD" in line] == ["printf"]
     assert all(
         "PASSWORD" not in str(SERVICES[name].get("command")) for name in set(SERVICES) - {"init", "redis"}

@@ -56,7 +56,7 @@ def prose(page: Path) -> str:
 
 
 def spans(page: Path) -> set[str]:
-    """What stands in backticks outside of blocks."""
+    """What is in backticks outside of blocks."""
     return {span.replace(r"\|", "|") for span in re.findall(r"`([^`\n]+)`", prose(page))}
 
 
@@ -203,12 +203,12 @@ def settings_of_the_hooks() -> dict[str, str]:
 
 
 def test_every_setting_is_explained_with_its_default() -> None:
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows(section(OPERATOR, "Settings"))}
+    listed = {row[0].strip("`"): row[1].strip("`") for row in rows(section(OPERATOR, "Settings"))}
     of_the_command = {cli.URL_VARIABLE: "none"}
-    assert told == settings_of_the_library() | settings_of_the_hooks() | of_the_command
+    assert listed == settings_of_the_library() | settings_of_the_hooks() | of_the_command
 
 
-def test_the_readme_tells_the_limits_of_the_guard() -> None:
+def test_the_readme_gives_the_limits_of_the_guard() -> None:
     said, s = " ".join(section(README, "The rules on one page").split()), SyncSettings()
     for limit in (
         f"more than {s.guard_deletes} contacts or {s.guard_deletes_percent:g} %",
@@ -225,7 +225,7 @@ def test_the_readme_tells_the_limits_of_the_guard() -> None:
 def test_variables_are_known_to_the_code(page: Path) -> None:
     connections = {name for name in all_constants("sync_lib", "plugins") if name.startswith("AIRFLOW_CONN_")}
     connections |= {f"AIRFLOW_CONN_{name.upper()}" for name in connection_ids()}
-    # Those by which people are told have any name; the example of the setting gives them theirs.
+    # Those by which messages go have any name; the example of the setting gives them theirs.
     [named] = re.findall(r"`CONTACT_SYNC_NOTIFY=([\w, ]+)`", OPERATOR.read_text())
     connections |= {f"AIRFLOW_CONN_{name.strip().upper()}" for name in named.split(",")}
     known = connections | set(settings_of_the_library()) | set(settings_of_the_hooks()) | {cli.URL_VARIABLE}
@@ -249,7 +249,7 @@ def test_variables_of_docker_compose_are_those_of_the_example() -> None:
 # -- reasons, causes, outcomes ---------------------------------------------------------------------------------------
 
 _WORD = re.compile(r"[a-z]+(?:_[a-z]+)*")
-#: Function or method -> where in its arguments the reason stands.
+#: Function or method -> where in its arguments the reason is.
 _REASON_ARGUMENT = {
     "ProfileError": 0, "Refusal": 1, "Reject": 3, "Skip": 2, "_skip": 1, "_refuse": 1, "_release": 1, "_close": 3,
     "give_up_planned": 2,
@@ -259,7 +259,7 @@ _REASON_RETURNED = re.compile(r"problem|reason")
 
 
 def reasons_in(tree: ast.Module) -> set[str]:
-    """Reason codes of a module, by the places in which a reason stands."""
+    """Reason codes of a module, by the places in which a reason is."""
     found: set[str] = set()
     for node in ast.walk(tree):
         for place in _reason_places(node):
@@ -332,8 +332,8 @@ def reasons_of_the_code() -> set[str]:
 
 
 def reasons_of_the_handbook() -> set[str]:
-    told = rows(section(OPERATOR, "Reasons").split("### Causes")[0])
-    return {code for row in told for code in codes(row[0]) if _WORD.fullmatch(code)}
+    listed = rows(section(OPERATOR, "Reasons").split("### Causes")[0])
+    return {code for row in listed for code in codes(row[0]) if _WORD.fullmatch(code)}
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def reasons_of_the_handbook() -> set[str]:
         ('self._release(pair, f"{cause}_kept")', "left_scope_kept"),
     ],
 )
-def test_reasons_are_found_wherever_they_stand(planted: str, reason: str) -> None:
+def test_reasons_are_found_wherever_they_are(planted: str, reason: str) -> None:
     assert reason in reasons_in(ast.parse(planted))
 
 
@@ -368,7 +368,7 @@ def test_every_reason_that_is_explained_exists() -> None:
 
 
 def test_causes_are_those_of_the_diff() -> None:
-    told = {code for row in rows(section(OPERATOR, "Causes")) for code in codes(row[0])}
+    listed = {code for row in rows(section(OPERATOR, "Causes")) for code in codes(row[0])}
     where = {"_create_again": 2, "delete": 3, "_delete_unless": 2, "PlannedChange": 1}
     planned = {
         value
@@ -388,13 +388,13 @@ def test_causes_are_those_of_the_diff() -> None:
     }
     planned |= {cause for _, cause in _CAUSES}
     assert len(planned) > 15
-    assert planned <= told
-    assert told <= all_constants("sync_lib")
+    assert planned <= listed
+    assert listed <= all_constants("sync_lib")
 
 
 def test_outcomes_are_all_explained() -> None:
-    told = [code for row in rows(section(OPERATOR, "Outcomes")) for code in codes(row[0])]
-    assert sorted(told) == sorted(map(str, Outcome))
+    listed = [code for row in rows(section(OPERATOR, "Outcomes")) for code in codes(row[0])]
+    assert sorted(listed) == sorted(map(str, Outcome))
 
 
 # -- tasks and phases ------------------------------------------------------------------------------------------------
@@ -595,10 +595,10 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
 
 def test_options_of_the_demo_are_all_explained() -> None:
     taken = set(re.findall(r"^# (--[a-z-]+)", (ROOT / "scripts/demo").read_text(), flags=re.MULTILINE))
-    told = {
+    listed = {
         code.split()[0] for row in rows(README.read_text()) for code in codes(row[0]) if code.startswith("--")
     }
-    assert told == taken
+    assert listed == taken
 
 
 def test_the_sandbox_is_started_as_it_can_be() -> None:

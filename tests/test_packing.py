@@ -54,13 +54,13 @@ def test_what_is_named_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "stands_back"),
+    ("first", "gives_way"),
     [("tests/sync/test_runs.py::test_a", True), ("tests/e2e/test_sync.py::test_b", False)],
 )
-def test_who_begins_without_airflow_gives_way(monkeypatch, first: str, stands_back: bool) -> None:
+def test_who_begins_without_airflow_gives_way(monkeypatch, first: str, gives_way: bool) -> None:
     asked: list[int] = []
     monkeypatch.setattr(os, "nice", asked.append)
     plugin = packing.StandBack()
     for nodeid in (first, "tests/sync/test_runs.py::test_c", "tests/e2e/test_sync.py::test_d"):
         plugin.pytest_runtest_setup(SimpleNamespace(nodeid=nodeid))
-    assert asked == ([packing.NICE] if stands_back else [])
+    assert asked == ([packing.NICE] if gives_way else [])

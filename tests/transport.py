@@ -1,4 +1,4 @@
-"""What carries a worker's requests in tests, and who may look on or stand in between."""
+"""What carries a worker's requests in tests, and who may look on or come in between."""
 
 from __future__ import annotations
 

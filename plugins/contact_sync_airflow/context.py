@@ -170,7 +170,7 @@ def task_states() -> dict[str, str]:
 
 
 def failed_before() -> bool:
-    """Whether the scheduled run before failed as well; the nightly full run tells once more."""
+    """Whether the scheduled run before failed as well; the nightly full run reports it once more."""
     context = get_current_context()
     run = context["dag_run"]
     previous = context["ti"].get_previous_dagrun()

@@ -115,7 +115,7 @@ def full_schedule() -> str:
 
 
 def is_full_slot(moment: datetime) -> bool:
-    """Tell whether a scheduled run of this moment is the full sync."""
+    """Return whether a scheduled run of this moment is the full sync."""
     from zoneinfo import ZoneInfo
 
     from croniter import croniter

@@ -93,6 +93,6 @@ class WebhookHook(_CheckedHook):
         """Post a message, and return that it was taken."""
         from sync_lib.operate.notices import Notice
 
-        told = Notice("Contact sync: a test", (("This is a test", ("Messages of the sync arrive here.",)),))
-        messages.send(self.connection_id, told, environment.address_of_airflow())
+        notice = Notice("Contact sync: a test", (("This is a test", ("Messages of the sync arrive here.",)),))
+        messages.send(self.connection_id, notice, environment.address_of_airflow())
         return "A message was posted: look whether it has arrived."

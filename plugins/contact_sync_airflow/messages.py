@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def open_services_or_alarm() -> Iterator[Services]:
-    """Yield the services to the last task of a run; where they cannot be opened, tell people that the run is dead.
+    """Yield the services to the last task of a run; where they cannot be opened, send the message that the run is dead.
 
     Raises:
         SystemExit: As ``raise_unless_good``, where the cause is one that a person can put right.
@@ -75,9 +75,9 @@ def publish(report: RunReport, outlet_events: Any) -> None:
 
 
 def notify(services: Services | None, verdict: Verdict) -> None:
-    """Tell people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
+    """Send people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
 
-    Without services there is nothing to read about it, and the verdict is all that is told.
+    Without services there is nothing to read about it, and the verdict is all that is sent.
 
     Whatever goes wrong here is logged, and makes no run red.
     """
@@ -89,21 +89,21 @@ def notify(services: Services | None, verdict: Verdict) -> None:
     if not receivers:
         return
     try:
-        told, link = _notice(services, verdict), context.link_to_run()
+        notice, link = _notice(services, verdict), context.link_to_run()
     except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
-        log.warning("nobody was told: %s", _cause(error))
+        log.warning("no message was sent: %s", _cause(error))
         return
-    if told is None:
+    if notice is None:
         return
     for receiver in receivers:
         try:
-            send(receiver, told, link)
-            log.info("told by %s: %s", receiver, told.subject)
+            send(receiver, notice, link)
+            log.info("message sent by %s: %s", receiver, notice.subject)
         except Exception as error:  # noqa: BLE001 - as above; the others may be there
-            log.warning("nobody was told by %s: %s", receiver, _cause(error))
+            log.warning("no message was sent by %s: %s", receiver, _cause(error))
 
 
-def send(connection_id: str, told: Notice, link: str) -> None:
+def send(connection_id: str, notice: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
     from sync_lib.errors import ConfigError
     from sync_lib.operate import notices, notify
@@ -111,7 +111,7 @@ def send(connection_id: str, told: Notice, link: str) -> None:
     connection = connections.get_connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
         form = connections.extra_field(connection, "format") or "teams"
-        notify.post(connection.password or "", form, told, link)
+        notify.post(connection.password or "", form, notice, link)
     elif connection.conn_type == "smtp":
         from airflow.providers.smtp.hooks.smtp import SmtpHook
 
@@ -121,7 +121,7 @@ def send(connection_id: str, told: Notice, link: str) -> None:
                 connection_id, "to", "must hold the addresses to write to, as a part of the extra"
             )
         with SmtpHook(smtp_conn_id=connection_id) as smtp:
-            smtp.send_email_smtp(to=to, subject=told.subject, html_content=notices.to_html(told, link))
+            smtp.send_email_smtp(to=to, subject=notice.subject, html_content=notices.to_html(notice, link))
     else:
         raise ConfigError(
             f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
@@ -174,7 +174,7 @@ def _notice(services: Services | None, verdict: Verdict) -> Notice | None:
         if services:
             return notify.read_notice(services, context.this_run(), verdict, repeated=repeated)
     except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
-        log.warning("what to tell could not be read: %s", _cause(error))
+        log.warning("what to send could not be read: %s", _cause(error))
     return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
 
 

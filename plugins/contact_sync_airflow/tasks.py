@@ -68,11 +68,11 @@ def verdict(planned_by: str) -> None:
     from sync_lib import pipeline
 
     with messages.open_services_or_alarm() as services:
-        told = pipeline.run_verdict(
+        outcome = pipeline.run_verdict(
             services, context.this_run(), context.task_states(), planned_by=planned_by
         )
-        messages.notify(services, told)
-        messages.raise_unless_good(told)
+        messages.notify(services, outcome)
+        messages.raise_unless_good(outcome)
 
 
 def wire(planned: Any, planned_by: str) -> None:

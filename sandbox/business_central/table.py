@@ -226,7 +226,7 @@ class Company:
             self.commit(row.id, None)
 
     def commit(self, row_id: str, row: Row | None) -> None:
-        """Make one written row, or its deletion, visible as it stands."""
+        """Make one written row, or its deletion, visible as it is."""
         old = self.rows.pop(row_id, None)
         if old is not None and self.numbers.get(old.number) == row_id:
             del self.numbers[old.number]

@@ -1,6 +1,6 @@
 """The state of one mailbox: folders, contacts and the log of changes that delta queries read.
 
-Nothing here knows HTTP or what a contact may hold. A contact's values stand
+Nothing here knows HTTP or what a contact may hold. A contact's values are
 as compact JSON bytes, so that millions of contacts fit in memory.
 """
 

@@ -109,13 +109,13 @@ class _Profile:
                 self.problem(
                     item["immutable_id"],
                     "",
-                    "stands in Outlook and belongs to no contact of Business Central",
+                    "is in Outlook and belongs to no contact of Business Central",
                 )
             else:
                 by_contact[found].append(item)
         for contact_id, items in by_contact.items():
             if len(items) > 1:
-                self.problem(contact_id, "", f"stands in Outlook {len(items)} times")
+                self.problem(contact_id, "", f"is in Outlook {len(items)} times")
             self.compare_fields(self.contacts[contact_id], items[0])
         for contact_id, contact in self.contacts.items():
             if self.is_shown(contact) and contact_id not in by_contact:
@@ -127,7 +127,7 @@ class _Profile:
         return next((guid for guid in guids if guid in self.contacts), None)
 
     def is_shown(self, contact: dict[str, Any]) -> bool:
-        """Tell whether the seed page's rules put this contact into the folder."""
+        """Return whether the seed page's rules put this contact into the folder."""
         complete = contact["displayName"].strip() and _MAIL.fullmatch(first_address(contact["email"]))
         if contact["type"] != "Person" or contact["privacyBlocked"] or not complete:
             return False
@@ -139,7 +139,7 @@ class _Profile:
     def compare_fields(self, contact: dict[str, Any], item: dict[str, Any]) -> None:
         self.findings.compared += 1
         if contact["privacyBlocked"]:
-            self.problem(contact["id"], "", "is blocked for privacy and stands in Outlook")
+            self.problem(contact["id"], "", "is blocked for privacy and is in Outlook")
         theirs = self.values_of_item(item["properties"])
         for name, value in self.values_of_contact(contact).items():
             if value != theirs[name]:

@@ -198,8 +198,10 @@ class Demo:
 
     def _judge(self, problems: list[str]) -> bool:
         findings = compare(self.sandbox.dump(), EXPECTED, staging.excuses(self.staging_url))
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted(findings.excused.items())) or "none"
-        say(f"Compared {findings.compared} contacts in the sandbox's own state. Left aside: {told}.")
+        reasons = (
+            ", ".join(f"{count} {reason}" for reason, count in sorted(findings.excused.items())) or "none"
+        )
+        say(f"Compared {findings.compared} contacts in the sandbox's own state. Left aside: {reasons}.")
         problems = [*problems, *findings.problems]
         for problem in problems[:20]:
             say(f"  {problem}")

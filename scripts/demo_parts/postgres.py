@@ -20,7 +20,7 @@ class PostgresInstance:
     """A server on the loopback address, stopped by ``stop``; what it holds stays in its folder.
 
     Args:
-        home: Folder for the data. The server refuses to run as root, so as root the data may have to stand
+        home: Folder for the data. The server refuses to run as root, so as root the data may have to be
             elsewhere, where the unprivileged user can reach it; then it is gone after ``stop``.
     """
 

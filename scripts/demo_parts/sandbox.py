@@ -122,7 +122,7 @@ def edit_as_users(sandbox: SandboxInstance, mailbox: str, company: str, folder: 
 
 
 def _choose(world: dict[str, Any], mailbox: str, company: str, folder: str) -> dict[str, str]:
-    """Return what to edit: contacts that stand in this folder and in nobody else's.
+    """Return what to edit: contacts that are in this folder and in nobody else's.
 
     A value that one colleague brings to Business Central reaches the others in the run after, so only about such
     contacts do all sides agree at once.

@@ -140,7 +140,7 @@ def settled(error: ApiError, *, maybe_done: bool) -> ApiError:
 
 
 def like(error: ApiError, kind: type[ServiceError], message: str = "") -> ServiceError:
-    """Return an error of another kind that tells the same of the answer."""
+    """Return an error of another kind that says the same of the answer."""
     return kind(
         message or str(error),
         retry_after=getattr(error, "retry_after", None),

@@ -179,7 +179,7 @@ def fetch_tenant_id(
 ) -> str:
     """Return the id of a tenant that is written as an id or as one of its domain names.
 
-    Entra ID tells it in ``issuer`` of the tenant's discovery document
+    Entra ID gives it in ``issuer`` of the tenant's discovery document
     (https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc). A name that it does not know stands for
     itself: it is no other tenant's.
 

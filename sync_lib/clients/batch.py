@@ -137,7 +137,7 @@ class BatchSender:
             raise error
         work.began = work.began or is_unknown(error)
         if not isinstance(error, RejectedError):
-            # Where the session could repeat the batch itself, or was told to come back later, its patience is spent.
+            # Where the session could repeat the batch itself, or was asked to come back later, its patience is spent.
             creates = any(not work.parts[n].repeat for n in chunk)
             work.give_up = not (is_unknown(error) and creates and work.repeat_lost)
         return dict.fromkeys(chunk, error)

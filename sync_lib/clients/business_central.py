@@ -111,7 +111,7 @@ class BusinessCentralClient:
         Raises:
             AuthError, AccessDeniedError: The company is closed to the app; nothing was written.
         """
-        # ``type`` stands first: BC applies properties in order, and splits the name of a Person only.
+        # ``type`` comes first: BC applies properties in order, and splits the name of a Person only.
         ordered = {"type": body.get("type", "Person"), **body}
         return self._write("POST", self._contacts(company_id), ordered, {}, repeat=False)
 

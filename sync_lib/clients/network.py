@@ -1,4 +1,4 @@
-"""What lies between a worker and a service: proxies, firewalls, certificates. Tells their answers from the service's.
+"""What lies between a worker and a service: proxies, firewalls, certificates. Knows their answers from the service's.
 
 Its sentences name the likely cause and the remedy, the host, and nothing else of the request or the answer.
 """
@@ -57,7 +57,7 @@ def beside(status: int, host: str, *, readable: bool) -> str:
 
 
 def cause(error: requests.RequestException, host: str) -> str:
-    """Return the likely cause of a request that got no answer, and the remedy; "" where nothing tells."""
+    """Return the likely cause of a request that got no answer, and the remedy; "" where nothing shows it."""
     found = list(_chain(error))
     text = " ".join(str(one) for one in found)
     if isinstance(error, requests.exceptions.ProxyError):

@@ -128,7 +128,7 @@ class OutlookClient:
 
         An item may come several times in a round, in no order (https://learn.microsoft.com/graph/delta-query-overview):
         its properties are put together, the last one of each wins, and a removal ends what came before it. "Removed"
-        also means moved away; immutable ids tell by a look-up. Our own writes come back.
+        also means moved away; immutable ids show it by a look-up. Our own writes come back.
 
         Raises:
             CursorExpiredError: The link, or one in mid-round, is of no use any more. Nothing of the round counts.
@@ -211,9 +211,7 @@ class OutlookClient:
             user, [Part("GET", f"{base}?{_key_query(key)}", PREFER) for key in wanted]
         )
         records = [list(self._mailboxes.iter_records(user, answer)) for answer in answers]
-        bare = [
-            to_contact(each).id for each in chain.from_iterable(records) if not _tells_key_and_folder(each)
-        ]
+        bare = [to_contact(each).id for each in chain.from_iterable(records) if not _has_key_and_folder(each)]
         again = self.fetch_contacts(user, bare) if bare else {}
         self._folder_ids.know(user, folder_id)
         found: dict[str, list[OutlookContact]] = {}
@@ -329,7 +327,7 @@ def _take_delta_item(found: dict[str, OutlookContact | None], record: object) ->
         )
 
 
-def _tells_key_and_folder(record: Mapping[str, Any]) -> bool:
+def _has_key_and_folder(record: Mapping[str, Any]) -> bool:
     return bool(record.get("singleValueExtendedProperties") and record.get("parentFolderId"))
 
 

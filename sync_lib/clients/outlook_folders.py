@@ -170,7 +170,7 @@ class OutlookFolders:
         """Write our marker into one of its two slots, and return the folder as it was before, in one request.
 
         Raises:
-            ServiceError: Unknown outcome: the new marker stands, or may stand, and what was before it is lost.
+            ServiceError: Unknown outcome: the new marker is written, or may be, and what was before it is lost.
                 The caller must not take the old one for what it expected.
         """
         path, slot = folder_path(user, folder_id), OTHER_MARKER_ID if other else MARKER_ID

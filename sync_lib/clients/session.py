@@ -1,7 +1,7 @@
 """One API over HTTP: tokens, time-outs, repeats, typed errors, pages. Knows nothing of contacts.
 
 Repeats sit above the transport, so a fake transport exercises them. A request that may have changed something and
-cannot be told to have failed is never sent again unless its caller says that this does no harm. Messages hold
+is not known to have failed is never sent again unless its caller says that this does no harm. Messages hold
 method, path, status, code and request id: never a query, a body or a token.
 """
 
@@ -43,7 +43,7 @@ _USER_AGENT = "bc-outlook-contact-sync"
 _TOO_SLOW = frozenset({0, 408, 504})
 _TOO_LARGE = 413
 
-#: A 500 may be one broken record; a few attempts tell (https://learn.microsoft.com/graph/errors).
+#: A 500 may be one broken record; a few attempts show it (https://learn.microsoft.com/graph/errors).
 ATTEMPTS_ON_500 = 4
 
 

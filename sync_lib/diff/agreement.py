@@ -34,7 +34,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """A pair and what stands on its two ends: the staged contact of BC, and the Outlook record; None where none is."""
+    """A pair and what is on its two ends: the staged contact of BC, and the Outlook record; None where none is."""
 
     coupling: Coupling
     bc: Mapping[str, str] | None
@@ -81,7 +81,7 @@ def count_agreement(pairs: Iterable[Ends], rejects: Rejects, mapper: FieldMapper
 
     Args:
         pairs: The active and pinned ones of a profile.
-        rejects: What a run refused, and the report told.
+        rejects: What a run refused, and the report named.
         mapper: How values compare.
     """
     total = agreeing = explained = 0
@@ -108,8 +108,8 @@ def _differing(pair: Ends, mapper: FieldMapper) -> frozenset[str]:
 
 
 def _is_explained(coupling: Coupling, differing: frozenset[str], rejects: Rejects) -> bool:
-    told = rejects.get(coupling.bc_id, frozenset()) | rejects.get(coupling.outlook_id or "", frozenset())
-    return "" in told or differing <= told | coupling.differs.keys() | coupling.refused.keys()
+    known = rejects.get(coupling.bc_id, frozenset()) | rejects.get(coupling.outlook_id or "", frozenset())
+    return "" in known or differing <= known | coupling.differs.keys() | coupling.refused.keys()
 
 
 def lines(checked: Sequence[Checked]) -> list[str]:

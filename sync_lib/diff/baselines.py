@@ -19,7 +19,7 @@ from sync_lib.fields.texts import clean_line
 from sync_lib.model import Coupling, CouplingState, Fields, OutlookSide
 
 _ARRAYS = {"emailAddresses": ("email", "email2"), "businessPhones": ("phone",)}
-#: Fields that stand in an array of the item, beside entries of the user's own.
+#: Fields that are in an array of the item, beside entries of the user's own.
 IN_ARRAYS = frozenset(name for names in _ARRAYS.values() for name in names)
 
 
@@ -83,7 +83,7 @@ def _moved(
 def is_agreed(
     coupling: Coupling, values: Mapping[str, str], record: Mapping[str, Any], mapper: FieldMapper
 ) -> bool:
-    """Return whether every field of both sides is what its baseline says: then fingerprints stand for the pair."""
+    """Return whether every field of both sides is what its baseline says: then fingerprints can stand for the pair."""
     bc = mapper.of_business_central(values)
     outlook = mapper.of_outlook(record, coupling.baseline_outlook)
     baseline = coupling.baseline_outlook["fields"]
@@ -141,7 +141,7 @@ def edited_fields(coupling: Coupling, item: OutlookSide, mapper: FieldMapper) ->
 def is_edited(coupling: Coupling, item: OutlookSide, mapper: FieldMapper) -> bool:
     """Return whether somebody edited an item since the pair last agreed, or we last wrote it (rules 2.1).
 
-    Fingerprints are not asked: they change with the version of the normal forms, and tell nothing of a pair that has an
+    Fingerprints are not asked: they change with the version of the normal forms, and say nothing of a pair that has an
     edit waiting when the other side was written.
     """
     return has_moved(coupling, item) or bool(edited_fields(coupling, item, mapper))

@@ -113,7 +113,7 @@ class PlanBuilder:
         return self.context.mapper.of_business_central(bc.values) if bc else {}
 
     def outlook_fields(self, item: OutlookSide, coupling: Coupling | None = None) -> Fields:
-        """Return the fields of an item; a coupling tells the mapped entries of its arrays from the user's own."""
+        """Return the fields of an item; a coupling shows which entries of its arrays are mapped."""
         baseline = coupling.baseline_outlook if coupling and coupling.baseline_outlook else None
         return self.context.mapper.of_outlook(item.record, baseline)
 

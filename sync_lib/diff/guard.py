@@ -92,13 +92,13 @@ def hold(changes: Sequence[PlannedChange], circumstances: Circumstances, setting
     actions = [_Action(change, known) for change in changes if change.outcome is None]
     _judge(actions, circumstances, settings)
     decided = {id(action.change): action.decide() for action in actions}
-    told = [part for change in changes for part in decided.get(id(change), [change])]
-    for n, change in enumerate(told, 1):
+    parts = [part for change in changes for part in decided.get(id(change), [change])]
+    for n, change in enumerate(parts, 1):
         change.n = n
-    waiting = [change for change in told if waits(change)]
-    held = sum(1 for change in told if change.outcome is Outcome.HELD)
+    waiting = [change for change in parts if waits(change)]
+    held = sum(1 for change in parts if change.outcome is Outcome.HELD)
     why = sorted({change.reason for change in waiting})
-    return Verdict(told, held, hash_of(change.digest for change in waiting), why)
+    return Verdict(parts, held, hash_of(change.digest for change in waiting), why)
 
 
 def hash_of(digests: Iterable[str]) -> str:

@@ -124,7 +124,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A coupling with what stands on its two ends now; ``found_by`` is "" for one that was coupled before.
+    """A coupling with what is on its two ends now; ``found_by`` is "" for one that was coupled before.
 
     ``is_copy`` says that the item carries the key of another contact, and takes this one's instead (rules 2.6).
     """
@@ -147,7 +147,7 @@ class Skip:
 
 @dataclass(slots=True)
 class Matching:
-    """The result of ``match``: every contact of the views stands in exactly one of these lists."""
+    """The result of ``match``: every contact of the views is in exactly one of these lists."""
 
     pairs: list[Pair] = field(default_factory=list)
     new_bc: list[BcSide] = field(default_factory=list)
@@ -184,7 +184,7 @@ def match(views: Views, company: BcKey, is_edited: IsEdited = has_moved) -> Matc
     Args:
         views: What to look at.
         company: Any key of the profile's company; keys of other companies are foreign.
-        is_edited: Tells an item that was edited since from one that only BC changed.
+        is_edited: Whether an item was edited since, and not only changed by BC.
     """
     return _Matcher(views, company, is_edited).run()
 

@@ -139,7 +139,7 @@ class Merge:
         self.agreed_outlook[name] = self.outlook_fields.get(name, "")
 
     def _coupling(self, *, open_fields: bool) -> Coupling:
-        """The coupling as it stands before any write; fully agreed only if no field is open.
+        """The coupling as it is before any write; fully agreed only if no field is open.
 
         The whole arrays move on only with the fields in them: else an edit would look like the user's own entry.
         """

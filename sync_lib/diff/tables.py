@@ -108,7 +108,7 @@ WITHOUT_BASELINE: dict[tuple[bool, bool, bool], str] = {
     (False, True, True): "agree",
 }
 
-#: (direction, verdict) -> what is done; a verdict that is not listed is done as it stands (rules 7.8, 7.9).
+#: (direction, verdict) -> what is done; a verdict that is not listed is done as it is (rules 7.8, 7.9).
 DIRECTED: dict[tuple[Direction, str], str] = {
     (Direction.TO_OUTLOOK, "to_bc"): "restore",
     (Direction.TO_OUTLOOK, "fill"): "differ",

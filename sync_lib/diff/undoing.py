@@ -96,7 +96,7 @@ def _restoration(bc: BcSide, values: Fields) -> PlannedChange:
         UNDO,
         bc_id=bc.id,
         coupling=released,
-        # Only what stood in the item goes into it.
+        # Only what was in the item goes into it.
         bc=replace(bc, values={}),
         email_key=email_key(values.get("email", "")),
         after={name: value for name, value in values.items() if value},

@@ -43,7 +43,7 @@ class CompanyRead:
         full: Every contact was read.
         contacts: New and changed ones.
         gone: Ids that no longer exist, each confirmed by the service.
-        count: Number of contacts in the company, where the read tells; else None.
+        count: Number of contacts in the company, where the read gives it; else None.
         scanned: The ids of all contacts were read.
         dropped: The count is so much smaller that a person must accept it first (rules 8.3); nothing is gone.
         newest: The newest stamp read, no later than the service's own time; "" for none.

@@ -67,7 +67,7 @@ def _fetch_changes(client: Outlook, folder: KnownFolder, delta_link: str) -> Fol
         return FolderRead(False, [], {}, page.delta_link)
     known = folder.known([*(contact.id for contact in page.contacts), *page.removed])
     unknown = [c.id for c in page.contacts if c.id not in known or known[c.id].bc_key is None]
-    # Of a veiled item only a look-up tells whether its owner took the flag away.
+    # Of a veiled item only a look-up shows whether its owner took the flag away.
     returned = [c.id for c in page.contacts if c.id in known and (known[c.id].gone or known[c.id].is_veiled)]
     contacts = {c.id: c for c in page.contacts if c.id in known}
     # Whatever shows up as removed may be there: what left and came back shows up as removed only, also what is staged

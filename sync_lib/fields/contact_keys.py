@@ -72,7 +72,7 @@ class BcKey:
 
     @property
     def binding(self) -> tuple[str, str, str]:
-        """Tenant, environment and company; lower-case, since none of them tells upper case from lower."""
+        """Tenant, environment and company; lower-case, since none of them is case-sensitive."""
         return self.tenant_id.lower(), self.environment.lower(), self.company_id.lower()
 
     def same_company(self, company: BcKey) -> bool:

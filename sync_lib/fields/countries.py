@@ -209,7 +209,7 @@ def _spoken_name(language: str, code: str) -> str:
 
 
 def _keys_of(name: str) -> set[str]:
-    """Return the keys of a name of CLDR: as it is, without what stands in brackets, and with ``oe`` for ``ö``."""
+    """Return the keys of a name of CLDR: as it is, without what is in brackets, and with ``oe`` for ``ö``."""
     spellings = {name, re.sub(r"\s*\(.*\)", "", name)}
     spellings |= {fold_case(spelling).translate(_UMLAUTS) for spelling in spellings}
     return {_key(spelling) for spelling in spellings} - {""}

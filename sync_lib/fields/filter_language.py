@@ -9,7 +9,7 @@ The grammar, loosest first, as the filter pane of Business Central has it::
     operand     = [ "@" ] { text | "'" quoted "'" | "*" | "?" }
 
 Inside quotes nothing is special but the quote itself, which is doubled; ``''`` alone is blank. ``@`` makes a value, or
-both ends of a range, case-insensitive. Wildcards stand where a whole value is compared: not in ranges, nor behind
+both ends of a range, case-insensitive. Wildcards may be used where a whole value is compared: not in ranges, nor behind
 ``<`` or ``>``. What a value may be depends on the kind of the field.
 """
 
@@ -143,7 +143,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
-    """What stands between operators. No pieces: nothing does."""
+    """What is between operators. No pieces: nothing does."""
 
     pieces: tuple[_Piece, ...]
     fold: bool

@@ -94,7 +94,7 @@ class _Guess(NamedTuple):
 
 
 def _in_order(words: list[str], known: list[str], guess: _Guess) -> NameParts | None:
-    """Return the parts where the surname stands behind the given name, else None."""
+    """Return the parts where the surname comes behind the given name, else None."""
     start = _find([word.rstrip(",") for word in known], guess.family, last=True)
     while start > 1 and known[start - 1] in _PREFIXES:
         start -= 1
@@ -122,7 +122,7 @@ def _turned(words: list[str], known: list[str], guess: _Guess) -> NameParts | No
 
 
 def _find(words: list[str], run: list[str], *, last: bool) -> int:
-    """Return where some words stand among others, -1 for nowhere."""
+    """Return where some words are among others, -1 for nowhere."""
     starts = range(len(words) - len(run) + 1)
     found = [start for start in starts if words[start : start + len(run)] == run]
     return (found[-1] if last else found[0]) if found else -1

@@ -45,10 +45,10 @@ def to_outlook(  # noqa: PLR0913 - what a body depends on; a settings object wou
     Args:
         changes: Fields to write, in written form.
         current_record: The item as it is now.
-        all_fields: All fields as they will be: the name stands beside e-mail addresses.
+        all_fields: All fields as they will be: the name is written beside e-mail addresses.
         lookups: Language and table of country names.
         field_profile: ``standard`` or ``extended``.
-        baseline: The item's ``outlook_baseline``, by which our own slots are told from the user's.
+        baseline: The item's ``outlook_baseline``, which shows which slots are ours and which are the user's.
     """
     record: Mapping[str, Any] = current_record or {}
     changes = {name: written(name, text) for name, text in changes.items()}

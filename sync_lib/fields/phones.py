@@ -16,7 +16,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat
 from sync_lib.fields.texts import clean_code, fold_spaces
 
 _SEPARATORS = str.maketrans("", "", " -./()")
-# What may stand between digits of a number that is compared as one; anything else (a name, a remark) is text, or an
+# What may be between digits of a number that is compared as one; anything else (a name, a remark) is text, or an
 # edit of the remark would go unnoticed.
 _NUMBER_ONLY = re.compile(r"[\d\s+\-./()‐-―−－＋．／（）\xa0]+\Z")
 _STARTS_AS_NUMBER = re.compile(r"\s*[+＋(（]?\s*[\d(（]")

@@ -44,7 +44,7 @@ def _address(entry: Mapping[str, Any]) -> str:
 
 
 def _sent_back(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry as it goes back: an odd one as it came, others without what Graph only tells."""
+    """Return an entry as it goes back: an odd one as it came, others without what Graph only reports."""
     if not _address(entry):
         return dict(entry)
     return {key: entry[key] for key in ("name", "address") if isinstance(entry.get(key), str)}
@@ -59,7 +59,7 @@ def phones(record: Mapping[str, Any]) -> list[str]:
 
 
 def phone_key(text: str) -> str:
-    """Return what tells one entry of an array from another: the digits, or the text where there are none."""
+    """Return what distinguishes one entry of an array from another: the digits, or the text where there are none."""
     digits = "".join(filter(str.isdigit, text))
     return digits or clean_code(text)
 
@@ -229,7 +229,7 @@ def _behind(
         return [entry for entry in entries if entry is not own]
     if own is not None:
         return [new if entry is own else entry for entry in entries]
-    # Found by value: the address stands there already. One that is the same as the first takes a slot of its own, or
+    # Found by value: the address is there already. One that is the same as the first takes a slot of its own, or
     # it would read as blank.
     key = email_key(new["address"])
     known = any(email_key(_address(entry)) == key for entry in entries if entry is not first)

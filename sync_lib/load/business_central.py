@@ -173,7 +173,7 @@ class BusinessCentralLoad:
         )
 
     def _settled(self, coupling: Coupling, change: PlannedChange, contact: object) -> Coupling:
-        """The coupling in agreement, where this update was all that stood between its sides.
+        """The coupling in agreement, where this update was all that was missing between its sides.
 
         So the item counts as edited no longer: one that returns meanwhile takes its place in the next run (2.6).
         """

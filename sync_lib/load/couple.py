@@ -88,7 +88,7 @@ class ItemWrite:
 
 
 def coupled_by(write: ItemWrite, mapper: FieldMapper) -> Coupling:
-    """Return the coupling as it stands after a create or update of its item."""
+    """Return the coupling as it is after a create or update of its item."""
     first, contact = write.changes[0], write.contact
     coupling = _base_coupling(first, contact, write.row)
     if first.bc is None:

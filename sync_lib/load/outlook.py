@@ -293,7 +293,7 @@ class OutlookLoad:
     def _coupled(
         self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
     ) -> list[Coupling]:
-        """The coupling as it stands after a successful create or update of an item."""
+        """The coupling as it is after a successful create or update of an item."""
         if outcome not in (Outcome.CREATED, Outcome.UPDATED) or sending.result is None:
             return []
         contact, first = sending.result.contact, sending.changes[0]

@@ -190,7 +190,7 @@ class _Creates:
             or _coupling_of(self.target, conn, contact.id)
             or _is_coupled(self.target, conn, row["outlook_id"])
         ):
-            # Coupled otherwise meanwhile: one of two in BC is then told as a duplicate, and never deleted.
+            # Coupled otherwise meanwhile: one of two in BC is then reported as a duplicate, and never deleted.
             drop_claim(conn, self.target.company, row["email_key"])
             return
         item = OutlookContact(
@@ -214,7 +214,7 @@ class _Creates:
     def _give_up(self, conn: Connection, row: Row) -> bool:
         """Close a create that was looked up after the longest request time: it was never carried out.
 
-        That counts from when its worker gave up waiting, where that is known: a request may stand in a queue for long
+        That counts from when its worker gave up waiting, where that is known: a request may wait in a queue for long
         before it leaves.
         """
         if max(row["sent_at"], row["ended_at"] or "") >= self.target.too_late(conn):

@@ -115,7 +115,7 @@ def _write_end(conn: Any, services: Services, run_id: str, message: str) -> RunP
     return RunPlan([], [], message)
 
 
-# -- what a person is told -------------------------------------------------------------------------------------------
+# -- what a person is shown ------------------------------------------------------------------------------------------
 
 
 def _of_company(conn: Any, hold: Hold) -> Question:

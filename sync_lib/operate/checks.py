@@ -40,7 +40,7 @@ GRAPH_USERS = frozenset({"User.Read.All", "User.ReadBasic.All", "Directory.Read.
 BUSINESS_CENTRAL_NEEDED = frozenset({"API.ReadWrite.All"})
 
 
-class Told(str):
+class OwnText(str):
     """A text that a page translates: ``template`` with the places of ``values``. In a log it is the text itself."""
 
     __slots__ = ("template", "values")
@@ -49,9 +49,9 @@ class Told(str):
     values: dict[str, str]
 
 
-def told(template: str, **values: object) -> Told:
-    """Return a text of our own, with the values that stand in it."""
-    text = Told(template % values if values else template)
+def own_text(template: str, **values: object) -> OwnText:
+    """Return a text of our own, with the values that are in it."""
+    text = OwnText(template % values if values else template)
     text.template = template
     text.values = {name: str(value) for name, value in values.items()}
     return text
@@ -65,7 +65,7 @@ class Check:
         name: What was looked at, for the log.
         ok: It was looked at, and nothing is wrong with it.
         unknown: Not ok, and not wrong either: nothing can be said about it now.
-        detail: What was found: ``Told``, or a service's own words.
+        detail: What was found: ``OwnText``, or a service's own words.
         remedy: What a person can do.
         kind: What was looked at, as a code.
         reason: Of a ``ProfileError``.
@@ -128,28 +128,28 @@ def check_staging(settings: StagingSettings) -> str:
 
 # -- the DAG contact_sync_check --------------------------------------------------------------------------------------
 
-_GRANT = told(
+_GRANT = own_text(
     "Grant it under App registrations > API permissions as an application permission, with admin consent."
 )
 _PERMISSIONS = "permissions in"
 _CONTACTS = "Contacts.ReadWrite"
-_SCOPED = told(
+_SCOPED = own_text(
     "Contacts.ReadWrite is not in the token: right only where RBAC for Applications grants it for named mailboxes."
 )
-_MAILBOX = told("Look at the message; where Microsoft Graph is away, run this check again later.")
-_REDUCE = told(
+_MAILBOX = own_text("Look at the message; where Microsoft Graph is away, run this check again later.")
+_REDUCE = own_text(
     "Remove what the sync does not need: it would open more than contacts if the app's secret leaked."
 )
-_UNREAD = told("Look at them under App registrations > API permissions; the lines below show what works.")
-_NONE_SEEN = told("the app sees no company.")
-_STAGING = told("Fix the Connection contact_sync_staging.")
-_LOGIN = told("Fix the Connection's client id, secret or tenant.")
-_FILTER = told("Fix the filter.")
-_COMPANY = told("Fix the profile's company, or the app's rights in BC.")
-_COUNTRIES = told(
+_UNREAD = own_text("Look at them under App registrations > API permissions; the lines below show what works.")
+_NONE_SEEN = own_text("the app sees no company.")
+_STAGING = own_text("Fix the Connection contact_sync_staging.")
+_LOGIN = own_text("Fix the Connection's client id, secret or tenant.")
+_FILTER = own_text("Fix the filter.")
+_COMPANY = own_text("Fix the profile's company, or the app's rights in BC.")
+_COUNTRIES = own_text(
     "Let the app read the table Country/Region in BC; until then countries wait, all else syncs."
 )
-_COMPANIES = told(
+_COMPANIES = own_text(
     "In BC, open Microsoft Entra Applications, enable the app and give it a permission set for contacts."
 )
 
@@ -212,7 +212,7 @@ def _line(check: Check) -> Line:
 
 
 def _said(text: str) -> Said:
-    return Said(text.template, text.values) if isinstance(text, Told) else Said(text)
+    return Said(text.template, text.values) if isinstance(text, OwnText) else Said(text)
 
 
 def _attempt(name: str, kind: str, remedy: str, look: Callable[[], str]) -> Check:
@@ -229,21 +229,21 @@ def _attempt(name: str, kind: str, remedy: str, look: Callable[[], str]) -> Chec
 class _ToldError(ProfileError):
     """Something is wrong with a profile; a page translates ``detail``, and says the reason's own remedy."""
 
-    def __init__(self, reason: str, detail: Told) -> None:
+    def __init__(self, reason: str, detail: OwnText) -> None:
         super().__init__(reason, detail)
         self.detail = detail
 
 
 def _not_listed(listed: Sequence[Company]) -> _ToldError:
     names = ", ".join(company.name for company in listed)
-    detail = told("Business Central lists: %(names)s.", names=names) if names else _NONE_SEEN
+    detail = own_text("Business Central lists: %(names)s.", names=names) if names else _NONE_SEEN
     return _ToldError("company_not_found", detail)
 
 
 def _check_staging(services: Services) -> Iterator[Check]:
     def look() -> str:
         require_schema(services.engine)
-        return told("%(database)s, schema up to date.", database=services.engine.dialect.name)
+        return own_text("%(database)s, schema up to date.", database=services.engine.dialect.name)
 
     yield _attempt("staging database", "staging", _STAGING, look)
 
@@ -268,18 +268,18 @@ def _check_roles(service: str, tokens: TokenSource, known: frozenset[str]) -> It
     except SyncError as error:
         yield Check(f"token for {service}", False, str(error), _LOGIN, f"{side}_token")
         return
-    yield Check(f"token for {service}", True, told("Entra ID gave a token."), kind=f"{side}_token")
+    yield Check(f"token for {service}", True, own_text("Entra ID gave a token."), kind=f"{side}_token")
     if granted is None:
-        detail = told("not known: the token does not say which it carries.")
+        detail = own_text("not known: the token does not say which it carries.")
         yield Check(name, False, detail, _UNREAD, kind, unknown=True)
         return
     missing = _missing(frozenset(granted)) if is_graph else _lacking(granted, known)
     surplus = sorted(set(granted) - known)
     if missing:
-        lacks = told("the app lacks %(permissions)s.", permissions=missing)
+        lacks = own_text("the app lacks %(permissions)s.", permissions=missing)
         yield Check(name, False, _SCOPED if missing == _CONTACTS else lacks, _GRANT, kind)
     if surplus:
-        more = told("the app has more than it needs: %(permissions)s.", permissions=", ".join(surplus))
+        more = own_text("the app has more than it needs: %(permissions)s.", permissions=", ".join(surplus))
         yield Check(name, False, more, _REDUCE, kind)
     if not (missing or surplus):
         yield Check(name, True, ", ".join(sorted(granted)), kind=kind)
@@ -302,7 +302,7 @@ def _check_companies(services: Services) -> Iterator[Check]:
         if not listed:
             raise ProfileError("company_not_found", _NONE_SEEN)
         names = ", ".join(company.name for company in listed)
-        return told("the app sees %(number)s: %(names)s.", number=len(listed), names=names)
+        return own_text("the app sees %(number)s: %(names)s.", number=len(listed), names=names)
 
     yield _attempt("companies in Business Central", "companies", _COMPANIES, look)
 
@@ -316,7 +316,7 @@ def _check_profile(services: Services, profile: Profile) -> Iterator[Check]:
         company, key = _find_company(services, profile)
         found.append(key)
         next(iter(services.business_central.iter_contacts(company.id, page_size=1)), None)
-        return told("its contacts can be read.")
+        return own_text("its contacts can be read.")
 
     yield _attempt(f"{name}: company", "company", _COMPANY, look_at_company)
     if found:
@@ -351,11 +351,11 @@ def _find_company(services: Services, profile: Profile) -> tuple[Company, BcKey]
 
 def _look_at_filter(services: Services, profile: Profile) -> str:
     parsed = parse_filter(profile.filter, field_profile=services.business_central_settings.field_profile)
-    return parsed.describe() or told("no filter: all persons.")
+    return parsed.describe() or own_text("no filter: all persons.")
 
 
 def _look_at_countries(services: Services, company: str) -> str:
-    return told("%(number)s countries.", number=len(services.business_central.fetch_countries(company)))
+    return own_text("%(number)s countries.", number=len(services.business_central.fetch_countries(company)))
 
 
 def _look_at_folder(services: Services, profile: Profile, key: BcKey) -> str:
@@ -363,15 +363,15 @@ def _look_at_folder(services: Services, profile: Profile, key: BcKey) -> str:
         taken = folders.read_taken(conn, profile)
     found = folders.find_folder(services.outlook, profile, key, taken=taken)
     if found is None:
-        return told("opens; the first sync makes its folder.")
-    return told("opens; its folder is %(name)r.", name=found.folder.name)
+        return own_text("opens; the first sync makes its folder.")
+    return own_text("opens; its folder is %(name)r.", name=found.folder.name)
 
 
 # -- a profile that was just saved -----------------------------------------------------------------------------------
 
 #: Seconds that a service may be silent before a page goes on without its answer.
 BRIEF = 5.0
-_AGAIN = told("Check the connection below, or wait for the next run: it says the same.")
+_AGAIN = own_text("Check the connection below, or wait for the next run: it says the same.")
 
 
 def look_up(services: Services, engine: Engine, profile: Profile) -> list[Line]:
@@ -393,9 +393,9 @@ def look_up(services: Services, engine: Engine, profile: Profile) -> list[Line]:
             if not error.in_form:
                 raise
             reason = folders.mailbox_error(outlook, profile, error).reason
-            detail = told("the address is %(mailbox)s.", mailbox=profile.mailbox)
+            detail = own_text("the address is %(mailbox)s.", mailbox=profile.mailbox)
             raise _ToldError(reason, detail) from error
-        return told("Microsoft 365 knows it, and the app may open it.")
+        return own_text("Microsoft 365 knows it, and the app may open it.")
 
     def look_at_company() -> str:
         settings, transport = services.business_central_settings, services.transport
@@ -405,7 +405,7 @@ def look_up(services: Services, engine: Engine, profile: Profile) -> list[Line]:
             company = companies.find_listed(conn, listed, profile.company_name)
         if company is None:
             raise _not_listed(listed)
-        return told("Business Central lists it.")
+        return own_text("Business Central lists it.")
 
     found = [
         _attempt("mailbox", "mailbox", _AGAIN, look_at_mailbox),
@@ -417,13 +417,15 @@ def look_up(services: Services, engine: Engine, profile: Profile) -> list[Line]:
 
 # -- whether Graph enforces If-Match (rules 8.5) ---------------------------------------------------------------------
 
-_READS = told("Nothing to do: until it is known each write is preceded by a read. Each check tries again.")
+_READS = own_text(
+    "Nothing to do: until it is known each write is preceded by a read. Each check tries again."
+)
 _UNTIL_THEN = {
-    "off": told("not looked at: writes are off (CONTACT_SYNC_WRITES), and it takes a write to find out."),
-    "none": told(
+    "off": own_text("not looked at: writes are off (CONTACT_SYNC_WRITES), and it takes a write to find out."),
+    "none": own_text(
         "not known yet: none of the profiles of this check is switched on and has a synced contact."
     ),
-    "busy": told("not known: an item was edited, or its profile synced, while it was asked."),
+    "busy": own_text("not known: an item was edited, or its profile synced, while it was asked."),
 }
 
 
@@ -438,13 +440,13 @@ def _check_if_match(services: Services, chosen: list[Profile]) -> Check:
     if found is None or not found.answer:
         detail = _UNTIL_THEN["busy" if found else "none"]
         if found and found.error:
-            detail = told("not known: %(message)s", message=found.error)
+            detail = own_text("not known: %(message)s", message=found.error)
         return Check(name, False, detail, _READS, "if_match", unknown=True)
     with services.engine.begin() as conn:
         runs.write_fact(
             conn, services.graph_settings.tenant_id, "graph_if_match", found.answer, services.now()
         )
     if found.answer == "enforced":
-        return Check(name, True, told("yes: a write with an old version is refused."), kind="if_match")
-    detail = told("no: each write is preceded by a read, which costs one more request per 20.")
+        return Check(name, True, own_text("yes: a write with an old version is refused."), kind="if_match")
+    detail = own_text("no: each write is preceded by a read, which costs one more request per 20.")
     return Check(name, True, detail, kind="if_match")

@@ -78,7 +78,7 @@ def check_drift(services: Services, run_id: str) -> list[Checked]:
             if one.reason != "busy":
                 found = asdict(one.agreement) | {"reason": one.reason}
                 drift_checks.write_check(conn, one.profile, services.now(), one.planned, **found)
-    _tell(checked, services.settings.drift_warn_percent)
+    _report(checked, services.settings.drift_warn_percent)
     return checked
 
 
@@ -142,7 +142,7 @@ def _agreement(services: Services, overlay: str, key: int) -> Agreement:
     return agreement.count_agreement(pairs, rejects, mapper)
 
 
-def _tell(checked: list[Checked], percent: float) -> None:
+def _report(checked: list[Checked], percent: float) -> None:
     for line in agreement.lines(checked):
         logger.info("%s", line)
     for one in checked:

@@ -1,8 +1,8 @@
 """Finds out whether Graph enforces ``If-Match`` for contacts (rules 8.5), with versions that an item really had.
 
-Exchange refuses a version that it cannot read as malformed, which says nothing; only a well-formed older one tells. So
-an item of ours is written with its present version, then once more with that one, which is old by then. What is written
-is the item's own BC key, or a mark of ours that nobody else reads: nothing of its owner's changes.
+Exchange refuses a version that it cannot read as malformed, which says nothing; only a well-formed older one shows
+it. So an item of ours is written with its present version, then once more with that one, which is old by then. What
+is written is the item's own BC key, or a mark of ours that nobody else reads: nothing of its owner's changes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What people should hear of a run: what failed, what waits for them, who has not synced for long. Pure.
 
 A message holds mailboxes, companies, counts and reasons, and no value of a contact. A run every quarter of an hour
-would tell the same trouble a hundred times a day: so a run tells what it did not find already, and a full run, by
-night, tells all that stands.
+would report the same trouble a hundred times a day: so a run reports what it did not find already, and a full run, by
+night, reports all that is still wrong.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Known:
         opened: Profiles whose hold this run opened.
         companies: Companies whose hold this run opened.
         stale_after: Hours without a good sync after which somebody should look.
-        causes: Profile -> the cause of its own for which it fails, with whether that is known, and to be told (8.8).
+        causes: Profile -> the cause of its own for which it fails, whether that is known, and is to be reported (8.8).
     """
 
     before: Mapping[int, Before] = field(default_factory=dict)
@@ -47,34 +47,34 @@ class Notice:
     parts: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def told_profiles(notice: Notice | None, report: RunReport, known: Known) -> list[int]:
-    """Return the profiles whose own cause a notice tells of."""
+def reported_profiles(notice: Notice | None, report: RunReport, known: Known) -> list[int]:
+    """Return the profiles whose own cause a notice reports."""
     if notice is None:
         return []
-    standing = [p for p in _of_known_cause(report, known) if known.causes[p.profile].due]
-    return [p.profile for p in (*_failed(report, known), *standing) if p.profile in known.causes]
+    due = [p for p in _of_known_cause(report, known) if known.causes[p.profile].due]
+    return [p.profile for p in (*_failed(report, known), *due) if p.profile in known.causes]
 
 
 def of_run(report: RunReport, known: Known) -> Notice | None:
-    """Return what is to be told about a run, or None. A dry run tells nothing: somebody is looking at it."""
+    """Return what is to be reported about a run, or None. A dry run reports nothing: somebody is looking at it."""
     if report.dry_run or report.skip_reason:
         return None
     failed, held, stale = _failed(report, known), _held(report, known), _stale(report, known)
-    standing = [profile for profile in _of_known_cause(report, known) if known.causes[profile.profile].due]
+    due = [profile for profile in _of_known_cause(report, known) if known.causes[profile.profile].due]
     parts = (
         (f"{len(failed)} failed", _by_reason(failed)),
-        (f"{len(standing)} cannot sync, as is known", _by_reason(standing)),
+        (f"{len(due)} cannot sync, as is known", _by_reason(due)),
         (f"{len(held)} wait for a decision, under Browse > Required Actions", tuple(held)),
         (f"{len(stale)} without a good sync for {known.stale_after:g} hours", tuple(stale)),
     )
-    told = tuple((heading, lines) for heading, lines in parts if lines)
-    if not told:
+    filled = tuple((heading, lines) for heading, lines in parts if lines)
+    if not filled:
         return None
-    return Notice("Contact sync: " + ", ".join(heading.split(",")[0] for heading, _ in told), told)
+    return Notice("Contact sync: " + ", ".join(heading.split(",")[0] for heading, _ in filled), filled)
 
 
 def of_dead_run(message: str) -> Notice:
-    """Return what is to be told about a run that failed as a whole."""
+    """Return what is to be reported about a run that failed as a whole."""
     return Notice("Contact sync: the run failed", (("The run failed", (message,)),))
 
 
@@ -86,11 +86,11 @@ def _is_news(profile: ProfileResult, known: Known) -> bool:
 def _failed(report: RunReport, known: Known) -> list[ProfileResult]:
     known_ones = _of_known_cause(report, known)
     failed = [p for p in report.profiles if p.state not in GOOD_STATES and p not in known_ones]
-    return [profile for profile in failed if _tells_all(report) or _is_news(profile, known)]
+    return [profile for profile in failed if _reports_all(report) or _is_news(profile, known)]
 
 
 def _of_known_cause(report: RunReport, known: Known) -> list[ProfileResult]:
-    """Profiles that fail for a known cause: told once a day, whatever else a run tells."""
+    """Profiles that fail for a known cause: reported once a day, whatever else a run reports."""
     failed = [p for p in report.profiles if p.state == "failed" and p.profile in known.causes]
     return [p for p in failed if known.causes[p.profile].known and known.causes[p.profile].reason == p.reason]
 
@@ -112,7 +112,7 @@ def _held(report: RunReport, known: Known) -> list[str]:
     profiles = [
         p for p in report.profiles if p.state == "held" and p.counters.get("outcomes", {}).get("held")
     ]
-    every = _tells_all(report)
+    every = _reports_all(report)
     return [
         *(
             f"{c.name}: {c.reason}, the whole company"
@@ -134,12 +134,12 @@ def _stale(report: RunReport, known: Known) -> list[str]:
         last, before = profile.last_good_at, known.before.get(profile.profile)
         if last is None or _hours(last, report.at) < known.stale_after:
             continue
-        if _tells_all(report) or before is None or _hours(last, before.at) < known.stale_after:
+        if _reports_all(report) or before is None or _hours(last, before.at) < known.stale_after:
             found.append(f"{profile.mailbox}: last good sync {age(last, report.at)}")
     return found
 
 
-def _tells_all(report: RunReport) -> bool:
+def _reports_all(report: RunReport) -> bool:
     return report.mode == Mode.FULL
 
 
@@ -153,16 +153,16 @@ def _hours(since: str, at: str) -> float:
 def to_text(notice: Notice, link: str) -> dict[str, Any]:
     """Return the body that Slack takes, and most that call their webhooks compatible with it."""
     lines = [notice.subject]
-    for heading, told in notice.parts:
-        lines += ["", heading, *(f"• {line}" for line in told)]
+    for heading, texts in notice.parts:
+        lines += ["", heading, *(f"• {line}" for line in texts)]
     return {"text": "\n".join([*lines, "", link])}
 
 
 def to_card(notice: Notice, link: str) -> dict[str, Any]:
     """Return the body that a Teams workflow takes: an adaptive card, whose texts are not read as Markdown."""
     body = [_block(notice.subject, size="Medium", weight="Bolder")]
-    for heading, told in notice.parts:
-        body += [_block(heading, weight="Bolder", spacing="Medium"), *(_block(line) for line in told)]
+    for heading, texts in notice.parts:
+        body += [_block(heading, weight="Bolder", spacing="Medium"), *(_block(line) for line in texts)]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -175,7 +175,7 @@ def to_card(notice: Notice, link: str) -> dict[str, Any]:
 
 
 def _block(text: str, **look: str) -> dict[str, Any]:
-    # A RichTextBlock shows its text as it stands; a TextBlock would make reason_codes slanted.
+    # A RichTextBlock shows its text as it is; a TextBlock would make reason_codes slanted.
     run = {"type": "TextRun", "text": text, **{k: v for k, v in look.items() if k != "spacing"}}
     return {"type": "RichTextBlock", "spacing": look.get("spacing", "Small"), "inlines": [run]}
 
@@ -184,9 +184,9 @@ def to_html(notice: Notice, link: str) -> str:
     """Return the body of an e-mail."""
     parts = [
         f"<h3>{html.escape(heading)}</h3><ul>"
-        + "".join(f"<li>{html.escape(line)}</li>" for line in told)
+        + "".join(f"<li>{html.escape(line)}</li>" for line in texts)
         + "</ul>"
-        for heading, told in notice.parts
+        for heading, texts in notice.parts
     ]
     address = html.escape(link, quote=True)
     return "".join([*parts, f'<p><a href="{address}">Open the run</a></p>'])

@@ -1,4 +1,4 @@
-"""Tell people about a run: read what they should hear, and post it."""
+"""Send people a message about a run: read what they should hear, and post it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_notice(services: Services, run_id: str, verdict: Verdict, *, repeated: 
         if not verdict.ok and not report.failures and not run.dry_run:
             return _of_dead_run(verdict, repeated)
         notice = notices.of_run(report, known)
-        causes.note_told(conn, notices.told_profiles(notice, report, known))
+        causes.note_reported(conn, notices.reported_profiles(notice, report, known))
     return notice
 
 
@@ -47,7 +47,7 @@ def _of_dead_run(verdict: Verdict, repeated: bool) -> Notice | None:
     return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
 
 
-def post(url: str, form: str, told: Notice, link: str) -> None:
+def post(url: str, form: str, notice: Notice, link: str) -> None:
     """Post a notice to a webhook.
 
     Raises:
@@ -56,4 +56,4 @@ def post(url: str, form: str, told: Notice, link: str) -> None:
     """
     if form not in FORMATS:
         raise ConfigError(f"The webhook's format is {form!r}; it takes {' or '.join(FORMATS)}.")
-    webhook.post(url, FORMATS[form](told, link))
+    webhook.post(url, FORMATS[form](notice, link))

@@ -186,8 +186,8 @@ class Approvals:
         """Take over the outcomes of a round."""
         approved = [change for change in changes if change.hold is not None]
         # What was refused for a reason that may pass keeps its approval for its next try.
-        told = {each.id: None if c.waits else c.outcome for c in approved for each in c.known}
-        self.outcomes |= told
+        outcomes = {each.id: None if c.waits else c.outcome for c in approved for each in c.known}
+        self.outcomes |= outcomes
 
     @property
     def spent(self) -> list[int]:
@@ -220,7 +220,7 @@ class Undoing:
         )
 
     @property
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """How many contacts are as they were, and why others are not, by number."""
         done = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED)
         reasons = Counter(each.reason for each in self.left)
@@ -232,7 +232,7 @@ class Undoing:
 
 
 def rejects_of(change: PlannedChange) -> list[Reject]:
-    """Return what the service (or the target's form) refused of a change, as standing rejects."""
+    """Return what the service (or the target's form) refused of a change, as rejects that stay."""
     to_bc = change.action in (Action.CREATE_BC, Action.UPDATE_BC)
     side, contact = (Side.OUTLOOK, change.outlook_id) if to_bc else (Side.BUSINESS_CENTRAL, change.bc_id)
     rejects = [Reject(side, contact or "", Outcome.REJECTED, r.reason, r.field) for r in change.refused]

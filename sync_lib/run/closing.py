@@ -95,5 +95,5 @@ def _close_cursor(
         holds.close_holds(conn, key)
         undoing = progress.undoing
         if not undoing.is_open:
-            undo.close(conn, undoing.wanted.keys, profile_run.run.id, undoing.told, now)
+            undo.close(conn, undoing.wanted.keys, profile_run.run.id, undoing.summary, now)
         runs.write_cursor(conn, "outlook", key, updated_at=now, **values)

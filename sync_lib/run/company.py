@@ -55,14 +55,14 @@ def read_company(
             counters, unread = _read_company(services, run, row, before)
     except _CompanyHeldError as error:
         counters = {"count": error.count}
-        told = {"reason": error.reason, "message": str(error), "counters": counters}
-        _end_company(services, run_id, key, "held", **told)
+        results = {"reason": error.reason, "message": str(error), "counters": counters}
+        _end_company(services, run_id, key, "held", **results)
         return counters
     except SyncError as error:
         _end_company(services, run_id, key, "failed", reason=reason_of(error), message=str(error))
         raise
-    told = {"reason": COUNTRIES_NOT_READ, "message": unread} if unread else {}
-    _end_company(services, run_id, key, "done", counters=counters, **told)
+    results = {"reason": COUNTRIES_NOT_READ, "message": unread} if unread else {}
+    _end_company(services, run_id, key, "done", counters=counters, **results)
     return counters
 
 

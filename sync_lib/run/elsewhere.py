@@ -27,7 +27,7 @@ class Place:
         user: Graph user id of the mailbox.
         folder: The profile's folder.
         company: The company's own key.
-        taken: Folders of other profiles: whose keys stand there is for their own runs to decide.
+        taken: Folders of other profiles: whose keys are there is for their own runs to decide.
     """
 
     outlook: Outlook
@@ -57,7 +57,7 @@ def find_everywhere(
 
     Args:
         place: Where.
-        items: What stands, or stood, for blocked contacts.
+        items: What stands or has stood for blocked contacts.
         couplings: Couplings by item.
     """
     return _Search(place).run(items, couplings=couplings or {})

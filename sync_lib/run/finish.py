@@ -21,7 +21,7 @@ from sync_lib.store.snapshots.writing import drop_overlay
 
 def finish(services: Services, run_id: str) -> RunReport:
     """Write down the end of a run, and return its report."""
-    # The ends of a run have no second try in Airflow: people would be told twice.
+    # The ends of a run have no second try in Airflow: people would get messages twice.
     return unbroken(lambda: _finish(services, run_id))
 
 

@@ -141,7 +141,7 @@ def is_mailbox_missing(error: NotFoundError) -> bool:
 def read_taken(conn: Connection, profile: Profile) -> Taken:
     """Return what belongs to other profiles than this one, also the folders that they were bound to before."""
     neighbours = profiles.read_neighbours(conn, profile)
-    # Their markers name the company only; which folder is whose, names tell where no id is stored (yet).
+    # Their markers name the company only; which folder is whose, names show where no id is stored (yet).
     own = [each for each in neighbours if each.company == profile.company and not each.default_folder]
     names = frozenset(each.folder_name.casefold() for each in own)
     # One that was dragged back from Deleted Items is its former profile's, which asks a person about it.

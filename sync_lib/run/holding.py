@@ -83,8 +83,8 @@ def store(conn: Connection, verdict: Verdict, known: Sequence[HeldAction], plan:
     key = hold.id if hold else 0
     if asks and hold is None:
         opened = {"run": plan.values["run"], "opened_at": now}
-        told = {"hash": verdict.hash, "reasons": verdict.reasons}
-        key = holds.open_hold(conn, plan.profile, number, opened | told)
+        facts = {"hash": verdict.hash, "reasons": verdict.reasons}
+        key = holds.open_hold(conn, plan.profile, number, opened | facts)
     elif asks and hold is not None:
         holds.refresh_hold(conn, hold, number, verdict.hash, verdict.reasons)
     held.write_waiting(conn, plan.profile, key, map(_seen, verdict.waiting), now)
@@ -119,9 +119,9 @@ def _end(
 
 
 def read_circumstances(
-    conn: Connection, profile: int, company: int, changes: Sequence[PlannedChange], **told: Any
+    conn: Connection, profile: int, company: int, changes: Sequence[PlannedChange], **facts: Any
 ) -> guard.Circumstances:
-    """Return what the guard must know of a plan, beside what is ``told``.
+    """Return what the guard must know of a plan, beside the given ``facts``.
 
     Where it writes to BC, no other plan of the company is counted until this transaction has stored it.
     """
@@ -130,4 +130,4 @@ def read_circumstances(
         lock_company(conn, company)
         writes = count_company_writes(conn, company)
     recent = read_recent(conn, profile)
-    return guard.Circumstances(recent=recent, company_writes=writes, **told)
+    return guard.Circumstances(recent=recent, company_writes=writes, **facts)

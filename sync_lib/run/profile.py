@@ -260,7 +260,7 @@ def _settle(profile_run: ProfileRun, found: Found, context: DiffContext) -> Open
             {row["bc_id"] for row in rows if row["bc_id"]},
             {row["outlook_id"] for row in rows if row["outlook_id"]},
         )
-    # What broke off tells the next run to look at the marker; where that is ahead, until the hold stands.
+    # What broke off makes the next run look at the marker; where that is ahead, until the hold is written.
     if not profile_run.restored:
         with profile_run.transaction() as conn:
             give_up_planned(conn, profile_run.id, "superseded")

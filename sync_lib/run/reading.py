@@ -105,7 +105,7 @@ def _judge(  # noqa: PLR0913 - what the read found, and where it is staged
     stored: dict[str, Version],
     began: str,
 ) -> None:
-    """Ask for the items whose order in time two stamps do not tell (rules 5)."""
+    """Ask for the items whose order in time two stamps do not show (rules 5)."""
     items = profile_run.outlook.fetch_contacts(found.user, sorted(stored), found.folder.id)
     with profile_run.transaction() as conn:
         staging = profile_run.staging(context, began)
@@ -149,7 +149,7 @@ def inputs_unchanged(profile_run: ProfileRun, cursor: Cursor) -> bool:
 def settings_digest(profile_run: ProfileRun) -> str:
     """Return the digest of all settings that a diff depends on."""
     profile = profile_run.profile
-    told = [
+    values = [
         [list(pair) for pair in profile.filter],
         profile.direction,
         profile.salesperson_code,
@@ -159,4 +159,4 @@ def settings_digest(profile_run: ProfileRun) -> str:
         NORMALISER_VERSION,
         [profile_run.company.phone_region, profile_run.company.countries],
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -123,9 +123,9 @@ class RunReport:
                 lines.append(f"{profile.mailbox}: {profile.state}, {profile.reason}. {profile.message}")
             reasons = profile.counters.get("reasons", {})
             if reasons:
-                told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+                counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
                 when = f" (compared {age(profile.compared_at, self.at)})" if profile.compared_at else ""
-                lines.append(f"{profile.mailbox}: not synced: {told}{when}")
+                lines.append(f"{profile.mailbox}: not synced: {counted}{when}")
         return lines
 
 
@@ -168,12 +168,12 @@ def judge(
     wrong += [profile for profile in bad if profile.profile not in known]
     if wrong:
         short = "; ".join(f"{_name(each)} ({_reason(each)})" for each in wrong)
-        lines = tuple(f"{_name(each)}: {_told(each)}" for each in wrong)
+        lines = tuple(f"{_name(each)}: {_outcome(each)}" for each in wrong)
         return Verdict(False, f"Failed: {short}. The log of each one's task says what to do.", lines)
     failed = (task for task, state in task_states.items() if state in ("failed", "upstream_failed"))
     if dead := sorted(task for task in failed if task not in known_tasks):
         return Verdict(False, f"Failed tasks: {', '.join(dead)}. Their logs say why.")
-    warned = [f"{p.mailbox}: known since {known[p.profile]}: {_told(p)}" for p in bad]
+    warned = [f"{p.mailbox}: known since {known[p.profile]}: {_outcome(p)}" for p in bad]
     held = [profile.mailbox for profile in profiles if profile.state == "held"]
     waiting = f" Waiting for a person: {', '.join(held)}." if held else ""
     left = f" {len(warned)} could not sync, for a known cause of their own." if warned else ""
@@ -190,14 +190,14 @@ def _reason(result: CompanyResult | ProfileResult) -> str:
     return result.reason or result.state
 
 
-def _told(result: CompanyResult | ProfileResult) -> str:
+def _outcome(result: CompanyResult | ProfileResult) -> str:
     """What is wrong with a company or a profile, in words."""
     if result.state in ("planned", "running"):
         return "its task ended without an outcome. Look at the task in Airflow, and clear it to run it again."
     return f"{result.message or 'See the log of its task.'} ({result.reason})"
 
 
-#: Causes that lie outside of any one profile: where all have the same one, it is told once, for all of them.
+#: Causes that lie outside of any one profile: where all have the same one, it is reported once, for all of them.
 SHARED = frozenset(
     {
         "AuthError",
@@ -228,7 +228,7 @@ def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
     writes = planned or counters.get("writes", {})
     left_out = outcomes.get("rejected", 0) + outcomes.get("skipped", 0) - sum(planned.values())
 
-    def told(side: str, *names: str) -> str:
+    def counted(side: str, *names: str) -> str:
         return "/".join(str(writes.get(f"{name}_{side}", 0)) for name in names)
 
     return (
@@ -236,8 +236,8 @@ def _row(profile: ProfileResult, at: str) -> tuple[str, ...]:
         profile.company,
         profile.state,
         str(counters.get("read", "-")),
-        told("outlook", "created", "updated", "deleted"),
-        told("business_central", "created", "updated"),
+        counted("outlook", "created", "updated", "deleted"),
+        counted("business_central", "created", "updated"),
         str(outcomes.get("held", 0)),
         str(max(0, left_out)),
         _compared(profile, at),

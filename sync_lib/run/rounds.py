@@ -97,8 +97,8 @@ class Rounds:
                 return self._leave_for_folder(plan_id, open_changes)
         with phase("Load", changes=len(open_changes)):
             loaded = apply_plan(self.profile_run.target(self.found, self.context), plan_id, plan.changes)
-            told = Counter(f"{change.action} {change.outcome}" for change in plan.changes)
-            logger.info("%s", counts_in_words(told) or "nothing to load")
+            counts = Counter(f"{change.action} {change.outcome}" for change in plan.changes)
+            logger.info("%s", counts_in_words(counts) or "nothing to load")
         return loaded
 
     def _mark_folder(self) -> None:

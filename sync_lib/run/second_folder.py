@@ -1,7 +1,7 @@
 """A folder of the profile's own beside the bound one, dragged back from Deleted Items (rules 1).
 
 Nothing of it is read into staging or written before a person says which of the two counts. What the sync still has
-to do stands in the profile's row, so that a run that is killed leaves it to the next one: ``second_folder`` and
+to do is stored in the profile's row, so that a run that is killed leaves it to the next one: ``second_folder`` and
 ``second_answer`` until the answer is taken up, then ``leaving_folder`` until the other folder is free of our marks.
 """
 
@@ -235,7 +235,7 @@ Again = tuple[ProfileRun, Found | None, DiffContext, Result]
 
 
 class SecondFolder:
-    """Carries out what a person answered, and tells of a folder that waits for an answer (rules 1).
+    """Carries out what a person answered, and reports a folder that waits for an answer (rules 1).
 
     Args:
         profile_run: The profile's run, its work done.

@@ -64,7 +64,7 @@ def store_plan(
         return profile_run, holding.store(conn, verdict, known, holding.Stored(values, number == 1))
 
 
-def _circumstances(  # noqa: PLR0913 - what the guard is told, and whence
+def _circumstances(  # noqa: PLR0913 - what the guard is given, and whence
     conn: Connection,
     profile_run: ProfileRun,
     found: Found,

@@ -26,10 +26,10 @@ def take(services: Services, key: str) -> Lease | None:
     return acquire_lease(services.engine, key, services.worker, services.settings.lease)
 
 
-def wait_for(services: Services, key: str, seconds: float, told: str) -> Lease:
-    """Return a lease, once nobody else has it; what is told is logged at each wait."""
+def wait_for(services: Services, key: str, seconds: float, message: str) -> Lease:
+    """Return a lease, once nobody else has it; the message is logged at each wait."""
     while (lease := take(services, key)) is None:
-        logger.info("%s", told)
+        logger.info("%s", message)
         services.clock.sleep(seconds)
     return lease
 
@@ -47,8 +47,8 @@ def keep_lease(services: Services, lease: Lease) -> Iterator[None]:
 @contextmanager
 def company_turn(services: Services, company: int) -> Iterator[None]:
     """Wait for the company's lease: of two runs that read one company, the second uses the first one's snapshot."""
-    told = "another run reads this company: waiting"
-    with keep_lease(services, wait_for(services, f"company:{company}", COMPANY_WAIT, told)):
+    message = "another run reads this company: waiting"
+    with keep_lease(services, wait_for(services, f"company:{company}", COMPANY_WAIT, message)):
         yield
 
 
@@ -61,6 +61,6 @@ def mailbox_turn(services: Services, profile: Profile) -> Iterator[None]:
         yield
         return
     key = f"mailbox:{min(each.id for each in [profile, *neighbours])}"
-    told = "another profile of this mailbox is at work: waiting"
-    with keep_lease(services, wait_for(services, key, MAILBOX_WAIT, told)):
+    message = "another profile of this mailbox is at work: waiting"
+    with keep_lease(services, wait_for(services, key, MAILBOX_WAIT, message)):
         yield

@@ -189,7 +189,7 @@ class FrameQuery:
     time, and PyArrow is not needed for it.
 
     Args:
-        statement: The query. Made once, it is told its values when it is read.
+        statement: The query. Made once, it is given its values when it is read.
         postgresql: The database that it is for.
     """
 

@@ -38,16 +38,16 @@ class Trouble:
 def read_trouble(conn: Connection) -> Trouble | None:
     """Return what kept the last run that is over from syncing anything, or None where it worked."""
     c = t.sync_run.c
-    last = conn.execute(_told().order_by(c.started_at.desc()).limit(1)).first()
+    last = conn.execute(_finished().order_by(c.started_at.desc()).limit(1)).first()
     if last is None or not last.reason:
         return None
-    good = conn.execute(_told().where(c.reason == "").order_by(c.started_at.desc()).limit(1)).first()
+    good = conn.execute(_finished().where(c.reason == "").order_by(c.started_at.desc()).limit(1)).first()
     first = select(func.min(c.started_at)).where(c.started_at > (good.started_at if good else ""))
     since = conn.scalar(first.where(c.reason.not_in(["", REFUSED])))
     return Trouble(last.reason, last.message, since or last.started_at, last.id)
 
 
-def _told() -> Select[tuple[str, str, str, str]]:
+def _finished() -> Select[tuple[str, str, str, str]]:
     """The runs that are over and had something to do."""
     c = t.sync_run.c
     over = (c.ended_at.is_not(None), c.state.in_(["success", "failed"]), c.reason != REFUSED)
@@ -87,7 +87,7 @@ def read_causes(conn: Connection, after: float, percent: float) -> dict[int, Cau
 
     Args:
         conn: Inside a transaction.
-        after: Seconds for which a cause must have stood to be known, by this database's clock.
+        after: Seconds for which a cause must have lasted to be known, by this database's clock.
         percent: Of the profiles: a cause that so many have, or more, is never known.
     """
     rows = conn.execute(_CAUSES).all()
@@ -107,12 +107,12 @@ def read_causes(conn: Connection, after: float, percent: float) -> dict[int, Cau
     }
 
 
-def note_told(conn: Connection, profiles: Collection[int]) -> None:
-    """Note that people are told of the own causes of some profiles now."""
+def note_reported(conn: Connection, profiles: Collection[int]) -> None:
+    """Note that the own causes of some profiles are reported now."""
     c = t.profile_cause.c
     now = clock.now(conn)
-    told = conn.execute(select(c.profile, c.told_at).where(c.profile.in_(profiles))).all()
-    due = [row.profile for row in told if _is_due(row.told_at, now)]
+    rows = conn.execute(select(c.profile, c.told_at).where(c.profile.in_(profiles))).all()
+    due = [row.profile for row in rows if _is_due(row.told_at, now)]
     conn.execute(update(t.profile_cause).where(c.profile.in_(due)).values(told_at=now))
 
 

@@ -48,8 +48,8 @@ def claim_create(  # noqa: PLR0913 - what a row of the table holds
 ) -> ClaimState:
     """Claim the right to create a contact with this address, and return who has it.
 
-    A profile takes over its own claim of an earlier lease: ``state`` tells whether that was sent. A claim of another
-    profile stands until it is settled, dropped, or taken by ``take_claim``.
+    A profile takes over its own claim of an earlier lease: ``state`` says whether that was sent. A claim of another
+    profile stays until it is settled, dropped, or taken by ``take_claim``.
     """
     values = {"profile": profile, "fencing": fencing, "run": run, "claimed_at": clock.moment(conn)}
     new = upsert(is_postgresql(conn))(t.claim).values(
@@ -118,7 +118,7 @@ def renew_claims(conn: Connection, company: int) -> None:
 
 
 def drop_done_claims(conn: Connection, run: str) -> None:
-    """Forget what a run created: from its end on, the snapshots tell."""
+    """Forget what a run created: from its end on, the snapshots show it."""
     conn.execute(delete(t.claim).where(t.claim.c.run == run, t.claim.c.state == "done"))
 
 

@@ -28,7 +28,7 @@ from sync_lib.times import to_text
 
 #: Execution option of an engine: seconds that its database's clock seems to be ahead. Only tests set it.
 _OFFSET = "contact_sync_clock_offset"
-#: Execution option of an engine: tells the time in place of the database. Only simulated worlds set it.
+#: Execution option of an engine: gives the time in place of the database. Only simulated worlds set it.
 _SOURCE = "contact_sync_clock_source"
 
 
@@ -113,7 +113,7 @@ def set_offset(engine: Engine, seconds: float) -> None:
 
 
 def set_source(engine: Engine, source: Callable[[], float]) -> None:
-    """Let somebody else tell the database's time, in seconds since 1970, for all later connections of this engine.
+    """Let somebody else give the database's time, in seconds since 1970, for all later connections of this engine.
 
     For simulated worlds, in which time passes only when somebody waits.
     """

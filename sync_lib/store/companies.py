@@ -29,7 +29,7 @@ class CompanyRow:
 
     Attributes:
         id: Key in the staging database.
-        tenant_id: Entra ID tenant; with ``environment`` and ``company_id`` it tells copies of a company apart.
+        tenant_id: Entra ID tenant; with ``environment`` and ``company_id`` it distinguishes copies of a company.
         environment: BC environment.
         company_id: BC's own id.
         name: Name when it was last listed.

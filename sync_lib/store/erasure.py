@@ -3,7 +3,7 @@
 What stays is one row that says when, and how many rows of which table went. It says nothing about whose they were,
 not even by a digest, which anybody who has the address could compute.
 
-A contact is followed by everything that tells a person here: BC's id, the items that were coupled with it or carry
+A contact is followed by everything that identifies a person here: BC's id, the items that were coupled with it or carry
 its key, and every address that both have had. Contacts that have ids of their own are never taken along because of
 an address: two persons may share one.
 """
@@ -73,7 +73,7 @@ def preview(engine: Engine, wanted: Wanted) -> Erasure:
             table.name: conn.scalar(select(func.count()).select_from(table).where(condition)) or 0
             for table, condition in _rows(conn, traces)
         }
-        return _told(conn, traces, counts)
+        return _to_erasure(conn, traces, counts)
 
 
 def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_request: float) -> Erasure:
@@ -94,18 +94,18 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
             check_lease(conn, lease)
         traces = _Finder(conn, wanted).find()
         _refuse_unsettled(conn, traces, longest_request)
-        told = _told(conn, traces, {})
-        _read_again(conn, traces, in_bc=told.in_bc)
+        erasure = _to_erasure(conn, traces, {})
+        _read_again(conn, traces, in_bc=erasure.in_bc)
         for table, condition in _rows(conn, traces):
-            told.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
+            erasure.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
         profiles = list(conn.scalars(_profiles(wanted.company).order_by(t.sync_profile.c.id)))
         held.forget_keys(conn, profiles, _held_keys(traces))
         for profile in profiles:
             holds.close_holds(conn, profile)
-        if told.total:
-            row = {"company": wanted.company, "at": clock.moment(conn), "counts": json.dumps(told.counts)}
+        if erasure.total:
+            row = {"company": wanted.company, "at": clock.moment(conn), "counts": json.dumps(erasure.counts)}
             conn.execute(insert(t.erasure).values(row))
-        return told
+        return erasure
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def _leases(engine: Engine, company: int, seconds: float) -> Iterator[list[Lease
 
 @dataclass(slots=True)
 class _Traces:
-    """What a contact is told by: its id in BC ("" for none), items by immutable id, and addresses in normal form."""
+    """What identifies a contact: its id in BC ("" for none), items by immutable id, and addresses in normal form."""
 
     company: int
     contact: str
@@ -328,7 +328,7 @@ def _changes(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
     return and_(c.profile.in_(_profiles(traces.company)), named)
 
 
-def _told(conn: Connection, traces: _Traces, counts: dict[str, int]) -> Erasure:
+def _to_erasure(conn: Connection, traces: _Traces, counts: dict[str, int]) -> Erasure:
     bc, item, p = t.bc_contact.c, t.outlook_contact.c, t.sync_profile.c
     here = (bc.company == traces.company, bc.overlay == "")
     present = select(bc.id).where(*here, bc.id == traces.contact, bc.gone_since.is_(None))

@@ -71,7 +71,7 @@ def _forget_settled(postgresql: bool) -> Update:
 
 
 def read_former(conn: Connection, profile: int, blocked: Collection[str]) -> list[FormerItem]:
-    """Return all items that stand, or stood, for blocked contacts, whether they are in the folder or not."""
+    """Return all items that stand or have stood for blocked contacts, whether they are in the folder or not."""
     if not blocked:
         return []
     found: dict[str, FormerItem] = {}

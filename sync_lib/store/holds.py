@@ -22,7 +22,7 @@ from sync_lib.store import tables as t
 #: Why a company is held.
 COUNT_DROPPED = "bc_count_dropped"
 COUNT_REJECTED = "bc_count_rejected"
-#: Reason of an action that a person rejected in an earlier hold; it is no part of the hold whose plan it stands in.
+#: Reason of an action that a person rejected in an earlier hold; it is no part of the hold whose plan it is in.
 REJECTED = HoldReason.REJECTED
 #: Why a change that a person rejected is held no more: the diff does not yield it.
 DROPPED = "no_longer_planned"
@@ -31,7 +31,7 @@ MOST_QUESTIONS = 500
 
 
 class HoldState(StrEnum):
-    """Where a hold stands. ``approved`` ends as ``applied`` when a run has carried out what was approved."""
+    """The state of a hold. ``approved`` ends as ``applied`` when a run has carried out what was approved."""
 
     OPEN = "open"
     APPROVED = "approved"
@@ -53,7 +53,7 @@ class Hold:
         run: The run that opened it.
         hash: Covers what waits in it; runs refresh it with what it covers.
         reasons: Why it is held.
-        state: Where it stands.
+        state: How far it is.
         asked: How often a person was asked.
         requested: The ``asked`` whose request has been made; a smaller one asks for a request.
         asked_hash: The hash when it was asked about, which names the request.
@@ -343,7 +343,7 @@ def _insert(conn: Connection, values: dict[str, Any]) -> int:
     return int(conn.execute(insert(t.hold).values(row).returning(t.hold.c.id)).scalar_one())
 
 
-# -- what a person is told -------------------------------------------------------------------------------------------
+# -- what a person is shown ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

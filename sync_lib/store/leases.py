@@ -46,7 +46,7 @@ def acquire_lease(engine: Engine, key: str, holder: str, seconds: float) -> Leas
     """Return the lease, or None while somebody else holds it and it has not expired.
 
     Each acquisition has a higher fencing number than all before it. A holder that asks again gets the lease anew:
-    what stands under its name but with the older number (a first try that still lives) has lost it.
+    what is stored under its name but with the older number (a first try that still lives) has lost it.
     """
     take = _take_lease(is_postgresql(engine), clock.seconds(engine))
     with transaction(engine) as conn:

@@ -1,4 +1,4 @@
-"""What does not sync, and why: the standing rejects of a profile, and those that a dry run would leave."""
+"""What does not sync, and why: the rejects in force of a profile, and those that a dry run would leave."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DRY_REJECTS = delete(t.dry_reject).where(t.dry_reject.c.profile == bindparam("p
 
 
 def replace_rejects(conn: Connection, profile: int, rejects: Iterable[Reject], run: str, now: str) -> None:
-    """Make the standing rejects of a profile those given; rows that stay as they are are not written.
+    """Make the rejects in force of a profile those given; rows that stay as they are are not written.
 
     What a dry run found before is out of date by that.
     """
@@ -69,16 +69,16 @@ def _reject_row(
 def replace_dry_rejects(
     conn: Connection, run: Run, profile: Profile, rejects: Iterable[Reject], now: str
 ) -> None:
-    """Make what a dry run would leave out those given, with the contacts' names, beside the standing rejects."""
+    """Make what a dry run would leave out those given, with the contacts' names, beside the rejects in force."""
     _drop_dry_rejects(conn, profile.id)
     found = {(r.side, r.contact, r.field): r for r in rejects}.values()
     if not found:
         return
-    told = _names(conn, profile, run.overlay, found)
+    names = _names(conn, profile, run.overlay, found)
     rows = []
     for r in found:
         row = _reject_row(profile.id, (r.side, r.contact, r.field), (r.outcome, r.reason), run.id, now)
-        name, email = told.get((r.side, r.contact), ("", ""))
+        name, email = names.get((r.side, r.contact), ("", ""))
         rows.append(row | {"name": name, "email": email})
     conn.execute(insert(t.dry_reject), rows)
 

@@ -1,6 +1,6 @@
 """What the staging database forgets (rules 9): the change log, plans and runs that are older than the retention.
 
-Old alone is not enough: a row that a later run still reads stays as long as that is so. Which rows those are stands
+Old alone is not enough: a row that a later run still reads stays as long as that is so. Which rows those are is written
 in one condition per table. Each batch is a transaction of its own, so that a sync never waits long, and a night that
 was cut short goes on where it stopped.
 """
@@ -27,7 +27,7 @@ BATCH = 1000
 RUNS = 20
 
 #: Holds whose actions the guard still asks for.
-STANDING = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
+IN_FORCE = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
 
 #: A bounded delete; returns how many rows it removed.
 Remove = Callable[[Connection], int]
@@ -107,15 +107,15 @@ def _needed(conn: Connection, profile: int) -> ColumnElement[bool]:
     c, p, h = t.change.c, t.plan.c, t.hold.c
     # What may have been sent and has no outcome is settled first of all (8.4); what broke off is looked into (2.8).
     unsettled = and_(c.state != "done", ~p.dry_run)
-    standing = select(h.id).where(h.plan == c.plan, h.state.in_(STANDING)).correlate(t.change).exists()
-    held = and_(func.coalesce(c.outcome, "") == Outcome.HELD, standing)
-    # A copy is told from a person of its own by every name and address that its contact ever had here (2.6).
+    in_force = select(h.id).where(h.plan == c.plan, h.state.in_(IN_FORCE)).correlate(t.change).exists()
+    held = and_(func.coalesce(c.outcome, "") == Outcome.HELD, in_force)
+    # A copy is distinguished from a person of its own by every name and address that its contact ever had here (2.6).
     copied = among(conn, func.coalesce(c.bc_id, ""), _copied(conn, profile))
     return or_(unsettled, held, copied)
 
 
 def _copied(conn: Connection, profile: int) -> list[str]:
-    """BC contacts whose key stands on an item of the folder that is not coupled."""
+    """BC contacts whose key is on an item of the folder that is not coupled."""
     item, tie = t.outlook_contact.c, t.coupling.c
     coupled = select(tie.id).where(tie.profile == item.profile, tie.outlook_id == item.id).exists()
     present = (item.profile == profile, item.overlay == "", item.gone_since.is_(None))
@@ -128,7 +128,7 @@ def _copied(conn: Connection, profile: int) -> list[str]:
 
 def _remove_holds(conn: Connection, before: str, batch: int) -> int:
     c, h = t.change.c, t.hold.c
-    old = (h.opened_at < before, func.coalesce(h.decided_at, "") < before, h.state.not_in(STANDING))
+    old = (h.opened_at < before, func.coalesce(h.decided_at, "") < before, h.state.not_in(IN_FORCE))
     # Whoever reads a change of the log may ask who approved it.
     named = select(c.hold).where(c.profile == h.profile, c.hold == h.id).correlate(t.hold).exists()
     return _delete(conn, t.hold.c.id, select(h.id).where(*old, ~named).limit(batch))

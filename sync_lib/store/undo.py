@@ -1,6 +1,6 @@
 """What persons want undone: the requests, and what the change log says was there before (rules 9).
 
-A request names changes and holds no value of a contact. It stands until a run has gone through it, so that a run that
+A request names changes and holds no value of a contact. It stays until a run has gone through it, so that a run that
 broke off, or waits for a person, is made up for by the next one.
 """
 
@@ -24,7 +24,7 @@ NEVER_DELETED = "never_deleted_in_bc"
 
 
 class UndoState(StrEnum):
-    """Where a request stands."""
+    """How far a request is."""
 
     OPEN = "open"
     DONE = "done"
@@ -106,10 +106,10 @@ def withdraw(conn: Connection, key: int, now: str) -> bool:
     return bool(conn.execute(statement.values(state=UndoState.WITHDRAWN, ended_at=now)).rowcount)
 
 
-def close(conn: Connection, keys: Iterable[int], run: str, told: Mapping[str, Any], now: str) -> None:
+def close(conn: Connection, keys: Iterable[int], run: str, summary: Mapping[str, Any], now: str) -> None:
     """Record that a run has gone through requests, and what came of it."""
     u = t.undo.c
-    values = {"state": UndoState.DONE, "ended_at": now, "ended_run": run, "told": json.dumps(told)}
+    values = {"state": UndoState.DONE, "ended_at": now, "ended_run": run, "told": json.dumps(summary)}
     for key in keys:
         conn.execute(update(t.undo).where(u.id == key, u.state == UndoState.OPEN).values(values))
 

@@ -60,10 +60,10 @@ def _show_error(request: Request, error: Exception) -> Response:
     if not hasattr(request.state, "visitor"):
         return PlainTextResponse(message, status_code=status, headers=getattr(error, "headers", None))
     visit = current_visit(request)
-    told = visit.text(message)
+    text = visit.text(message)
     if "hx-request" in request.headers:
-        return PlainTextResponse(told, status_code=status)
-    return visit.page("error.html", page="", status=status, message=told)
+        return PlainTextResponse(text, status_code=status)
+    return visit.page("error.html", page="", status=status, message=text)
 
 
 def _explain(error: Any) -> tuple[int, str]:

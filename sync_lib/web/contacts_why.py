@@ -37,7 +37,7 @@ class Why:
         rule: What decided, in a word or two; marked text.
         text: The sentence; marked text with places for ``values``.
         values: Texts, a field's column (said in the reader's language), or another answer to quote.
-        reason: A code whose plain words stand at ``%(why)s``.
+        reason: A code whose plain words are put at ``%(why)s``.
         run: The run that decided, "" for none.
         at: When.
         hold: What waits for a person.

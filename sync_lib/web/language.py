@@ -54,7 +54,7 @@ def _by_preference(header: str) -> list[str]:
 
 @cache
 def translations(language: str) -> NullTranslations:
-    """Return all texts of a language; English is what stands in the code."""
+    """Return all texts of a language; English is what is written in the code."""
     merged = Catalog(locale=language)
     for path in sorted((CATALOGUES / language / "LC_MESSAGES").glob("*.po")):
         with path.open("rb") as file:

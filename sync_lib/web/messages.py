@@ -19,8 +19,8 @@ from sync_lib.web.language import CATALOGUES, LANGUAGES
 
 _WEB = Path(__file__).parent
 _KEYWORDS: Any = {"msg": None, "_": None, "gettext": None, "ngettext": (1, 2)}
-#: Of modules outside of the pages, whose errors the profile page shows: what makes an error, and where its text stands.
-_ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None, "told": None}
+#: Of modules outside of the pages, whose errors the profile page shows: what makes an error, and where its text is.
+_ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None, "own_text": None}
 _ELSEWHERE = {
     "profile": (
         "operate/checks.py",
@@ -60,7 +60,7 @@ def _texts(path: Path, keywords: Any) -> Iterator[Any]:
 
 
 def catalogue_path(language: str, name: str) -> Path:
-    """Return where the translations of a page stand."""
+    """Return where the translations of a page are."""
     return CATALOGUES / language / "LC_MESSAGES" / f"{name}.po"
 
 

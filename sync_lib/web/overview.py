@@ -77,7 +77,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
     with visit.read() as conn:
         run_line = store.read_run_line(conn, wanted.run) if wanted.run else store.read_last_run(conn)
         found = store.read_overview(conn, wanted)
-        told = (
+        companies = (
             [each for each in runs.read_company_results(conn, wanted.run) if each.reason]
             if wanted.run
             else []
@@ -87,7 +87,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         "wanted": wanted,
         "run": run_line,
         "found": found,
-        "companies_told": told,
+        "companies": companies,
         "columns": COLUMNS,
         "states": store.STATES,
         "size": PART_SIZE,

@@ -97,7 +97,7 @@ def plans(visit: CurrentVisit, asked: Annotated[AskedList, Query()]) -> HTMLResp
             "asked": asked,
             "counts": counts,
             "total": sum(
-                counts.get(state, 0) for state in ([asked.state] if asked.state else store.STANDING)
+                counts.get(state, 0) for state in ([asked.state] if asked.state else store.IN_FORCE)
             ),
             "states": [str(state) for state in HoldState],
             "lines": store.read_hold_lines(conn, asked.state, asked.q, asked.part, PART_SIZE),

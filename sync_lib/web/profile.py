@@ -58,7 +58,7 @@ def check(visit: CurrentVisit, form: Submitted) -> HTMLResponse:
     row = next(iter(Sheet.sent(form).rows), Row("", ""))
     if row.expression.strip():
         row.check(visit.field_profile)
-    return visit.fragment("profile_told.html", row=row)
+    return visit.fragment("profile_feedback.html", row=row)
 
 
 @router.get("/profiles/new")
@@ -107,7 +107,7 @@ def preview_of_stored(visit: CurrentVisit, profile: ProfileId) -> HTMLResponse:
 
 @router.post("/profiles/{profile}/preview")
 def preview(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> HTMLResponse:
-    """Show what saving the form as it stands would add and remove."""
+    """Show what saving the form as it is now would add and remove."""
     stored = _find(visit, profile)
     sheet = Sheet.sent(form, profiles.entry_of(stored), correctable=not stored.has_synced)
     return _preview(visit, stored, sheet, _names_of(form))

@@ -1,4 +1,4 @@
-"""The form of a profile's settings: what stands in it, what is wrong with it, and what it means.
+"""The form of a profile's settings: what it holds, what is wrong with it, and what it means.
 
 Nothing here is stored: the page reads a ``Sheet`` from a request or from a profile, and shows it again.
 """

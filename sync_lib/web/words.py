@@ -1,7 +1,7 @@
 """Plain words for everything that the sync writes down as a code: reasons with a remedy, causes, states, actions.
 
 All pages take their words from here (the filters ``reason``, ``remedy`` and ``said``), so that a code means the same
-everywhere. A test holds that every reason of the code stands here.
+everywhere. A test holds that every reason of the code is here.
 """
 
 from __future__ import annotations

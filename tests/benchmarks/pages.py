@@ -115,8 +115,8 @@ def _fill_profile(conn: Any, profile: int, people: list[int]) -> None:
     of_pairs = ("profile", "bc_id", "outlook_id", "origin", "state", "created_at", "updated_at")
     insert_rows(conn, t.coupling, of_pairs, pairs)
     for run in range(RUNS):
-        told = counters(len(people), unchanged=len(people) - CHANGED, updated=CHANGED)
-        add_result(conn, f"manual__{run}", profile, started_at=at(run), counters=told)
+        counts = counters(len(people), unchanged=len(people) - CHANGED, updated=CHANGED)
+        add_result(conn, f"manual__{run}", profile, started_at=at(run), counters=counts)
         values = {"profile": profile, "run": f"manual__{run}", "mode": "incremental", "fencing": 1}
         made = t.plan.insert().values(created_at=at(run), **values).returning(t.plan.c.id)
         plan = conn.execute(made).scalar_one()

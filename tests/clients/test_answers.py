@@ -100,7 +100,7 @@ def test_no_error_body_breaks_the_parser(status: int, body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "remedy"),
     [
         (401, error_body("Authentication_InvalidCredentials"), "Microsoft Entra Applications"),
         (401, error_body("InvalidAuthenticationToken"), "one cloud"),
@@ -109,6 +109,6 @@ def test_no_error_body_breaks_the_parser(status: int, body: Any) -> None:
         (403, None, "no code of the service"),
     ],
 )
-def test_a_refusal_of_the_app_has_its_remedy(status: int, body: Any, told: str) -> None:
+def test_a_refusal_of_the_app_has_its_remedy(status: int, body: Any, remedy: str) -> None:
     """R8: consent and the app's switch in BC are remedies; a refusal without a code is nobody's for sure."""
-    assert told in str(to_error(status, {}, body, method="GET", path="/x"))
+    assert remedy in str(to_error(status, {}, body, method="GET", path="/x"))

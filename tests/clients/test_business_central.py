@@ -330,7 +330,7 @@ def test_a_company_that_does_not_answer_says_nothing_about_any_contact(
         client.fetch_contacts(COMPANY, ["1"])
 
 
-def test_an_address_is_looked_up_in_documented_words_and_stands_in_no_url_or_log(
+def test_an_address_is_looked_up_in_documented_words_and_is_in_no_url_or_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """R3: single functions only, which API v2.0 documents at its own schema version."""

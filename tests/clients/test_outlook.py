@@ -150,7 +150,7 @@ def test_a_missing_mailbox_is_not_a_missing_folder() -> None:
         ({"f": "unknown"}, True),
     ],
 )
-def test_a_folder_in_deleted_items_is_told_from_one_that_was_moved(
+def test_a_folder_in_deleted_items_is_distinguished_from_one_that_was_moved(
     parents: dict[str, str], deleted: bool
 ) -> None:
     known = {"Contacts": folder("default", "Contacts", "root")} | {
@@ -292,7 +292,7 @@ def test_the_old_marker_survives_faults(faults: list[str]) -> None:
 
 
 def test_an_old_marker_that_was_lost_is_never_replaced_by_the_new_one() -> None:
-    """The batch was carried out and its answer lost: nobody knows what stood there, and nothing may be claimed."""
+    """The batch was carried out and its answer lost: nobody knows what was there, and nothing may be claimed."""
     client, _ = client_of(MarkedFolder("after"))
     with pytest.raises(ServiceError) as caught:
         client.write_marker("u", "f", "new")
@@ -374,7 +374,7 @@ def test_the_last_word_of_a_round_counts_and_parts_are_put_together() -> None:
     ],
 )
 @pytest.mark.parametrize("in_mid_round", [False, True])
-def test_an_expired_link_is_told_from_every_other_trouble(expired: Any, in_mid_round: bool) -> None:
+def test_an_expired_link_is_distinguished_from_every_other_trouble(expired: Any, in_mid_round: bool) -> None:
     client, _ = client_of([delta(record("a")), expired] if in_mid_round else [expired])
     with pytest.raises(CursorExpiredError):
         client.fetch_delta("u", "f", f"{ROOT}/d1")

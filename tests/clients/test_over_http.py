@@ -474,7 +474,7 @@ def test_ids_stay_when_an_item_moves(world: World) -> None:
     assert moved.bc_key == "t/e/c/0"
 
 
-def test_deleted_contacts_and_missing_mailboxes_are_told_apart(world: World) -> None:
+def test_deleted_contacts_and_missing_mailboxes_are_kept_apart(world: World) -> None:
     folder = world.folder()
     ids = world.fill(folder, 3)
     world.sim.control("POST", "graph/purge", {"mailbox": ANNA, "contact": ids[1]})

@@ -300,7 +300,7 @@ def test_a_500_is_given_up_after_a_few_attempts() -> None:
     assert len(transport.requests) == 4
 
 
-def test_retry_after_is_honoured_and_told_to_the_gate() -> None:
+def test_retry_after_is_honoured_and_passed_to_the_gate() -> None:
     time, gate = FakeTime(), RecordingGate()
     transport = Transport(
         [(429, None, {"Retry-After": "2.128"}), (503, None, {"Retry-After": "3"}), (503, None), OK]
@@ -518,7 +518,7 @@ PAGE = b"<html><body>Blocked by policy: sanne@molenzicht.example</body></html>"
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("trouble", "cause"),
     [
         ((200, PAGE), "proxy or firewall on the way"),
         ((403, PAGE), "proxy or firewall on the way"),
@@ -532,9 +532,9 @@ PAGE = b"<html><body>Blocked by policy: sanne@molenzicht.example</body></html>"
         (_tunnel(), "HTTPS_PROXY"),
     ],
 )
-def test_what_lies_between_is_named_with_its_remedy(trouble: Any, told: str) -> None:
+def test_what_lies_between_is_named_with_its_remedy(trouble: Any, cause: str) -> None:
     """R8: nothing but the cause and the host is said of an answer that is not the service's own."""
-    with pytest.raises(ServiceError, match=told) as caught:
+    with pytest.raises(ServiceError, match=cause) as caught:
         make_session(Transport(lambda _: trouble)).request("GET", "/users")
     assert "api.example" in str(caught.value)
     assert "molenzicht" not in str(caught.value)

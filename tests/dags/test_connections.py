@@ -1,4 +1,4 @@
-"""Airflow Connections become settings, and a person who forgot something is told what and where."""
+"""Airflow Connections become settings, and a person who forgot something is shown what and where."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_staging_database_that_will_not_do(connection: Any, given: str, what: 
         connections.staging_settings()
 
 
-def test_when_a_secret_ends_stands_in_its_connection(connection: Any) -> None:
+def test_when_a_secret_ends_is_in_its_connection(connection: Any) -> None:
     """P2: shown from 30 days before; a date that cannot be read breaks nothing."""
     today = datetime.now(UTC).date()
     connection(connections.MICROSOFT_GRAPH, app(extra_secret_expires=f"{today + timedelta(days=30)}"))

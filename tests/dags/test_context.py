@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.airflow
 
 
-def test_a_task_instance_id_tells_when_it_was_made() -> None:
+def test_a_task_instance_id_shows_when_it_was_made() -> None:
     moment = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
     made = UUID(int=(int(moment.timestamp() * 1000) << 80) | (7 << 76) | 12345)
     assert context._made_at(str(made)) == moment
@@ -62,7 +62,7 @@ def test_the_question_about_a_hold_leads_to_its_page(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(context, "get_current_context", lambda: {"ti": TaskInstance()})
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
-    told = context.put_question(Question("24 changes wait", "Because.", 7))
+    text = context.put_question(Question("24 changes wait", "Because.", 7))
     assert pushed == {"subject": "24 changes wait"}
-    assert told.startswith("Because.")
-    assert told.endswith(f"(https://airflow.example/sync{contact_sync_plugin.MOUNT}/holds/7)")
+    assert text.startswith("Because.")
+    assert text.endswith(f"(https://airflow.example/sync{contact_sync_plugin.MOUNT}/holds/7)")

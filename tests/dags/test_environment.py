@@ -31,7 +31,7 @@ def test_schedules_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert environment.housekeeping_schedule() is None
 
 
-def test_settings_may_stand_in_a_file_that_is_read_again(
+def test_settings_may_be_in_a_file_that_is_read_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "contact_sync.env"

@@ -52,7 +52,7 @@ class Previous:
 
 
 @pytest.fixture
-def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
+def send_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
     """Notify about a run that failed as a whole, with no staging database to read, by these Connections."""
 
     class TaskInstance:
@@ -70,7 +70,7 @@ def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
     monkeypatch.setattr(context, "get_current_context", lambda: of_task)
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
 
-    def tell(receivers: dict[str, dict[str, Any]], previous: str = "", *, opens: bool = True) -> None:
+    def send(receivers: dict[str, dict[str, Any]], previous: str = "", *, opens: bool = True) -> None:
         for name, values in receivers.items():
             connection(name, json.dumps(values))
         monkeypatch.setenv(environment.NOTIFY_VARIABLE, " , ".join(receivers))
@@ -87,17 +87,19 @@ def told_by(monkeypatch: pytest.MonkeyPatch, connection: Any) -> Any:
             )
             messages.notify(edges, Verdict(False, "plan_run failed: see its log."))
 
-    return tell
+    return send
 
 
-def test_nobody_is_told_unless_a_setting_names_whom(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_is_sent_unless_a_setting_names_whom(
+    send_by: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(messages, "send", None)
-    told_by({})
+    send_by({})
 
 
-def test_a_message_leads_to_its_run(told_by: Any) -> None:
+def test_a_message_leads_to_its_run(send_by: Any) -> None:
     with receivers.webhook() as teams, receivers.webhook() as slack:
-        told_by(
+        send_by(
             {
                 "to_teams": {"conn_type": "contact_sync_webhook", "password": teams.url},
                 "to_slack": {
@@ -117,9 +119,9 @@ def test_a_message_leads_to_its_run(told_by: Any) -> None:
     ]
 
 
-def test_a_message_goes_by_mail(told_by: Any) -> None:
+def test_a_message_goes_by_mail(send_by: Any) -> None:
     with receivers.mail_server() as mails:
-        told_by(
+        send_by(
             {
                 "by_mail": {
                     "conn_type": "smtp",
@@ -153,62 +155,62 @@ def test_a_message_goes_by_mail(told_by: Any) -> None:
         ({"conn_type": "http", "host": "https://hooks.example/s3cr3t"}, "contact_sync_webhook or smtp"),
     ],
 )  # fmt: skip
-def test_a_receiver_that_is_away_keeps_no_other_from_being_told_and_fails_nothing(
-    told_by: Any, caplog: pytest.LogCaptureFixture, values: dict[str, Any], cause: str
+def test_a_receiver_that_is_away_keeps_no_other_from_its_message_and_fails_nothing(
+    send_by: Any, caplog: pytest.LogCaptureFixture, values: dict[str, Any], cause: str
 ) -> None:
     with receivers.webhook() as taken, caplog.at_level(logging.WARNING):
-        told_by({"broken": values, "good": {"conn_type": "contact_sync_webhook", "password": taken.url}})
+        send_by({"broken": values, "good": {"conn_type": "contact_sync_webhook", "password": taken.url}})
     assert len(taken.bodies) == 1
-    assert "nobody was told by broken: " in caplog.text
+    assert "no message was sent by broken: " in caplog.text
     assert cause in caplog.text
     assert "s3cr3t" not in caplog.text
 
 
 def test_an_error_of_any_kind_makes_no_run_red(
-    told_by: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    send_by: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any) -> None:
         raise ImportError("s3cr3t")
 
     monkeypatch.setattr(messages, "_notice", broken)
-    told_by({"good": {"conn_type": "contact_sync_webhook"}})
-    assert "nobody was told: ImportError" in caplog.text
+    send_by({"good": {"conn_type": "contact_sync_webhook"}})
+    assert "no message was sent: ImportError" in caplog.text
     assert "s3cr3t" not in caplog.text
 
 
-def test_a_receiver_without_a_connection_is_named(told_by: Any, caplog: pytest.LogCaptureFixture) -> None:
-    told_by({"good": {"conn_type": "contact_sync_webhook"}, "missing": {}})
-    assert "nobody was told by missing" in caplog.text
+def test_a_receiver_without_a_connection_is_named(send_by: Any, caplog: pytest.LogCaptureFixture) -> None:
+    send_by({"good": {"conn_type": "contact_sync_webhook"}, "missing": {}})
+    assert "no message was sent by missing" in caplog.text
 
 
-def test_runs_that_fail_one_after_the_other_are_told_of_once(told_by: Any) -> None:
+def test_runs_that_fail_one_after_the_other_are_reported_once(send_by: Any) -> None:
     with receivers.webhook() as taken:
         receiver = {"good": {"conn_type": "contact_sync_webhook", "password": taken.url}}
-        told_by(receiver, previous="failed")
+        send_by(receiver, previous="failed")
         assert taken.bodies == []
-        told_by(receiver, previous="success")
+        send_by(receiver, previous="success")
         assert len(taken.bodies) == 1
 
 
-def test_a_run_that_cannot_open_its_connections_is_told_of(told_by: Any, connection: Any) -> None:
+def test_a_run_that_cannot_open_its_connections_is_reported(send_by: Any, connection: Any) -> None:
     connection(connections.BUSINESS_CENTRAL, app(login=None))
     with receivers.webhook() as slack:
         text = {"conn_type": "contact_sync_webhook", "password": slack.url, "extra": {"format": "text"}}
         with pytest.raises(SystemExit):
-            told_by({"to_slack": text}, opens=False)
+            send_by({"to_slack": text}, opens=False)
         (body,) = slack.bodies
         assert body["text"].startswith("Contact sync: the run failed")
         assert "Connection 'business_central_default': login must hold the client id" in body["text"]
         with pytest.raises(SystemExit):
-            told_by({"to_slack": text}, previous="failed", opens=False)
+            send_by({"to_slack": text}, previous="failed", opens=False)
         assert len(slack.bodies) == 1
 
 
-def test_whether_the_run_before_failed(told_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    told_by({})
+def test_whether_the_run_before_failed(send_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    send_by({})
     of_task = context.get_current_context()
     for previous, repeated in ((None, False), (Previous("success"), False), (Previous("failed"), True)):
         of_task["ti"].previous = previous
         assert context.failed_before() is repeated
     monkeypatch.setenv(environment.FULL_SCHEDULE_VARIABLE, "15 9 * * *")
-    assert not context.failed_before(), "the full run tells once more"
+    assert not context.failed_before(), "the full run reports it once more"

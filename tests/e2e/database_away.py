@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# Pytest finds them by its settings; a program of its own has to be told.
+# Pytest finds them by its settings; a program of its own has to load them.
 for _folder in (str(ROOT / "scripts"), str(ROOT)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
@@ -243,7 +243,7 @@ class Stage:
         counted = self.sandbox.writes()
         return int(counted["graph"]["writes"]) + int(counted["bc"]["writes"])
 
-    def told(self, run: str) -> tuple[int, int]:
+    def waits(self, run: str) -> tuple[int, int]:
         """Return how many tries of tasks waited for the database, and how many it broke off."""
         folder = self.home / "airflow" / "logs" / f"dag_id={DAG}" / f"run_id={run}"
         own = [path.read_text(errors="replace") for path in folder.rglob("*.log")]
@@ -271,7 +271,7 @@ def prove(stage: Stage, away: float) -> list[str]:
         )
     state = stage.airflow.wait_for_run(DAG, run)
     stage.sandbox.control("POST", "switches", {"graph_latency_ms": 0})
-    waited, broken = stage.told(run)
+    waited, broken = stage.waits(run)
     say(
         f"the run ended {state}; {waited} tries of tasks waited for the database, and {broken} were broken off"
     )

@@ -28,7 +28,7 @@ DAG = "contact_sync"
 
 
 class WatchedAirflow(AirflowInstance):
-    """An Airflow whose runs are waited for at its database: that costs its server nothing, and is told at once."""
+    """An Airflow whose runs are waited for at its database: that costs its server nothing, and is noticed at once."""
 
     def wait_for_run(self, dag_id: str, run_id: str, seconds: float = 600) -> str:
         with closing(sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=60)) as kept:

@@ -48,7 +48,7 @@ def waiting(stage: Any) -> list[dict[str, Any]]:
 
 
 def the_question(stage: Any) -> str:
-    """Return the run that asks the one question, once it stands in Airflow."""
+    """Return the run that asks the one question, once it is in Airflow."""
     wait_until(lambda: len(waiting(stage)) == 1, 120, "question asked", every=1)
     (asked,) = waiting(stage)
     return str(asked["task_instance"]["dag_run_id"])

@@ -37,7 +37,7 @@ def test_nothing_is_wrong_where_all_is_there_once(world):
     assert OFFICE.problems(world) == []
 
 
-def test_what_is_doubled_or_missing_is_told(world):
+def test_what_is_doubled_or_missing_is_reported(world):
     one, two = (box["folders"][-1]["contacts"] for box in world["mailboxes"])
     one.append(one[0])
     two.pop(1)

@@ -72,7 +72,7 @@ def test_a_filter_is_checked_while_it_is_typed_and_saved(pages: Any, stage: Any)
     assert "City: <>Nergenshuizen" in stage.command("profiles", "export").replace("'", "").replace('"', "")
 
 
-def test_who_would_come_and_go_is_told_before_it_is_saved(pages: Any, stage: Any) -> None:
+def test_who_would_come_and_go_is_reported_before_it_is_saved(pages: Any, stage: Any) -> None:
     before = stage.command("profiles", "export")
     pages.get_by_role("link", name=JORIS, exact=True).click()
     preview = pages.get_by_role("region", name="What saving would do")

@@ -180,9 +180,9 @@ def test_one_bad_profile_stops_no_other(stage: Any, first_sync: str) -> None:
         "joris.visser@voorbeeld.example",
         "lieke.kok@voorbeeld.example",
     }
-    told = "\n".join(stage.logs(run).values())
+    logs = "\n".join(stage.logs(run).values())
     for word in (NO_MAILBOX, DENIED, "position", "company_not_read"):
-        assert word in told
+        assert word in logs
     message = str(stage.messages.bodies[-1])
     for word in (NO_MAILBOX, DENIED, "filter_invalid", "company_not_read"):
         assert word in message

@@ -332,7 +332,7 @@ def holds(node, value, *, me="JR", date=False):
 def glob(parts, value):
     """Match by trying every place of every part: no regular expression involved."""
 
-    def stands_at(part, place):
+    def is_at(part, place):
         for piece in part:
             size = 1 if piece is None else len(piece)
             if place + size > len(value) or (piece is not None and value[place : place + size] != piece):
@@ -340,9 +340,9 @@ def glob(parts, value):
             place += size
         return place
 
-    places = {stands_at(parts[0], 0)} - {-1}
+    places = {is_at(parts[0], 0)} - {-1}
     for part in parts[1:]:
-        places = {stands_at(part, place) for start in places for place in range(start, len(value) + 1)} - {-1}
+        places = {is_at(part, place) for start in places for place in range(start, len(value) + 1)} - {-1}
     return len(value) in places
 
 

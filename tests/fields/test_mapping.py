@@ -317,7 +317,7 @@ def test_writing_addresses_keeps_the_users_and_reads_back(before, now, first, se
     assert len(after) <= 3
     ours = {first, second, NEW}
     if first in before and (not second or second in before):
-        # What stands new in slot 0 is an edit of ours.
+        # What is new in slot 0 is an edit of ours.
         kept = [address for address in now if address in before and address not in ours]
         assert [address for address in after if address in kept] == kept
     landed = {

@@ -46,7 +46,7 @@ def test_a_secret_is_warned_of_from_thirty_days_before(last, days):
 
 
 def test_without_a_date_nobody_knows():
-    """P2: no API tells an app when its secret ends."""
+    """P2: no API shows an app when its secret ends."""
     assert end_of(settings(client_secret="s")) is None
 
 

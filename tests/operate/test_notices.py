@@ -1,4 +1,4 @@
-"""What people hear of a run: what is new, once, and by night all that stands."""
+"""What people hear of a run: what is new, once, and by night all that is still wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def profile(key=1, state="done", reason="", good="2026-03-02T08:59:00.000Z", **o
     )
 
 
-def told(*profiles, mode="incremental", dry_run=False, **known):
+def notice_of(*profiles, mode="incremental", dry_run=False, **known):
     run = Run("r", mode, dry_run, "scheduled", "running", "", AT)
     return notices.of_run(make_report(run, [], profiles, AT), Known(**known))
 
@@ -35,30 +35,30 @@ def failed(key=1, reason="mailbox_not_found", **values):
     return profile(key, "failed", reason, **values)
 
 
-def test_nothing_bad_nothing_told():
-    assert told(profile(), profile(2, "skipped", "busy"), profile(3, "held", "x", held=2)) is None
+def test_nothing_bad_nothing_reported():
+    assert notice_of(profile(), profile(2, "skipped", "busy"), profile(3, "held", "x", held=2)) is None
 
 
-def test_a_profile_that_fails_is_told_once():
-    assert lines(told(failed())) == ["mailbox_not_found: m1@example.nl"]
+def test_a_profile_that_fails_is_reported_once():
+    assert lines(notice_of(failed())) == ["mailbox_not_found: m1@example.nl"]
     again = {1: Before("failed", "mailbox_not_found", EARLIER)}
-    assert told(failed(), before=again) is None
-    assert told(failed(), before={1: Before("failed", "folder_taken", EARLIER)}) is not None
-    assert told(failed(), before={1: Before("done", "", EARLIER)}) is not None
-    assert told(profile(1, "running"), before={1: Before("done", "", EARLIER)}) is not None
-    assert told(failed(), before={2: Before("failed", "mailbox_not_found", EARLIER)}) is not None
+    assert notice_of(failed(), before=again) is None
+    assert notice_of(failed(), before={1: Before("failed", "folder_taken", EARLIER)}) is not None
+    assert notice_of(failed(), before={1: Before("done", "", EARLIER)}) is not None
+    assert notice_of(profile(1, "running"), before={1: Before("done", "", EARLIER)}) is not None
+    assert notice_of(failed(), before={2: Before("failed", "mailbox_not_found", EARLIER)}) is not None
 
 
-def test_a_full_run_tells_all_that_stands():
+def test_a_full_run_reports_all_that_is_wrong():
     again = {1: Before("failed", "mailbox_not_found", EARLIER)}
-    assert lines(told(failed(), mode="full", before=again)) == ["mailbox_not_found: m1@example.nl"]
+    assert lines(notice_of(failed(), mode="full", before=again)) == ["mailbox_not_found: m1@example.nl"]
     held = profile(2, "held", "too_many_deletes", held=12)
-    assert lines(told(held, mode="full")) == ["m2@example.nl: 12 changes, too_many_deletes"]
+    assert lines(notice_of(held, mode="full")) == ["m2@example.nl: 12 changes, too_many_deletes"]
 
 
 def test_failures_are_listed_by_reason_and_not_without_end():
     many = [failed(key, "company_not_read") for key in range(1, 31)]
-    notice = told(*many, profile(40, "running"))
+    notice = notice_of(*many, profile(40, "running"))
     assert notice.subject == "Contact sync: 31 failed"
     first, second = lines(notice)
     assert first.startswith("company_not_read: m1@example.nl, m2@")
@@ -66,16 +66,16 @@ def test_failures_are_listed_by_reason_and_not_without_end():
     assert second == "no_outcome: m40@example.nl"
 
 
-def test_what_waits_is_told_when_its_hold_is_opened():
+def test_what_waits_is_reported_when_its_hold_is_opened():
     held = profile(1, "held", "too_many_deletes", held=12)
-    assert told(held) is None
-    notice = told(held, opened={1})
+    assert notice_of(held) is None
+    notice = notice_of(held, opened={1})
     assert lines(notice) == ["m1@example.nl: 12 changes, too_many_deletes"]
     assert notice.subject == "Contact sync: 1 wait for a decision"
     assert "Required Actions" in notice.parts[0][0]
 
 
-def test_a_company_that_waits_is_told_once_and_not_for_each_of_its_profiles():
+def test_a_company_that_waits_is_reported_once_and_not_for_each_of_its_profiles():
     company = CompanyResult(7, "Cronus", "held", "bc_count_dropped", "text")
     profiles = [ProfileResult(key, "m@example.nl", "Cronus", "held", "x", "", {}, AT) for key in (1, 2)]
 
@@ -88,20 +88,22 @@ def test_a_company_that_waits_is_told_once_and_not_for_each_of_its_profiles():
         assert lines(notice) == ["Cronus: bc_count_dropped, the whole company"]
 
 
-def test_a_profile_without_a_good_sync_is_told_when_the_hours_are_over():
+def test_a_profile_without_a_good_sync_is_reported_when_the_hours_are_over():
     old = profile(1, "skipped", "busy", good="2026-03-01T08:50:00.000Z")
-    assert lines(told(old, before={1: Before("skipped", "busy", EARLIER)})) == [
+    assert lines(notice_of(old, before={1: Before("skipped", "busy", EARLIER)})) == [
         "m1@example.nl: last good sync 1 d ago"
     ]
     later = {1: Before("skipped", "busy", "2026-03-02T08:55:00.000Z")}
-    assert told(old, before=later) is None, "the run before has told"
-    assert told(old, mode="full", before=later) is not None
-    assert told(old, stale_after=25.0) is None
-    assert told(profile(1, good=None)) is None, "it has never synced: it fails, or waits for its first run"
+    assert notice_of(old, before=later) is None, "the run before has reported it"
+    assert notice_of(old, mode="full", before=later) is not None
+    assert notice_of(old, stale_after=25.0) is None
+    assert notice_of(profile(1, good=None)) is None, (
+        "it has never synced: it fails, or waits for its first run"
+    )
 
 
-def test_a_dry_run_tells_nothing():
-    assert told(failed(), dry_run=True) is None
+def test_a_dry_run_says_nothing():
+    assert notice_of(failed(), dry_run=True) is None
 
 
 NOTICE = Notice("Contact sync: 1 failed", (("1 failed", ("mailbox_not_found: <b>m_1_@example.nl</b>",)),))
@@ -130,7 +132,7 @@ def test_the_form_of_a_mail():
 
 
 @pytest.mark.parametrize("form", [notices.to_text, notices.to_card, notices.to_html])
-def test_every_form_tells_everything(form):
+def test_every_form_holds_everything(form):
     notice = Notice("Betreft", (("Een", ("a", "b")), ("Twee", ("c",))))
     body = form(notice, LINK)
     written = body if isinstance(body, str) else json.dumps(body)

@@ -131,7 +131,7 @@ def test_to_business_central_nothing_is_written_to_the_folder(settled: Harness) 
     assert set(h.items()) == before
 
 
-def test_what_the_next_run_does_anyway_is_told_apart(settled: Harness) -> None:
+def test_what_the_next_run_does_anyway_is_kept_apart(settled: Harness) -> None:
     h = settled
     utrecht = entry(h)
     save(h, replace(utrecht, filter=(("City", "Utrecht"), ("Name", "<>W*"))))

@@ -309,7 +309,7 @@ def test_addresses_of_the_api(sim, bc):
     assert bc.refused("PUT", f"{bc.company}/contacts", {})[0] == 405
 
 
-def test_the_company_may_stand_in_the_query_or_in_a_header(bc):
+def test_the_company_may_be_in_the_query_or_in_a_header(bc):
     company = bc.info["companies"][0]["id"]
     row = add(bc, displayName="A")
     assert bc.ok("GET", f"{bc.api}/contacts({row['id']})?company={company}")["number"] == row["number"]

@@ -73,7 +73,7 @@ def test_a_small_world_needs_few_words(sim):
     assert folders["Business Central"]["parent_id"] == folders["Contacts"]["id"]
 
 
-def test_counters_tell_apps_users_and_writes_apart(sim, graph, graph_user, bc):
+def test_counters_keep_apps_users_and_writes_apart(sim, graph, graph_user, bc):
     made = graph.ok("POST", f"{graph.user}/contacts", {"givenName": "A"})
     graph_user.ok("PATCH", f"{graph.user}/contacts/{made['id']}", {"givenName": "B"})
     graph.ok("DELETE", f"{graph.user}/contacts/{made['id']}")

@@ -66,9 +66,9 @@ def test_a_folder_gets_another_name(run, file):
     run("profiles", "import", str(file))
     assert run("profiles", "rename", "1", "Relaties").out.startswith("Renamed. The next sync")
     assert "Relaties" in run("profiles", "list").out
-    told = run("profiles", "import", str(file)).out
-    assert "the folder 'Relaties' becomes 'Klanten'." in told, "P4: the file still asks for the old name"
-    assert "1 changed" in told
+    output = run("profiles", "import", str(file)).out
+    assert "the folder 'Relaties' becomes 'Klanten'." in output, "P4: the file still asks for the old name"
+    assert "1 changed" in output
     beside = file.with_name("beside.yaml")
     beside.write_text(
         run("profiles", "export").out + "- {mailbox: anna@example.com, company: Cronus, folder: Twee}\n"
@@ -102,7 +102,7 @@ def test_db_migrate_makes_the_schema(run, empty_url):
     engine.dispose()
 
 
-def test_what_is_wrong_stands_on_standard_error(run, tmp_path):
+def test_what_is_wrong_is_on_standard_error(run, tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("profiles: [{mailbox: anna}]")
     answer = run("profiles", "import", str(wrong), code=1)
@@ -160,9 +160,9 @@ def test_a_command_that_is_none_explains_itself(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments, {})
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert "usage: contact-sync" in told
-    assert "jan@" not in told
+    output = capsys.readouterr().err
+    assert "usage: contact-sync" in output
+    assert "jan@" not in output
 
 
 JSON = {"conn_type": "contact_sync_staging", "host": "db", "login": "u", "password": "p@/:%", "schema": "s"}

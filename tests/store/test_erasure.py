@@ -1,4 +1,4 @@
-"""By which ways a contact is followed to its rows, and where the way ends because another contact stands there."""
+"""By which ways a contact is followed to its rows, and where the way ends because another contact is there."""
 
 from __future__ import annotations
 

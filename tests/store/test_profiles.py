@@ -213,8 +213,8 @@ WRONG = [
     (one(filter={"Shoe Size": "44"}), "The filter on 'Shoe Size' is not understood"),
     (one(filter={"Salesperson Code": "AB"}), "needs 'extended'"),
     (one(filter=["City"]), "must be a list of 'name: value' lines"),
-    ("profiles:\n- {mailbox: a@b.nl, company: C, company: D}", "'company' stands here twice"),
-    (MINIMAL + "  - mailbox: ANNA@example.com\n    company: cronus\n", "stands in the file twice"),
+    ("profiles:\n- {mailbox: a@b.nl, company: C, company: D}", "'company' is here twice"),
+    (MINIMAL + "  - mailbox: ANNA@example.com\n    company: cronus\n", "is in the file twice"),
     ("companies: [{name: Cronus, phone_region: NLD}]" + MINIMAL, "'NLD' is not a country code"),
     ("companies: [{name: Cronus}]" + MINIMAL, "Company 1, phone_region (line 1)"),
     ("companies: [{phone_region: NL}]" + MINIMAL, "Company 1, name (line 1): the company is missing"),
@@ -460,13 +460,15 @@ def test_another_folder_of_the_only_profile_is_another_name(engine):
     """P4: said before it is carried out; the profile stays the one that it is."""
     load(engine, file_of("Klanten"))
     bind(engine, 1, folder_seen="Klanten")
-    told = []
+    said = []
 
-    def tell(text):
-        told.append((text, by_folder(engine)))
+    def announce(text):
+        said.append((text, by_folder(engine)))
 
-    report = import_profiles(engine, file_of("Relaties"), now=LATER, field_profile="standard", tell=tell)
-    assert told == [("anna@example.com, Cronus: the folder 'Klanten' becomes 'Relaties'.", {"Klanten": 1})]
+    report = import_profiles(
+        engine, file_of("Relaties"), now=LATER, field_profile="standard", announce=announce
+    )
+    assert said == [("anna@example.com, Cronus: the folder 'Klanten' becomes 'Relaties'.", {"Klanten": 1})]
     assert (report.changed, by_folder(engine)) == ([1], {"Relaties": 1})
     assert load(engine, file_of("Relaties")).unchanged == [1]
 
@@ -658,7 +660,7 @@ def test_another_folder_of_a_company_that_is_called_otherwise_is_another_name(en
     assert (profile.folder_name, profile.company_name) == ("Klanten", "Cronus")
 
 
-def test_profiles_of_a_mailbox_that_call_one_company_differently_are_told_apart_by_folder(engine, cronus):
+def test_profiles_of_a_mailbox_that_call_one_company_differently_are_kept_apart_by_folder(engine, cronus):
     """P4: each row means the profile with its folder."""
     rows = [
         {"mailbox": "anna@example.com", "company": company, "folder": folder}

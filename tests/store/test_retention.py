@@ -146,7 +146,7 @@ def test_the_plan_of_a_dry_run_goes_although_nothing_of_it_was_done(log):
 
 
 @pytest.mark.parametrize("state", ["open", "approved", "rejected"])
-def test_what_is_held_stays_while_its_hold_stands(log, state):
+def test_what_is_held_stays_while_its_hold_is_in_force(log, state):
     run = log.run(EARLIER)
     log.run()
     plan = log.plan(run=run)
@@ -185,7 +185,7 @@ def test_the_holds_of_a_company_go_when_they_have_ended(log):
     assert set(runs) & set(log.ids(t.sync_run)) == set(runs[:2])
 
 
-def test_the_values_stay_that_tell_a_copy_from_a_person(log):
+def test_the_values_stay_that_distinguish_a_copy_from_a_person(log):
     key = str(BcKey("t", "e", "c", "bc-1", Origin.MADE_BY_SYNC))
     log.couple("bc-1", "coupled")
     log.item("coupled", gone=None, bc_key=key)

@@ -187,7 +187,7 @@ versions = st.tuples(st.sampled_from("abc"), st.integers(1, 4), st.sampled_from(
 @PER_EXAMPLE
 @given(st.lists(st.lists(versions, max_size=6), max_size=6))
 def test_staging_equals_a_simple_model(engine, new_company, batches):
-    """The model, one row after the other in order of time: newer replaces, everything else is told apart."""
+    """The model, one row after the other in order of time: newer replaces, everything else is kept apart."""
     company = new_company()
     model: dict[str, tuple[int, str]] = {}
     for batch in batches:

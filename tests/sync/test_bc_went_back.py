@@ -130,7 +130,7 @@ def test_the_newest_contacts_that_are_deleted_are_no_restore_later_on(make, mode
 
 
 def test_a_restore_that_took_back_one_new_contact_is_taken_for_its_delete(make):
-    """Nothing tells the two apart: the item goes to Deleted Items, and an undo brings its values back."""
+    """Nothing distinguishes the two: the item goes to Deleted Items, and an undo brings its values back."""
     h, before = make(6)
     h.add_contact("Nieuwste")
     h.run()

@@ -116,7 +116,7 @@ def test_a_connection_that_is_pointed_back_goes_on(synced):
 
 
 def test_a_tenant_may_be_written_as_a_domain_name(synced):
-    """I1: tenants compare by the id that the authority tells."""
+    """I1: tenants compare by the id that the authority gives."""
     environment = synced.edges.business_central_settings.environment
     point(synced, environment.lower(), tenant_id="voorbeeld.example")
     synced.edit_contact("Persoon 001", jobTitle="Inkoper")

@@ -75,7 +75,7 @@ def heard(h: Harness, ran: Ran) -> list[str]:
 
 
 @pytest.mark.parametrize("service", ["graph", "bc"])
-def test_a_cause_that_all_share_is_told_once_with_when_it_began(h, service):
+def test_a_cause_that_all_share_is_reported_once_with_when_it_began(h, service):
     """P2: whichever service refuses the app, one run is enough to know it; a run that works ends it."""
     assert trouble(h) is None
     h.sim.add_fault(kind="status", status=401, service=service, count=None)
@@ -109,8 +109,8 @@ def test_a_run_that_cannot_be_planned_leaves_its_cause(h):
     assert "Check the client secret" in found.message
     assert pipeline.finish_run(h.edges, "scheduled__1").failures == 0
     assert trouble(h) == found, "the report does not call it a success"
-    told = pipeline.run_verdict(h.edges, "scheduled__1", {"plan_run": "failed"})
-    assert "Check the client secret" in told.message
+    outcome = pipeline.run_verdict(h.edges, "scheduled__1", {"plan_run": "failed"})
+    assert "Check the client secret" in outcome.message
     h.close()
     h.edges = h.open()
     assert h.run(run_id="scheduled__1").report.run == "scheduled__1", "a cleared run goes on"
@@ -159,9 +159,9 @@ def test_one_mailbox_that_is_closed_for_good_makes_no_run_red_for_ever(h):
     assert not verdict(h, two(h)).ok
     age(h, "since", 25)
     ran = two(h)
-    told = verdict(h, ran)
-    assert told.ok
-    (line,) = told.lines
+    outcome = verdict(h, ran)
+    assert outcome.ok
+    (line,) = outcome.lines
     assert line.startswith(f"{ANNA}: known since ")
     assert "mailbox_access_denied" in line
     assert ran.report.failures == 0
@@ -205,9 +205,9 @@ def test_another_task_that_died_is_red_beside_a_known_cause(h):
     age(h, "since", 30)
     ran = two(h)
     for task in ("report", "sync_profile_1", "extract_business_central_0"):
-        told = pipeline.run_verdict(h.edges, ran.report.run, {**TASKS, task: "failed"})
-        assert not told.ok
-        assert task in told.message
+        outcome = pipeline.run_verdict(h.edges, ran.report.run, {**TASKS, task: "failed"})
+        assert not outcome.ok
+        assert task in outcome.message
 
 
 def test_a_mailbox_that_syncs_again_is_news_when_it_fails_anew(h):
@@ -228,15 +228,15 @@ def test_a_mailbox_that_syncs_again_is_news_when_it_fails_anew(h):
     assert not verdict(h, two(h)).ok
 
 
-def test_a_known_cause_is_told_once_a_day(h):
-    """O11: also where full runs, which tell all that stands, come more often or never."""
+def test_a_known_cause_is_reported_once_a_day(h):
+    """O11: also where full runs, which report all that is wrong, come more often or never."""
     add_others(h, 30)
     close_mailbox(h)
     said = f"mailbox_access_denied: {ANNA}"
     assert heard(h, two(h)) == [said]
     age(h, "since", 30)
     assert heard(h, two(h)) == []
-    assert heard(h, two(h, "full")) == [], "told today"
+    assert heard(h, two(h, "full")) == [], "reported today"
     age(h, "told_at", 25)
     assert heard(h, two(h)) == [said], "no night's full run is needed"
     assert heard(h, two(h)) == []

@@ -75,7 +75,7 @@ def test_all_is_well(synced):
     synced.sim.reset_counters()
     found = check(synced)
     assert [each for each in found if not each.ok] == []
-    told = "\n".join(f"{each.name}: {each.detail}" for each in found)
+    lines = "\n".join(f"{each.name}: {each.detail}" for each in found)
     for part in (
         "staging database",
         "token for Microsoft Graph",
@@ -84,7 +84,7 @@ def test_all_is_well(synced):
         "filter",
         "mailbox",
     ):
-        assert part in told
+        assert part in lines
     assert all(each.detail.endswith((".", "All")) for each in found)
 
 
@@ -157,11 +157,11 @@ def test_a_wrong_filter_and_an_unknown_company_are_named(synced):
         conn.execute(update(t.sync_profile).where(t.sync_profile.c.id == 1).values(filter='[["City", "(a"]]'))
     found = wrong(synced)
     assert {name.rpartition(": ")[2] for name in found} == {"filter", "company"}
-    told = {name.rpartition(": ")[2]: each for name, each in found.items()}
-    assert "City" in told["filter"].detail
-    assert "filter" in told["filter"].remedy
-    assert "Molenzicht BV" in told["company"].detail, "those that there are"
-    assert "company" in told["company"].remedy
+    lines = {name.rpartition(": ")[2]: each for name, each in found.items()}
+    assert "City" in lines["filter"].detail
+    assert "filter" in lines["filter"].remedy
+    assert "Molenzicht BV" in lines["company"].detail, "those that there are"
+    assert "company" in lines["company"].remedy
 
 
 def test_a_company_that_is_closed_to_the_app_is_named(synced):
@@ -265,7 +265,7 @@ def test_an_edit_of_the_owner_goes_on_looking_like_one(synced):
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_version_that_is_taken_for_malformed_tells_nothing(synced, nth):
+def test_a_version_that_is_taken_for_malformed_says_nothing(synced, nth):
     """R6, P8: neither a tick nor a cross, with what there is to do."""
     h = synced
     h.sim.add_fault(name="F29", part=True, nth=nth)
@@ -306,7 +306,7 @@ def test_writes_that_are_off_are_off_for_the_self_test(synced):
     assert "CONTACT_SYNC_WRITES" in one.detail
 
 
-def test_an_app_that_sees_no_company_is_told_so(make_harness):
+def test_an_app_that_sees_no_company_is_reported(make_harness):
     """P8: "the app sees 0" had a tick."""
     h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]))
     h.add_profiles()
@@ -316,7 +316,7 @@ def test_an_app_that_sees_no_company_is_told_so(make_harness):
     assert one.remedy
 
 
-def test_a_company_that_is_not_listed_is_told_beside_those_that_are(make_harness):
+def test_a_company_that_is_not_listed_is_reported_beside_those_that_are(make_harness):
     """P3: a slip of the pen is seen at once."""
     h = make_harness(world(person("Jan Jansen")))
     h.add_profiles(company="Molenzigt BV")

@@ -77,7 +77,7 @@ def test_what_changed_since_the_last_run_is_counted_with_what_a_run_would_do(syn
         "updated_business_central": 1,
         "updated_outlook": 1,
     }
-    assert synced.run().writes == found.planned, "the run does what was told"
+    assert synced.run().writes == found.planned, "the run does what was announced"
     synced.run()
     assert check(synced)[ANNA].agreement == Agreement(PEOPLE, PEOPLE, 0)
 
@@ -153,7 +153,7 @@ def test_those_are_checked_that_were_checked_longest_ago(three):
     assert nights == [{ANNA, BRAM}, {CATO, ANNA}, {BRAM, ANNA}], "one that never synced has nothing to check"
 
 
-def test_a_mailbox_that_cannot_be_read_is_told_and_the_others_are_checked(three, caplog):
+def test_a_mailbox_that_cannot_be_read_is_reported_and_the_others_are_checked(three, caplog):
     three.sim.add_fault(kind="status", status=403, service="graph", mailbox=ANNA, count=None)
     with caplog.at_level(logging.INFO):
         found = check(three)
@@ -165,7 +165,7 @@ def test_a_mailbox_that_cannot_be_read_is_told_and_the_others_are_checked(three,
         assert conn.execute(select(t.sync_run.c.id).where(t.sync_run.c.dry_run)).all() == []
 
 
-def test_a_company_that_cannot_be_read_is_told(three):
+def test_a_company_that_cannot_be_read_is_reported(three):
     three.sim.add_fault(kind="status", status=403, service="bc", path="contacts", count=None)
     assert {one.reason for one in check(three).values()} == {"company_not_read"}
 

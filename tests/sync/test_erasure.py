@@ -1,4 +1,4 @@
-"""A contact is erased from the staging database, and nothing in any table still tells who it was (rules 9)."""
+"""A contact is erased from the staging database, and nothing in any table still shows who it was (rules 9)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.sync.harness import COMPANY, Harness, person, world
 from tests.sync.test_identity import copy, email
 
 ANNA, BRAM = "anna@voorbeeld.example", "bram@voorbeeld.example"
-#: Stands in every value of the contact that is erased, and nowhere else.
+#: Is in every value of the contact that is erased, and nowhere else.
 TOKEN = "zzwis"
 OLD, NOW = f"{TOKEN}.oud@klant.example", f"{TOKEN}.nieuw@klant.example"
 
@@ -165,13 +165,13 @@ def test_a_preview_counts_and_changes_nothing(h, capsys):
     before = everything(h, set())
     erase(h, "--email", NOW, how="--dry-run")
     assert everything(h, set()) == before
-    told = capsys.readouterr().out
-    assert "would be erased" in told
-    assert "Business Central still has this contact" in told
-    assert f"folder of {ANNA}, {BRAM}" in told
-    assert TOKEN not in told
+    output = capsys.readouterr().out
+    assert "would be erased" in output
+    assert "Business Central still has this contact" in output
+    assert f"folder of {ANNA}, {BRAM}" in output
+    assert TOKEN not in output
     erase(h, "--email", NOW)
-    assert capsys.readouterr().out == told.replace("would be erased", "are erased")
+    assert capsys.readouterr().out == output.replace("would be erased", "are erased")
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
@@ -219,11 +219,11 @@ def test_an_address_of_two_contacts_names_neither(make_harness, capsys):
     h.add_profiles()
     h.full()
     erase(h, "--email", OLD, code=1)
-    told = capsys.readouterr().err
-    assert "2 contacts have, or had, this address" in told
-    assert TOKEN not in told
+    output = capsys.readouterr().err
+    assert "2 contacts have, or had, this address" in output
+    assert TOKEN not in output
     for contact in h.contacts().values():
-        assert contact["id"] in told
+        assert contact["id"] in output
     wilma = h.contacts()["Wilma"]["id"]
     erase(h, "--bc-id", wilma)
     assert bc_id(h) in capsys.readouterr().out

@@ -244,7 +244,7 @@ def test_f4_an_unreadable_first_address_is_no_reason_to_take_the_second(odd):
     settled(odd)
 
 
-def test_f4_new_items_without_a_readable_first_address_are_told_one_by_one(odd):
+def test_f4_new_items_without_a_readable_first_address_are_reported_one_by_one(odd):
     for name in ("Els Nieuw", "Bo Nieuw"):
         odd.add_item(displayName=name, emailAddresses=[COMMA, email(f"{name[:2]}@prive.example")])
     assert odd.run().reasons() == {"email_invalid": 2}

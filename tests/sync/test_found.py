@@ -198,7 +198,7 @@ def test_an_edit_that_only_a_look_up_can_judge_survives_its_failure(make_harness
     h.add_profiles()
     h.full()
     h.run()
-    h.edit_item("Jan Jansen", jobTitle="Inkoper")  # in the same second as our write: stamps tell nothing
+    h.edit_item("Jan Jansen", jobTitle="Inkoper")  # in the same second as our write: stamps say nothing
     h.sim.add_fault(name="F1", service="graph", part=False, path="batch", count=1)
     assert h.run().errors
     assert h.run().writes == {"updated_business_central": 1}
@@ -223,7 +223,7 @@ def test_an_edit_that_a_look_up_judged_is_not_lost_with_the_worker(make_harness,
     h.full()
     h.run()
     h.run()
-    h.edit_item("Jan Jansen", jobTitle="Inkoper")  # in the same second as our write: stamps tell nothing
+    h.edit_item("Jan Jansen", jobTitle="Inkoper")  # in the same second as our write: stamps say nothing
     killed_run(h, Killer("commit", at, after=False))
     h.run()
     assert h.contacts()["Jan Jansen"]["jobTitle"] == "Inkoper"

@@ -277,12 +277,12 @@ def test_two_profiles_at_the_same_moment_share_the_limit_of_a_company(
     barrier = threading.Barrier(2, timeout=20)
     count, met = holding.read_circumstances, set()
 
-    def meet(*args: Any, **told: Any) -> Any:
+    def meet(*args: Any, **facts: Any) -> Any:
         # SQLite lets one transaction at a time write, and this is one: there is nobody to meet.
         if database_kind == "postgresql" and threading.get_ident() not in met:
             met.add(threading.get_ident())
             barrier.wait()
-        return count(*args, **told)
+        return count(*args, **facts)
 
     monkeypatch.setattr(holding, "read_circumstances", meet)
     plan = pipeline.plan_run(h.edges, model.RunRequest("together", "incremental"))

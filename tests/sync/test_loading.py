@@ -194,9 +194,9 @@ def test_an_update_holds_only_its_fields_in_a_held_class():
         change.after = change.normal = {"job_title": "Inkoper", "phone": "+31612345678"}
         change.overwritten = frozenset({"job_title"})
     verdict = hold(updates, Circumstances(live=10, present=10), SyncSettings())
-    told = [(change.outcome, set(change.after), change.guard_class) for change in verdict.changes]
-    assert told[0::2] == [(Outcome.HELD, {"job_title"}, "overwrites")] * 51
-    assert told[1::2] == [(None, {"phone"}, "")] * 51
+    shown = [(change.outcome, set(change.after), change.guard_class) for change in verdict.changes]
+    assert shown[0::2] == [(Outcome.HELD, {"job_title"}, "overwrites")] * 51
+    assert shown[1::2] == [(None, {"phone"}, "")] * 51
     assert [change.n for change in verdict.changes] == list(range(1, 103))
 
 

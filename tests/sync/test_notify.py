@@ -32,7 +32,7 @@ def heard(h: Harness, ran: Ran, *, repeated: bool = False) -> list[str]:
     return [line for _, lines in notice.parts for line in lines] if notice else []
 
 
-def test_a_mailbox_that_fails_is_told_once_and_again_by_night(h):
+def test_a_mailbox_that_fails_is_reported_once_and_again_by_night(h):
     assert heard(h, h.run()) == []
     h.sim.add_fault(kind="status", status=403, service="graph", mailbox=ANNA, count=None)
     assert heard(h, h.run()) == [f"mailbox_access_denied: {ANNA}"]
@@ -46,7 +46,7 @@ def test_a_mailbox_that_fails_is_told_once_and_again_by_night(h):
     assert heard(h, h.run()) == [f"mailbox_access_denied: {ANNA}"], "it is new again"
 
 
-def test_what_the_guard_holds_is_told_when_it_begins_to_wait(h):
+def test_what_the_guard_holds_is_reported_when_it_begins_to_wait(h):
     for name in list(h.items(ANNA)):
         h.delete_item(name, ANNA)
     assert heard(h, h.run()) == [f"{ANNA}: 12 changes, folder_suddenly_empty"]
@@ -56,27 +56,27 @@ def test_what_the_guard_holds_is_told_when_it_begins_to_wait(h):
     assert heard(h, h.full()) == []
 
 
-def test_a_company_that_waits_is_told_once(h):
+def test_a_company_that_waits_is_reported_once(h):
     for n in range(8):
         h.delete_contact(f"Persoon {n:02}")
     assert heard(h, h.run()) == ["Molenzicht BV: bc_count_dropped, the whole company"]
     assert heard(h, h.run()) == []
 
 
-def test_a_profile_without_a_good_sync_for_long_is_told(h):
+def test_a_profile_without_a_good_sync_for_long_is_reported(h):
     h.sim.add_fault(kind="status", status=403, service="graph", mailbox=ANNA, count=None)
     h.run()
     with h.edges.engine.begin() as conn:
         conn.execute(
             update(t.cursor).where(t.cursor.c.scope == "1").values(last_good_at="2020-01-01T00:00:00.000Z")
         )
-    assert heard(h, h.run()) == [], "the run before would have told"
-    told = heard(h, h.full())
-    assert told[0] == f"mailbox_access_denied: {ANNA}"
-    assert told[1].startswith(f"{ANNA}: last good sync ")
+    assert heard(h, h.run()) == [], "the run before would have reported it"
+    lines = heard(h, h.full())
+    assert lines[0] == f"mailbox_access_denied: {ANNA}"
+    assert lines[1].startswith(f"{ANNA}: last good sync ")
 
 
-def test_a_run_that_was_never_planned_is_told_unless_the_one_before_was_no_better(h):
+def test_a_run_that_was_never_planned_is_reported_unless_the_one_before_was_no_better(h):
     dead = Verdict(False, "plan_run failed: see its log. Nothing was synced.")
     for repeated, count in ((False, 1), (True, 0)):
         notice = notify.read_notice(h.edges, "never-planned", dead, repeated=repeated)

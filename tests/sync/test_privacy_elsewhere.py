@@ -198,7 +198,7 @@ def test_no_values_are_kept_of_what_a_block_deletes(make):
     assert [tuple(row) for row in rows] == [("{}", "deleted"), ("{}", "deleted")]
 
 
-def test_a_dry_run_tells_of_it_and_does_nothing(make):
+def test_a_dry_run_reports_it_and_does_nothing(make):
     """I8: with writes off, too, the plan has it and nothing is written."""
     h = make()
     move(h)
@@ -283,7 +283,7 @@ def test_an_adopted_item_of_a_switched_off_profile_stays_without_its_key(make):
 
 
 def test_a_mailbox_that_is_gone_makes_no_run_red(make, caplog):
-    """I8: it is told, the others are served, and the run stays green."""
+    """I8: it is reported, the others are served, and the run stays green."""
     h = make(boxes=(ANNA, BRAM, "cor@voorbeeld.example"))
     switch_off(h)
     switch_off(h, BRAM)

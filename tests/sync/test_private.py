@@ -213,7 +213,7 @@ def test_flags_cost_one_look_up_for_twenty_items_and_nothing_where_nothing_goes(
         return int(h.sim.counters()["app"]["graph"]["requests"])
 
     assert requests() == 1
-    # Edits in the second in which an item was made need a look of their own: Graph's stamps do not tell the two apart.
+    # Edits in the second in which an item was made need a look of their own: Graph's stamps do not distinguish the two.
     h.sim.clock(advance_seconds=2)
     for n in range(20):
         h.edit_item(f"P {n:02}", jobTitle="Inkoper")

@@ -1,4 +1,4 @@
-"""What a run shows of a profile in which nothing changed, and whose books stand when a run is over (rules 8.8)."""
+"""What a run shows of a profile in which nothing changed, and whose books are right when a run is over (rules 8.8)."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_load_that_gives_an_item_its_name_still_reports_the_address_that_it_la
 
 
 def test_a_dry_run_says_which_contacts_it_would_leave_out(h):
-    """P6: in the same list, marked, and beside the standing ones."""
+    """P6: in the same list, marked, and beside the ones in force."""
     dry = h.full(dry_run=True)
     assert (
         rejects(h, t.dry_reject)

@@ -58,7 +58,7 @@ def synced(make_harness) -> Harness:
     return h
 
 
-#: What a user does, which request is refused, and how the end is told.
+#: What a user does, which request is refused, and how the end is reported.
 ACTS: dict[str, tuple[str, Any, dict[str, Any], Any]] = {
     "bc_update": (
         "bc",
@@ -319,7 +319,7 @@ def test_a_dry_run_plans_as_the_real_one_what_waits(synced):
 
 
 def test_the_books_say_what_waits_and_until_when(synced):
-    """R1: the code stands in the rejects, and the next try beside it."""
+    """R1: the code is in the rejects, and the next try beside it."""
     from sync_lib.store.queries import rejects
 
     synced.edit_item("Persoon 01", jobTitle="Inkoper")

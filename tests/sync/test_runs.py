@@ -145,7 +145,7 @@ def profile(mailbox: str, state: str, reason: str = "") -> ProfileResult:
 
 
 @pytest.mark.parametrize(
-    ("profiles", "companies", "tasks", "told"),
+    ("profiles", "companies", "tasks", "text"),
     [
         ([profile(ANNA, "done"), profile(BRAM, "held"), profile(CATO, "skipped", "busy")], [], {}, ""),
         ([profile(ANNA, "failed", "folder_taken")], [], {}, "folder_taken"),
@@ -157,10 +157,10 @@ def profile(mailbox: str, state: str, reason: str = "") -> ProfileResult:
         ([profile(ANNA, "done")], [], {"sync_profile": "upstream_failed"}, "sync_profile"),
     ],
 )
-def test_the_colour_of_a_run(profiles, companies, tasks, told):
+def test_the_colour_of_a_run(profiles, companies, tasks, text):
     verdict = judge(companies, profiles, tasks)
-    assert verdict.ok == (not told)
-    assert told in verdict.message
+    assert verdict.ok == (not text)
+    assert text in verdict.message
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", ""])
@@ -292,13 +292,13 @@ def test_logs_of_whole_runs_hold_no_value_of_a_contact_and_no_token(make_harness
     h.delete_item("Zonnebloem Geheim")
     h.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "state": "policy_denied"})
     ran = h.run()
-    told = "\n".join(
+    text = "\n".join(
         f"{r.name} {r.getMessage()} {r.exc_text or ''}"
         for r in caplog.records
         if not r.name.startswith("sandbox")
     )
-    told += "\n".join(map(str, ran.errors)) + "\n".join(ran.report.lines())
-    assert "report" in told
+    text += "\n".join(map(str, ran.errors)) + "\n".join(ran.report.lines())
+    assert "report" in text
     for planted in (
         "geheim",
         "zonnebloem",
@@ -308,5 +308,5 @@ def test_logs_of_whole_runs_hold_no_value_of_a_contact_and_no_token(make_harness
         h.sim.token("graph")[-20:],
         "Bearer ey",
     ):
-        found = [line for line in told.splitlines() if planted.lower() in line.lower()]
+        found = [line for line in text.splitlines() if planted.lower() in line.lower()]
         assert not found, f"{planted!r} is in the log: {found[0]}"

@@ -50,7 +50,7 @@ def say(h: Harness, answer: str) -> None:
         answers.answer_second_folder(conn, profiles.read_profile(conn, 1), answer)
 
 
-def told(ran) -> tuple[str, str]:
+def shown(ran) -> tuple[str, str]:
     result = ran.report.profiles[0]
     return result.state, result.reason
 
@@ -74,18 +74,18 @@ def with_both(make_harness, count: int = MADE) -> tuple[Harness, str, str]:
     return h, old, new
 
 
-def test_it_is_told_and_nothing_of_it_is_synced(both):
+def test_it_is_reported_and_nothing_of_it_is_synced(both):
     """I11: only a full sync looks for it."""
     h, old, new = both
     edit(h, old, "Persoon 001", jobTitle="Inkoper")
     before = folder(h, old)
     ran = h.full()
-    assert (ran.errors, ran.writes, told(ran)) == ([], {}, ("done", "second_folder"))
+    assert (ran.errors, ran.writes, shown(ran)) == ([], {}, ("done", "second_folder"))
     assert "second-folder 1" in ran.report.profiles[0].message
     assert (stored(h).folder_id, stored(h).second_folder) == (new, old)
     h.edit_contact("Persoon 002", jobTitle="Baas")
     ran = h.run()
-    assert (ran.writes, told(ran)) == ({"updated_outlook": 1}, ("done", "second_folder"))
+    assert (ran.writes, shown(ran)) == ({"updated_outlook": 1}, ("done", "second_folder"))
     assert folder(h, old) == before
     assert len(h.contacts()) == MADE
 
@@ -102,7 +102,7 @@ def test_one_that_is_deleted_again_asks_nothing(both):
     h, old, _ = both
     h.full()
     move(h, old, "deleteditems")
-    assert told(h.full()) == ("done", "")
+    assert shown(h.full()) == ("done", "")
     assert stored(h).second_folder == ""
     with pytest.raises(ConfigError, match="no second folder"):
         say(h, profiles.LEAVE)
@@ -117,7 +117,7 @@ def test_going_back_brings_its_edits_to_bc(both, mode):
     edit(h, new, "Persoon 002", jobTitle="Baas")
     say(h, profiles.GO_BACK)
     ran = h.run(mode)
-    assert (ran.errors, told(ran)) == ([], ("done", ""))
+    assert (ran.errors, shown(ran)) == ([], ("done", ""))
     assert {name: c["jobTitle"] for name, c in h.contacts().items() if c["jobTitle"]} == {
         "Persoon 001": "Inkoper",
         "Persoon 002": "Baas",
@@ -129,7 +129,7 @@ def test_going_back_brings_its_edits_to_bc(both, mode):
     assert (bound.folder_id, bound.second_folder, bound.leaving_folder) == (old, "", "")
     for again in ("full", "incremental", "full"):
         ran = h.run(again)
-        assert (ran.writes, told(ran)) == ({}, ("done", ""))
+        assert (ran.writes, shown(ran)) == ({}, ("done", ""))
     edit(h, old, "Persoon 000", jobTitle="Koper")
     assert h.run().writes == {"updated_business_central": 1}
 
@@ -172,7 +172,7 @@ def test_going_back_from_a_folder_that_waits_for_a_person(make_harness):
     h.full()
     say(h, profiles.GO_BACK)
     ran = h.run()
-    assert (ran.writes, told(ran)) == ({"updated_business_central": 1}, ("done", ""))
+    assert (ran.writes, shown(ran)) == ({"updated_business_central": 1}, ("done", ""))
     assert (keys(h, new), len(items(h, old)), len(h.contacts())) == ([], 12, 12)
     assert h.full().writes == {}
 
@@ -184,12 +184,12 @@ def test_leaving_it_takes_everything_of_ours_off(both):
     h.full()
     say(h, profiles.LEAVE)
     ran = h.run()
-    assert (ran.errors, ran.writes, told(ran)) == ([], {}, ("done", ""))
+    assert (ran.errors, ran.writes, shown(ran)) == ([], {}, ("done", ""))
     assert (keys(h, old), categories(h, old), len(items(h, old))) == ([], ["Klant"], MADE)
     assert (stored(h).folder_id, stored(h).leaving_folder) == (new, "")
     for _ in range(2):
         ran = h.full()
-        assert (ran.writes, told(ran)) == ({}, ("done", ""))
+        assert (ran.writes, shown(ran)) == ({}, ("done", ""))
     with pytest.raises(ConfigError, match="no second folder"):
         say(h, profiles.LEAVE)
     assert len(items(h, new)) == len(h.contacts()) == MADE
@@ -203,7 +203,7 @@ def test_one_that_is_bound_since_asks_nothing(both, mode):
     say(h, profiles.GO_BACK)
     h.in_outlook("DELETE", f"contactFolders/{new}")
     ran = h.run(mode)
-    assert (ran.errors, told(ran)) == ([], ("done", ""))
+    assert (ran.errors, shown(ran)) == ([], ("done", ""))
     bound = stored(h)
     assert (bound.folder_id, bound.second_folder, bound.second_answer, bound.leaving_folder) == (
         old,
@@ -233,7 +233,7 @@ def test_nothing_is_written_while_writes_are_off(both, answer):
 @pytest.mark.parametrize("answer", [profiles.GO_BACK, profiles.LEAVE])
 @pytest.mark.parametrize("place", ["clear", "_clear_items", "_unmark"])
 def test_a_run_that_is_killed_leaves_the_rest_to_the_next_one(both, answer, place, monkeypatch):
-    """I11: what is left to do stands in the profile."""
+    """I11: what is left to do is stored in the profile."""
     h, old, new = both
     edit(h, old, "Persoon 001", jobTitle="Inkoper")
     h.full()
@@ -256,7 +256,7 @@ def test_a_run_that_is_killed_leaves_the_rest_to_the_next_one(both, answer, plac
     assert len(items(h, left)) == (0 if answer == profiles.GO_BACK else MADE)
     job = h.contacts()["Persoon 001"]["jobTitle"]
     assert job == ("Inkoper" if answer == profiles.GO_BACK else "")
-    assert (h.full().writes, told(h.full())) == ({}, ("done", ""))
+    assert (h.full().writes, shown(h.full())) == ({}, ("done", ""))
 
 
 def test_another_profile_never_takes_it_for_its_own(make_harness):
@@ -285,7 +285,7 @@ def test_another_profile_of_the_mailbox_does_not_take_it(both, answer):
     rename_folder(h.edges.engine, 1, "Anders", now=h.edges.now())
     h.in_outlook("POST", f"contactFolders/{second}/permanentDelete")
     ran = h.full()
-    assert (ran.errors, told(ran)) == ([], ("done", "second_folder"))
+    assert (ran.errors, shown(ran)) == ([], ("done", "second_folder"))
     assert stored(h, 2).folder_id not in (old, new, second)
     say(h, answer)
     assert [h.full().errors, h.full().errors] == [[], []]

@@ -235,7 +235,7 @@ def test_a_copy_that_a_user_makes_after_a_late_item_went_stays(make_harness):
 
 
 @pytest.mark.parametrize("found", ["settled", "given up"])
-def test_a_late_contact_in_bc_is_told_as_a_duplicate(make_harness, found):
+def test_a_late_contact_in_bc_is_reported_as_a_duplicate(make_harness, found):
     """I3: the other side: meanwhile the person was made in BC by hand, and nothing in BC is ever deleted."""
     h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]), retry_cap=1.0)
     h.add_profiles()

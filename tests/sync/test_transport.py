@@ -236,7 +236,7 @@ def test_a_page_of_a_proxy_says_nothing_about_the_mailbox(synced, status):
 
 @pytest.mark.parametrize("path", ["openid-configuration", "oauth2/v2.0/token"])
 @pytest.mark.parametrize("status", [200, 307, 403, 407, 502, 511])
-def test_a_page_in_place_of_entra_id_is_told_as_such(synced, status, path):
+def test_a_page_in_place_of_entra_id_is_reported_as_such(synced, status, path):
     """R8: and the secret goes nowhere else."""
     h = synced
     headers = {"Location": "http://localhost:9/"} if status == 307 else {}

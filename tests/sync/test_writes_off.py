@@ -76,7 +76,7 @@ def test_nothing_is_written_and_everything_is_planned(h):
 
 
 def test_edits_of_both_sides_wait(h):
-    """G7: an edit in each, a delete in each, and a privacy block, which is told of as what waits."""
+    """G7: an edit in each, a delete in each, and a privacy block, which is reported as what waits."""
     h.full()
     switch = Switch(h, on=False)
     h.edit_contact("Persoon 00", city="Delft")

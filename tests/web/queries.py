@@ -15,7 +15,7 @@ def counted(engine: Engine) -> Iterator[list[str]]:
     statements: list[str] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        # Whether a connection is told that it may only read depends on what it did before.
+        # Whether a connection is set to only read depends on what it did before.
         if not statement.startswith("PRAGMA"):
             statements.append(statement)
 

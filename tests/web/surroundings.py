@@ -1,4 +1,4 @@
-"""What the pages stand on in tests and benchmarks: a login by header, a database, and a server."""
+"""What the pages run on in tests and benchmarks: a login by header, a database, and a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIEWER, EDITOR = "viewer", "editor"
 
 
 def authorize(request: Request) -> User:
-    """As Airflow's auth manager answers: who is told by a header, and what they may by their name."""
+    """As Airflow's auth manager answers: who it is, is in a header, and what they may by their name."""
     name = request.headers.get("x-user")
     if name not in (VIEWER, EDITOR):
         raise HTTPException(401, "Not authenticated")

@@ -250,7 +250,7 @@ def test_an_item_that_does_not_go_to_bc(story: Callable[..., Story]) -> None:
     assert "The contact has no e-mail address" in answers(s.item("0612345678"))[ANNA]
 
 
-def test_a_field_that_does_not_sync_is_told(story: Callable[..., Story]) -> None:
+def test_a_field_that_does_not_sync_is_reported(story: Callable[..., Story]) -> None:
     s = story(person("Jan Jansen"))
     s.h.full()
     s.h.edit_item("Jan Jansen", jobTitle="x" * 80)
@@ -271,10 +271,10 @@ def test_its_life_newest_first_with_what_lost(story: Callable[..., Story]) -> No
     s.h.run(run_id="manual__3")
     page = s.page("Jan Jansen")
     body = page.rpartition("<tbody>")[2].split("<tr>")[1:]
-    told = [text_of(row) for row in body]
-    assert "conflict update in Outlook undo… job title Baas lost → Directeur" in told[0]
-    assert "update in Business Central undo… job title Inkoper → Chef changed in Outlook" in told[1]
-    assert "create in Outlook" in told[2]
+    shown = [text_of(row) for row in body]
+    assert "conflict update in Outlook undo… job title Baas lost → Directeur" in shown[0]
+    assert "update in Business Central undo… job title Inkoper → Chef changed in Outlook" in shown[1]
+    assert "create in Outlook" in shown[2]
     assert [re.search("manual__.", row).group() for row in body] == ["manual__3", "manual__2", "manual__1"]  # type: ignore[union-attr]
 
 

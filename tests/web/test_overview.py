@@ -136,7 +136,7 @@ def test_a_run_that_goes_on_is_looked_at_again(visit: Make, engine: Engine, worl
     assert "every 5s" in html
 
 
-def test_a_run_at_work_stands_beside_how_the_last_one_ended(
+def test_a_run_at_work_is_beside_how_the_last_one_ended(
     visit: Make, engine: Engine, world: dict[str, int]
 ) -> None:
     """P5: figures, reason and time of the last run that is over stay while the next one works."""
@@ -210,8 +210,8 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
             kept = text.replace("\0", "")
             profile = add_profile(conn, f"{kept}@a.example", company_name=kept, folder_name=kept)
             run = add_run(conn, f"r{kept}", at(n))
-            told = {"reason": kept[:60], "message": kept, "started_at": at(n)}
-            add_result(conn, run, profile, "failed", **told)
+            result = {"reason": kept[:60], "message": kept, "started_at": at(n)}
+            add_result(conn, run, profile, "failed", **result)
     client = visit()
     assert_plain_text(client.get("/").text)
     assert len(mailboxes(client.get("/").text)) == len(HOSTILE)

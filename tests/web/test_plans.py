@@ -356,8 +356,8 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
             run = add_run(conn, f"r{kept}", at(n))
             add_result(conn, run, profile, "failed", reason=kept[:60], message=kept, started_at=at(n))
             fields = {"before": {kept[:20]: text}, "after": {kept[:20]: text}, "losing": {"name": text}}
-            told = {"bc_id": f"b{n}", "outlook_id": kept, "cause": kept[:60], "reason": kept[:60], **fields}
-            changes = change(kept[:30], kept[:16], **told), change("delete_outlook", "held", **told)
+            shared = {"bc_id": f"b{n}", "outlook_id": kept, "cause": kept[:60], "reason": kept[:60], **fields}
+            changes = change(kept[:30], kept[:16], **shared), change("delete_outlook", "held", **shared)
             plan = add_plan(conn, profile, run, *changes)
             decided = {"decided_by": kept, "decided_at": at(n), "state": "rejected"}
             hold = add_hold(conn, profile=profile, plan=plan, run=run, reasons=[kept[:60]], **decided)

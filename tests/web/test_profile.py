@@ -53,7 +53,7 @@ def stored(engine: Engine, key: int) -> Profile:
 
 
 def form_of(html: str) -> dict[str, str]:
-    """What a browser would send of the page as it stands."""
+    """What a browser would send of the page as it is."""
     form = html.partition('<form id="profile"')[2].partition("<template")
     html = form[0] + form[2].partition("</template>")[2]
     values = {}
@@ -86,7 +86,7 @@ def test_all_settings_are_shown(visit: Make, anna: int) -> None:
     assert [sent[name] for name in profile_values.POLICIES] == ["recreate", "delete", "delete", "fill"]
     assert [sent["field-0"], sent["expression-0"]] == ["Plaats", "Utrecht|Zeist"]
     assert [sent["field-1"], sent["expression-1"]] == ["Name", "<>*test*"]
-    # What makes it this profile is told, and cannot be changed.
+    # What makes it this profile is shown, and cannot be changed.
     assert "<h1><bdi>anna@a.example</bdi></h1>" in html
     assert not {"mailbox", "company_name", "default_folder"} & sent.keys()
 
@@ -144,17 +144,17 @@ def check(client: TestClient, name: str, expression: str) -> str:
         ("x" * 50 + "()" + "y" * 50, "…" + "x" * 40 + "[(])" + "y" * 39 + "…", 51, "| or &"),
     ],
 )
-def test_an_error_is_told_with_its_place_while_typing(
+def test_an_error_is_reported_with_its_place_while_typing(
     visit: Make, expression: str, marked: str, position: int, expected: str
 ) -> None:
     html = check(visit(), "City", expression)
     before, mark, after = re.findall(r"<(?:span|mark)>([^<]*)</", html)
     assert f"{before}[{mark}]{after}" == marked
-    [told] = wrong(html)
-    assert told.startswith(f"Not understood at position {position}. Expected: {expected}")
+    [text] = wrong(html)
+    assert text.startswith(f"Not understood at position {position}. Expected: {expected}")
 
 
-def test_errors_are_told_in_dutch(visit: Make) -> None:
+def test_errors_are_reported_in_dutch(visit: Make) -> None:
     dutch = visit(language="nl")
     assert "Niet te begrijpen op positie 3. Verwacht: een haakje sluiten." in check(dutch, "City", "(A")
     assert "een van Company, Person" in check(dutch, "Type", "Robot")
@@ -223,7 +223,7 @@ def test_every_setting_can_be_changed(visit: Make, engine: Engine, anna: int) ->
     )
 
 
-def test_all_that_is_wrong_is_told_at_its_place_and_nothing_is_saved(
+def test_all_that_is_wrong_is_reported_at_its_place_and_nothing_is_saved(
     visit: Make, engine: Engine, anna: int
 ) -> None:
     before = stored(engine, anna)
@@ -255,8 +255,8 @@ def test_a_folder_that_another_profile_of_the_mailbox_has_is_refused(
     shown = form_of(visit().get(f"/profiles/{anna}").text)
     answer = send(visit(), f"/profiles/{anna}", shown | {"folder_name": "klanten"})
     assert answer.status_code == 422
-    [told] = wrong(answer.text)
-    assert told == (
+    [text] = wrong(answer.text)
+    assert text == (
         "Another profile of this mailbox, for the company Other, has the folder 'Klanten': choose another name."
     )
     assert stored(engine, anna).folder_name == "Business Central"
@@ -276,8 +276,8 @@ def test_what_somebody_else_changed_meanwhile_is_shown_and_not_overwritten(
     assert answer.status_code == 409
     now = stored(engine, anna)
     assert (now.salesperson_code, now.direction, now.language) == ("AB", "to_outlook", "de")
-    told = re.findall(r'<p class="theirs">(.*?)</p>', answer.text, flags=re.DOTALL)
-    assert [re.sub("<[^>]*>", "", each).split(":", 1)[1].strip() for each in told] == [
+    texts = re.findall(r'<p class="theirs">(.*?)</p>', answer.text, flags=re.DOTALL)
+    assert [re.sub("<[^>]*>", "", each).split(":", 1)[1].strip() for each in texts] == [
         "City: Delft",
         "To Outlook only: what colleagues edit there is undone",
         "de",
@@ -375,7 +375,7 @@ def history(html: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def test_who_changed_what_is_told(visit: Make, engine: Engine) -> None:
+def test_who_changed_what_is_reported(visit: Make, engine: Engine) -> None:
     blank = form_of(visit().get("/profiles/new").text)
     chosen = {"mailbox": "cleo@a.example", "company_name": "Molenzicht BV", "language": "en"}
     address = send(visit(), "/profiles/new", blank | chosen).headers["location"].partition("?")[0]
@@ -384,7 +384,7 @@ def test_who_changed_what_is_told(visit: Make, engine: Engine) -> None:
     del shown["enabled"]
     changed = {"left_scope": "keep", "field-0": "City", "expression-0": "Delft", "salesperson_code": "CL"}
     assert send(visit(), address, shown | changed).status_code == 303
-    # Nothing changed: nothing to tell.
+    # Nothing changed: nothing to show.
     assert send(visit(), address, form_of(visit().get(address).text)).status_code == 303
     text = export_profiles(engine).replace("Delft", "Zeist")
     import_profiles(engine, text, now="2999-01-01T00:00:00.000Z", field_profile="standard")

@@ -56,29 +56,31 @@ def test_all_is_well(visit: Make, harness: Harness) -> None:
     check(harness, "1")
     html = visit(VIEWER).get("/profiles/1").text
     assert "All is well." in html
-    told = lines(html)
-    assert set(told) == set(profile_words.CHECKS.values())
-    assert told["Mailbox and folder"] == "fine Opens; its folder is &#39;Business Central&#39;."
-    assert told["Companies in Business Central"] == "fine The app sees 1: Molenzicht BV."
+    shown = lines(html)
+    assert set(shown) == set(profile_words.CHECKS.values())
+    assert shown["Mailbox and folder"] == "fine Opens; its folder is &#39;Business Central&#39;."
+    assert shown["Companies in Business Central"] == "fine The app sees 1: Molenzicht BV."
     assert 'id="check"' not in html
     assert 'id="check" data-profile="1"' in visit().get("/profiles/1").text
 
 
-def test_what_is_wrong_is_told_with_its_remedy_in_the_readers_language(visit: Make, harness: Harness) -> None:
+def test_what_is_wrong_is_reported_with_its_remedy_in_the_readers_language(
+    visit: Make, harness: Harness
+) -> None:
     harness.sim.control("POST", "graph/mailbox", {"mailbox": ANNA, "state": "policy_denied"})
     roles = ["Contacts.ReadWrite", "User.Read.All", "Mail.ReadWrite"]
     harness.sim.control("POST", "entra/app", {"graph_roles": roles})
     check(harness, ANNA)
     html = visit(language="nl").get("/profiles/1").text
     assert "Er zijn 2 dingen mis." in html
-    told = lines(html)
-    mailbox = told["Postvak en map"]
+    shown = lines(html)
+    mailbox = shown["Postvak en map"]
     assert mailbox.startswith("wrong De app mag dit postvak niet openen. Voeg het postvak toe aan de groep")
-    assert told["Machtigingen in Microsoft Graph"] == (
+    assert shown["Machtigingen in Microsoft Graph"] == (
         "wrong De app heeft meer dan nodig is: Mail.ReadWrite. Haal weg wat de sync niet nodig heeft: het zou meer "
         "dan contacten openen als het geheim van de app uitlekt."
     )
-    assert told["Bedrijf van dit profiel"] == "fine De contacten kunnen worden gelezen."
+    assert shown["Bedrijf van dit profiel"] == "fine De contacten kunnen worden gelezen."
 
 
 def test_one_profile_is_checked_and_no_other(visit: Make, harness: Harness) -> None:
@@ -97,9 +99,9 @@ def test_a_profile_that_is_switched_off_is_checked_and_not_written_to(visit: Mak
     harness.add_profiles(ANNA, enabled=False)
     harness.sim.reset_counters()
     check(harness, "1")
-    told = lines(visit().get("/profiles/1").text)
-    assert told["Mailbox and folder"].startswith("fine Opens")
-    assert told["Writes with an old version"].startswith("open Not known yet")
+    shown = lines(visit().get("/profiles/1").text)
+    assert shown["Mailbox and folder"].startswith("fine Opens")
+    assert shown["Writes with an old version"].startswith("open Not known yet")
     assert harness.app_writes() == 0
 
 
@@ -113,7 +115,7 @@ def test_the_page_waits_for_the_run_that_it_started(visit: Make, harness: Harnes
     fragment = visit(VIEWER).get("/profiles/1/check", params={"run": "manual__1"}).text
     assert "<html" not in fragment
     assert "All is well." in fragment
-    # Its task died before it looked at anything, so that what stands there is older.
+    # Its task died before it looked at anything, so that what is there is older.
     fragment = visit().get("/profiles/1/check", params={"run": "manual__2+00:00"}).text
     assert "The check came to no result." in fragment
     assert 'href="/dags/contact_sync_check/runs/manual__2%2B00%3A00"' in fragment

@@ -111,7 +111,7 @@ def test_a_mailbox_that_the_app_may_not_open_is_warned_of(
         ("nl", f"Business Central kent: {COMPANY}, {OTHER}."),
     ],
 )
-def test_an_unknown_company_is_told_beside_those_that_there_are(
+def test_an_unknown_company_is_reported_beside_those_that_there_are(
     visit: Callable[..., TestClient], language: str, said: str
 ) -> None:
     """P3: and from then on the list offers them, though no profile is bound to any."""

@@ -66,31 +66,31 @@ def plain(html: str) -> str:
 
 
 def test_who_would_come_and_go_by_name(visit: Make, anna: int) -> None:
-    told = plain(preview(visit(), anna, **{"expression-0": "Zeist"}))
-    assert "4 contacts match · 1 more has no name or no valid e-mail address" in told
-    assert "+ 4 would come into the folder Zeist 0 Zeist Zeist 1" in told
-    assert "− 3 would be deleted in Outlook Utrecht 0" in told
-    assert "Zeist 4" not in told
+    shown = plain(preview(visit(), anna, **{"expression-0": "Zeist"}))
+    assert "4 contacts match · 1 more has no name or no valid e-mail address" in shown
+    assert "+ 4 would come into the folder Zeist 0 Zeist Zeist 1" in shown
+    assert "− 3 would be deleted in Outlook Utrecht 0" in shown
+    assert "Zeist 4" not in shown
     # Three of three are more than the guard lets pass.
-    assert "More contacts would be deleted in Outlook than the limit: the deletes would be held" in told
-    assert "As Business Central was last read:" in told
+    assert "More contacts would be deleted in Outlook than the limit: the deletes would be held" in shown
+    assert "As Business Central was last read:" in shown
 
 
 def test_in_dutch(visit: Make, anna: int) -> None:
-    told = plain(preview(visit(language="nl"), anna, **{"expression-0": "Zeist"}))
-    assert "4 contacten voldoen · nog 1 heeft geen naam of geen geldig e-mailadres" in told
-    assert "− 3 zouden in Outlook worden verwijderd" in told
-    assert "de verwijderingen worden vastgehouden tot iemand ze goedkeurt" in told
+    shown = plain(preview(visit(language="nl"), anna, **{"expression-0": "Zeist"}))
+    assert "4 contacten voldoen · nog 1 heeft geen naam of geen geldig e-mailadres" in shown
+    assert "− 3 zouden in Outlook worden verwijderd" in shown
+    assert "de verwijderingen worden vastgehouden tot iemand ze goedkeurt" in shown
 
 
 def test_the_other_settings_of_the_form_count_too(visit: Make, anna: int) -> None:
     zeist = {"expression-0": "Zeist"}
-    told = plain(preview(visit(), anna, left_scope="keep", **zeist))
-    assert "3 would stay in the folder, and be synced no longer The profile keeps" in told
-    assert "held" not in told
-    told = plain(preview(visit(), anna, direction="to_business_central", **zeist))
-    assert "In this direction nothing is deleted in Outlook." in told
-    assert "+ 4 would only be tied to contacts that are in the folder already" in told
+    shown = plain(preview(visit(), anna, left_scope="keep", **zeist))
+    assert "3 would stay in the folder, and be synced no longer The profile keeps" in shown
+    assert "held" not in shown
+    shown = plain(preview(visit(), anna, direction="to_business_central", **zeist))
+    assert "In this direction nothing is deleted in Outlook." in shown
+    assert "+ 4 would only be tied to contacts that are in the folder already" in shown
     client = visit()
     values = form_of(client.get(f"/profiles/{anna}").text)
     del values["enabled"]
@@ -98,9 +98,9 @@ def test_the_other_settings_of_the_form_count_too(visit: Make, anna: int) -> Non
 
 
 def test_nothing_would_change(visit: Make, anna: int) -> None:
-    told = plain(preview(visit(), anna))
-    assert "3 contacts match" in told
-    assert "Saving adds nobody and removes nobody." in told
+    shown = plain(preview(visit(), anna))
+    assert "3 contacts match" in shown
+    assert "Saving adds nobody and removes nobody." in shown
 
 
 def test_a_wrong_condition_has_no_preview(visit: Make, anna: int) -> None:
@@ -137,9 +137,9 @@ def test_a_new_profile_of_a_company_that_is_known(visit: Make, anna: int) -> Non
     client = visit()
     blank = form_of(client.get("/profiles/new").text)
     values = blank | {"company_name": "molenzicht bv", "field-0": "City", "expression-0": "Zeist"}
-    told = plain(client.post("/profiles/new/preview", data=values).text)
-    assert "4 contacts match" in told
-    assert "+ 4 would come into the folder" in told
+    shown = plain(client.post("/profiles/new/preview", data=values).text)
+    assert "4 contacts match" in shown
+    assert "+ 4 would come into the folder" in shown
     unknown = client.post("/profiles/new/preview", data=blank | {"company_name": "Other"})
     assert "Nothing of this company has been read yet" in unknown.text
 

@@ -94,7 +94,7 @@ def test_one_change_from_the_plan_and_from_the_life_of_a_contact(h: Harness, vis
     assert h.contacts()[PIET]["jobTitle"] == "Chef"
 
 
-def test_what_stays_is_told_before_and_after(h: Harness, visit: Make) -> None:
+def test_what_stays_is_reported_before_and_after(h: Harness, visit: Make) -> None:
     h.edit_contact(JAN, jobTitle="Voorzitter")
     h.run()
     html = visit().get("/undo?profile=1&run=second").text

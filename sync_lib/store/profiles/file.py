@@ -11,7 +11,7 @@
         # All that follows may be left out; these are the defaults.
         enabled: true
         folder: Business Central
-        folder_was:                 # with another folder: its name before, where the file does not tell by itself
+        folder_was:                 # with another folder: its name before, where the file does not show it by itself
         mailbox_was:                # of a profile that has never synced: corrects its mailbox
         company_was:                # the same of its company
         default_folder: false       # true: the mailbox's own Contacts folder, in place of a folder of its own
@@ -70,7 +70,7 @@ class ProfileEntry:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What makes it this profile and no other; nothing of it tells upper case from lower."""
+        """What makes it this profile and no other; nothing of it is case-sensitive."""
         return identity(self.mailbox, self.company_name, None if self.default_folder else self.folder_name)
 
 
@@ -306,7 +306,7 @@ class _Parser:
                 folder = OWN_CONTACTS if entry.default_folder else entry.folder_name
                 self._problems.append(
                     f"The profile of {entry.mailbox} for {entry.company_name!r} and the folder {folder!r} "
-                    "stands in the file twice: take one of them out."
+                    "is in the file twice: take one of them out."
                 )
             seen.add(entry.identity)
 
@@ -320,7 +320,7 @@ class _Parser:
             name = self._attempt(f"{where}, name", _checked, "company_name", row.get("name"), each)
             region = self._attempt(f"{where}, phone_region", _region, row.get("phone_region", each))
             if name and name.casefold() in {known.casefold() for known in regions}:
-                self._problems.append(f"{where}, name: {name!r} stands in the file twice: take one out.")
+                self._problems.append(f"{where}, name: {name!r} is in the file twice: take one out.")
             elif name and region:
                 regions[name] = region
         return regions
@@ -342,7 +342,7 @@ def _mapping(node: yaml.Node | None, known: tuple[str, ...] | None) -> dict[str,
         if known is not None and name not in known:
             raise _Wrong(key, f"{name!r} is not known here; there is {', '.join(known)}.")
         if name in found:
-            raise _Wrong(key, f"{name!r} stands here twice: take one out.")
+            raise _Wrong(key, f"{name!r} is here twice: take one out.")
         found[name] = value
     return found
 

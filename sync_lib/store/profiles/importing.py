@@ -76,7 +76,7 @@ def import_profiles(
     *,
     now: str,
     field_profile: str,
-    tell: Callable[[str], None] = lambda _: None,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> ImportReport:
     """Take the profiles of a file over: all of them, or none when one is wrong.
 
@@ -85,7 +85,7 @@ def import_profiles(
         yaml_text: The file.
         now: Time of the import.
         field_profile: ``standard`` or ``extended``: the fields that filters may name.
-        tell: Called with each change of a name, in a sentence, before anything is changed.
+        announce: Called with each change of a name, in a sentence, before anything is changed.
 
     Raises:
         ConfigError: Something in the file is wrong; the message names all of it.
@@ -103,7 +103,7 @@ def import_profiles(
             raise ConfigError("Nothing was changed. " + "\n".join(problems))
         for match in matches:
             if match.stored and match.moves:
-                tell(_told_move(match.stored.entry, match.entry))
+                announce(_move_in_words(match.stored.entry, match.entry))
         _make_way(conn, matches)
         for match in matches:
             if match.stored is None:
@@ -220,7 +220,7 @@ def _taken_folders(matches: list[Match], stored: list[Stored]) -> list[str]:
     return problems
 
 
-def _told_move(before: ProfileEntry, after: ProfileEntry) -> str:
+def _move_in_words(before: ProfileEntry, after: ProfileEntry) -> str:
     changes = [
         f"{what} {old!r} becomes {new!r}"
         for what, old, new in (

@@ -33,7 +33,7 @@ class WrongValue(ValueError):  # noqa: N818 - it is about a value
 
     Attributes:
         message: What is wrong and what to do, English, with the places of ``values``: a page translates it.
-        values: What stands in those places.
+        values: What is put in those places.
     """
 
     def __init__(self, message: str, **values: Any) -> None:

@@ -18,7 +18,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.holds import HoldState
 from sync_lib.store.queries import search
-from sync_lib.store.queries.plans import STANDING, ChangeLine, select_changes, to_line
+from sync_lib.store.queries.plans import IN_FORCE, ChangeLine, select_changes, to_line
 from sync_lib.store.runs import result_in
 from sync_lib.store.snapshots import bc_contacts, outlook_items
 
@@ -65,7 +65,7 @@ class FoundItem:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A standing reject: why a contact, or one field of it, does not sync."""
+    """A reject in force: why a contact, or one field of it, does not sync."""
 
     side: str
     field: str
@@ -92,7 +92,7 @@ class Tie:
 
     Attributes:
         state: Of the coupling, "" where there is none; ``origin``, ``since`` and ``outlook_id`` are its own.
-        is_present: Whether the item of the coupling stands in the folder.
+        is_present: Whether the item of the coupling is in the folder.
         diffed: The company's generation that the last complete comparison saw; None before the first one.
         run: The profile's last run, with what it came to.
         company_hold: What waits for a person and keeps the whole company from syncing.
@@ -174,7 +174,7 @@ def find_contacts(conn: Connection, wanted: Wanted) -> list[Found]:
 
 
 def find_items(conn: Connection, wanted: Wanted) -> list[FoundItem]:
-    """Return one part of the items that stand in Outlook only, by name, and one more where another part follows."""
+    """Return one part of the items that are in Outlook only, by name, and one more where another part follows."""
     item, p, tie = t.outlook_contact.c, t.sync_profile.c, t.coupling.c
     tied = select(tie.id).where(tie.profile == item.profile, tie.outlook_id == item.id)
     query = (
@@ -268,7 +268,7 @@ def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
     run = started.order_by(last.started_at.desc()).limit(1).correlate(t.sync_profile).scalar_subquery()
     result, is_its = result_in(run, by_profile=by_profile)
     own = result.c
-    held = select(func.max(h.id)).where(h.company == p.company, h.state.in_(STANDING))
+    held = select(func.max(h.id)).where(h.company == p.company, h.state.in_(IN_FORCE))
     return (
         select(
             p.id, p.mailbox, p.folder_name, p.enabled, p.direction, p.filter, p.salesperson_code,
@@ -302,8 +302,8 @@ def _whole(
     lines = changes.get(tie.profile, [])
     held = [holds[line.plan] for line in lines if line.outcome == Outcome.HELD and line.plan in holds]
     hold, hold_state = held[0] if held else (None, "")
-    told = tuple(notes.get(tie.profile, ()))
-    return replace(tie, notes=told, changes=tuple(lines), hold=hold, hold_state=hold_state)
+    shown = tuple(notes.get(tie.profile, ()))
+    return replace(tie, notes=shown, changes=tuple(lines), hold=hold, hold_state=hold_state)
 
 
 def _read_notes(conn: Connection, subject: Subject, ties: Collection[Tie]) -> dict[int, list[Note]]:
@@ -346,7 +346,7 @@ def _read_last_changes(
 def _read_holds(conn: Connection, plans: Collection[int]) -> dict[int, tuple[int, str]]:
     h = t.hold.c
     undone = select(h.plan, h.id, h.state).where(
-        h.plan.in_(plans), h.state.in_([*STANDING, HoldState.APPROVED])
+        h.plan.in_(plans), h.state.in_([*IN_FORCE, HoldState.APPROVED])
     )
     return {row.plan: (row.id, row.state) for row in conn.execute(undone)}
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.queries import search
-from sync_lib.store.queries.plans import standing_hold
+from sync_lib.store.queries.plans import hold_in_force
 from sync_lib.store.runs import Comparison, figures, result_in
 
 #: What the overview makes of a profile's last run, most urgent first: this is the default order.
@@ -219,13 +219,13 @@ def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
 def _rejects() -> ColumnElement[int]:
     """How many contacts do not sync; after a dry run those too that it would leave out."""
     p, r, left, dry = t.sync_profile.c, t.sync_run.c, t.reject.c, t.dry_reject.c
-    standing = select(func.count(distinct(left.contact))).where(left.profile == p.id)
+    stored = select(func.count(distinct(left.contact))).where(left.profile == p.id)
     known = select(left.contact).where(left.profile == dry.profile, left.contact == dry.contact)
     more = select(func.count(distinct(dry.contact))).where(
         dry.profile == p.id, dry.run == r.id, ~known.correlate(t.dry_reject).exists()
     )
     of_dry_run = more.correlate(t.sync_profile, t.sync_run).scalar_subquery()
-    return standing.correlate(t.sync_profile).scalar_subquery() + case((r.dry_run, of_dry_run), else_=0)
+    return stored.correlate(t.sync_profile).scalar_subquery() + case((r.dry_run, of_dry_run), else_=0)
 
 
 def _last_run_of(profile: ColumnElement[int]) -> Any:
@@ -292,7 +292,7 @@ def _part(every: Any, wanted: Wanted) -> Select[Any]:
     shown, seen = t.run_profile.alias("shown"), t.comparison.c
     return (
         select(
-            part, shown.c.counters, index.scalar_subquery().label("map_index"), standing_hold().label("hold"),
+            part, shown.c.counters, index.scalar_subquery().label("map_index"), hold_in_force().label("hold"),
             seen.run.label("compared_in"), seen.compared_at, seen.counters.label("compared"),
         )
         .join(t.sync_profile, t.sync_profile.c.id == part.c.id)

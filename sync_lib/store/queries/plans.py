@@ -22,7 +22,7 @@ PLANNED, SENDING, WOULD_BE = "planned", "sending", "would_be"
 
 TO_BC = (Action.CREATE_BC, Action.UPDATE_BC)
 #: Holds that still keep something from being done.
-STANDING = (HoldState.OPEN, HoldState.REJECTED)
+IN_FORCE = (HoldState.OPEN, HoldState.REJECTED)
 
 _CHUNK = 1000
 
@@ -181,7 +181,7 @@ def read_head(conn: Connection, profile: int, run: str) -> PlanHead | None:
             p.id, p.mailbox, p.company_name, p.folder_name, p.direction, literal(run),
             func.coalesce(r.mode, ""), func.coalesce(r.dry_run, False), func.coalesce(r.state, ""),
             func.coalesce(own.state, ""), func.coalesce(own.reason, ""), func.coalesce(own.message, ""),
-            own.started_at, standing_hold(),
+            own.started_at, hold_in_force(),
         )
         .select_from(t.sync_profile)
         .outerjoin(t.run_profile, and_(own.profile == p.id, own.run == run))
@@ -191,11 +191,11 @@ def read_head(conn: Connection, profile: int, run: str) -> PlanHead | None:
     return PlanHead(*row) if row else None
 
 
-def standing_hold() -> Any:
+def hold_in_force() -> Any:
     """The newest hold that keeps something of the outer query's profile, or all of its company, from being done."""
     p, c = t.sync_profile.c, t.hold.c
     own = or_(c.profile == p.id, c.company == p.company)
-    newest = select(func.max(c.id)).where(own, c.state.in_(STANDING)).correlate(t.sync_profile)
+    newest = select(func.max(c.id)).where(own, c.state.in_(IN_FORCE)).correlate(t.sync_profile)
     return newest.scalar_subquery()
 
 
@@ -325,7 +325,7 @@ def read_hold_line(conn: Connection, key: int) -> HoldLine | None:
 def read_hold_lines(conn: Connection, state: str, text: str, part: int, size: int) -> list[HoldLine]:
     """Return one part of the holds in a state, newest first; those that stand for no state."""
     c = t.hold.c
-    chosen = _hold_lines(text).where(c.state == state if state else c.state.in_(STANDING))
+    chosen = _hold_lines(text).where(c.state == state if state else c.state.in_(IN_FORCE))
     chosen = chosen.order_by(case((c.state == HoldState.OPEN, 0), else_=1), c.id.desc())
     return [_hold_line(row) for row in conn.execute(chosen.limit(size).offset((part - 1) * size))]
 
@@ -358,8 +358,10 @@ def _of_holds(query: Select[Any], text: str) -> Select[Any]:
 
 def _hold_line(row: Any) -> HoldLine:
     values = row._asdict()
-    told = {name: values.pop(name) for name in ("mailbox", "company_name", "folder", "changes")}
-    return HoldLine(Hold.of(values), told["mailbox"], told["company_name"], told["folder"], told["changes"])
+    names = {name: values.pop(name) for name in ("mailbox", "company_name", "folder", "changes")}
+    return HoldLine(
+        Hold.of(values), names["mailbox"], names["company_name"], names["folder"], names["changes"]
+    )
 
 
 def read_plans(conn: Connection, text: str, size: int) -> list[PlanLine]:

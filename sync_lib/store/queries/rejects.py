@@ -1,4 +1,4 @@
-"""What does not sync, and why: standing rejects by reason and by profile, and one by one with their contacts' names."""
+"""What does not sync, and why: rejects in force by reason and by profile, and one by one with their contacts' names."""
 
 from __future__ import annotations
 
@@ -72,15 +72,17 @@ class RejectLine:
 
 
 def _every() -> Any:
-    """The standing rejects, and beside them what dry runs would leave out that does not stand already."""
+    """The rejects in force, and beside them what dry runs would leave out that is not in force already."""
     r, dry = t.reject.c, t.dry_reject.c
     same = (r.profile == dry.profile, r.side == dry.side, r.contact == dry.contact, r.field == dry.field)
-    stands = select(r.profile).where(*same, r.reason == dry.reason).correlate(t.dry_reject).exists()
+    is_in_force = select(r.profile).where(*same, r.reason == dry.reason).correlate(t.dry_reject).exists()
     keys = ("profile", "side", "contact", "field", "reason", "since")
     blanks = (literal("").label("name"), literal("").label("email"))
-    standing = select(*(r[key] for key in keys), *blanks, false().label("dry_run"))
-    planned = select(*(dry[key] for key in keys), dry.name, dry.email, true().label("dry_run")).where(~stands)
-    return union_all(standing, planned).subquery("rejects")
+    in_force = select(*(r[key] for key in keys), *blanks, false().label("dry_run"))
+    planned = select(*(dry[key] for key in keys), dry.name, dry.email, true().label("dry_run")).where(
+        ~is_in_force
+    )
+    return union_all(in_force, planned).subquery("rejects")
 
 
 def read_reasons(conn: Connection, wanted: Wanted) -> list[ReasonCount]:

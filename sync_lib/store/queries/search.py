@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 MOST_WORDS = 8
 #: A search of so many digits or more is for a number, however it is written.
 _DIGITS = 5
-#: How many digits at the end of a telephone number tell whose it is, whether a country stands before them or not.
+#: How many digits at the end of a telephone number show whose it is, whether a country comes before them or not.
 _LAST_DIGITS = 8
 
 _NUMBER = re.compile(r"[\d\s()+./-]+")
@@ -59,7 +59,7 @@ def holds_in_values(text: str, *columns: SQLColumnExpression[str]) -> ColumnElem
 
 
 def holds_words(text: str, *columns: SQLColumnExpression[str]) -> list[ColumnElement[bool]]:
-    """The conditions that every word of a text stands in one of these columns."""
+    """The conditions that every word of a text is in one of these columns."""
     # One text per row is looked through faster than several are.
     whole = columns[0]
     for column in columns[1:]:
@@ -75,8 +75,8 @@ def as_number(text: str) -> str:
 
 
 def holds_number(digits: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
-    """Whether one of these columns holds these digits in a row, whatever stands between them."""
-    # GLOB can't say what may stand between the digits, but leaves few texts for Python to look at.
+    """Whether one of these columns holds these digits in a row, whatever is between them."""
+    # GLOB can't say what may be between the digits, but leaves few texts for Python to look at.
     pattern, in_order = "[^0-9A-Za-z]*".join(digits), f"*{'*'.join(digits)}*"
     return or_(
         *(and_(_Matches(column, in_order, pattern), column.regexp_match(pattern)) for column in columns)

@@ -90,7 +90,7 @@ sync_profile = Table(
     # What the profile is bound to when it first syncs.
     Column("graph_user_id", Text),
     Column("folder_id", Text),
-    # The folder's name when it was last seen: tells a rename by the user from one in the profile.
+    # The folder's name when it was last seen: distinguishes a rename by the user from one in the profile.
     blank("folder_seen"),
     Column("folder_made_by_sync", Boolean, nullable=False, server_default="0"),
     Column("marker_counter", Integer, nullable=False, server_default="0"),
@@ -120,7 +120,7 @@ former_mailbox = Table(
     Column("until", Time, nullable=False),
 )
 
-#: Folders that a profile was bound to before: one of them that comes back is told (rules 1).
+#: Folders that a profile was bound to before: one of them that comes back is reported (rules 1).
 former_folder = Table(
     "former_folder",
     metadata,

@@ -94,7 +94,7 @@ run_profile = Table(
     Index(None, "profile", "started_at"),
 )
 
-#: Rules 8: what one round of one run decided about one profile; its changes stand in ``change``.
+#: Rules 8: what one round of one run decided about one profile; its changes are in ``change``.
 plan = Table(
     "plan",
     metadata,
@@ -234,7 +234,7 @@ reject = Table(
     Column("run", Text, nullable=False),
 )
 
-#: What a dry run would leave out, beside the standing rejects; the next comparison of the profile takes its place.
+#: What a dry run would leave out, beside the rejects in force; the next comparison of the profile takes its place.
 dry_reject = Table(
     "dry_reject",
     metadata,
@@ -268,7 +268,7 @@ profile_cause = Table(
     Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("since", Time, nullable=False),
-    Column("told_at", Time),  # when people were last told of it
+    Column("told_at", Time),  # when it was last reported to people
 )
 
 #: Changes that a service refused for a reason that may pass, and when each is tried again (rules 6).

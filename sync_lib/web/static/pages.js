@@ -34,7 +34,7 @@
   var notice = document.getElementById("notice");
 
   // Shows a text, and a link behind it: into Airflow, unless it leads to a page of ours.
-  function tell(text, kind, link) {
+  function announce(text, kind, link) {
     notice.textContent = text + " ";
     notice.className = kind;
     if (link) {
@@ -49,10 +49,10 @@
   document.addEventListener("htmx:responseError", function (event) {
     var answer = event.detail.xhr;
     var isText = (answer.getResponseHeader("content-type") || "").startsWith("text/plain");
-    tell(isText ? answer.responseText : notice.dataset.failed, "bad");
+    announce(isText ? answer.responseText : notice.dataset.failed, "bad");
   });
   document.addEventListener("htmx:sendError", function () {
-    tell(notice.dataset.failed, "bad");
+    announce(notice.dataset.failed, "bad");
   });
 
   // -- language and times -----------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@
   }
 
   // For the scripts of single pages.
-  window.contactSync = { airflow: airflow, tell: tell, root: root };
+  window.contactSync = { airflow: airflow, announce: announce, root: root };
 
   // -- starting runs ----------------------------------------------------------------------------------------------
 
@@ -143,11 +143,11 @@
       try {
         var run = await airflow("POST", "dags/contact_sync/dagRuns", { logical_date: null, conf: conf });
         var id = encodeURIComponent(run.dag_run_id);
-        tell(start.dataset.started, "good", { href: root + "dags/contact_sync/runs/" + id, text: start.dataset.open });
+        announce(start.dataset.started, "good", { href: root + "dags/contact_sync/runs/" + id, text: start.dataset.open });
         chosen.clear();
         showChosen();
       } catch (error) {
-        tell(start.dataset.refused + " " + error.message, "bad");
+        announce(start.dataset.refused + " " + error.message, "bad");
       } finally {
         button.disabled = false;
       }
@@ -185,13 +185,13 @@
     offerAnswers(button.closest("[data-hold]"));
     try {
       await airflow("PATCH", words.question, { chosen_options: [button.dataset.answer], params_input: shown ? { shown: shown } : {} });
-      tell(words.answered, "good", { href: root + run, text: words.open });
+      announce(words.answered, "good", { href: root + run, text: words.open });
     } catch (error) {
       answered = "";
       var panel = document.querySelector("[data-hold]");
       offerAnswers(panel);
       panel.querySelector("[data-ask-again]").hidden = false;
-      tell(error.status === 404 || error.status === 409 ? words.unasked : words.refused + " " + error.message, "bad");
+      announce(error.status === 404 || error.status === 409 ? words.unasked : words.refused + " " + error.message, "bad");
     }
   }
 
@@ -206,14 +206,14 @@
       try {
         var conf = { logical_date: null, dag_run_id: asked.run, conf: asked.conf };
         await airflow("POST", "dags/contact_sync_approval/dagRuns", conf);
-        tell(words.asking, "good");
+        announce(words.asking, "good");
       } catch (error) {
-        tell(words.later + " " + error.message, "bad");
+        announce(words.later + " " + error.message, "bad");
       }
       window.htmx.ajax("GET", window.location.pathname, { target: "#hold" });
     } catch (error) {
       button.disabled = false;
-      tell(words.refused + " " + error.message, "bad");
+      announce(words.refused + " " + error.message, "bad");
     }
   }
 
@@ -230,11 +230,11 @@
         await airflow("POST", "dags/contact_sync/dagRuns", { logical_date: null, conf: conf });
         window.location.assign(asked.address);
       } catch (error) {
-        tell(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
+        announce(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
       }
     } catch (error) {
       button.disabled = false;
-      tell(words.refused + " " + error.message, "bad");
+      announce(words.refused + " " + error.message, "bad");
     }
   }
 
@@ -244,7 +244,7 @@
       window.location.assign((await call("POST", words.withdraw)).address);
     } catch (error) {
       button.disabled = false;
-      tell(words.refused + " " + error.message, "bad");
+      announce(words.refused + " " + error.message, "bad");
     }
   }
 

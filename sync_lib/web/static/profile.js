@@ -31,10 +31,10 @@
   });
 
   document.addEventListener("htmx:afterSwap", function (event) {
-    var told = event.detail.target;
-    if (!told.classList.contains("told")) return;
-    var input = told.closest(".pair").querySelector("input");
-    if (told.querySelector(".wrong")) input.setAttribute("aria-invalid", "true");
+    var feedback = event.detail.target;
+    if (!feedback.classList.contains("feedback")) return;
+    var input = feedback.closest(".pair").querySelector("input");
+    if (feedback.querySelector(".wrong")) input.setAttribute("aria-invalid", "true");
     else input.removeAttribute("aria-invalid");
   });
 
@@ -48,7 +48,7 @@
     return new URLSearchParams(new FormData(form)).toString();
   }
 
-  // Leaving a text tells of a change once more; what was looked at already would only close the lists.
+  // Leaving a text reports a change once more; what was looked at already would only close the lists.
   function look() {
     clearTimeout(timer);
     timer = setTimeout(function () {
@@ -76,7 +76,7 @@
 
   // -- connection check -------------------------------------------------------------------------------------------
 
-  // A task of Airflow checks, since it stands where the sync stands: its network, its secrets.
+  // A task of Airflow checks, since it runs where the sync runs: its network, its secrets.
   var check = document.getElementById("check");
   var words = check ? check.dataset : {};
   var dag = "dags/contact_sync_check/";
@@ -94,14 +94,14 @@
 
   // Waits for the end of a run; says so when Airflow does not begin with it.
   async function finish(id) {
-    var told = false;
+    var warned = false;
     for (var waited = 0; waited < LONGEST; waited += PAUSE) {
       await pause();
       var run = await window.contactSync.airflow("GET", dag + "dagRuns/" + encodeURIComponent(id));
       if (run.state === "success" || run.state === "failed") return;
-      if (run.state === "queued" && waited > LONG && !told) {
-        told = true;
-        window.contactSync.tell(words.waits, "bad", linkTo(id));
+      if (run.state === "queued" && waited > LONG && !warned) {
+        warned = true;
+        window.contactSync.announce(words.waits, "bad", linkTo(id));
       }
     }
   }
@@ -112,13 +112,13 @@
       try {
         var conf = { profiles: [words.profile] };
         var run = await window.contactSync.airflow("POST", dag + "dagRuns", { logical_date: null, conf: conf });
-        window.contactSync.tell(words.begun, "good", linkTo(run.dag_run_id));
+        window.contactSync.announce(words.begun, "good", linkTo(run.dag_run_id));
         await finish(run.dag_run_id);
         var address = words.address + "?run=" + encodeURIComponent(run.dag_run_id);
         await window.htmx.ajax("GET", address, "#checked");
         document.getElementById("notice").textContent = "";
       } catch (error) {
-        window.contactSync.tell(words.refused + " " + error.message, "bad");
+        window.contactSync.announce(words.refused + " " + error.message, "bad");
       } finally {
         check.disabled = false;
       }
