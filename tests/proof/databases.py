@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
-# Pytest finds them by its settings; a program of its own, and its workers, have to be told.
+# Pytest finds them by its settings; a program of its own, and its workers, have to be set up so.
 for _folder in (str(ROOT / "scripts"), str(ROOT)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)

@@ -32,8 +32,8 @@ def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
             for value in (item.values[token.field], base[token.field], now.values[token.field])
         )
         if was == normal(token.field, token.text) and was not in (known, new):
-            told = f"{token.text!r} was replaced by {new!r} and nobody had approved it"
-            check((item.bc_id, token.field) in oracle.approvals.overwrites, "I19", told)
+            message = f"{token.text!r} was replaced by {new!r} and nobody had approved it"
+            check((item.bc_id, token.field) in oracle.approvals.overwrites, "I19", message)
 
 
 def _judge_contact(oracle: Oracle, token: Token, before: Scene, after: Scene) -> None:
@@ -45,8 +45,8 @@ def _judge_contact(oracle: Oracle, token: Token, before: Scene, after: Scene) ->
     was, new = (normal(token.field, bc_values(each)[token.field]) for each in (contact, now))
     known = {normal(token.field, base[token.field]) for base in agreed}
     if was == normal(token.field, token.text) and was not in known | {new}:
-        told = f"{token.text!r} of Business Central was replaced by {new!r} and nobody had approved it"
-        check((key, token.field) in oracle.approvals.overwrites_bc, "I19", told)
+        message = f"{token.text!r} of Business Central was replaced by {new!r} and nobody had approved it"
+        check((key, token.field) in oracle.approvals.overwrites_bc, "I19", message)
 
 
 def _agreed(baseline: str | None) -> dict[str, str]:
@@ -72,8 +72,8 @@ def judge_made_again(oracle: Oracle, before: Scene, after: Scene) -> None:
             and item.id not in before.items[profile.mailbox]
             and oracle.bound.get(item.folder_id, of_mailbox) == {profile.number}
         ]
-        told = f"{bc_id[:8]} of an emptied folder was made again and nobody had approved it"
-        check(not made or bc_id in oracle.approvals.recreates, "I19", told)
+        message = f"{bc_id[:8]} of an emptied folder was made again and nobody had approved it"
+        check(not made or bc_id in oracle.approvals.recreates, "I19", message)
 
 
 def judge_creates(oracle: Oracle, before: Scene, after: Scene) -> None:
@@ -82,11 +82,11 @@ def judge_creates(oracle: Oracle, before: Scene, after: Scene) -> None:
         return
     for key in after.contacts.keys() - before.contacts.keys() - oracle.users_contacts:
         values = bc_values(after.contacts[key])
-        told = f"{values['name']!r} was created in Business Central and not approved so"
-        check(oracle.approvals.was_shown(values, normal), "I19", told)
+        message = f"{values['name']!r} was created in Business Central and not approved so"
+        check(oracle.approvals.was_shown(values, normal), "I19", message)
 
 
-def judge_delete(approvals: Approvals, item: Item, told: str, *, is_free: bool) -> None:
+def judge_delete(approvals: Approvals, item: Item, message: str, *, is_free: bool) -> None:
     """Where every delete waits, this one was approved; but for privacy, and of two items of one contact."""
     if approvals.every_delete_waits and not is_free:
-        check(item.bc_id in approvals.deletes, "I19", f"{told} was deleted and nobody had approved it")
+        check(item.bc_id in approvals.deletes, "I19", f"{message} was deleted and nobody had approved it")

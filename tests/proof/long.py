@@ -120,7 +120,7 @@ class Worker:
         done, started = Done(task.part, task.key, 0.0), time.monotonic()
         try:
             done.counts = dict(getattr(self, f"_{task.part}")(task.key, done))
-        except Exception as error:  # noqa: BLE001 - told in the summary; the other tasks go on
+        except Exception as error:  # noqa: BLE001 - shown in the summary; the other tasks go on
             known = isinstance(error, AssertionError)
             done.error = str(error) if known else "".join(traceback.format_exception(error))[-4000:]
         done.seconds = round(time.monotonic() - started, 2)
@@ -220,14 +220,14 @@ def carry_out_all(
     wanted: list[Task], ledger: Ledger, results: Callable[[list[Task]], Iterator[Done]], workers: int
 ) -> None:
     """Carry out what is left, and say how far it is."""
-    left, told = ledger.left(wanted), time.monotonic()
+    left, said = ledger.left(wanted), time.monotonic()
     say(f"{len(left)} of {len(wanted)} tasks to do, about {_minutes(_expected(left, ledger, workers))}")
     for number, done in enumerate(results(left), 1):
         ledger.add(done)
         if done.error:
             say(f"FAILED {done.part} {done.key}\n{done.error}")
-        if time.monotonic() - told > 60 or number == len(left):
-            told = time.monotonic()
+        if time.monotonic() - said > 60 or number == len(left):
+            said = time.monotonic()
             rest = _expected(ledger.left(wanted), ledger, workers)
             say(f"{number} of {len(left)} done, {_per_part(wanted, ledger)}; about {_minutes(rest)} to go")
 
@@ -330,8 +330,8 @@ def _bugs(done: list[Done]) -> str:
     verdicts = []
     for d in done:
         if d.part == "planted" and d.counts:
-            told = {name.partition(" ")[0]: name.partition(" ")[2] for name in d.counts}
-            verdicts.append(planted.Verdict(d.key, told["at"], told["by"], d.seconds))
+            counted = {name.partition(" ")[0]: name.partition(" ")[2] for name in d.counts}
+            verdicts.append(planted.Verdict(d.key, counted["at"], counted["by"], d.seconds))
     caught = sum(bool(v.caught_by) for v in verdicts if v.name != planted.CONTROL)
     return f"{planted.table(verdicts)}\n\nCaught: {caught} of {len(planted.BUGS)}." if verdicts else ""
 

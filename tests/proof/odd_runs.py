@@ -160,7 +160,7 @@ class OddRuns:
             try:
                 with contextlib.suppress(SyncError):
                     other.run(("incremental", "full")[a % 2], run_id=f"other__{self.player.step}")
-            except BaseException as error:  # noqa: BLE001 - told by the other thread, below
+            except BaseException as error:  # noqa: BLE001 - raised by the other thread, below
                 errors.append(error)
 
         self._side_by_side(work, lambda: self.player.run("incremental"))

@@ -62,7 +62,7 @@ class Scene:
 
     @cached_property
     def text(self) -> str:
-        """Everything that stands anywhere in the services, as tokens are looked for."""
+        """Everything anywhere in the services, as tokens are looked for."""
         of_bc = [[company["contacts"], company["held"]] for company in self.dump["companies"]]
         return compact([of_bc, self.dump["mailboxes"]])
 
@@ -156,7 +156,7 @@ def tables(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     for name in DRY:
         where = " WHERE overlay = ''" if name in ("bc_contact", "outlook_contact") else ""
         table = rows(engine, f"SELECT * FROM {name}{where}")
-        # To find a company is no effect of a dry run that anything could tell.
+        # To find a company is no effect of a dry run that anything could show.
         kept = ({k: v for k, v in row.items() if (name, k) != ("sync_profile", "company")} for row in table)
         found[name] = sorted((tuple(row.values()) for row in kept), key=str)
     return found
@@ -384,8 +384,8 @@ class Oracle:
                     continue
                 if not item.bc_id:
                     causes = self._causes_of(mailbox, item, self.coupled.get(item.id, ""))
-                    told = f"an item without key was deleted in {mailbox}: {_told(item)}"
-                    check("blocked" in causes, "I4", told)
+                    message = f"an item without key was deleted in {mailbox}: {_named(item)}"
+                    check("blocked" in causes, "I4", message)
                     continue
                 causes = self._causes_of(mailbox, item, item.bc_id)
                 twin = any(
@@ -393,8 +393,8 @@ class Oracle:
                     for other in after.items[mailbox].values()
                 )
                 returned = self.moved_about and twin
-                limits.judge_delete(self.approvals, item, _told(item), is_free="blocked" in causes or twin)
-                check(causes or returned, "I4", f"{_told(item)} of {mailbox} was deleted without a cause")
+                limits.judge_delete(self.approvals, item, _named(item), is_free="blocked" in causes or twin)
+                check(causes or returned, "I4", f"{_named(item)} of {mailbox} was deleted without a cause")
 
     # -- at the end ------------------------------------------------------------------------------------------------
 
@@ -420,8 +420,8 @@ class Oracle:
             return
         log = self.read_log(engine)
         for key, token, ids in lost:
-            told = f"{token.text!r} is lost: typed in step {token.step} ({token.what})"
-            check(any(key in text and (ids is None or ids & of) for of, text in log), "I1", told)
+            message = f"{token.text!r} is lost: typed in step {token.step} ({token.what})"
+            check(any(key in text and (ids is None or ids & of) for of, text in log), "I1", message)
 
     def read_log(self, engine: Engine) -> list[tuple[set[str], str]]:
         """Return of each change that was carried out, also of one that was removed since, its ids and what lost."""
@@ -486,8 +486,8 @@ class Oracle:
                     )
         for contact in scene.contacts.values():
             for name, value in bc_values(contact).items():
-                told = f"{name} = {value!r} in Business Central was typed by nobody"
-                check(self._known(name, value), "I2", told)
+                message = f"{name} = {value!r} in Business Central was typed by nobody"
+                check(self._known(name, value), "I2", message)
 
     def _known(self, name: str, value: str) -> bool:
         """Whether somebody typed a value; of names the words, which services and sync split, join and cut."""
@@ -508,7 +508,7 @@ class Oracle:
                 if of_another or item.id in self.users_items or item.origin == "made_by_user":
                     continue
                 twin = item.bc_id in seen
-                check(not twin, "I3", f"two items of {profile.mailbox} for one contact: {_told(item)}")
+                check(not twin, "I3", f"two items of {profile.mailbox} for one contact: {_named(item)}")
                 seen[item.bc_id] = item.id
         made: dict[tuple[Any, ...], str] = {}
         for key, contact in scene.contacts.items():
@@ -529,7 +529,7 @@ class Oracle:
                 of_old_ids = item.id in self.renamed_items and item.folder_id not in self.bound
                 if contact and contact["privacyBlocked"] and not of_old_ids:
                     there = item.folder not in ELSEWHERE and not item.folder.startswith("deleted/")
-                    check(not there, "I14", f"{_told(item)} is blocked and still in {profile.mailbox}")
+                    check(not there, "I14", f"{_named(item)} is blocked and still in {profile.mailbox}")
 
     def _judge_private(self, scene: Scene) -> None:
         known = compact([[company["contacts"], company["held"]] for company in scene.dump["companies"]])
@@ -646,7 +646,7 @@ def _judge_couplings(scene: Scene, profile: Setup, own: list[dict[str, Any]]) ->
         if row["outlook_id"] and not waits:
             check(here, "I3", "a coupling names an item that is not there")
             assert item is not None
-            check(item.bc_id == row["bc_id"], "I3", f"key and coupling of {_told(item)} name two contacts")
+            check(item.bc_id == row["bc_id"], "I3", f"key and coupling of {_named(item)} name two contacts")
 
 
 def _deleted(row: dict[str, Any]) -> str:
@@ -658,5 +658,5 @@ def _fixable(contact: dict[str, Any]) -> bool:
     return named and valid_email(contact["email"] or "")
 
 
-def _told(item: Item) -> str:
+def _named(item: Item) -> str:
     return f"{item.properties.get('displayName')!r} ({item.bc_id[:8]})"

@@ -27,7 +27,7 @@ class Pairs:
     """Couplings as the last run left them; what is forgotten with a database is forgotten here too."""
 
     known: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
-    #: What Business Central held of a contact when its item went away; None where nobody can tell.
+    #: What Business Central held of a contact when its item went away; None where nobody knows.
     away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
     #: What a person asked for after it went away.
     asked_for: set[Key] = field(default_factory=set)

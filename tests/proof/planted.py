@@ -3,7 +3,7 @@
     python -m tests.proof.planted [NAME...]
 
 The first 25 bugs are those that two-way syncs are known for; the others go against a rule that a fault, a clock or a
-person's answer has to meet before they show. Each is a text that stands once in a file of the engine, and what
+person's answer has to meet before they show. Each is a text that occurs once in a file of the engine, and what
 it becomes; a text that is no longer there is an error, so that this list can't outlive the code. The quick part of
 the test suite (``QUICK``, on SQLite) runs against the copy until its first failure, where a bug is likely to show
 first. ``control`` plants nothing: it must pass, or the other results mean nothing.
@@ -47,7 +47,7 @@ class Bug:
         """Return file and function of the text; unlike a line, they outlive a change of what is above.
 
         Raises:
-            LookupError: It does not stand there exactly once.
+            LookupError: It does not occur there exactly once.
         """
         path, source = self._find(root)
         line = source[: source.index(self.text)].count("\n") + 1
@@ -514,7 +514,7 @@ def _first_failure(copy: Path, tests: tuple[str, ...]) -> str:
     # Warnings may be errors of the patch's style, so they do not count; and a broken import is no catch.
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-W", "default"]
     command += ["-m", "not airflow and not postgres", *(f"--ignore-glob=*/{name}" for name in _SLOW), *tests]
-    told = subprocess.run(
+    ran = subprocess.run(
         command,
         cwd=copy,
         capture_output=True,
@@ -522,11 +522,11 @@ def _first_failure(copy: Path, tests: tuple[str, ...]) -> str:
         check=False,
         env=dict(os.environ, PYTHONPATH=str(copy)),
     )
-    if told.returncode == 0:
+    if ran.returncode == 0:
         return ""
-    failed = re.search(r"^FAILED (\S+)", told.stdout, re.MULTILINE)
+    failed = re.search(r"^FAILED (\S+)", ran.stdout, re.MULTILINE)
     if failed is None:
-        raise RuntimeError(f"the tests did not run: {told.stdout[-2000:]}{told.stderr[-2000:]}")
+        raise RuntimeError(f"the tests did not run: {ran.stdout[-2000:]}{ran.stderr[-2000:]}")
     return failed.group(1)
 
 

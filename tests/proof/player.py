@@ -214,8 +214,8 @@ class Player:
             self.sim.reset_counters()
             ran = self.run(mode)
             writes = self._writes()
-            told = list(ran.report.lines()) if ran else []
-            check(not writes, "I5", f"the {mode} run after convergence wrote {writes}: {told}")
+            lines = list(ran.report.lines()) if ran else []
+            check(not writes, "I5", f"the {mode} run after convergence wrote {writes}: {lines}")
             check(ran and not ran.errors, "I5", f"errors after convergence: {ran and ran.errors}")
         self.oracle.judge_end(scene, self.h.edges.engine)
 

@@ -31,7 +31,7 @@ class Scheduler:
     Args:
         time: The time that they share.
         seed: Decides who goes on.
-        note: Told each time that another worker takes the baton.
+        note: Called each time that another worker takes the baton.
     """
 
     def __init__(self, time: VirtualTime, seed: str, note: Callable[[str], None] = lambda _: None) -> None:

@@ -118,9 +118,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tries", type=int, default=150, help="of shrinking it (150)")
     chosen = parser.parse_args(arguments)
     with Databases() as databases:
-        told = report(draw(chosen.seed, steps=chosen.steps), databases, {}, tries=chosen.tries)
-    print(told or f"seed {chosen.seed} passes")  # noqa: T201
-    return int(bool(told))
+        found = report(draw(chosen.seed, steps=chosen.steps), databases, {}, tries=chosen.tries)
+    print(found or f"seed {chosen.seed} passes")  # noqa: T201
+    return int(bool(found))
 
 
 if __name__ == "__main__":

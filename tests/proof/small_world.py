@@ -80,8 +80,8 @@ class Case:
 
     def __str__(self) -> str:
         """Return the case as a failure prints it, and as the long run remembers it."""
-        told = f"{self.start}; BC: {', '.join(self.bc) or '-'}; Outlook: {', '.join(self.ol) or '-'}"
-        return f"{told}; behind the crash: {' '.join(self.behind)}" if self.behind else told
+        text = f"{self.start}; BC: {', '.join(self.bc) or '-'}; Outlook: {', '.join(self.ol) or '-'}"
+        return f"{text}; behind the crash: {' '.join(self.behind)}" if self.behind else text
 
 
 # -- enumeration -------------------------------------------------------------------------------------------------

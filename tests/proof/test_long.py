@@ -33,9 +33,9 @@ def test_it_goes_on_where_it_stopped(ledger):
 
 def test_a_failure_stops_nothing_and_is_tried_again(ledger, capsys):
     long.carry_out_all(HISTORIES, ledger, carry_out, 2)
-    told = capsys.readouterr().out
-    assert "FAILED histories 2\nI3: two items\nseed 2" in told
-    assert "4 of 4 done, histories 4/4" in told
+    printed = capsys.readouterr().out
+    assert "FAILED histories 2\nI3: two items\nseed 2" in printed
+    assert "4 of 4 done, histories 4/4" in printed
     assert ledger.left(HISTORIES) == [Task("histories", "2")]
     assert [done.key for done in long.failures(HISTORIES, ledger)] == ["2"]
 

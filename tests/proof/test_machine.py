@@ -31,8 +31,8 @@ def play(seeds: range, databases: Databases, *, steps: int, seconds: float = 1e9
     for number, seed in enumerate(seeds):
         if number >= SHORT and time.process_time() > ends:
             break
-        told = shrinking.report(histories.draw(seed, steps=steps), databases, fired, tries=60)
-        assert not told, told
+        found = shrinking.report(histories.draw(seed, steps=steps), databases, fired, tries=60)
+        assert not found, found
         fired["histories"] += 1
     return fired
 
@@ -173,10 +173,10 @@ def test_a_failure_is_played_again_from_its_last_line_alone(capsys, monkeypatch)
     seeds = range(20, 60)
     with Databases() as made:
         drawn = (histories.draw(n, steps=12) for n in seeds)
-        told = next(filter(None, (shrinking.report(history, made, {}, tries=8) for history in drawn)))
-    *_, line = told.splitlines()
+        found = next(filter(None, (shrinking.report(history, made, {}, tries=8) for history in drawn)))
+    *_, line = found.splitlines()
     arguments = line.removeprefix("again: python -m tests.proof.shrinking ").split()
     assert shrinking.main([*arguments, "--tries", "8"]) == 1
     again = capsys.readouterr().out.strip()
-    assert again == told
-    assert len(told.splitlines()) < len(str(histories.draw(int(arguments[0]), steps=12)).splitlines())
+    assert again == found
+    assert len(found.splitlines()) < len(str(histories.draw(int(arguments[0]), steps=12)).splitlines())

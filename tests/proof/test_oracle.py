@@ -240,7 +240,7 @@ def test_of_who_is_erased_only_what_is_still_there_has_to_stay(engine):
     assert set(judged.tokens) == {"q2q", "q3q"}
 
 
-def test_two_folders_of_a_mailbox_are_told_apart(engine):
+def test_two_folders_of_a_mailbox_are_two_places(engine):
     """What left the scope of one profile is no cause for a delete in the folder of the other one."""
     for key, folder in ((1, "f"), (2, "g")):
         values = {"mailbox": BOX, "company_name": "A", "created_at": NOW, "updated_at": NOW}

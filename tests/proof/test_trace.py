@@ -46,7 +46,7 @@ def on_sqlite(databases):
 
 def test_another_process_with_other_hashes_gives_the_same_digests(on_sqlite):
     command = [sys.executable, "-m", "tests.proof.trace", str(SEEDS.start), str(SEEDS.stop - 1)]
-    told = subprocess.run(
+    done = subprocess.run(
         command,
         cwd=ROOT,
         capture_output=True,
@@ -54,7 +54,7 @@ def test_another_process_with_other_hashes_gives_the_same_digests(on_sqlite):
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "7"},
     )
-    assert told.stdout.splitlines() == on_sqlite
+    assert done.stdout.splitlines() == on_sqlite
 
 
 @pytest.mark.postgres

@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> int:
         for seed in range(chosen.first, chosen.last + 1):
             trace = Trace(keep=bool(chosen.keep or chosen.diff))
             error = play(seed, databases, "postgresql" if chosen.postgres else "sqlite", trace)
-            told = f" {type(error).__name__} {error}" if error else ""
-            print(f"{seed} {trace.digest()}{told}", flush=True)  # noqa: T201
+            outcome = f" {type(error).__name__} {error}" if error else ""
+            print(f"{seed} {trace.digest()}{outcome}", flush=True)  # noqa: T201
             lines += [f"seed {seed}", *trace.lines]
     if chosen.keep:
         chosen.keep.write_text("\n".join(lines) + "\n")

@@ -25,7 +25,7 @@ from tests.transport import Send, watch
 #: Headers that decide what a request does.
 _HEADERS = ("If-Match", "Prefer", "Isolation")
 #: Which worker holds a lease or slot is a random id, and the digest of a run's profiles is made of their numbers;
-#: rows are told from each other by what they hold.
+#: rows are distinguished by what they hold.
 _SERIAL = frozenset(
     {"row_id", "bc_row", "outlook_row", "coupling", "plan", "hold", "holder", "profiles_digest"}
 )
@@ -84,8 +84,8 @@ class Trace:
         def watched(request: requests.PreparedRequest, **options: Any) -> requests.Response:
             given = {name: request.headers[name] for name in _HEADERS if name in request.headers}
             body = request.body or b""
-            told = body.decode() if isinstance(body, bytes) else str(body)
-            self.note(f"{request.method} {request.url} {given} {told}")
+            text = body.decode() if isinstance(body, bytes) else str(body)
+            self.note(f"{request.method} {request.url} {given} {text}")
             try:
                 answer = send(request, **options)
             except requests.RequestException as error:
@@ -112,22 +112,22 @@ class Trace:
             touched = touched | _COPIED
         self._numbers.read(conn, touched)
         for name in sorted(touched):
-            columns = _told_columns(name)
+            columns = _kept_columns(name)
             # As the driver gives them: most rows of most tables are as they were, and only compared.
-            found = Counter(read_tuples(conn, _told_rows(name)))
+            found = Counter(read_tuples(conn, _kept_rows(name)))
             known = self._known.get(name, Counter())
             for sign, rows in (("-", known - found), ("+", found - known)):
-                for row in sorted(self._told(columns, each) for each in rows.elements()):
+                for row in sorted(self._row(columns, each) for each in rows.elements()):
                     self.note(f"{sign} {name} {row}")
             self._known[name] = found
 
-    def _told(self, columns: Sequence[Column[Any]], row: Sequence[Any]) -> str:
-        told = {column.name: value for column, value in zip(columns, row, strict=True)}
+    def _row(self, columns: Sequence[Column[Any]], row: Sequence[Any]) -> str:
+        row_by_name = {column.name: value for column, value in zip(columns, row, strict=True)}
         for column in columns:
             # SQLite gives numbers for them.
-            if isinstance(column.type, Boolean) and told[column.name] is not None:
-                told[column.name] = bool(told[column.name])
-        return str(self._numbers.told(columns[0].table.name, told))
+            if isinstance(column.type, Boolean) and row_by_name[column.name] is not None:
+                row_by_name[column.name] = bool(row_by_name[column.name])
+        return str(self._numbers.ranked(columns[0].table.name, row_by_name))
 
 
 class _Numbers:
@@ -142,7 +142,7 @@ class _Numbers:
             ids = conn.scalars(select(_TABLES[name].c.id).order_by(_TABLES[name].c.id))
             self._ranks[name] = {number: rank for rank, number in enumerate(ids, 1)}
 
-    def told(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
+    def ranked(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         """Return a row with ranks in place of numbers."""
         found = dict(row)
         for column, value in row.items():
@@ -157,14 +157,14 @@ class _Numbers:
 
 
 @cache
-def _told_columns(name: str) -> tuple[Column[Any], ...]:
+def _kept_columns(name: str) -> tuple[Column[Any], ...]:
     table = _TABLES[name]
     left_out = {column.name for column in table.columns if column is table.autoincrement_column}
-    # Profiles and companies are told from each other by their numbers.
+    # Profiles and companies are distinguished by their numbers.
     left_out -= {"id"} if name in ("company", "sync_profile") else set()
     return tuple(column for column in table.columns if column.name not in left_out | _SERIAL)
 
 
 @cache
-def _told_rows(name: str) -> Select[Any]:
-    return select(*_told_columns(name))
+def _kept_rows(name: str) -> Select[Any]:
+    return select(*_kept_columns(name))

@@ -45,7 +45,7 @@ class Troubles:
     def do_late(self, a: int, b: int) -> None:
         """A create that no answer comes to, and that the service carries out later (F37).
 
-        Not where the engine is told that no request takes any time.
+        Not where the engine is set so that no request takes any time.
         """
         if self.player.history.settings["longest_request"]:
             service, nth = ("bc", "graph")[a % 2], 1 + b % 4
@@ -77,7 +77,7 @@ class Troubles:
     def _lose_patience(self, spec: dict[str, Any]) -> None:
         """A worker that waits for an answer less long than the service takes.
 
-        Where the engine is told that no request takes any time at all, the slow one acts before it answers.
+        Where the engine is set so that no request takes any time at all, the slow one acts before it answers.
         """
         if self.player.history.settings["longest_request"] == 0.0:
             spec["moment"] = "after"

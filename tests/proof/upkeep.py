@@ -156,8 +156,8 @@ class Upkeep:
             self.player.h.edges.engine, "SELECT outlook_id FROM coupling WHERE profile = :p", p=profile.key
         )
         coupled = {row["outlook_id"] for row in found}
-        told = f"the younger of two items of {profile.mailbox} was taken, and the older one left"
-        check(younger not in coupled or older in coupled, "I3", told)
+        message = f"the younger of two items of {profile.mailbox} was taken, and the older one left"
+        check(younger not in coupled or older in coupled, "I3", message)
         return True
 
     def _twin(self, profile: oracle.Setup, folder: str, n: int) -> str:
