@@ -327,8 +327,13 @@ class Oracle:
             self.tokens[key] = Token(value, step, what, name, place)
 
     def typed_in(self, item: str, value: str) -> None:
-        """A user typed a value into an item; a unique one must not leave it while it is flagged private."""
-        if item in self.flagged and re.fullmatch(r"q\d+q", key := key_of(value)):
+        """A user typed a value into an item; a unique one must not leave it while it is flagged private.
+
+        What somebody typed elsewhere before, as a company's name, is no secret of the item.
+        """
+        if item not in self.flagged or not re.fullmatch(r"q\d+q", key := key_of(value)):
+            return
+        if not any(key in known for known in self.typed):
             self.flagged[item].add(key)
 
     def typed_over(self, values: object) -> None:

@@ -337,7 +337,8 @@ class Player:
 
     def _typed(self, what: str, name: str, value: str, place: oracle.Place) -> None:
         self.oracle.parts_typed |= name in mapped.PARTS
-        if name in ("country", "company") or value in CITIES:
+        # A city that several have, however it is written, is no value by which an edit is known.
+        if name in ("country", "company") or mapped.normal(name, value) in CITIES:
             self.oracle.typed.add(mapped.normal(name, value))
         else:
             self.oracle.typed_value(self.step, f"{what}, {name}", name, value, place)
