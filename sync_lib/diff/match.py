@@ -118,6 +118,8 @@ class Views:
     in_filter: frozenset[str]
     known: Mapping[str, tuple[frozenset[str], frozenset[str]]]
     lost_items: frozenset[str] = frozenset()
+    #: When each coupled item was made that is gone, by its id.
+    gone_created: Mapping[str, str] = field(default_factory=dict)
     #: Per BC id, what creates in Outlook sent of which nobody knows an item: one may yet turn up (rules 2.3).
     sent: Mapping[str, list[Fields]] = field(default_factory=dict)
 
@@ -262,11 +264,22 @@ class _Matcher:
                 bc = replace(bc, status=BcStatus.INVALID if bc.problem else BcStatus.IN_SCOPE)
             self.pairs[bc.id] = Pair(coupling, bc, item, "key")
         elif pair is not None and pair.item is None:
-            self.pairs[bc.id] = Pair(_recoupled(pair.coupling, item, key.origin), bc, item, "key")
+            self.pairs[bc.id] = Pair(self._recoupled_by_key(pair.coupling, item, key.origin), bc, item, "key")
         elif pair is not None and self._returns(pair, item):
             self._swap(pair, item, key.origin)
         else:
             self._copy(item, bc)
+
+    def _recoupled_by_key(self, coupling: Coupling, item: OutlookSide, origin: Origin) -> Coupling:
+        """The coupling on another item with the key: the same one under another id, or an older one that came back.
+
+        What an older one holds otherwise than the baseline is of the time before, and no edit.
+        """
+        fresh = _recoupled(coupling, item, origin)
+        is_former = len(fresh.former) != len(coupling.former)
+        gone = self.views.gone_created.get(coupling.outlook_id or "", "")
+        is_older = not is_former and item.created < gone
+        return replace(fresh, baseline_bc={}, baseline_outlook={}) if is_older else fresh
 
     def _returns(self, pair: Pair, item: OutlookSide) -> bool:
         coupling, ours = pair.coupling, pair.item

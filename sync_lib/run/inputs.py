@@ -152,6 +152,7 @@ class _Reader:
             in_filter=frozenset(self.people["id"]) & bc.keys(),
             known=self._known(couplings, bc, named),
             lost_items=frozenset(k for k, row in coupled.items() if row["gone_reason"] == FOLDER_DELETED),
+            gone_created={key: row["created"] for key, row in coupled.items() if row["gone_since"]},
             sent=read_lost_creates(self.conn, self.scope.profile, sorted(named)),
         )
         names = frozenset(company_key(str(item.record.get("companyName") or "")) for item in outlook.values())

@@ -290,3 +290,29 @@ def test_another_profile_of_the_mailbox_does_not_take_it(both, answer):
     say(h, answer)
     assert [h.full().errors, h.full().errors] == [[], []]
     assert stored(h).folder_id == (old if answer == second_folder.GO_BACK else new)
+
+
+def test_an_item_older_than_the_one_that_went_holds_no_edit(make_harness, database_kind, new_database):
+    """The staging database was lost meanwhile, so nobody knows what the older item held when the pair agreed."""
+    h = make_harness(world(*people(MADE)), guard_emptied_from=100)
+    h.add_profiles()
+    h.full()
+    old = h.folder_id()
+    move(h, old, "deleteditems")
+    h.sim.clock(advance_seconds=60)
+    h.full()
+    new = stored(h).folder_id
+    h.close()
+    h.database = new_database(database_kind)
+    h.edges = h.open()
+    h.add_profiles()
+    h.full()
+    edit(h, new, "Persoon 001", mobilePhone="06 5550 1111")
+    h.run()
+    assert h.contacts()["Persoon 001"]["mobilePhoneNumber"] == "06 5550 1111"
+    move(h, new, "deleteditems")
+    move(h, old, "contacts")
+    h.full()
+    h.full()
+    assert h.contacts()["Persoon 001"]["mobilePhoneNumber"] == "06 5550 1111"
+    assert items(h, old)["Persoon 001"]["properties"]["mobilePhone"] == "06 5550 1111"
