@@ -88,20 +88,30 @@ class FilterSyntaxError(ConfigError):
         expected: What would have been understood there.
         template: The same with the places of ``values``, which a page translates.
         values: What is put in those places.
+        group: Which group of the filter, from 1; 0 where it has only one.
     """
 
     def __init__(self, field: str, expression: str, position: int, template: str, **values: object) -> None:
-        expected = template % values if values else template
-        super().__init__(
-            f"The filter on {field!r} is not understood at position {position + 1} of {expression!r}: "
-            f"expected {expected}."
-        )
         self.field = field
         self.expression = expression
         self.position = position
-        self.expected = expected
+        self.expected = template % values if values else template
         self.template = template
         self.values = values
+        self.group = 0
+        super().__init__(self._sentence())
+
+    def in_group(self, group: int) -> FilterSyntaxError:
+        """Return the same error as one of a group of a filter that has several; 0: of a filter that has one."""
+        error = FilterSyntaxError(self.field, self.expression, self.position, self.template, **self.values)
+        error.group = group
+        error.args = (error._sentence(),)
+        return error
+
+    def _sentence(self) -> str:
+        where = f"The filter on {self.field!r}" + (f" in group {self.group}" if self.group else "")
+        place = f"position {self.position + 1} of {self.expression!r}"
+        return f"{where} is not understood at {place}: expected {self.expected}."
 
 
 class ApiError(SyncError):

@@ -511,7 +511,7 @@ def test_fields_of_filters_are_those_of_the_standard_field_profile() -> None:
     further = {c.caption for c in BC_COLUMNS if c.extended and not c.name.endswith(("name", "initials"))}
     for caption in further & {"Salesperson Code", "Territory Code", "E-Mail 2"}:
         with pytest.raises(FilterSyntaxError):
-            parse_filter([(caption, "X")], field_profile="standard")
+            parse_filter([[(caption, "X")]], field_profile="standard")
 
 
 @pytest.mark.parametrize("page", [README, OPERATOR], ids=lambda page: page.name)
@@ -528,7 +528,7 @@ def test_filter_expressions_are_understood(page: Path) -> None:
             else "Date of Last Interaction" if "dates" in meaning
             else "Name"
         )  # fmt: skip
-        assert parse_filter([(field, expression)], field_profile="standard").clauses, expression
+        assert parse_filter([[(field, expression)]], field_profile="standard").groups, expression
 
 
 def test_fields_are_those_of_the_mapping() -> None:

@@ -1,4 +1,4 @@
-"""A profile's filter: (BC field, filter expression) pairs that must all hold (rules 4).
+"""A profile's filter: groups, one of which must hold, of (BC field, expression) pairs that must all hold (rules 4).
 
 pandas decides which contacts match. What SQL can say exactly, or at least without losing a contact, is handed out as
 a small tree, so that the store reads fewer rows.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields import filter_language as language
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Operator = Literal["=", "<>", "<", "<=", ">", ">=", "like"]
+
+#: A BC field and a filter expression.
+Pair = tuple[str, str]
+#: Conditions that must all hold.
+Group = tuple[Pair, ...]
+#: What a filter is: one of these must hold. No group at all: no filter, everything holds.
+Groups = tuple[Group, ...]
 
 #: Escapes ``%``, ``_`` and itself in the value of a ``like`` condition.
 LIKE_ESCAPE = "\\"
@@ -77,14 +84,14 @@ class _Clause:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A parsed filter. ``parse_filter`` makes it."""
+    """A parsed filter: one of its groups must hold. ``parse_filter`` makes it; no group: everything passes."""
 
-    clauses: tuple[_Clause, ...]
+    groups: tuple[tuple[_Clause, ...], ...]
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The columns that the filter looks at, each once."""
-        return tuple(dict.fromkeys(clause.column.name for clause in self.clauses))
+        return tuple(dict.fromkeys(clause.column.name for group in self.groups for clause in group))
 
     def mask(self, frame: pd.DataFrame, *, me: str) -> pd.Series[bool]:
         """Return which rows of ``frame`` match.
@@ -96,12 +103,9 @@ class Filter:
         """
         import pandas as pd
 
-        mask = pd.Series(True, index=frame.index, dtype=bool)
-        for clause in self.clauses:
-            values = frame[clause.column.name].fillna("")
-            if clause.column.kind == "date":
-                values = values.where(~values.isin(language.BLANK_DATES), "")
-            mask &= _mask(clause.node, values, me)
+        mask = pd.Series(not self.groups, index=frame.index, dtype=bool)
+        for group in self.groups:
+            mask |= _group_mask(group, frame, me)
         return mask
 
     def passes(self, values: Mapping[str, str], *, me: str) -> bool:
@@ -120,51 +124,95 @@ class Filter:
         the database's collation, everything with ``@``, and patterns behind ``<>``. The columns must hold "" for
         blank, not NULL, and codes in upper case as BC stores them.
         """
-        return _both(_sql(clause.node, clause.column, me) for clause in self.clauses)
+        if not self.groups:
+            return Everything()
+        return _either([_both(_sql(each.node, each.column, me) for each in group) for group in self.groups])
 
     def describe(self) -> str:
         """Return the filter as one line that names each field as BC's filter pane does."""
-        return "; ".join(f"{clause.column.caption}: {clause.expression}" for clause in self.clauses)
+        groups = [
+            "; ".join(f"{clause.column.caption}: {clause.expression}" for clause in group)
+            for group in self.groups
+        ]
+        # The sign for "or" of the language itself, which needs no translation.
+        return groups[0] if len(groups) == 1 else " | ".join(f"({group})" for group in groups)
 
 
-def parse_filter(pairs: Sequence[tuple[str, str]], *, field_profile: str) -> Filter:
-    """Return the filter that (field, expression) pairs describe.
+def parse_filter(groups: Sequence[Sequence[Pair]], *, field_profile: str) -> Filter:
+    """Return the filter that groups of (field, expression) pairs describe.
 
     Args:
-        pairs: Each field by its caption, English or Dutch, its API property or its column, in any case. An empty
-            expression filters nothing, as in BC.
+        groups: Each field by its caption, English or Dutch, its API property or its column, in any case. An empty
+            expression filters nothing, as in BC; so does a group that has no other ones.
         field_profile: ``standard`` or ``extended``: which fields there are.
 
     Raises:
         FilterSyntaxError: A field does not exist, or an expression can't be understood. Says where and why.
     """
+    parsed = []
+    for number, group in enumerate(groups, 1):
+        try:
+            parsed.append(_clauses(group, field_profile))
+        except FilterSyntaxError as error:
+            if len(groups) == 1:
+                raise
+            raise error.in_group(number) from error
+    return Filter(tuple(parsed) if all(parsed) else ())
+
+
+def _clauses(group: Sequence[Pair], field_profile: str) -> tuple[_Clause, ...]:
     clauses = []
-    for name, expression in pairs:
+    for name, expression in group:
         column = _column(name, expression, field_profile)
         node = language.parse_expression(column, name, expression)
         if node is not None:
             clauses.append(_Clause(column, expression.strip(), node))
-    return Filter(tuple(clauses))
+    return tuple(clauses)
 
 
-def check_length(pairs: Iterable[tuple[str, str]]) -> None:
-    """Make sure that a filter that is to be stored is no longer than filters may be.
+def check_length(groups: Sequence[Sequence[Pair]]) -> None:
+    """Make sure that a filter that is to be stored is no longer than filters may be, over all of its groups.
 
     Raises:
         FilterSyntaxError: The condition in which it becomes too long.
     """
     left = MOST_CHARACTERS
-    for name, expression in pairs:
-        left -= len(name) + len(expression)
-        if left < 0:
-            place = max(0, len(expression) + left)
-            raise FilterSyntaxError(
-                name,
-                expression,
-                place,
-                "the end: a filter has at most %(number)s characters",
-                number=MOST_CHARACTERS,
-            )
+    for number, group in enumerate(groups, 1):
+        for name, expression in group:
+            left -= len(name) + len(expression)
+            if left < 0:
+                error = FilterSyntaxError(
+                    name,
+                    expression,
+                    max(0, len(expression) + left),
+                    "the end: a filter has at most %(number)s characters",
+                    number=MOST_CHARACTERS,
+                )
+                raise error.in_group(number) if len(groups) > 1 else error
+
+
+# -- how it is written down -------------------------------------------------------------------------------------------
+
+
+def to_written(groups: Sequence[Sequence[Pair]]) -> list[Any]:
+    """Return a filter as JSON and histories hold it: one group without its bracket, several as lists of pairs."""
+    written = [[list(pair) for pair in group] for group in groups]
+    return written[0] if len(written) == 1 else written
+
+
+def from_written(written: Iterable[Any]) -> Groups:
+    """Return the filter that ``to_written`` wrote down, or that was written before filters had groups.
+
+    Raises:
+        ValueError, TypeError, KeyError: It is no such thing.
+    """
+    listed = list(written)
+    if not listed:
+        return ()
+    # A pair begins with the name of a field, a group with a pair; an empty group begins with nothing.
+    is_one = any(len(each) and isinstance(each[0], str) for each in listed)
+    groups = [listed] if is_one else listed
+    return tuple(tuple((str(name), str(expression)) for name, expression in group) for group in groups)
 
 
 def _names(column: BcColumn) -> set[str]:
@@ -199,6 +247,18 @@ def _column(name: str, expression: str, field_profile: str) -> BcColumn:
 
 
 # -- pandas -----------------------------------------------------------------------------------------------------------
+
+
+def _group_mask(group: tuple[_Clause, ...], frame: pd.DataFrame, me: str) -> pd.Series[bool]:
+    import pandas as pd
+
+    mask = pd.Series(True, index=frame.index, dtype=bool)
+    for clause in group:
+        values = frame[clause.column.name].fillna("")
+        if clause.column.kind == "date":
+            values = values.where(~values.isin(language.BLANK_DATES), "")
+        mask &= _mask(clause.node, values, me)
+    return mask
 
 
 def _mask(node: Node, values: pd.Series[str], me: str) -> pd.Series[bool]:

@@ -13,6 +13,7 @@ from sync_lib.diff.context import DiffContext
 from sync_lib.errors import AccessDeniedError, NotFoundError
 from sync_lib.extract import folder as folder_reads
 from sync_lib.extract.staging import must_compare
+from sync_lib.fields.filters import to_written
 from sync_lib.fields.normal_forms import NORMALISER_VERSION
 from sync_lib.model import Run
 from sync_lib.run import folders
@@ -150,7 +151,8 @@ def settings_digest(profile_run: ProfileRun) -> str:
     """Return the digest of all settings that a diff depends on."""
     profile = profile_run.profile
     values = [
-        [list(pair) for pair in profile.filter],
+        # One group as it was before there were several: an upgrade is no change of settings.
+        to_written(profile.filter),
         profile.direction,
         profile.salesperson_code,
         profile.language,

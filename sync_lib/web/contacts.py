@@ -162,9 +162,13 @@ def say(visit: Visit, answer: Why) -> str:
     return visit.text(answer.text, **values)
 
 
-def _said(visit: Visit, value: str | BcColumn | Why) -> str:
+def _said(visit: Visit, value: why.Value) -> str:
     if isinstance(value, Why):
         return say(visit, value)
+    if isinstance(value, tuple):
+        return "".join("\n" + say(visit, each) for each in value)
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, BcColumn):
         dutch = value.captions[0] if value.captions else value.caption
         return dutch if visit.language == "nl" else value.caption

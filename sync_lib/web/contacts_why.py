@@ -12,7 +12,7 @@ from typing import Any
 
 from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields.bc_columns import BcColumn
-from sync_lib.fields.filters import find_column, parse_filter
+from sync_lib.fields.filters import Group, find_column, parse_filter
 from sync_lib.model import Action, CouplingState, Direction, Origin, Outcome
 from sync_lib.store.holds import DROPPED, HoldState
 from sync_lib.store.queries.contacts import Note, Tie, Twin
@@ -36,7 +36,8 @@ class Why:
         state: One of ``STATES``.
         rule: What decided, in a word or two; marked text.
         text: The sentence; marked text with places for ``values``.
-        values: Texts, a field's column (said in the reader's language), or another answer to quote.
+        values: Texts, a number, a field's column (said in the reader's language), another answer to quote, or several,
+            each on a line of its own.
         reason: A code whose plain words are put at ``%(why)s``.
         run: The run that decided, "" for none.
         at: When.
@@ -46,12 +47,14 @@ class Why:
     state: str
     rule: str
     text: str
-    values: Mapping[str, str | BcColumn | Why] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
     reason: str = ""
     run: str = ""
     at: str | None = None
     hold: int | None = None
 
+
+Value = str | int | BcColumn | Why | tuple[Why, ...]
 
 _SCOPE, _REQUIRED, _PRIVACY = msg("Type"), msg("Required fields"), msg("Privacy")
 _FILTER, _DIRECTION, _TIE = msg("Filter"), msg("Direction"), msg("Tied together")
@@ -161,32 +164,47 @@ def _outside(row: Mapping[str, Any], tie: Tie, field_profile: str) -> Why | None
     return None
 
 
-def _filtered(
-    row: Mapping[str, Any], tie: Tie, field_profile: str
-) -> tuple[str, dict[str, str | BcColumn | Why]] | None:
-    """Return the first condition of the filter that the contact does not fulfil, as a sentence, or None."""
-    for name, expression in tie.filter:
-        try:
-            condition = parse_filter([(name, expression)], field_profile=field_profile)
-        except FilterSyntaxError:
-            return msg("The filter of the profile cannot be understood."), {}
+def _filtered(row: Mapping[str, Any], tie: Tie, field_profile: str) -> tuple[str, dict[str, Value]] | None:
+    """Return what the contact misses of each group of the filter, as a sentence; None where it passes."""
+    try:
+        missed = [_missed(group, row, tie, field_profile) for group in tie.filter]
+    except FilterSyntaxError:
+        return msg("The filter of the profile cannot be understood."), {}
+    failed = [values for values in missed if values is not None]
+    if len(failed) < len(missed) or not failed:
+        return None
+    if len(failed) == 1:
+        [values] = failed
+        if "me" not in values:
+            return msg(
+                "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s."
+            ), values
+        return msg(
+            "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s, which is %(me)s."
+        ), values
+    groups = tuple(_of_group(number, values) for number, values in enumerate(failed, 1))
+    return msg("The filter leaves it out, since none of its groups holds it.%(groups)s"), {"groups": groups}
+
+
+def _of_group(number: int, values: dict[str, Value]) -> Why:
+    text = (
+        msg("Group %(group)s: %(field)s is %(value)s, and the profile wants %(wanted)s, which is %(me)s.")
+        if "me" in values
+        else msg("Group %(group)s: %(field)s is %(value)s, and the profile wants %(wanted)s.")
+    )
+    return Why(OUT, _FILTER, text, values | {"group": number})
+
+
+def _missed(group: Group, row: Mapping[str, Any], tie: Tie, field_profile: str) -> dict[str, Value] | None:
+    """Return the first condition of a group that the contact does not fulfil, as values of a sentence, or None."""
+    for name, expression in group:
+        condition = parse_filter([[(name, expression)]], field_profile=field_profile)
         if condition.passes(row, me=tie.salesperson):
             continue
         column = find_column(name)
         value = row[column.name] if column else ""
-        values: dict[str, str | BcColumn | Why] = {
-            "field": column or name,
-            "value": value,
-            "wanted": expression,
-        }
-        if "%me" in expression.casefold():
-            text = msg(
-                "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s, which is %(me)s."
-            )
-            return text, values | {"me": tie.salesperson}
-        return msg(
-            "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s."
-        ), values
+        values: dict[str, Value] = {"field": column or name, "value": value, "wanted": expression}
+        return values | ({"me": tie.salesperson} if "%me" in expression.casefold() else {})
     return None
 
 

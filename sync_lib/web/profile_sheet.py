@@ -5,6 +5,7 @@ Nothing here is stored: the page reads a ``Sheet`` from a request or from a prof
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,15 @@ from fastapi import HTTPException
 from starlette.datastructures import FormData
 
 from sync_lib.errors import FilterSyntaxError
-from sync_lib.fields.filters import check_length, find_column, parse_filter
+from sync_lib.fields.filters import (
+    Groups,
+    Pair,
+    check_length,
+    find_column,
+    from_written,
+    parse_filter,
+    to_written,
+)
 from sync_lib.operate.settings_preview import Wish
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.file import OWN_CONTACTS, ProfileEntry
@@ -69,7 +78,7 @@ class Row:
         after = text[at + 1 : end] + ("…" if len(text) > end else "")
         return Place(before, text[at : at + 1], after, at + 1)
 
-    def check(self, field_profile: str) -> tuple[str, str] | None:
+    def check(self, field_profile: str) -> Pair | None:
         """Return the pair as it is stored, or None and note what is wrong; a blank one filters nothing."""
         try:
             return profile_values.check_condition(self.name, self.expression, field_profile=field_profile)
@@ -77,10 +86,10 @@ class Row:
             self.problem = problem
             return None
 
-    def limit(self, pairs: list[tuple[str, str]]) -> None:
+    def limit(self, groups: list[list[Pair]]) -> None:
         """Note where the filter becomes too long with this condition."""
         try:
-            check_length(pairs)
+            check_length(groups)
         except FilterSyntaxError as problem:
             self.problem = problem
 
@@ -91,7 +100,7 @@ class Sheet:
 
     Attributes:
         texts: By column, as they were typed or are stored.
-        rows: The conditions of the filter.
+        groups: The conditions of each group of the filter; at least one group, which may be empty.
         problems: What is wrong, by column.
         theirs: What somebody else made of a setting meanwhile, by column.
         fixed: What may not be changed.
@@ -99,7 +108,7 @@ class Sheet:
     """
 
     texts: dict[str, str]
-    rows: list[Row]
+    groups: list[list[Row]]
     seen: ProfileEntry | None = None
     problems: dict[str, WrongValue] = field(default_factory=dict)
     theirs: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +118,8 @@ class Sheet:
     def of(cls, entry: ProfileEntry) -> Sheet:
         """Return the form of what is stored."""
         texts = {name: _text(getattr(entry, name)) for name in (*FIXED, *EDITED)}
-        return cls(texts, [Row(name, expression) for name, expression in entry.filter], entry)
+        groups = [[Row(name, expression) for name, expression in group] for group in entry.filter]
+        return cls(texts, groups or [[]], entry)
 
     @classmethod
     def sent(cls, form: FormData, stored: ProfileEntry | None = None, *, correctable: bool = False) -> Sheet:
@@ -133,7 +143,18 @@ class Sheet:
             texts |= {name: _text(getattr(stored, name)) for name in fixed}
         if texts["default_folder"] == "true":
             texts["folder_name"] = stored.folder_name if stored else OWN_CONTACTS
-        return cls(texts, _rows_of(given), _seen(given) if stored else None, fixed=fixed)
+        return cls(texts, _groups_of(given), _seen(given) if stored else None, fixed=fixed)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All conditions, in the order of the form."""
+        return [row for group in self.groups for row in group]
+
+    @property
+    def numbered(self) -> list[list[tuple[int, Row]]]:
+        """The groups, each condition with a number of its own in the form."""
+        numbers = itertools.count()
+        return [[(next(numbers), row) for row in group] for group in self.groups]
 
     @property
     def is_wrong(self) -> bool:
@@ -152,26 +173,33 @@ class Sheet:
                 values[name] = profile_values.check(name, text)
             except WrongValue as wrong:
                 self.problems[name] = wrong
-        pairs = [pair for pair in self._pairs(field_profile) if pair[1]]
-        return None if self.is_wrong else ProfileEntry(**values, filter=tuple(pairs))
+        chosen = self._chosen(field_profile)
+        return None if self.is_wrong else ProfileEntry(**values, filter=chosen)
 
     def wish(self, field_profile: str) -> Wish | None:
         """Return what decides who is in the folder, or None where a condition cannot be understood."""
-        pairs = self._pairs(field_profile)
+        chosen = self._chosen(field_profile)
         if any(row.problem for row in self.rows):
             return None
         me = self.texts["salesperson_code"].strip().upper()
-        chosen = parse_filter(pairs, field_profile=field_profile)
-        return Wish(chosen, me, self.texts["direction"], self.texts["left_scope"])
+        parsed = parse_filter(chosen, field_profile=field_profile)
+        return Wish(parsed, me, self.texts["direction"], self.texts["left_scope"])
 
-    def _pairs(self, field_profile: str) -> list[tuple[str, str]]:
-        """Return the conditions that are in order, and note what is wrong with the others."""
-        pairs = []
-        for row in self.rows:
-            if pair := row.check(field_profile):
-                pairs.append(pair)
-                row.limit(pairs)
-        return pairs
+    def _chosen(self, field_profile: str) -> Groups:
+        """Return the filter of the conditions that are in order, and note what is wrong with the others.
+
+        A condition without an expression filters nothing. A group of only such ones is left out: who has added it and
+        not filled it in yet does not ask for everybody.
+        """
+        groups: list[list[Pair]] = []
+        for rows in self.groups:
+            groups.append([])
+            for row in rows:
+                if pair := row.check(field_profile):
+                    groups[-1].append(pair)
+                    row.limit(groups)
+        filled = (tuple(pair for pair in group if pair[1]) for group in groups)
+        return tuple(group for group in filled if group)
 
     def merge(self, mine: ProfileEntry, stored: ProfileEntry) -> None:
         """Show what somebody else changed meanwhile: their value where I left it alone, else beside mine."""
@@ -184,29 +212,36 @@ class Sheet:
             if getattr(mine, name) != before:
                 continue
             if name == "filter":
-                self.rows = Sheet.of(stored).rows
+                self.groups = Sheet.of(stored).groups
             else:
                 self.texts[name] = _text(theirs)
 
     def seen_as_text(self) -> str:
         """Return what was shown, for the form to bring back; "" for a new profile."""
-        return json.dumps(asdict(self.seen)) if self.seen else ""
+        if self.seen is None:
+            return ""
+        return json.dumps(asdict(self.seen) | {"filter": to_written(self.seen.filter)})
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _rows_of(given: Mapping[str, str]) -> list[Row]:
-    """The conditions in the order of the form, where each has a number of its own."""
-    numbers = [name.partition("-")[2] for name in given if name.startswith("field-")]
-    return [Row(given[f"field-{number}"], given.get(f"expression-{number}", "")) for number in numbers]
+def _groups_of(given: Mapping[str, str]) -> list[list[Row]]:
+    """The conditions in the order of the form, where each has a number of its own, behind the mark of its group."""
+    groups: list[list[Row]] = [[]]
+    for name in given:
+        kind, _, number = name.partition("-")
+        if kind == "group" and number:
+            groups.append([])
+        elif kind == "field" and number:
+            groups[-1].append(Row(given[name], given.get(f"expression-{number}", "")))
+    return [group for group in groups if group] or [[]]
 
 
 def _seen(given: Mapping[str, str]) -> ProfileEntry:
     try:
         values = json.loads(given.get("seen", ""))
-        pairs = tuple((str(name), str(expression)) for name, expression in values["filter"])
-        return replace(ProfileEntry(**values), filter=pairs)
+        return replace(ProfileEntry(**values), filter=from_written(values["filter"]))
     except (ValueError, TypeError, KeyError) as error:
         raise HTTPException(400, msg("This form is incomplete: open the page again.")) from error

@@ -41,7 +41,7 @@ CONTACTS = pd.DataFrame(
 
 
 def matching(field, expression, *, me="JR"):
-    mask = parse_filter([(field, expression)], field_profile="extended").mask(CONTACTS, me=me)
+    mask = parse_filter([[(field, expression)]], field_profile="extended").mask(CONTACTS, me=me)
     assert mask.dtype == bool
     return [number for number, found in enumerate(mask) if found]
 
@@ -148,26 +148,26 @@ def test_a_profile_without_a_salesperson_code_gets_nobodys_contacts():
 )
 def test_errors_say_where_and_what(field, expression, position, expected):
     with pytest.raises(FilterSyntaxError) as raised:
-        parse_filter([(field, expression)], field_profile="extended")
+        parse_filter([[(field, expression)]], field_profile="extended")
     assert (raised.value.field, raised.value.position) == (field, position)
     assert expected in raised.value.expected
 
 
 def test_a_field_of_the_other_field_profile_says_so():
     with pytest.raises(FilterSyntaxError, match="'Salesperson Code' needs 'extended'"):
-        parse_filter([("Verkoperscode", "JR")], field_profile="standard")
+        parse_filter([[("Verkoperscode", "JR")]], field_profile="standard")
 
 
 def test_every_field_is_found_by_each_of_its_names():
     values = {"boolean": "no", "option": "*"}
     for column in BC_COLUMNS:
         for name in (column.name, column.property, column.caption.upper(), *column.captions):
-            parsed = parse_filter([(f" {name} ", values.get(column.kind, "''"))], field_profile="extended")
+            parsed = parse_filter([[(f" {name} ", values.get(column.kind, "''"))]], field_profile="extended")
             assert parsed.fields == (column.name,)
 
 
 def test_all_pairs_must_hold_and_are_described():
-    parsed = parse_filter([("Naam", "@j*"), ("type", "Person"), ("City", "")], field_profile="standard")
+    parsed = parse_filter([[("Naam", "@j*"), ("type", "Person"), ("City", "")]], field_profile="standard")
     assert list(parsed.mask(CONTACTS, me="")) == [True] + [False] * 7
     assert parsed.fields == ("name", "type")
     assert parsed.describe() == "Name: @j*; Type: Person"
@@ -179,19 +179,19 @@ def test_an_empty_filter_and_an_empty_frame():
     assert everything.to_sql("") == Everything()
     nobody = CONTACTS.iloc[:0]
     for field, expression in [("Name", "@a*"), ("Name", "a..b"), ("Type", "<>Person"), ("City", "<>@b")]:
-        mask = parse_filter([(field, expression)], field_profile="standard").mask(nobody, me="")
+        mask = parse_filter([[(field, expression)]], field_profile="standard").mask(nobody, me="")
         assert (len(mask), mask.dtype) == (0, bool)
 
 
 def test_missing_values_count_as_blank():
     frame = pd.DataFrame({"name": [None, "a"]}, index=[7, 9])
-    mask = parse_filter([("Name", "''")], field_profile="standard").mask(frame, me="")
+    mask = parse_filter([[("Name", "''")]], field_profile="standard").mask(frame, me="")
     assert dict(mask) == {7: True, 9: False}
 
 
 def test_sql_of_what_it_can_say():
     def sql(field, expression):
-        return parse_filter([(field, expression)], field_profile="extended").to_sql("jr")
+        return parse_filter([[(field, expression)]], field_profile="extended").to_sql("jr")
 
     assert sql("Name", "Jan") == Compare("name", "=", "Jan")
     assert sql("Salesperson Code", "%me") == Compare("salesperson", "=", "JR")
@@ -200,7 +200,7 @@ def test_sql_of_what_it_can_say():
     for left_to_pandas in ("a..b", ">a", "@a", "@a*", "<>a*", "a|@b"):
         assert sql("Name", left_to_pandas) == Everything()
     assert sql("Name", "a&@b") == Compare("name", "=", "a")
-    assert parse_filter([("Salesperson Code", "%me")], field_profile="extended").to_sql("") == Or(())
+    assert parse_filter([[("Salesperson Code", "%me")]], field_profile="extended").to_sql("") == Or(())
 
 
 def test_time_grows_with_the_text_whatever_the_pattern():
@@ -213,7 +213,7 @@ def test_time_grows_with_the_text_whatever_the_pattern():
         "*" + "a?" * 20_000 + "c*",
     ):
         frame = pd.DataFrame({"name": [text, text + "b"]})
-        mask = parse_filter([("Name", expression)], field_profile="standard").mask(frame, me="")
+        mask = parse_filter([[("Name", expression)]], field_profile="standard").mask(frame, me="")
         assert list(mask) == [False, expression.endswith("b")]
 
 
@@ -221,12 +221,12 @@ def test_time_grows_with_the_text_whatever_the_pattern():
 def test_a_list_of_values_is_one_look(sign):
     """O5: 900 values of a list cost one comparison for each contact, and one condition in SQL."""
     names = [f"n{number}" for number in range(900)]
-    listed = parse_filter([("Name", "|".join(sign + name for name in names))], field_profile="standard")
+    listed = parse_filter([[("Name", "|".join(sign + name for name in names))]], field_profile="standard")
     others = parse_filter(
-        [("Name", "&".join("<>" + sign + name for name in names))], field_profile="standard"
+        [[("Name", "&".join("<>" + sign + name for name in names))]], field_profile="standard"
     )
     for parsed in (listed, others):
-        assert isinstance(parsed.clauses[0].node, language.OneOf)
+        assert isinstance(parsed.groups[0][0].node, language.OneOf)
     assert listed.to_sql("") == (Everything() if sign else In("name", tuple(sorted(names))))
     assert others.to_sql("") == (Everything() if sign else In("name", tuple(sorted(names)), negated=True))
     frame = pd.DataFrame({"name": ["n1", "N1", "n1000", ""]})
@@ -237,18 +237,19 @@ def test_a_list_of_values_is_one_look(sign):
 
 def test_a_long_condition_is_left_to_pandas():
     """O5: SQLite takes no expression of more than 1,000 levels."""
-    parsed = parse_filter([("Name", "|".join(f"a{n}*" for n in range(500)))], field_profile="standard")
+    parsed = parse_filter([[("Name", "|".join(f"a{n}*" for n in range(500)))]], field_profile="standard")
     assert parsed.to_sql("") == Everything()
     assert list(parsed.mask(pd.DataFrame({"name": ["a499x", "b"]}), me="")) == [True, False]
 
 
 def test_a_filter_has_a_greatest_length():
     """O5: it is counted over all conditions, with the names of their fields."""
-    fits = [("Name", "a" * (MOST_CHARACTERS - 8)), ("City", "")]
-    check_length(fits)
-    with pytest.raises(FilterSyntaxError, match=f"at most {MOST_CHARACTERS} characters") as refused:
-        check_length([*fits[:1], ("City", "Utrecht")])
-    assert (refused.value.field, refused.value.position) == ("City", 0)
+    fits, more = ("Name", "a" * (MOST_CHARACTERS - 8)), ("City", "Utrecht")
+    check_length([[fits, ("City", "")]])
+    for groups, group in (([[fits, more]], 0), ([[fits], [more]], 2)):
+        with pytest.raises(FilterSyntaxError, match=f"at most {MOST_CHARACTERS} characters") as refused:
+            check_length(groups)
+        assert (refused.value.field, refused.value.position, refused.value.group) == ("City", 0, group)
 
 
 # -- against a plain evaluation ---------------------------------------------------------------------------------------
@@ -373,10 +374,10 @@ def sql_holds(condition, row, *, ignore_case):
 @example(("name", "*'a'?'a'*'b'", ["aaab", "aabab", "a\na b"]))
 def test_pandas_agrees_with_a_plain_evaluation(case):
     column, expression, values = case
-    parsed = parse_filter([(column, expression)], field_profile="extended")
+    parsed = parse_filter([[(column, expression)]], field_profile="extended")
     frame = pd.DataFrame({column: pd.Series(values, dtype="str")})
     date = column == "last_interaction"
-    expected = [holds(parsed.clauses[0].node, value, date=date) for value in values]
+    expected = [holds(parsed.groups[0][0].node, value, date=date) for value in values]
     assert list(parsed.mask(frame, me="JR")) == expected
 
 
@@ -388,7 +389,7 @@ def test_a_list_means_what_its_values_mean_one_by_one(wanted, values, fold):
 
     def masks(expressions):
         return [
-            parse_filter([("Name", each)], field_profile="standard").mask(frame, me="")
+            parse_filter([[("Name", each)]], field_profile="standard").mask(frame, me="")
             for each in expressions
         ]
 
@@ -403,7 +404,7 @@ def test_a_list_means_what_its_values_mean_one_by_one(wanted, values, fold):
 @given(CASES, st.booleans())
 def test_sql_never_loses_a_contact(case, ignore_case):
     column, expression, values = case
-    parsed = parse_filter([(column, expression)], field_profile="extended")
+    parsed = parse_filter([[(column, expression)]], field_profile="extended")
     frame = pd.DataFrame({column: pd.Series(values, dtype="str")})
     condition = parsed.to_sql("JR")
     for value, matches in zip(values, parsed.mask(frame, me="JR"), strict=True):
@@ -418,7 +419,7 @@ def test_sql_never_loses_a_contact(case, ignore_case):
 )
 def test_any_text_parses_or_is_refused(field, expression, field_profile):
     try:
-        parsed = parse_filter([(field, expression)], field_profile=field_profile)
+        parsed = parse_filter([[(field, expression)]], field_profile=field_profile)
     except FilterSyntaxError as error:
         refused = error
     else:

@@ -91,10 +91,7 @@ def test_every_setting_arrives(engine):
     load(engine, COMPLETE)
     [profile] = stored(engine)
     assert profile.filter == (
-        ("Name", "A*"),
-        ("City", "Delft|Utrecht"),
-        ("City", "<>Delft"),
-        ("Post Code", "0123"),
+        (("Name", "A*"), ("City", "Delft|Utrecht"), ("City", "<>Delft"), ("Post Code", "0123")),
     )
     chosen = (
         profile.enabled,
@@ -265,12 +262,12 @@ def test_no_is_norway_and_zeros_stay(engine):
     load(engine, "companies: [{name: Cronus, phone_region: NO}]\n" + text)
     with read(engine) as conn:
         assert conn.execute(select(t.company_setting.c.phone_region)).scalars().all() == ["NO"]
-    assert stored(engine)[0].filter == (("Post Code", "0123"),)
+    assert stored(engine)[0].filter == ((("Post Code", "0123"),),)
 
 
 def test_extended_fields_need_the_extended_profile(engine):
     load(engine, one(filter={"Salesperson Code": "%me"}), field_profile="extended")
-    assert stored(engine)[0].filter == (("Salesperson Code", "%me"),)
+    assert stored(engine)[0].filter == ((("Salesperson Code", "%me"),),)
 
 
 def test_a_company_gets_the_region_that_its_profiles_name(engine):
@@ -316,11 +313,15 @@ entries = st.builds(
     folder_name=visible
     | st.sampled_from(["yes", "null", "~", "1", "no", "[x]", "- a", "# b", "a: b", "'", '"']),
     filter=st.lists(
-        st.tuples(
-            st.sampled_from(["City", "Name", "No."]),
-            st.sampled_from(["A*", "<>''", "1..2", "@x", "true", "0"]),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["City", "Name", "No."]),
+                st.sampled_from(["A*", "<>''", "1..2", "@x", "true", "0"]),
+            ),
+            min_size=1,
+            max_size=4,
         ),
-        max_size=4,
+        max_size=3,
     ).map(profile_file.in_file_order),
     direction=st.sampled_from(["both", "to_outlook", "to_business_central"]),
     salesperson_code=st.sampled_from(["", "AB", "NO", "1E3"]),

@@ -212,7 +212,7 @@ def test_every_setting_can_be_changed(visit: Make, engine: Engine, anna: int) ->
         company_name="Molenzicht BV",
         enabled=False,
         folder_name="Klanten",
-        filter=(("Name", "<>*test*"), ("Post Code", "0123")),
+        filter=((("Name", "<>*test*"), ("Post Code", "0123")),),
         direction="to_outlook",
         salesperson_code="CD",
         language="en",
@@ -289,7 +289,7 @@ def test_what_somebody_else_changed_meanwhile_is_shown_and_not_overwritten(
     assert send(visit(), f"/profiles/{anna}", again).status_code == 303
     now = stored(engine, anna)
     assert (now.salesperson_code, now.direction, now.language) == ("XY", "to_business_central", "de")
-    assert now.filter == (("City", "Delft"),)
+    assert now.filter == ((("City", "Delft"),),)
 
 
 @pytest.mark.parametrize("seen", [None, "", "1", "[]", "{}", '{"filter": [1]}', '{"filter": [], "x": 1}'])
@@ -458,7 +458,7 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
         shown = form_of(client.get(f"/profiles/{key}").text) | {"language": "en", "expression-0": "("}
         assert_plain_text(send(client, f"/profiles/{key}", shown).text)
         with engine.begin() as conn:
-            before = ProfileEntry(kept, kept, filter=((kept, kept),), folder_name=kept)
+            before = ProfileEntry(kept, kept, filter=(((kept, kept),),), folder_name=kept)
             after = ProfileEntry(kept, kept, language=kept, salesperson_code=kept)
             write_change(conn, key, before, after, Author(kept, "2026-03-02T12:00:00.000Z"))
         html = client.get(f"/profiles/{key}").text

@@ -15,7 +15,8 @@
         mailbox_was:                # of a profile that has never synced: corrects its mailbox
         company_was:                # the same of its company
         default_folder: false       # true: the mailbox's own Contacts folder, in place of a folder of its own
-        filter: {}                  # field: expression, or a list of expressions that must all hold
+        filter: {}                  # field: expression, or a list of expressions that must all hold; or a list
+                                    # of such groups, one of which must hold
         direction: both             # both, to_outlook, to_business_central
         salesperson:                # code of this colleague; what %me means in a filter
         language: nl                # of country names in Outlook
@@ -39,13 +40,11 @@ from typing import Any, TypeVar
 import yaml
 
 from sync_lib.errors import ConfigError, FilterSyntaxError
-from sync_lib.fields.filters import check_length
+from sync_lib.fields.filters import Group, Groups, Pair, check_length
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.values import WrongValue
 
 T = TypeVar("T")
-
-Pairs = tuple[tuple[str, str], ...]
 
 OWN_CONTACTS = "Contacts"
 
@@ -59,7 +58,7 @@ class ProfileEntry:
     enabled: bool = True
     folder_name: str = "Business Central"
     default_folder: bool = False
-    filter: Pairs = ()
+    filter: Groups = ()
     direction: str = "both"
     salesperson_code: str = ""
     language: str = "nl"
@@ -157,24 +156,28 @@ def _dumped(entry: ProfileEntry) -> dict[str, Any]:
     if entry.default_folder:
         values.pop("folder", None)
     if entry.filter:
-        values["filter"] = {
-            name: expressions[0] if len(expressions) == 1 else expressions
-            for name, expressions in _grouped(entry.filter).items()
-        }
+        groups = [_dumped_group(group) for group in entry.filter]
+        values["filter"] = groups[0] if len(groups) == 1 else groups
     policies = chosen(_POLICIES)
     return values | ({"policies": policies} if policies else {})
 
 
-def _grouped(pairs: Pairs) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for name, expression in pairs:
-        grouped.setdefault(name, []).append(expression)
-    return grouped
+def _dumped_group(group: Group) -> dict[str, str | list[str]]:
+    return {name: many[0] if len(many) == 1 else many for name, many in _by_field(group).items()}
 
 
-def in_file_order(pairs: Iterable[tuple[str, str]]) -> Pairs:
+def _by_field(group: Iterable[Pair]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, expression in group:
+        found.setdefault(name, []).append(expression)
+    return found
+
+
+def in_file_order(groups: Iterable[Iterable[Pair]]) -> Groups:
     """Return a filter with the expressions of one field together, as the file has them; it means the same."""
-    return tuple((name, each) for name, many in _grouped(tuple(pairs)).items() for each in many)
+    return tuple(
+        tuple((name, each) for name, many in _by_field(group).items() for each in many) for group in groups
+    )
 
 
 # -- in --------------------------------------------------------------------------------------------------------------
@@ -244,7 +247,11 @@ class _Parser:
         values: dict[str, Any] = {}
         for name, column in _NAMES.items():
             if name in row or name in ("mailbox", "company"):
-                values[column] = self._attempt(f"{where}, {name}", self._value, name, row.get(name), node)
+                place = f"{where}, {name}"
+                if name == "filter":
+                    values[column] = self._filter(place, row[name])
+                else:
+                    values[column] = self._attempt(place, _checked, column, row.get(name), node)
         values |= self._policies(where, row.get("policies"))
         was = self._what_it_was(where, row)
         if values.get("default_folder"):
@@ -267,11 +274,6 @@ class _Parser:
                 said[name.removesuffix("_was")] = str(text or "")
         return Was(**said)
 
-    def _value(self, name: str, node: yaml.Node | None, row: yaml.Node) -> Any:
-        if name == "filter":
-            return self._filter(node)
-        return _checked(_NAMES[name], node, row)
-
     def _policies(self, where: str, node: yaml.Node | None) -> dict[str, Any]:
         if node is None:
             return {}
@@ -282,21 +284,36 @@ class _Parser:
             values[_POLICIES[name]] = self._attempt(place, _checked, _POLICIES[name], value, value)
         return values
 
-    def _filter(self, node: yaml.Node | None) -> Pairs:
-        if node is None or _is_blank(node):
-            return ()
-        pairs = []
+    def _filter(self, where: str, node: yaml.Node) -> Groups:
+        """One group, or a list of groups; what is wrong is noted at its group."""
+        if not isinstance(node, yaml.SequenceNode):
+            group = None if _is_blank(node) else self._attempt(where, self._group, node, [])
+            return (group,) if group else ()
+        if not node.value:
+            self._attempt(where, _no_condition, node)
+        groups: list[Group] = []
+        for number, each in enumerate(node.value, 1):
+            place = f"{where}, group {number}"
+            group = self._attempt(place, self._group, each, groups)
+            if group is not None and not any(expression for _, expression in group):
+                self._attempt(place, _no_condition, each)
+            groups.append(group or ())
+        return tuple(groups)
+
+    def _group(self, node: yaml.Node, before: list[Group]) -> Group:
+        """Return one group of a filter; ``before`` are those that stand before it, whose length counts too."""
+        pairs: list[Pair] = []
         for name, value in _mapping(node, None).items():
-            listed = _sequence(value) if isinstance(value, yaml.SequenceNode) else [value]
-            for each in listed:
+            for each in _sequence(value) if isinstance(value, yaml.SequenceNode) else [value]:
                 try:
-                    pair = profile_values.check_condition(
-                        name, _text(each), field_profile=self._field_profile
+                    text = _text(each)
+                    pairs.append(
+                        profile_values.check_condition(name, text, field_profile=self._field_profile)
                     )
-                    pairs.append(pair)
-                    check_length(pairs)
+                    check_length([*before, pairs])
                 except FilterSyntaxError as error:
-                    raise _Wrong(each, str(error)) from error
+                    # The place names the group already.
+                    raise _Wrong(each, str(error.in_group(0))) from error
         return tuple(pairs)
 
     def _refuse_twins(self, entries: list[ProfileEntry]) -> None:
@@ -353,6 +370,10 @@ def _sequence(node: yaml.Node | None) -> list[yaml.Node]:
     if not isinstance(node, yaml.SequenceNode):
         raise _Wrong(node, "this must be a list; begin each of its items with '- '.")
     return list(node.value)
+
+
+def _no_condition(node: yaml.Node) -> None:
+    raise _Wrong(node, "there is no condition here. For all persons leave 'filter' out.")
 
 
 def _text(node: yaml.Node | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from sync_lib.fields.filters import from_written, to_written
 from sync_lib.store import tables as t
 from sync_lib.store.profiles.file import ProfileEntry
 
@@ -51,6 +52,8 @@ def write_change(
         each.name: [getattr(shown, each.name), getattr(after, each.name)] for each in fields(ProfileEntry)
     }
     changed = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+    if "filter" in changed:
+        changed["filter"] = [to_written(groups) for groups in changed["filter"]]
     text = json.dumps(changed, ensure_ascii=False)
     row = {"at": by.now, "who": by.name, "is_new": before is None, "settings": text}
     conn.execute(insert(t.profile_change).values(profile=profile, **row))
@@ -67,4 +70,7 @@ def read_changes(conn: Connection, profile: int, limit: int) -> tuple[list[Profi
 
 
 def _parsed(text: str) -> list[SettingChange]:
-    return [SettingChange(column, *pair) for column, pair in json.loads(text).items()]
+    found = json.loads(text)
+    if "filter" in found:
+        found["filter"] = [from_written(written) for written in found["filter"]]
+    return [SettingChange(column, *pair) for column, pair in found.items()]

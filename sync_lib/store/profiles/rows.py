@@ -27,9 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from sync_lib.errors import ConfigError, ProfileError
+from sync_lib.fields.filters import Groups, from_written
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
-from sync_lib.store.profiles.file import Pairs, ProfileEntry
+from sync_lib.store.profiles.file import ProfileEntry
 
 #: What a person may answer about a second folder.
 GO_BACK, LEAVE = "go_back", "leave"
@@ -42,7 +43,7 @@ class Profile:
     Attributes:
         company_name: What a person wrote: name or id of the company.
         company: Key of the company that it was found to be, or None until then.
-        filter: (BC field, expression) pairs, all of which must hold.
+        filter: Groups, one of which must hold, of (BC field, expression) pairs, all of which must hold.
         graph_user_id: The mailbox's user, once it synced.
         folder_id: The folder that it is bound to.
         folder_seen: The folder's name when it was last seen.
@@ -62,7 +63,7 @@ class Profile:
     enabled: bool
     folder_name: str
     default_folder: bool
-    filter: Pairs
+    filter: Groups
     direction: str
     salesperson_code: str
     language: str
@@ -162,7 +163,7 @@ def read_company_names(conn: Connection) -> list[str]:
 
 def _profile(row: Row[Any]) -> Profile:
     values = row._asdict()
-    return Profile(**values | {"filter": tuple((name, each) for name, each in json.loads(values["filter"]))})
+    return Profile(**values | {"filter": from_written(json.loads(values["filter"]))})
 
 
 def bind_profile(conn: Connection, profile: int, **values: Any) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from sync_lib.errors import ConfigError
+from sync_lib.fields.filters import to_written
 from sync_lib.store import tables as t
 from sync_lib.store.company_names import CompanyNames
 from sync_lib.store.engine import transaction
@@ -199,7 +200,7 @@ def refuse_taken_folder(entry: ProfileEntry, neighbours: Iterable[Profile | Prof
 
 def columns_of_entry(entry: ProfileEntry) -> dict[str, Any]:
     values = {each.name: getattr(entry, each.name) for each in fields(ProfileEntry)}
-    filter_ = json.dumps(entry.filter, ensure_ascii=False)
+    filter_ = json.dumps(to_written(entry.filter), ensure_ascii=False)
     return values | {"filter": filter_, "folder_asked": entry.folder_name}
 
 

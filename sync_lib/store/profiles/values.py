@@ -59,8 +59,8 @@ def check_condition(name: str, expression: str, *, field_profile: str) -> tuple[
         FilterSyntaxError: There is no such field, the expression is too long, or it cannot be understood.
     """
     pair = (visible(name), visible(expression))
-    check_length([pair])
-    parse_filter([pair], field_profile=field_profile)
+    check_length([[pair]])
+    parse_filter([[pair]], field_profile=field_profile)
     return pair
 
 

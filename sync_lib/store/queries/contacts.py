@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select, union
 
+from sync_lib.fields.filters import Groups, from_written
 from sync_lib.model import Outcome
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
@@ -106,7 +107,7 @@ class Tie:
     folder: str
     enabled: bool
     direction: str
-    filter: tuple[tuple[str, str], ...]
+    filter: Groups
     salesperson: str
     state: str
     origin: str
@@ -289,7 +290,7 @@ def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
 
 def _tie(row: Any) -> Tie:
     values = list(row)
-    values[5] = tuple((name, expression) for name, expression in json.loads(values[5]))
+    values[5] = from_written(json.loads(values[5]))
     return Tie(*values)
 
 

@@ -78,7 +78,8 @@ sync_profile = Table(
     Column("default_folder", Boolean, nullable=False, server_default="0"),
     # The folder's name in the imported file: it still means this profile when a user has renamed the folder since.
     blank("folder_asked"),
-    Column("filter", Text, nullable=False, server_default="[]"),  # JSON list of [field, expression]
+    # JSON: one group as a list of [field, expression], several as a list of such lists (``filters.to_written``).
+    Column("filter", Text, nullable=False, server_default="[]"),
     Column("direction", String(24), nullable=False, server_default="both"),
     Column("salesperson_code", String(20), nullable=False, server_default=""),
     Column("language", String(8), nullable=False, server_default="nl"),

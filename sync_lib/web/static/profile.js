@@ -1,33 +1,57 @@
-// The settings of a profile: conditions of the filter come and go, each says whether it is understood, and the
-// preview says what saving would do.
+// The settings of a profile: groups and conditions of the filter come and go, each condition says whether it is
+// understood, and the preview says what saving would do.
 (function () {
   "use strict";
   var form = document.getElementById("profile");
-  var pairs = document.getElementById("pairs");
+  var groups = document.getElementById("groups");
   var preview = document.getElementById("preview");
-  var add = document.getElementById("add");
+  var addGroup = document.getElementById("add-group");
   // Who may not edit is offered nothing to change.
-  if (!form || !add) return;
+  if (!form || !addGroup) return;
 
-  // -- conditions -------------------------------------------------------------------------------------------------
+  // -- groups and conditions ---------------------------------------------------------------------------------------
 
-  var blank = document.getElementById("blank").innerHTML;
-  var next = pairs.children.length;
+  // A group with one condition in it: what a new group begins with.
+  var blank = document.getElementById("blank");
+  var next = groups.children.length + groups.querySelectorAll(".pair").length;
 
-  add.addEventListener("click", function () {
-    pairs.insertAdjacentHTML("beforeend", blank.replaceAll("NUMBER", String(next)));
+  function make(html, place) {
+    place.insertAdjacentHTML("beforeend", html.replaceAll("NUMBER", String(next)));
     next += 1;
-    var made = pairs.lastElementChild;
+    var made = place.lastElementChild;
     window.htmx.process(made);
     made.querySelector("select").focus();
+  }
+
+  function number() {
+    Array.from(groups.children).forEach(function (group, n) {
+      var title = group.querySelector("[data-text]");
+      title.textContent = title.dataset.text.replace("#", String(n + 1));
+    });
+  }
+
+  addGroup.addEventListener("click", function () {
+    make(blank.innerHTML, groups);
+    number();
   });
 
-  pairs.addEventListener("click", function (event) {
-    var button = event.target.closest("[data-remove]");
+  groups.addEventListener("click", function (event) {
+    var button = event.target.closest("button");
     if (!button) return;
-    button.closest(".pair").remove();
-    add.focus();
-    look();
+    var group = button.closest(".group");
+    if ("add" in button.dataset) {
+      make(blank.content.querySelector(".pair").outerHTML, group.querySelector(".pairs"));
+    } else if ("remove" in button.dataset) {
+      button.closest(".pair").remove();
+      group.querySelector("[data-add]").focus();
+      look();
+    } else if ("removeGroup" in button.dataset) {
+      var beside = group.previousElementSibling || group.nextElementSibling;
+      group.remove();
+      number();
+      beside.querySelector("[data-add]").focus();
+      look();
+    }
   });
 
   document.addEventListener("htmx:afterSwap", function (event) {
