@@ -487,12 +487,12 @@ def test_connections_that_are_shown_can_be_read() -> None:
 
 @pytest.mark.parametrize("page", [README, CONNECT, OPERATOR], ids=lambda page: page.name)
 def test_profiles_in_the_documents_can_be_imported(page: Path) -> None:
-    [block] = blocks(page, "yaml")
+    block, *_ = blocks(page, "yaml")
     assert profile_file.parse(block, field_profile="standard").profiles
 
 
 def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
-    [block] = blocks(OPERATOR, "yaml")
+    block, _ = blocks(OPERATOR, "yaml")
     content = profile_file.parse(block, field_profile="standard")
     [entry] = content.profiles
     assert entry == profile_file.ProfileEntry(entry.mailbox, entry.company_name)
@@ -502,6 +502,14 @@ def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
     assert set(shown["policies"]) == set(profile_file._POLICIES)
     for options in profile_values.POLICIES.values():
         assert all(option in block for option in options)
+
+
+def test_the_groups_that_the_handbook_shows_are_understood() -> None:
+    _, filter_ = blocks(OPERATOR, "yaml")
+    text = "profiles:\n  - mailbox: anna@example.com\n    company: Cronus\n" + filter_
+    [entry] = profile_file.parse(text, field_profile="standard").profiles
+    utrecht, haarlem = (("City", "Utrecht"),), (("City", "Haarlem"), ("Company Name", "<>''"))
+    assert entry.filter == (utrecht, haarlem)
 
 
 def test_fields_of_filters_are_those_of_the_standard_field_profile() -> None:

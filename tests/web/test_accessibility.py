@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     sim = Sandbox(world=world(*people)).start()
     staging = f"sqlite:///{tmp_path_factory.mktemp('staging')}/staging.db"
     h = Harness(sim, staging, guard_emptied_from=3)
-    h.add_profiles()
+    h.add_profiles(filter=[{"Name": "Klant*"}, {"City": "Delft", "Job Title": "<>''"}])
     h.full()
     key = h.sim.dump()["companies"][0]["contacts"][1]["id"]
     h.in_bc("PATCH", f"contacts({key})", {"jobTitle": "Inkoper"})

@@ -301,7 +301,7 @@ class _Parser:
         return tuple(groups)
 
     def _group(self, node: yaml.Node, before: list[Group]) -> Group:
-        """Return one group of a filter; ``before`` are those that stand before it, whose length counts too."""
+        """Return one group of a filter; ``before`` are those that come before it, whose length counts too."""
         pairs: list[Pair] = []
         for name, value in _mapping(node, None).items():
             for each in _sequence(value) if isinstance(value, yaml.SequenceNode) else [value]:
