@@ -27,6 +27,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "batch_outer_on_429": ("200", "424"),
     "graph_batch_over_4": ("queue", "429"),
     "bc_delete_without_if_match": ("400", "allow"),
+    "bc_extension": ("published", "missing"),
     "bc_readonly_in_body": ("ignore", "400"),
     "bc_null_text": ("400", "blank"),
     "bc_country_change": ("clear", "keep"),

@@ -23,7 +23,9 @@ from sandbox.world import App, World
 
 ALL_FIELDS = (*EXTENDED, *HIDDEN)
 ATTRIBUTES = {f.name: f.attribute for f in ALL_FIELDS}
-COMPUTED = frozenset(("@odata.etag", "systemRowVersion", "lastModifiedDateTime", "systemCreatedAt"))
+COMPUTED = frozenset(
+    words("@odata.etag systemRowVersion systemModifiedBy lastModifiedDateTime systemCreatedAt")
+)
 ITEM_KEYS = frozenset(
     words("number id immutable_id moves usn entered created modified properties extended deleted")
 )
@@ -231,6 +233,7 @@ def _make_row(world: World, company: Company, item: dict[str, Any]) -> Row:
     )
     company.row_version = max(company.row_version + 1, int(item.get("systemRowVersion", 0)))
     row.row_version = int(item.get("systemRowVersion", company.row_version))
+    row.modified_by = item.get("systemModifiedBy", row.modified_by)
     return row
 
 

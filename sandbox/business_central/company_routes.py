@@ -27,6 +27,7 @@ class CompanyRoutes:
         router.add("GET", "/company/{company}", self.get_company)
         router.add("GET", "/company/{company}/countriesRegions", self.list_countries)
         router.add("GET", "/company/{company}/salespeoplePurchasers", self.list_salespeople)
+        router.add("GET", "/company/{company}/users", self.list_users)
 
     def list_companies(self, call: Call, _values: dict[str, str]) -> Reply:
         """GET companies."""
@@ -49,6 +50,7 @@ class CompanyRoutes:
     def list_countries(self, call: Call, values: dict[str, str]) -> Reply:
         """GET countriesRegions."""
         company = self._places.company(call, values)
+        self._only_on(call, "standard")
         rows = [
             {
                 "id": make_uuid("country", company.id, code),
@@ -75,10 +77,35 @@ class CompanyRoutes:
             }
             for person in company.salespeople
         ]
+        if call.notes.get("profile") == "extended":
+            shown = ("id", "code", "displayName", "email")
+            rows = [{name: row[name] for name in shown} for row in rows]
         return Reply(200, self._small_page(call, rows, "salespeoplePurchasers"))
 
+    def list_users(self, call: Call, values: dict[str, str]) -> Reply:
+        """GET users: who has a mailbox is a user, in every company."""
+        self._places.company(call, values)
+        self._only_on(call, "extended")
+        rows = [
+            {
+                "userSecurityId": make_uuid("bc user", mailbox.user_id),
+                "userName": mailbox.user_principal_name.partition("@")[0].upper()[:50],
+                "displayName": mailbox.display_name[:80],
+                "state": "Enabled",
+                "authenticationEmail": mailbox.user_principal_name,
+            }
+            for mailbox in self.world.mailboxes.values()
+        ]
+        return Reply(200, self._small_page(call, rows, "users"))
+
+    @staticmethod
+    def _only_on(call: Call, profile: str) -> None:
+        """Refuse what the other API does not have."""
+        if call.notes.get("profile", "standard") != profile:
+            raise ApiError(404, "BadRequest_ResourceNotFound", "Resource not found for the segment.")
+
     def _small_page(self, call: Call, rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
-        rows = [{"@odata.etag": f'W/"{row["id"]}"', **row} for row in rows]
+        rows = [{"@odata.etag": f'W/"{next(iter(row.values()))}"', **row} for row in rows]
         start = parse_integer(call.query, "$skiptoken") or parse_integer(call.query, "$skip") or 0
         top = parse_integer(call.query, "$top")
         size = int(self.world.settings.limit("bc_max_page") or 20000)

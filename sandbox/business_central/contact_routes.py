@@ -76,6 +76,7 @@ class ContactRoutes:
         body = call.json_object()
         draft = Draft(changed(row, {}), company, call.identity, is_new=False)
         self._apply(call, draft, body)
+        self._check_parts(call, draft.row, body)
         now = self.world.clock.now()
         company.store(draft.row, now, call.identity)
         rules.cascade(draft, now)
@@ -85,6 +86,9 @@ class ContactRoutes:
     def delete_contact(self, call: Call, values: dict[str, str]) -> Reply:
         """DELETE contacts(id); a company takes its persons with it."""
         company, row = self._places.row(call, values)
+        if page_of(call).keeps_all and call.identity != "user":
+            message = "'DELETE' requests for 'contacts' of EdmType 'Entity' are not allowed."
+            raise ApiError(400, "BadRequest_MethodNotAllowed", message)
         if "if-match" in call.headers or self.world.settings.is_on("bc_delete_without_if_match", "400"):
             self._check_version(call, row)
         self._check_lock(call, company, row)
@@ -102,7 +106,7 @@ class ContactRoutes:
                 message = f"The property '{name}' does not exist on type 'Microsoft.NAV.contact'."
                 raise ApiError(400, "BadRequest", message)
             spec = fields[name]
-            if spec.editable:
+            if spec.takes(call.identity):
                 rules.validate(draft, spec, rules.convert(spec, value, settings), settings)
             elif settings.is_on("bc_readonly_in_body", "400"):
                 raise ApiError(400, "BadRequest_InvalidOperation", f"The field '{name}' is read-only.")
@@ -117,6 +121,14 @@ class ContactRoutes:
             status = int(self.world.settings.switches["bc_stale_status"])
             message = "Another user has already changed the record."
             raise ApiError(status, "Request_EntityChanged", message)
+
+    @staticmethod
+    def _check_parts(call: Call, row: Row, body: dict[str, Any]) -> None:
+        """Refuse, as our page does, a person whose name parts are all blank: its name would be blank as well."""
+        parts = {"firstName": row.first_name, "middleName": row.middle_name, "surname": row.surname}
+        blank = row.type == "Person" and not any(parts.values()) and not parts.keys().isdisjoint(body)
+        if blank and page_of(call).keeps_all and call.identity != "user":
+            raise ApiError(400, rules.DIALOG, "displayName must be filled in.")
 
     @staticmethod
     def _check_lock(call: Call, company: Company, row: Row) -> None:

@@ -14,25 +14,39 @@ EDM = {
 }
 
 
+_USER = ("userName", "displayName", "state", "authenticationEmail")
+#: Entity set -> the name of one of its entities, where it is not the set's name without its last letter.
+ENTITIES = {
+    "companies": "company",
+    "countriesRegions": "countryRegion",
+    "salespeoplePurchasers": "salespersonPurchaser",
+}
+
+
 def entity_sets(call: Call) -> dict[str, dict[str, str]]:
     """Return the entity sets of an API: name -> property -> type."""
+    is_extended = call.notes.get("profile") == "extended"
     contact = {name: EDM.get(field.kind, "Edm.String") for name, field in page_of(call).fields.items()}
     named = dict.fromkeys(("code", "displayName"), "Edm.String")
-    return {
+    sets = {
         "companies": {"id": "Edm.Guid", "name": "Edm.String", "displayName": "Edm.String"},
         "contacts": contact,
         "countriesRegions": {"id": "Edm.Guid", **named},
         "salespeoplePurchasers": {"id": "Edm.Guid", **named, "email": "Edm.String"},
+        "users": {"userSecurityId": "Edm.Guid", **dict.fromkeys(_USER, "Edm.String")},
     }
+    del sets["countriesRegions" if is_extended else "users"]
+    return sets
 
 
 def csdl(sets: dict[str, dict[str, str]]) -> str:
     """Return the metadata document of entity sets: name -> property -> type."""
     types, entries = "", ""
     for name, properties in sets.items():
-        kind = {"companies": "company", "countriesRegions": "countryRegion"}.get(name, name.removesuffix("s"))
+        kind = ENTITIES.get(name, name.removesuffix("s"))
+        key = next(iter(properties))
         listed = "".join(f'<Property Name="{each}" Type="{edm}"/>' for each, edm in properties.items())
-        types += f'<EntityType Name="{kind}"><Key><PropertyRef Name="id"/></Key>{listed}</EntityType>'
+        types += f'<EntityType Name="{kind}"><Key><PropertyRef Name="{key}"/></Key>{listed}</EntityType>'
         entries += f'<EntitySet Name="{name}" EntityType="Microsoft.NAV.{kind}"/>'
     return (
         '<?xml version="1.0" encoding="utf-8"?>'

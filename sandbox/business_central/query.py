@@ -34,10 +34,11 @@ KNOWN = frozenset(
 
 
 class Page:
-    """One API page on the Contact table: a set of fields."""
+    """One API page on the Contact table: a set of fields, and whether nothing is deleted through it."""
 
-    def __init__(self, fields: tuple[Field, ...]) -> None:
+    def __init__(self, fields: tuple[Field, ...], *, keeps_all: bool = False) -> None:
         self.fields = {f.name: f for f in fields}
+        self.keeps_all = keeps_all
         self._names = tuple(self.fields)
         self._read = attrgetter(*(f.attribute for f in fields))
 
@@ -62,7 +63,7 @@ class Page:
         return names
 
 
-PAGES = {"standard": Page(STANDARD), "extended": Page(EXTENDED)}
+PAGES = {"standard": Page(STANDARD), "extended": Page(EXTENDED, keeps_all=True)}
 
 
 def page_of(call: Call) -> Page:

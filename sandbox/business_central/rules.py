@@ -248,7 +248,13 @@ def _salesperson(draft: Draft, value: str) -> None:
     draft.row.salesperson = value
 
 
+def _minor(draft: Draft, value: bool) -> None:
+    draft.row.minor = value
+    draft.row.privacy_blocked = draft.row.privacy_blocked or value
+
+
 _TRIGGERS: dict[str, Any] = {
+    "minor": _minor,
     "type": _type,
     "display_name": _display_name,
     "first_name": _name_part("first_name"),

@@ -7,7 +7,7 @@ snapshots, rollbacks and held transactions simple.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +15,7 @@ from sandbox.clock import sql_milliseconds
 from sandbox.guids import make_uuid
 
 BLANK_DATE = "0001-01-01"
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Row:
     salesperson: str = ""
     territory: str = ""
     language: str = ""
+    minor: bool = False
+    modified_by: str = NOBODY
     delete_refused: str = ""
     created: int = 0
     modified: int = 0
@@ -59,13 +62,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Field:
-    """One property of an API page and what its table field accepts."""
+    """One property of an API page and what its table field accepts.
+
+    ``shown``: the page only shows it. Users change it in BC itself; here their calls play that.
+    """
 
     name: str
     attribute: str
     kind: str = "text"
     length: int = 0
     editable: bool = True
+    shown: bool = False
+
+    def takes(self, identity: str) -> bool:
+        """Return whether a caller's value is written."""
+        return self.editable and (not self.shown or identity == "user")
 
 
 STANDARD = (
@@ -93,19 +104,22 @@ STANDARD = (
     Field("lastInteractionDate", "last_interaction", "date", editable=False),
     Field("lastModifiedDateTime", "modified", "datetime", editable=False),
 )
+_SHOWN = frozenset(("number", "companyName", "searchName", "privacyBlocked", "taxRegistrationNumber"))
 EXTENDED = (
-    *STANDARD,
+    *(replace(each, shown=each.name in _SHOWN) for each in STANDARD),
     Field("firstName", "first_name", "text", 30),
     Field("middleName", "middle_name", "text", 30),
     Field("surname", "surname", "text", 30),
     Field("initials", "initials", "text", 30),
     Field("email2", "email2", "email", 80),
-    Field("salespersonCode", "salesperson", "code", 20),
-    Field("territoryCode", "territory", "code", 10),
+    Field("salespersonCode", "salesperson", "code", 20, shown=True),
+    Field("territoryCode", "territory", "code", 10, shown=True),
+    Field("languageCode", "language", "code", 10, shown=True),
+    Field("minor", "minor", "bool", shown=True),
+    Field("systemModifiedBy", "modified_by", "guid", editable=False),
     Field("systemRowVersion", "row_version", "integer", editable=False),
 )
 HIDDEN = (
-    Field("languageCode", "language", "code", 10),
     Field("deleteRefused", "delete_refused", "text", 250),
     Field("systemCreatedAt", "created", "datetime", editable=False),
 )
@@ -211,6 +225,7 @@ class Company:
         self.row_version += 1
         row.row_version = self.row_version
         row.modified = sql_milliseconds(now)
+        row.modified_by = make_uuid("bc user", identity)
         row.created = row.created or row.modified
         if self.held is not None and self.in_transaction(identity):
             self.held[row.id] = row

@@ -109,8 +109,8 @@ def test_switch_bc_readonly_in_body(sim, bc, value, status):
         assert response.json()["lastInteractionDate"] == "0001-01-01"
 
 
-def test_the_extended_page_has_name_parts_and_more(bc):
-    row = add(bc, bc.extended, **PERSON, salespersonCode="ab", email2="b@x.example", initials="J.")
+def test_the_extended_page_has_name_parts_and_more(bc, bc_user):
+    row = add(bc_user, bc.extended, **PERSON, salespersonCode="ab", email2="b@x.example", initials="J.")
     assert (row["firstName"], row["middleName"], row["surname"]) == ("Jan van", "der", "Berg")
     assert (row["salespersonCode"], row["email2"], row["territoryCode"]) == ("AB", "b@x.example", "")
     better = change(bc, row, bc.extended, firstName="Jan", middleName="van der", surname="Berg")
@@ -122,10 +122,56 @@ def test_the_extended_page_has_name_parts_and_more(bc):
     # Sent again, the same display name destroys the well-kept parts.
     change(bc, row, displayName="Jan van der Bakker")
     assert bc.ok("GET", f"{bc.extended}/contacts({row['id']})")["firstName"] == "Jan van"
-    wrong = bc.refused(
+    wrong = bc_user.refused(
         "PATCH", f"{bc.extended}/contacts({row['id']})", {"salespersonCode": "ZZ"}, If_Match="*"
     )
     assert wrong == (400, "Internal_InvalidTableRelation")
+
+
+SHOWN = {
+    "number": "X1",
+    "companyName": "Alfa BV",
+    "searchName": "X",
+    "salespersonCode": "AB",
+    "territoryCode": "WEST",
+    "languageCode": "NLD",
+    "privacyBlocked": True,
+    "minor": True,
+    "taxRegistrationNumber": "NL1",
+}
+
+
+def test_the_extended_page_shows_the_app_what_it_may_not_change(sim, bc, bc_user):
+    add(bc, bc.extended, displayName="Alfa BV")
+    row = add(bc, bc.extended, **PERSON)
+    place = f"{bc.extended}/contacts({row['id']})"
+    assert all(
+        change(bc, row, bc.extended, **{name: value})[name] == row[name] for name, value in SHOWN.items()
+    )
+    sim.set(bc_readonly_in_body="400")
+    for name, value in SHOWN.items():
+        refused = bc.refused("PATCH", place, {name: value}, If_Match="*")
+        assert refused == (400, "BadRequest_InvalidOperation"), name
+    sim.control("POST", "bc/company", {"manual_numbers": True})
+    for name, value in SHOWN.items():
+        assert change(bc_user, row, bc.extended, **{name: value})[name] == value, name
+
+
+def test_through_the_extended_page_the_app_deletes_nothing_and_leaves_a_name(bc, bc_user):
+    row = add(bc, bc.extended, **PERSON)
+    place = f"{bc.extended}/contacts({row['id']})"
+    assert bc.refused("DELETE", place, If_Match="*") == (400, "BadRequest_MethodNotAllowed")
+    blank = dict.fromkeys(("firstName", "middleName", "surname"), "")
+    assert bc.refused("PATCH", place, blank, If_Match="*") == (400, "Application_DialogException")
+    assert change(bc, row, bc.extended, **{**blank, "surname": "Bos"})["displayName"] == "Bos"
+    assert bc_user.send("DELETE", place, If_Match="*").status_code == 204
+
+
+def test_who_wrote_last_is_shown(bc, bc_user):
+    row = add(bc, bc.extended, **PERSON)
+    mine = change(bc, row, bc.extended, jobTitle="A")["systemModifiedBy"]
+    assert row["systemModifiedBy"] == mine != "00000000-0000-0000-0000-000000000000"
+    assert change(bc_user, row, bc.extended, jobTitle="B")["systemModifiedBy"] != mine
 
 
 def test_the_type_counts_from_its_place_in_the_body_on(bc):
@@ -159,9 +205,9 @@ def test_company_names_are_looked_up_loosely(bc, text, found):
     )
 
 
-def test_a_person_inherits_from_its_company_and_follows_it(bc):
+def test_a_person_inherits_from_its_company_and_follows_it(bc, bc_user):
     company = add(
-        bc, bc.extended, displayName="Alfa BV", addressLine1="Kade 1", city="Delft", salespersonCode="AB"
+        bc_user, bc.extended, displayName="Alfa BV", addressLine1="Kade 1", city="Delft", salespersonCode="AB"
     )
     person = add(bc, bc.extended, **PERSON, companyNumber=company["number"])
     assert (person["companyName"], person["addressLine1"], person["salespersonCode"]) == (
@@ -323,5 +369,14 @@ def test_small_tables(bc):
     assert [(row["code"], row["email"]) for row in people] == [("AB", "a@x.example")]
     pages = bc.pages(f"{bc.company}/countriesRegions", Prefer="odata.maxpagesize=5")
     assert sum(len(page["value"]) for page in pages) == len(countries)
+    shown = bc.ok("GET", f"{bc.extended}/salespeoplePurchasers")["value"]
+    assert [set(row) for row in shown] == [{"@odata.etag", "id", "code", "displayName", "email"}]
+    users = bc.ok("GET", f"{bc.extended}/users")["value"]
+    assert {row["authenticationEmail"] for row in users} == {
+        "sanne@voorbeeld.example",
+        "daan@voorbeeld.example",
+    }
+    for place in (f"{bc.extended}/countriesRegions", f"{bc.company}/users"):
+        assert bc.refused("GET", place) == (404, "BadRequest_ResourceNotFound")
     found = bc.ok("GET", f"{bc.api}/companies?$filter=name eq 'CRONUS'")["value"]
     assert [row["name"] for row in found] == ["CRONUS"]

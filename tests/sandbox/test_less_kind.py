@@ -96,6 +96,10 @@ def test_a_computed_field_moves_neither_stamp_nor_version(sim, bc, ids):
 def test_the_root_and_the_metadata_name_what_there_is(bc):
     sets = [each["name"] for each in bc.ok("GET", bc.api)["value"]]
     assert sets == ["companies", "contacts", "countriesRegions", "salespeoplePurchasers"]
+    root = bc.extended.partition("/companies")[0]
+    sets = [each["name"] for each in bc.ok("GET", root)["value"]]
+    assert sets == ["companies", "contacts", "salespeoplePurchasers", "users"]
+    assert '<PropertyRef Name="userSecurityId"/>' in bc.get(f"{root}/$metadata").text
     document = bc.get(f"{bc.api}/$metadata")
     assert document.headers["Content-Type"].startswith("application/xml")
     assert '<Property Name="lastModifiedDateTime" Type="Edm.DateTimeOffset"/>' in document.text
