@@ -146,6 +146,10 @@ _STAGING = own_text("Fix the Connection contact_sync_staging.")
 _LOGIN = own_text("Fix the Connection's client id, secret or tenant.")
 _FILTER = own_text("Fix the filter.")
 _COMPANY = own_text("Fix the profile's company, or the app's rights in BC.")
+_EXTENSION = own_text(
+    "Publish the extension of the folder bc_extension in BC and give the app its permission set, or set the"
+    " Connection's field_profile to standard."
+)
 _COUNTRIES = own_text(
     "Let the app read the table Country/Region in BC; until then countries wait, all else syncs."
 )
@@ -318,7 +322,9 @@ def _check_profile(services: Services, profile: Profile) -> Iterator[Check]:
         next(iter(services.business_central.iter_contacts(company.id, page_size=1)), None)
         return own_text("its contacts can be read.")
 
-    yield _attempt(f"{name}: company", "company", _COMPANY, look_at_company)
+    field_profile = services.business_central_settings.field_profile
+    remedy = _EXTENSION if field_profile == "extended" else _COMPANY
+    yield _attempt(f"{name}: company", "company", remedy, look_at_company)
     if found:
         yield _attempt(
             f"{name}: countries",
