@@ -128,7 +128,8 @@ def read_chunk(conn: Connection, run: str, chunk: str) -> list[int]:
 
 def read_chunks(conn: Connection, run: str) -> list[str]:
     """Return the keys of a run's mapped tasks, one for each profile."""
-    return list(conn.scalars(select(t.run_profile.c.chunk).where(t.run_profile.c.run == run)))
+    c = t.run_profile.c
+    return list(conn.scalars(select(c.chunk).where(c.run == run).order_by(c.profile)))
 
 
 def write_profile_state(conn: Connection, run: str, profile: int, **values: Any) -> None:
