@@ -20,13 +20,16 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers
+from sync_lib.operate.end_preview import EndPreview, preview_end
 from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Hold, HoldState
 from sync_lib.store.migrate import downgrade, head, migrate, require_schema
+from sync_lib.store.profiles import endings
 from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.history import TERMINAL, Author
 from sync_lib.store.profiles.importing import export_profiles, import_profiles
 from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
 
@@ -111,9 +114,27 @@ def _profile_commands(commands: Any) -> None:
     which = second.add_mutually_exclusive_group(required=True)
     which.add_argument("--go-back", action="store_true", help="sync the second one, and leave the other")
     which.add_argument("--leave", action="store_true", help="leave the second one")
+    _end_command(commands)
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
+
+
+def _end_command(commands: Any) -> None:
+    ending = _command(commands, "end", _end, "end a profile that has synced")
+    ending.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    how = ending.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--keep", action="store_true", help="its contacts stay in Outlook, and are no longer synced"
+    )
+    how.add_argument(
+        "--remove",
+        action="store_true",
+        help="what the sync made and nobody edited since is deleted in Outlook",
+    )
+    ending.add_argument("--dry-run", action="store_true", help="only count what would go and stay")
+    ending.add_argument("--yes", action="store_true", help="end it: the next run carries that out")
+    ending.add_argument("--by", default=TERMINAL, metavar="NAME", help="who wants it: it is recorded")
 
 
 def _company_commands(commands: Any) -> None:
@@ -215,13 +236,43 @@ def _second_folder(engine: Engine, options: Options, _: Mapping[str, str]) -> No
     print("Noted. The next run carries it out.")
 
 
+def _end(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    how = endings.REMOVE if options.remove else endings.KEEP
+    with transaction(engine) as conn:
+        profile = profiles.read_profile(conn, options.id)
+        found = preview_end(conn, profile)
+        print(_said_of_end(found, how))
+        if options.dry_run or not options.yes:
+            print("Nothing was stored." + ("" if options.dry_run else " To end it so, give --yes as well."))
+            return
+        endings.ask_end(conn, profile, how, Author(options.by, _now()))
+    print(
+        "Noted. The next run of contact_sync syncs it once more, then ends it. Take it out of your file too."
+    )
+
+
+def _said_of_end(found: EndPreview, how: str) -> str:
+    """What an end would do, in counts."""
+    goes = found.goes if how == endings.REMOVE else 0
+    said = [f"Of {found.items} contacts in the folder {goes} go and {found.stays(how)} stay."]
+    if found.edited:
+        said.append(
+            f"{found.edited} that the sync made were edited in Outlook since they last agreed; they stay"
+        )
+        said[-1] += ", unless their edit reaches Business Central first." if goes else "."
+    if how == endings.REMOVE and found.folder_goes:
+        said.append("The folder goes too, if nothing else is in it by then.")
+    if not found.read_at:
+        said.append("Nothing of its company has been read yet.")
+    return " ".join(said)
+
+
 def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
     with read(engine) as conn:
-        found = profiles.read_profiles(conn, enabled_only=False)
+        found = [*profiles.read_profiles(conn, enabled_only=False), *profiles.read_ended(conn)]
     rows = [("id", "mailbox", "company", "folder", "direction", "state")]
     for profile in found:
-        bound = "synced" if profile.folder_id else "new"
-        state = bound if profile.enabled else "disabled"
+        state = _state_of(profile)
         rows.append(
             (
                 profile.key,
@@ -233,6 +284,14 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
             )
         )
     _show(rows)
+
+
+def _state_of(profile: profiles.Profile) -> str:
+    if profile.ended_at:
+        return "ended"
+    if profile.ending:
+        return "ending"
+    return ("synced" if profile.folder_id else "new") if profile.enabled else "disabled"
 
 
 def _list_companies(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:

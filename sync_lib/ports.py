@@ -248,6 +248,9 @@ class Outlook(Protocol):
     def rename_folder(self, user: str, folder_id: str, name: str) -> None:
         """Give a folder another name; its id stays."""
 
+    def delete_folder(self, user: str, folder_id: str) -> None:
+        """Delete a contact folder with all that is in it; one that is gone already is no error."""
+
     def write_marker(self, user: str, folder_id: str, value: str, *, other: bool = False) -> Folder:
         """Write our marker into one of its two slots, and return the folder as it was before."""
 

@@ -39,7 +39,7 @@ class Mailboxes:
         return self._session.request("GET", path, params=params, headers=PREFER, gate=self._pacer(user))
 
     def write(
-        self, user: str, method: str, path: str, body: Mapping[str, Any], *, repeat: bool = False
+        self, user: str, method: str, path: str, body: Mapping[str, Any] | None, *, repeat: bool = False
     ) -> Answer:
         """Return the answer to one write; ``repeat`` where sending it twice does no harm."""
         return self._session.request(

@@ -119,6 +119,10 @@ class OutlookClient:
         """Give a folder another name; its id stays."""
         self._folders.rename_folder(user, folder_id, name)
 
+    def delete_folder(self, user: str, folder_id: str) -> None:
+        """Delete a contact folder with all that is in it; one that is gone already is no error."""
+        self._folders.delete_folder(user, folder_id)
+
     def write_marker(self, user: str, folder_id: str, value: str, *, other: bool = False) -> Folder:
         """Write our marker into one of its two slots, and return the folder as it was before, in one request."""
         return self._folders.write_marker(user, folder_id, value, other=other)

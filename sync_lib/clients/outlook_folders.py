@@ -166,6 +166,14 @@ class OutlookFolders:
         path = folder_path(user, folder_id)
         self._mailboxes.write(user, "PATCH", path, {"displayName": name}, repeat=True)
 
+    def delete_folder(self, user: str, folder_id: str) -> None:
+        """Delete a contact folder with all that is in it; one that is gone already is no error."""
+        try:
+            self._mailboxes.write(user, "DELETE", folder_path(user, folder_id), None, repeat=True)
+        except NotFoundError as error:
+            if not is_gone(error):
+                raise
+
     def write_marker(self, user: str, folder_id: str, value: str, *, other: bool = False) -> Folder:
         """Write our marker into one of its two slots, and return the folder as it was before, in one request.
 

@@ -64,6 +64,8 @@ def preview_undo(conn: Connection, asked: undo.Asked, look: Look) -> UndoPreview
         FilterSyntaxError: Its filter cannot be understood.
     """
     profile = profiles.read_profile(conn, asked.profile)
+    if profile.ended_at:
+        raise ProfileError("profile_ended", "The profile has ended: nothing of it can be undone any more.")
     if profile.company is None:
         raise ProfileError("company_not_found", "The profile has never been synced.", remedy="Sync it first.")
     company = companies.read_company(conn, profile.company)

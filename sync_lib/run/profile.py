@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sync_lib.diff.context import DiffContext
 from sync_lib.errors import ConfigError, ProfileBusyError, ProfileError, SyncError, TransientError, reason_of
@@ -14,7 +15,7 @@ from sync_lib.fields.filters import parse_filter
 from sync_lib.load.settle import Open, settle
 from sync_lib.logs import phase
 from sync_lib.model import Mode, ProfileResult, Run
-from sync_lib.run import bindings
+from sync_lib.run import bindings, ending
 from sync_lib.run.books import Books, Progress, Undoing
 from sync_lib.run.closing import Result
 from sync_lib.run.folders import Found, MailboxReplacedError
@@ -131,18 +132,29 @@ def _sync_with_lease(services: Services, run: Run, profile: Profile) -> Result:
         logger.info("another run works on this profile: waiting, since a person approved this one")
         services.clock.sleep(MAILBOX_WAIT)
     with keep_lease(services, lease), mailbox_turn(services, profile):
-        run = _full_if_due(services, run, profile.id)
-        progress = Progress()
-        done = _work_through(services, run, profile, lease, progress)
-        if run.dry_run or done.result.stopped:
-            return done.result
+        with read(services.engine) as conn:
+            # Another run may have ended it, or a person have asked for that, since this one looked.
+            profile = profiles.read_profile(conn, profile.id)
+        if profile.ended_at:
+            return Result(state="skipped", reason=ending.DONE, message="The profile has ended.")
+        sync = partial(_sync, services, run, profile, lease)
+        if profile.ending and profile.company and not run.dry_run:
+            return ending.end(services, run, profile, lease, sync)
+        return sync(Progress())
 
-        def again(profile_run: ProfileRun) -> Again:
-            once_more = _work_through(services, profile_run.run, profile_run.profile, lease, progress)
-            return once_more.profile_run, once_more.found, once_more.context, once_more.result
 
-        second = SecondFolder(done.profile_run, done.found, done.context, progress)
-        return second.heed(done.result, again)
+def _sync(services: Services, run: Run, profile: Profile, lease: Lease, progress: Progress) -> Result:
+    run = _full_if_due(services, run, profile.id)
+    done = _work_through(services, run, profile, lease, progress)
+    if run.dry_run or done.result.stopped:
+        return done.result
+
+    def again(profile_run: ProfileRun) -> Again:
+        once_more = _work_through(services, profile_run.run, profile_run.profile, lease, progress)
+        return once_more.profile_run, once_more.found, once_more.context, once_more.result
+
+    second = SecondFolder(done.profile_run, done.found, done.context, progress)
+    return second.heed(done.result, again)
 
 
 def _full_if_due(services: Services, run: Run, key: int) -> Run:

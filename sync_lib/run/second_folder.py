@@ -144,7 +144,7 @@ def clear(target: Target, folder: str) -> tuple[int, bool]:
             items = target.outlook.iter_contacts(target.user, folder)
             ids = [item.id for item in items if _is_keyed(item, target.company_key)]
             if not ids:
-                return deleted, _unmark(target, folder)
+                return deleted, unmark(target, folder)
             for part in chunks(ids, BATCH):
                 if not _may_write(target):
                     return deleted, False
@@ -216,7 +216,7 @@ def _side(item: OutlookContact) -> OutlookSide:
     return OutlookSide(item.id, 0, 0, item.etag, item.created, "", item.bc_key or "", item.record)
 
 
-def _unmark(target: Target, folder_id: str) -> bool:
+def unmark(target: Target, folder_id: str) -> bool:
     """Blank the slots of the marker that are of this company; last, since until then the folder is known by it."""
     if not _may_write(target):
         return False

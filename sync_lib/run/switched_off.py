@@ -1,6 +1,7 @@
-"""Carry a privacy block to profiles that are switched off (rules 7.4): full runs and housekeeping look after them.
+"""Carry a privacy block to profiles that are switched off, or have ended (rules 7.4), in full runs and housekeeping.
 
-Nothing else of such a profile is read or written. What fails is said in the log, and makes no run red.
+Nothing else of such a profile is read or written. Of one that has ended ids alone are known: what the sync made goes
+wherever it lies, since the folder is the user's own. What fails is said in the log, and makes no run red.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def remove_blocked(services: Services, run_id: str) -> int:
     if not services.may_write():
         return 0
     with read(services.engine) as conn:
-        every = profiles.read_profiles(conn, enabled_only=False)
+        every = [*profiles.read_profiles(conn, enabled_only=False), *profiles.read_ended(conn)]
     read_often = {profile.company for profile in every if profile.enabled}
     written = 0
     for profile in every:
-        if profile.enabled or not profile.company or not profile.graph_user_id or not profile.folder_id:
+        if profile.enabled or not profile.company or not profile.graph_user_id or not _has_items(profile):
             continue
         try:
             is_read = profile.company in read_often
@@ -63,6 +64,11 @@ def remove_blocked(services: Services, run_id: str) -> int:
             # Named by its type only, since its text may hold a value of a contact.
             logger.warning("the switched-off profile of %s: %s", profile.mailbox, type(error).__name__)
     return written
+
+
+def _has_items(profile: Profile) -> bool:
+    """Whether a profile has a folder, or had one until it ended."""
+    return bool(profile.folder_id or profile.ended_at)
 
 
 class _Sweep:
@@ -136,6 +142,8 @@ class _Sweep:
     def _with_copies(self, items: list[FormerItem]) -> list[FormerItem]:
         """Add what carries a key of these contacts in the folder, which nobody has read since."""
         known = {item.outlook_id for item in items}
+        if not self._folder:
+            return items
         keys = {
             key_for(self.company_key, contact, origin): contact
             for contact in sorted({item.bc_id for item in items})

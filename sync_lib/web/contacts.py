@@ -117,7 +117,8 @@ def item(
             return RedirectResponse(visit.url(f"contacts/{owner.company}/{bc_id}"), status_code=303)
         row = store.read_item(conn, profile, key)
         life = store.read_life(conn, subject, profile, asked.part, PART_SIZE)
-        [tie] = store.read_ties(conn, subject)
+        # Of a profile that has ended there is none.
+        ties = store.read_ties(conn, subject)
         twins = store.read_twins(conn, subject, row["email_key"] if row else "", [profile])
     if row is None and not life.total:
         raise HTTPException(404)
@@ -126,8 +127,8 @@ def item(
         "row": row,
         "facts": [(name, value) for name, value in fields.items() if value and name != "name"],
         "title": _title(visit, row, life),
-        "answers": [(tie, why.of_item(row, tie) if row else [])],
-        "profiles": 1,
+        "answers": [(tie, why.of_item(row, tie) if row else []) for tie in ties],
+        "profiles": len(ties),
         "twins": twins,
         "company": owner.company,
         "address": f"items/{profile}/{key}",

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store.causes import read_trouble
+from sync_lib.store.profiles.endings import count_ending
 from sync_lib.store.runs import read_waiting
 from sync_lib.web import words
 from sync_lib.web.language import msg
@@ -77,6 +78,7 @@ def _writes(visit: Reader) -> list[Line]:
     text = msg("Writes are off: runs read and plan, and nothing goes to Business Central or to Outlook.")
     with visit.read() as conn:
         planned, privacy = read_waiting(conn)
+        ending = count_ending(conn)
     remedy = visit.text(msg("Set CONTACT_SYNC_WRITES to on again."))
     lines = [Line("bad", visit.text(text), remedy=remedy)]
     if privacy:
@@ -85,6 +87,9 @@ def _writes(visit: Reader) -> list[Line]:
     if planned > privacy:
         waits = msg("Other changes that wait for that: %(count)s.")
         lines.append(Line("wait", visit.text(waits, count=planned - privacy)))
+    if ending:
+        waits = msg("Profiles whose end waits for that: %(count)s.")
+        lines.append(Line("wait", visit.text(waits, count=ending)))
     return lines
 
 

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from sync_lib.store import runs
+from sync_lib.store.profiles import endings
 from sync_lib.store.queries import overview as store
 from sync_lib.store.queries.overview import Bar, Wanted
 from sync_lib.web.language import msg
@@ -24,6 +25,8 @@ router = APIRouter()
 PAGE = Page("overview", "", msg("Overview"), router)
 
 PART_SIZE = 50
+#: Profiles that have ended, the last ones, below the list.
+ENDED_SHOWN = 50
 _BAR, _GAP, _HEIGHT = 5, 2, 22
 
 State = Literal["", "failed", "held", "running", "never", "skipped", "done", "off"]
@@ -83,6 +86,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
             else []
         )
         cleaned = runs.read_fact(conn, "airflow", "cleaned_at")
+        ended = [] if wanted.run else endings.read_ended_list(conn, ENDED_SHOWN)
     values: dict[str, Any] = {
         "wanted": wanted,
         "run": run_line,
@@ -94,6 +98,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         "address": f"runs/{wanted.run}" if wanted.run else "",
         "bars": bars,
         "cleaned": cleaned,
+        "ended": ended,
     }
     if visit.wants_fragment("profiles"):
         return visit.fragment("overview_profiles.html", **values)

@@ -6,15 +6,17 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.operate import answers, checks
+from sync_lib.operate.end_preview import preview_end
 from sync_lib.operate.settings_preview import Look, Subject, make_preview
 from sync_lib.store import companies, company_names
+from sync_lib.store.profiles import endings
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.checks import Line, Said, read_check
 from sync_lib.store.profiles.file import ProfileEntry
@@ -39,6 +41,7 @@ HISTORY = 50
 
 ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
 SecondAnswer = Literal["go-back", "leave"]
+How = Literal["keep", "remove"]
 
 
 async def _submitted(request: Request) -> FormData:
@@ -117,8 +120,10 @@ def preview(visit: CurrentVisit, profile: ProfileId, form: Submitted) -> HTMLRes
 def settings(
     visit: CurrentVisit, profile: ProfileId, saved: Annotated[str, Query(max_length=5)] = ""
 ) -> HTMLResponse:
-    """Show the settings of a profile."""
-    stored = _find(visit, profile)
+    """Show the settings of a profile; of one that has ended, what became of it."""
+    stored = _find(visit, profile, may_have_ended=True)
+    if stored.ended_at:
+        return _show_ended(visit, stored)
     return _show(visit, stored, Sheet.of(profiles.entry_of(stored)), is_saved=bool(saved))
 
 
@@ -165,6 +170,26 @@ def remove(visit: CurrentVisit, profile: ProfileId) -> Response:
     with visit.transaction() as conn:
         remove_profile(conn, profile)
     return RedirectResponse(visit.url(), status_code=303)
+
+
+@router.get("/profiles/{profile}/end")
+def preview_of_end(visit: CurrentVisit, profile: ProfileId) -> HTMLResponse:
+    """Show how many contacts would go and stay if the profile ended: the question that its buttons answer."""
+    stored = _find(visit, profile)
+    with visit.read() as conn:
+        found = preview_end(conn, stored)
+    return visit.fragment("profile_end.html", profile=stored, found=found)
+
+
+@router.post("/profiles/{profile}/end/{how}")
+def end(visit: CurrentVisit, profile: ProfileId, how: How) -> JSONResponse:
+    """Store that the profile is to end; the run that the page starts then carries it out."""
+    stored = _find(visit, profile)
+    if not stored.has_synced or stored.ending_began:
+        raise HTTPException(409, msg("Only a profile that has synced can be ended, and only once."))
+    with visit.transaction() as conn:
+        endings.ask_end(conn, stored, how, _author(visit))
+    return JSONResponse({"address": visit.url(f"profiles/{profile}"), "profile": str(profile)})
 
 
 @router.post("/profiles/{profile}/same-colleague")
@@ -223,12 +248,30 @@ def _subject(conn: Connection, visit: Visit, profile: Profile | None, sheet: She
     return Subject(company, profile.id, Sheet.of(profiles.entry_of(profile)).wish(visit.field_profile))
 
 
-def _find(visit: Visit, profile: int) -> Profile:
+def _find(visit: Visit, profile: int, *, may_have_ended: bool = False) -> Profile:
     with visit.read() as conn:
         found = profiles.find_profile(conn, profile)
     if found is None:
         raise HTTPException(404)
+    if found.ended_at and not may_have_ended:
+        raise HTTPException(409, msg("This profile has ended."))
     return found
+
+
+def _show_ended(visit: Visit, profile: Profile) -> HTMLResponse:
+    with visit.read() as conn:
+        found = endings.read_ended(conn, profile)
+        changes, total = read_changes(conn, profile.id, HISTORY)
+    return visit.page(
+        "profile_ended.html",
+        "overview",
+        profile=profile,
+        found=found,
+        settings=words.SETTINGS | words.WISHES,
+        title_of=words.title_of,
+        changes=changes,
+        changes_left=total - len(changes),
+    )
 
 
 def _author(visit: Visit) -> Author:
@@ -268,7 +311,7 @@ def _show(
         is_saved=is_saved,
         companies=known,
         columns=columns_of(visit.field_profile),
-        settings=words.SETTINGS,
+        settings=words.SETTINGS | words.WISHES,
         policies=list(POLICIES),
         examples=words.EXAMPLES,
         languages_known=LANGUAGES,

@@ -101,6 +101,19 @@ SETTINGS = {
     )
 }
 
+#: What no file says of a profile, and its history tells.
+WISHES = {
+    "ending": Setting(
+        "ending",
+        msg("End of the profile"),
+        choices=(
+            Choice("", msg("goes on")),
+            Choice("keep", msg("Keep the contacts in Outlook")),
+            Choice("remove", msg("Remove what the sync made")),
+        ),
+    )
+}
+
 #: What a connection check looks at.
 CHECKS = {
     "staging": msg("Staging database"),
@@ -131,7 +144,7 @@ EXAMPLES = (
 
 def title_of(column: str, value: object) -> str:
     """Return what a value of a setting means, as marked text; "" for one that people write and that means itself."""
-    for choice in SETTINGS[column].choices:
+    for choice in (SETTINGS | WISHES)[column].choices:
         if choice.value == value:
             return choice.title
     if isinstance(value, bool):

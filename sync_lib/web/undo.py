@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from sync_lib.model import PlannedChange
 from sync_lib.operate.undo_preview import Look, UndoPreview, preview_undo
 from sync_lib.store import undo
+from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.queries import plans
 from sync_lib.store.queries.plans import WOULD_BE, ChangeLine, Group
 from sync_lib.store.snapshots import bc_contacts
@@ -94,6 +95,8 @@ def ask(visit: CurrentVisit, wanted: Wanted) -> JSONResponse:
     asked = wanted.asked
     with visit.transaction() as conn:
         _found(plans.read_head(conn, asked.profile, asked.run))
+        if profiles.read_profile(conn, asked.profile).ended_at:
+            raise HTTPException(409, msg("The profile has ended: nothing of it can be undone any more."))
         key = undo.ask(conn, asked, visit.user.name, visit.now)
     logger.info("undo %d is asked for in profile %d", key, asked.profile)
     return JSONResponse({"address": visit.url(f"undo/{key}"), "profile": str(asked.profile)})

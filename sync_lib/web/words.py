@@ -52,6 +52,11 @@ _PROFILE = {
         msg("The mailbox has a second folder of this profile, which is not synced"),
         msg("Say on the page of the profile whether to go back to it, or to leave it."),
     ),
+    "profile_ending": Reason(
+        msg("The profile ends, and something of that is left to the next run"),
+        msg("Nothing to do: a day after it was asked for it ends whatever is left."),
+    ),
+    "profile_ended": Reason(msg("The profile has ended"), _NOTHING),
     "environment_changed": Reason(
         msg("The Connection points to another environment than the company was first read from"),
         msg("Point it back; or, if the company has moved there for good, accept that by the command."),
@@ -402,6 +407,7 @@ WORDS = {
     "deleted_in_bc": msg("deleted in Business Central"),
     "left_scope": msg("no longer in the filter"),
     "privacy_blocked": msg("blocked for privacy in Business Central"),
+    "profile_ended": msg("the profile has ended"),
     "returned": msg("came back from Deleted Items"),
     "late_create": msg("made late, when another item stood for the contact already"),
     "undo": msg("a person wanted it back as it was"),

@@ -500,3 +500,44 @@ def test_items_of_couplings_that_ended_are_taken_over_from_the_change_log(empty_
         assert conn.execute(text("SELECT count(*) FROM coupling")).scalar_one() == 1
     migrate(engine)
     engine.dispose()
+
+
+def test_profiles_go_on_as_they_were_before_they_could_end(empty_url):
+    """Synced, switched off, never synced: none of them has ended; and there is a way back."""
+    from alembic import command
+
+    from sync_lib.store.profiles import endings, rows
+    from sync_lib.store.profiles.history import Author
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0015")
+        conn.execute(
+            text(
+                "INSERT INTO sync_profile (id, mailbox, company_name, enabled, graph_user_id, folder_id, created_at,"
+                " updated_at) VALUES (1, 'a@a.example', 'A', :yes, 'u', 'f', '2026', '2026'),"
+                " (2, 'b@a.example', 'A', :no, 'v', 'g', '2026', '2026'),"
+                " (3, 'c@a.example', 'A', :yes, NULL, NULL, '2026', '2026')"
+            ),
+            {"yes": True, "no": False},
+        )
+        conn.execute(
+            text(
+                "INSERT INTO coupling (profile, bc_id, outlook_id, origin, state, created_at, updated_at)"
+                " VALUES (1, 'b1', 'o1', 'made_by_sync', 'active', '2026', '2026')"
+            )
+        )
+    migrate(engine)
+    with transaction(engine) as conn:
+        assert [each.id for each in rows.read_profiles(conn)] == [1, 3]
+        every = rows.read_profiles(conn, enabled_only=False)
+        assert [(each.id, each.ending, each.ended_at) for each in every] == [(n, "", None) for n in (1, 2, 3)]
+        endings.ask_end(conn, every[0], endings.KEEP, Author("a", "2026"))
+        endings.end_profile(conn, rows.read_profile(conn, 1), None, {})
+    downgrade(engine, "0015")
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT bc_id FROM former_item WHERE profile = 1")).scalar_one() == "b1"
+        kept = conn.execute(text("SELECT enabled, folder_id FROM sync_profile WHERE id = 1")).one()
+        assert tuple(kept) == (False, None)
+    migrate(engine)
+    engine.dispose()

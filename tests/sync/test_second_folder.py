@@ -231,7 +231,7 @@ def test_nothing_is_written_while_writes_are_off(both, answer):
 
 
 @pytest.mark.parametrize("answer", [profiles.GO_BACK, profiles.LEAVE])
-@pytest.mark.parametrize("place", ["clear", "_clear_items", "_unmark"])
+@pytest.mark.parametrize("place", ["clear", "_clear_items", "unmark"])
 def test_a_run_that_is_killed_leaves_the_rest_to_the_next_one(both, answer, place, monkeypatch):
     """I11: what is left to do is stored in the profile."""
     h, old, new = both

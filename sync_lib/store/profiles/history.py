@@ -59,6 +59,20 @@ def write_change(
     conn.execute(insert(t.profile_change).values(profile=profile, **row))
 
 
+def write_setting(conn: Connection, profile: int, column: str, pair: tuple[str, str], by: Author) -> None:
+    """Write down what a person said of a profile that no file says: (before, after)."""
+    text = json.dumps({column: list(pair)}, ensure_ascii=False)
+    row = {"at": by.now, "who": by.name, "is_new": False, "settings": text}
+    conn.execute(insert(t.profile_change).values(profile=profile, **row))
+
+
+def read_author(conn: Connection, profile: int, column: str) -> str:
+    """Return who changed a setting last, "" where that is no longer known."""
+    c = t.profile_change.c
+    wanted = select(c.who).where(c.profile == profile, c.settings.contains(f'"{column}":', autoescape=True))
+    return conn.scalar(wanted.order_by(c.at.desc(), c.id.desc()).limit(1)) or ""
+
+
 def read_changes(conn: Connection, profile: int, limit: int) -> tuple[list[ProfileChange], int]:
     """Return the last changes of a profile, newest first, and how many there are."""
     c = t.profile_change.c

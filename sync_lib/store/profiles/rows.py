@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     insert,
     literal,
+    or_,
     select,
     text,
     update,
@@ -54,6 +55,10 @@ class Profile:
         leaving_folder: A folder that was left and still has our marker and keys, or "".
         restored_by: Why the next run takes each difference for a conflict and holds its plan, or "" (rules 2.8).
         looked_at: The folder whose first look is remembered (rules 8.3).
+        ending: How a person wants it ended, or how it was: ``keep``, ``remove``; "" for one that goes on.
+        ending_at: When they said so, by the staging database's clock.
+        ending_began: From then on nothing is synced any more, and what is ours is taken off.
+        ended_at: When it had ended.
     """
 
     id: int
@@ -82,6 +87,10 @@ class Profile:
     leaving_folder: str = ""
     restored_by: str = ""
     looked_at: str = ""
+    ending: str = ""
+    ending_at: str | None = None
+    ending_began: str | None = None
+    ended_at: str | None = None
 
     @property
     def key(self) -> str:
@@ -96,9 +105,15 @@ class Profile:
 
 _COLUMNS = tuple(t.sync_profile.c[each.name] for each in fields(Profile))
 
-_ALL = select(*_COLUMNS).order_by(t.sync_profile.c.id)
+_EVERY = select(*_COLUMNS).order_by(t.sync_profile.c.id)
 
-_ENABLED = _ALL.where(t.sync_profile.c.enabled)
+#: What has ended is no profile any more, but for its history and its ids (rules 1).
+_ALL = _EVERY.where(t.sync_profile.c.ended_at.is_(None))
+
+#: One that is to end has its turn, also where it is switched off.
+_ENABLED = _ALL.where(or_(t.sync_profile.c.enabled, t.sync_profile.c.ending != ""))
+
+_ENDED = _EVERY.where(t.sync_profile.c.ended_at.is_not(None))
 
 _ONE = select(*_COLUMNS).where(t.sync_profile.c.id == bindparam("profile"))
 
@@ -130,13 +145,21 @@ _BOUND = frozenset(
 def read_profiles(
     conn: Connection, *, enabled_only: bool = True, keys: Collection[str] | None = None
 ) -> list[Profile]:
-    """Return the profiles in the order in which they were added, all or those with these keys."""
+    """Return the profiles in the order in which they were added, all or those with these keys; none that has ended.
+
+    One that is to end counts as enabled until it has.
+    """
     profiles = [_profile(row) for row in conn.execute(_ENABLED if enabled_only else _ALL)]
     return profiles if keys is None else [profile for profile in profiles if profile.key in keys]
 
 
+def read_ended(conn: Connection) -> list[Profile]:
+    """Return the profiles that have ended."""
+    return [_profile(row) for row in conn.execute(_ENDED)]
+
+
 def read_profile(conn: Connection, profile: int) -> Profile:
-    """Return one profile.
+    """Return one profile, also one that has ended.
 
     Raises:
         ConfigError: It does not exist (any more).

@@ -238,7 +238,8 @@ def _syncs(company: int) -> ColumnElement[bool]:
     """Whether a profile syncs a company; one that never ran knows no more of it than the name."""
     p, c = t.sync_profile.c, t.company.c
     name = select(func.lower(c.name)).where(c.id == company).scalar_subquery()
-    return or_(p.company == company, and_(p.company.is_(None), func.lower(p.company_name) == name))
+    named = or_(p.company == company, and_(p.company.is_(None), func.lower(p.company_name) == name))
+    return and_(named, p.ended_at.is_(None))
 
 
 def read_ties(conn: Connection, subject: Subject, part: int = 1, size: int = 1) -> list[Tie]:

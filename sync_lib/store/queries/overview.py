@@ -200,6 +200,7 @@ def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
     is_now = false() if wanted.run else now.c.id == _run_now_of(p.id)
     state, last, reason = _state(own, now, whole_run=bool(wanted.run))
     is_own = and_(k.side == "outlook", k.scope == cast(p.id, Text))
+    goes_on = true() if wanted.run else p.ended_at.is_(None)
     return (
         select(
             p.id, p.mailbox, p.company_name.label("company"), p.folder_name.label("folder"), p.direction,
@@ -213,6 +214,7 @@ def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
         .outerjoin(t.sync_run, r.id == own.c.run)
         .outerjoin(now, is_now)
         .outerjoin(t.cursor, is_own)
+        .where(goes_on)
     )  # fmt: skip
 
 

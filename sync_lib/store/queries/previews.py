@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Boolean, Connection, and_, case, func, select, type_coerce
+from sqlalchemy import Boolean, ColumnElement, Connection, and_, case, func, select, type_coerce
 
+from sync_lib.model import Origin
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among, read_frame
 
@@ -21,22 +23,55 @@ def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
     agreed (rules 2.1).
     """
     c, item = t.coupling.c, t.outlook_contact.c
-    is_edited = (item.etag != c.outlook_etag) | (
-        c.outlook_fingerprint.is_not(None) & (item.fingerprint != c.outlook_fingerprint)
-    )
     wanted = (
         select(
             func.coalesce(c.bc_row, 0).label("bc_row"),
             c.state,
             c.origin,
             type_coerce(case((item.row_id.is_not(None), 1), else_=0), Boolean).label("present"),
-            type_coerce(case((is_edited, 1), else_=0), Boolean).label("edited"),
+            type_coerce(case((_is_edited(), 1), else_=0), Boolean).label("edited"),
         )
         .select_from(t.coupling)
         .outerjoin(t.outlook_contact, and_(item.row_id == c.outlook_row, item.gone_since.is_(None)))
         .where(c.profile == profile)
     )
     return read_frame(conn, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderItems:
+    """Items of a folder: all, those tied to a contact, and of what the sync made the plain and the edited ones."""
+
+    items: int
+    tied: int
+    plain: int
+    edited: int
+
+
+def count_items(conn: Connection, profile: int) -> FolderItems:
+    """Return how many items of a folder there are, by what would become of them if the profile ended (rules 1)."""
+    c, item = t.coupling.c, t.outlook_contact.c
+    made = c.origin == Origin.MADE_BY_SYNC
+    is_edited = _is_edited() | (c.differs != "{}")
+    wanted = (
+        select(
+            func.count(),
+            func.count(c.id),
+            func.coalesce(func.sum(case((made & ~is_edited, 1), else_=0)), 0),
+            func.coalesce(func.sum(case((made & is_edited, 1), else_=0)), 0),
+        )
+        .select_from(t.outlook_contact)
+        .outerjoin(t.coupling, and_(c.profile == item.profile, c.outlook_id == item.id))
+        .where(item.profile == profile, item.overlay == "", item.gone_since.is_(None))
+    )
+    return FolderItems(*(int(number) for number in conn.execute(wanted).one()))
+
+
+def _is_edited() -> ColumnElement[bool]:
+    """Whether somebody edited an item since its pair last agreed (rules 2.1)."""
+    c, item = t.coupling.c, t.outlook_contact.c
+    other = c.outlook_fingerprint.is_not(None) & (item.fingerprint != c.outlook_fingerprint)
+    return (item.etag != c.outlook_etag) | other
 
 
 def read_persons(conn: Connection, row_ids: Sequence[int]) -> pd.DataFrame:

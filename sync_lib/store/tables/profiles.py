@@ -106,6 +106,13 @@ sync_profile = Table(
     blank("restored_by", String(32)),
     # The folder whose first look is remembered in ``held_action``; another one is looked at once it has been read.
     blank("looked_at"),
+    # How a person wants it ended: keep / remove. Confirmed at ``ending_at``; from ``ending_began`` on nothing is synced
+    # any more, and what is ours is taken off; ``ended_notes`` (JSON) says what could not be done.
+    blank("ending", String(8)),
+    Column("ending_at", Time),
+    Column("ending_began", Time),
+    Column("ended_at", Time),
+    Column("ended_notes", Text, nullable=False, server_default="{}"),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     UniqueConstraint("mailbox", "company_name", "folder_name"),

@@ -248,10 +248,31 @@
     }
   }
 
+  // -- what a person wants of one profile: a page of ours stores it, and a run of the profile carries it out -------
+
+  async function wish(words, button) {
+    button.disabled = true;
+    try {
+      var asked = await call("POST", words.wish);
+      try {
+        if (asked.profile) {
+          var conf = { mode: "incremental", dry_run: false, profiles: [asked.profile] };
+          await airflow("POST", "dags/contact_sync/dagRuns", { logical_date: null, conf: conf });
+        }
+        window.location.assign(asked.address);
+      } catch (error) {
+        tell(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
+      }
+    } catch (error) {
+      button.disabled = false;
+      tell(words.refused + " " + error.message, "bad");
+    }
+  }
+
   document.addEventListener("click", function (event) {
     var button = event.target.closest("[data-confirm]");
-    var words = button && button.closest("[data-undo], [data-withdraw]").dataset;
-    if (words) (words.undo ? undo : withdraw)(words, button);
+    var words = button && button.closest("[data-undo], [data-withdraw], [data-wish]").dataset;
+    if (words) (words.wish ? wish : words.undo ? undo : withdraw)(words, button);
   });
 
   document.addEventListener("click", function (event) {
