@@ -22,7 +22,7 @@ from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers
 from sync_lib.operate.end_preview import EndPreview, preview_end
 from sync_lib.settings import SyncSettings
-from sync_lib.store import clock, companies, company_names, erasure, holds, runs
+from sync_lib.store import clock, companies, company_names, erasure, holds, runs, wishes
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
 from sync_lib.store.holds import Hold, HoldState
@@ -159,6 +159,32 @@ def _hold_commands(commands: Any) -> None:
 
 
 def _contact_commands(commands: Any) -> None:
+    for name, wish, does in (
+        (
+            "leave-out",
+            wishes.leave_out,
+            "leave a contact out of one profile's folder, until somebody takes it back",
+        ),
+        ("take-back", wishes.take_back, "let a contact that was left out sync again"),
+        (
+            "sync-now",
+            wishes.ask_sync,
+            "let the next run of a profile try a contact, whatever it is held off for",
+        ),
+    ):
+        wishing = _command(commands, name, _wish, does)
+        wishing.set_defaults(wish=wish)
+        wishing.add_argument(
+            "profile", metavar="PROFILE", type=int, help="the profile's id, as its list shows it"
+        )
+        which = wishing.add_mutually_exclusive_group(required=True)
+        which.add_argument(
+            "--bc-id", default="", metavar="ID", help="the contact's system id in Business Central"
+        )
+        which.add_argument(
+            "--email", default="", metavar="ADDRESS", help="its address, or - to type it unseen by others"
+        )
+        wishing.add_argument("--by", default=TERMINAL, metavar="NAME", help="who wants it: it is recorded")
     erasing = _command(commands, "erase", _erase, "erase a contact from the staging database")
     erasing.add_argument("--company", required=True, help="the company's name, or its id in Business Central")
     whom = erasing.add_mutually_exclusive_group(required=True)
@@ -374,6 +400,15 @@ def _decide_holds(engine: Engine, options: Options, _: Mapping[str, str]) -> Non
         else "Nothing of them is written."
     )
     print(f"{decided} holds {'approved' if options.approved else 'rejected'}. {done}")
+
+
+def _wish(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
+    address = sys.stdin.readline().strip() if options.email == "-" else options.email
+    with transaction(engine) as conn:
+        profile = profiles.read_profile(conn, options.profile)
+        contact = wishes.find_contact(conn, profile, bc_id=options.bc_id, address=address)
+        options.wish(conn, profile, contact, Author(options.by, _now()))
+    print("Noted. The next run of contact_sync carries it out.")
 
 
 def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:

@@ -310,6 +310,9 @@ class BcSide:
     status: BcStatus
     values: dict[str, str]
     problem: str = ""
+    left_out: bool = (
+        False  # by a person, of this profile's folder: out of its scope, whatever the filter says
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -605,7 +605,7 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
         ),
         *(("companies", verb) for verb in ("list", "accept-move")),
         *(("holds", verb) for verb in ("list", "ask-again", "approve")),
-        ("contacts", "erase"),
+        *(("contacts", verb) for verb in ("erase", "leave-out", "take-back", "sync-now")),
         ("db", "migrate"),
     }
 

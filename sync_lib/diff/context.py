@@ -43,6 +43,8 @@ class DiffContext:
     asked: frozenset[str] = frozenset()
     #: Contacts of an emptied folder that a person leaves away: BC id -> digest of the re-creation that was shown.
     left_away: Mapping[str, str] = field(default_factory=dict)
+    #: Contacts that a person wants synced at once: system ids, or immutable ids.
+    wished: frozenset[str] = frozenset()
 
     @property
     def may_write_outlook(self) -> bool:

@@ -9,6 +9,7 @@ from sync_lib.diff.baselines import coupling_state, is_edited, left_coupling
 from sync_lib.diff.builder import PlanBuilder
 from sync_lib.diff.match import Pair
 from sync_lib.diff.merge import Merge
+from sync_lib.diff.newcomers import left_out
 from sync_lib.diff.tables import EVENTS, Event
 from sync_lib.model import (
     Action,
@@ -81,7 +82,10 @@ class PairEvents:
             return
         if pair.coupling.id == 0 or pair.found_by:
             self.builder.plan.couplings.append(replace(pair.coupling, attention=False))
-        self.builder.count(Outcome.UNCHANGED)
+        if pair.bc is not None and pair.bc.left_out:
+            self.builder.reject(left_out(pair.bc.id))
+        else:
+            self.builder.count(Outcome.UNCHANGED)
 
     def _add_key(self, pair: Pair, coupling: Coupling) -> bool:
         """Give a kept item the key that could not be written when it was coupled; say whether it lacks one.
@@ -111,7 +115,9 @@ class PairEvents:
         if not self.context.may_write_outlook:
             # 7.9: nothing is written; it is made again when the direction changes.
             self.builder.count(Outcome.SKIPPED)
-        elif self._is_left_away(pair) or not (with_folder or self._comes_back(pair)):
+        elif not self._is_wished(pair) and (
+            self._is_left_away(pair) or not (with_folder or self._comes_back(pair))
+        ):
             self._stay_away(pair)
         else:
             self._create_again(pair.bc, pair.coupling, "deleted_in_outlook")
@@ -123,6 +129,10 @@ class PairEvents:
         """Whether a deleted item is made again: by policy, or since a person is asked about an emptied folder."""
         asked = self.context.emptied or pair.coupling.bc_id in self.context.asked
         return asked or self.policy.deleted_in_outlook != "stay_away"
+
+    def _is_wished(self, pair: Pair) -> bool:
+        """Whether a person wants this contact synced at once: it is the user's wish that ends a stay away (7.1)."""
+        return pair.coupling.bc_id in self.context.wished
 
     def _is_left_away(self, pair: Pair) -> bool:
         """Whether a person leaves it away; what changed in BC since the question was shown is asked about anew."""
@@ -161,6 +171,8 @@ class PairEvents:
         left = self.policy.deleted_in_outlook == "stay_away" or pair.bc.id in self.context.left_away
         if pair.bc.id in self.context.asked and may_write:
             self._create_again(pair.bc, pair.coupling, "deleted_in_outlook")
+        elif self._is_wished(pair) and may_write:
+            self._create_again(pair.bc, pair.coupling, "wished")
         elif (changed or not left) and may_write:
             cause = "changed_in_bc_while_away" if changed else "no_longer_away"
             self._create_again(pair.bc, pair.coupling, cause)
@@ -185,8 +197,19 @@ class PairEvents:
     def _leave_scope(self, pair: Pair) -> None:
         if pair.coupling.bc_id in self.context.leaving:
             self._carry(pair)
+        elif pair.bc is not None and pair.bc.left_out:
+            self._leave_out(pair)
         else:
             self._delete_unless(pair, self.policy.left_scope, "left_scope")
+
+    def _leave_out(self, pair: Pair) -> None:
+        """A person left it out: as 7.3, but that a pinned one stays, since the filter would not make it again."""
+        pinned = pair.coupling.state is CouplingState.PINNED
+        if self._may_delete(pair, self.policy.left_scope) and not pinned:
+            assert pair.item is not None
+            self.builder.delete(pair.coupling, pair.bc, pair.item, "left_out")
+        else:
+            self._release(pair, "left_out")
 
     def _leave_edited(self, pair: Pair) -> None:
         """Let an edit go to BC before its contact leaves; what can't go keeps its item (rules 7.3b, c, d)."""
@@ -208,12 +231,15 @@ class PairEvents:
         self._delete_unless(pair, self.policy.deleted_in_bc, "deleted_in_bc")
 
     def _delete_unless(self, pair: Pair, policy: str, cause: str) -> None:
-        ours = pair.coupling.origin is Origin.MADE_BY_SYNC
-        if policy == "delete" and ours and self.context.may_write_outlook:
+        if self._may_delete(pair, policy):
             assert pair.item is not None
             self.builder.delete(pair.coupling, pair.bc, pair.item, cause)
         else:
             self._release(pair, f"{cause}_kept")
+
+    def _may_delete(self, pair: Pair, policy: str) -> bool:
+        ours = pair.coupling.origin is Origin.MADE_BY_SYNC
+        return policy == "delete" and ours and self.context.may_write_outlook
 
     def _release_edited(self, pair: Pair) -> None:
         gone = pair.bc is None or pair.bc.status is BcStatus.GONE
@@ -223,6 +249,8 @@ class PairEvents:
         assert pair.item is not None
         released = replace(pair.coupling, state=CouplingState.RELEASED, attention=False)
         reject = Reject(Side.OUTLOOK, pair.item.id, Outcome.SKIPPED, reason)
+        if pair.bc is not None and pair.bc.left_out:
+            reject = left_out(pair.bc.id)
         self.builder.plan.couplings.append(released)
         if self._add_key(pair, released):
             self.builder.plan.rejects.append(reject)

@@ -122,6 +122,8 @@ class Views:
     gone_created: Mapping[str, str] = field(default_factory=dict)
     #: Per BC id, what creates in Outlook sent of which nobody knows an item: one may yet turn up (rules 2.3).
     sent: Mapping[str, list[Fields]] = field(default_factory=dict)
+    #: Contacts that pass the filter, have no coupling, and are left out by a person.
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,8 @@ class _Matcher:
         pair = self.pairs.get(bc.id)
         if bc.status is BcStatus.BLOCKED:
             self.result.blocked_items.append((item, bc))
+        elif pair is None and bc.left_out and bc.id not in self.views.coupled_bc:
+            self._skip(item, "left_out")
         elif pair is None and bc.id not in self.views.coupled_bc:
             coupling = _new_coupling(bc, item, key.origin)
             if coupling.state is CouplingState.PINNED:
@@ -419,6 +423,8 @@ class _Matcher:
             return "privacy_blocked"
         if any(bc.id in self.views.coupled_bc or bc.id in self.pairs for bc in others):
             return "duplicate_email_in_outlook"
+        if any(bc.left_out for bc in others):
+            return "left_out"
         if any(bc.values.get("type") == "Person" for bc in others):
             return "outside_filter"
         return "company_contact" if others else ""

@@ -68,6 +68,17 @@ def plan_invalid_in_bc(builder: PlanBuilder, paired: Collection[str]) -> None:
             builder.reject(Reject(Side.BUSINESS_CENTRAL, bc.id, Outcome.REJECTED, bc.problem))
 
 
+def plan_left_out(builder: PlanBuilder) -> None:
+    """Say of contacts that a person left out that they stay out."""
+    for bc_id in builder.views.left_out:
+        builder.reject(left_out(bc_id))
+
+
+def left_out(bc_id: str) -> Reject:
+    """Return the reason of a contact that a person left out."""
+    return Reject(Side.BUSINESS_CENTRAL, bc_id, Outcome.SKIPPED, "left_out")
+
+
 def plan_new_in_outlook(builder: PlanBuilder, items: Sequence[OutlookSide]) -> None:
     """Create contacts in BC for new items, if they pass the requirements."""
     for item in items:

@@ -26,6 +26,7 @@ def plan_changes(matching: Matching, views: Views, context: DiffContext) -> Plan
     newcomers.plan_new_in_bc(builder, matching.new_bc)
     paired = {pair.coupling.bc_id for pair in matching.pairs}
     newcomers.plan_invalid_in_bc(builder, paired)
+    newcomers.plan_left_out(builder)
     undoing.undo_the_rest(builder, paired)
     newcomers.plan_new_in_outlook(builder, matching.new_items)
     for skip in matching.skipped:

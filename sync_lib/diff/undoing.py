@@ -74,6 +74,8 @@ def _why_deleted_stays(builder: PlanBuilder, bc: BcSide | None, undone: Undone) 
         return "changed_since"
     if not builder.context.may_write_outlook:
         return "one_way"
+    if bc.left_out:
+        return "left_out"
     if bc.status is BcStatus.BLOCKED:
         return "privacy_blocked"
     if bc.status is BcStatus.INVALID:

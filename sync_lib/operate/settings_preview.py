@@ -20,6 +20,7 @@ from sync_lib.run.inputs import Scope, read_scope
 from sync_lib.settings import SyncSettings
 from sync_lib.store.changes import read_recent
 from sync_lib.store.queries import previews
+from sync_lib.store.wishes import read_left_out
 
 _COLUMNS = ("row_id", "email_key", "problem", "name")
 _LIVE = (CouplingState.ACTIVE, CouplingState.PINNED)
@@ -146,7 +147,9 @@ def make_preview(conn: Connection, subject: Subject, wish: Wish, look: Look) -> 
 
 def _people(conn: Connection, subject: Subject, wish: Wish) -> pd.DataFrame:
     scope = Scope(subject.profile or 0, subject.company, wish.filter, wish.me)
-    return read_scope(conn, scope, columns=_COLUMNS)
+    people = read_scope(conn, scope, columns=(*_COLUMNS, "id"))
+    out = read_left_out(conn, subject.profile) if subject.profile else frozenset()
+    return people[~people["id"].isin(out)].reset_index(drop=True) if out else people
 
 
 def _people_before(conn: Connection, subject: Subject, wish: Wish, people: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from sync_lib.model import UNDO, NotUndone, PlannedChange
 from sync_lib.run.compare import company_names_in
 from sync_lib.run.inputs import ProfileView, Scope, mapper_of, policy_of, read_view
 from sync_lib.settings import SyncSettings
-from sync_lib.store import companies, undo
+from sync_lib.store import companies, undo, wishes
 from sync_lib.store.changes import read_recent
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.snapshots import bc_contacts
@@ -72,7 +72,10 @@ def preview_undo(conn: Connection, asked: undo.Asked, look: Look) -> UndoPreview
     wanted = undo.read_wanted(conn, [asked])
     attend = frozenset(wanted.undone)
     filter_ = parse_filter(profile.filter, field_profile=look.field_profile)
-    scope = Scope(profile.id, company.id, filter_, profile.salesperson_code, "", profile.direction, attend)
+    out = wishes.read_left_out(conn, profile.id)
+    scope = Scope(
+        profile.id, company.id, filter_, profile.salesperson_code, "", profile.direction, attend, out
+    )
     view = read_view(conn, scope)
     mapper = mapper_of(company, look.field_profile, profile.language)
     names = view.company_names | company_names_in(wanted.undone)

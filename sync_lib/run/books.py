@@ -47,6 +47,7 @@ class Books:
         if first:
             split = view.partition
             contacts = split.same + len(split.couplings) + len(split.bc_ids) + len(split.outlook_ids)
+            contacts += len(view.views.left_out)
             made_again = [each for each in plan.changes if each.cause == UNDO and each.outlook_id is None]
             self.read = contacts - _joined(matching, set(split.bc_ids)) + len(made_again)
             self.plain = plan.outcomes + Counter({Outcome.UNCHANGED: split.same - view.extra})

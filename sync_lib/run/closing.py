@@ -15,6 +15,7 @@ from sync_lib.run.profile_run import ProfileRun
 from sync_lib.store import held, holds, postponed, runs, undo
 from sync_lib.store.couplings import count_attention
 from sync_lib.store.rejects import replace_dry_rejects, replace_rejects
+from sync_lib.store.wishes import end_wishes
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ def close(profile_run: ProfileRun, progress: Progress, plan: Plan, stopped: Serv
         _store_dry_rejects(profile_run, rejects)
     else:
         _close_cursor(profile_run, progress, plan, counters, rejects)
+        if stopped is None:
+            with profile_run.transaction() as conn:
+                now = profile_run.services.now()
+                end_wishes(conn, profile_run.wishes.keys, profile_run.run.id, now)
     waiting = [change for change in books.changed.values() if change.outcome is Outcome.HELD]
     if not waiting:
         return Result(counters=counters, stopped=stopped)

@@ -105,7 +105,8 @@ def compare_staged(
         profile_run.profile.salesperson_code,
         profile_run.run.overlay,
         profile_run.profile.direction,
-        frozenset(undone),
+        frozenset(undone) | profile_run.wishes.wished,
+        profile_run.wishes.left_out,
     )
     with read(profile_run.engine) as conn:
         profile_run = replace(profile_run, company=companies.read_company(conn, profile_run.company.id))
@@ -163,9 +164,12 @@ def _postpone(profile_run: ProfileRun, plan: Plan) -> None:
     at_once = profile_run.is_full or profile_run.run.run_type in ("manual", "approval")
     codes = {}
     for change in plan.changes:
-        known = waiting.get(change.subject)
+        known, wished = (
+            waiting.get(change.subject),
+            {change.bc_id, change.outlook_id} & profile_run.wishes.wished,
+        )
         # What was tried in this run is not tried again by its next round.
-        due = known is None or (known.run != profile_run.run.id and (at_once or known.is_due))
+        due = known is None or (known.run != profile_run.run.id and (at_once or wished or known.is_due))
         if known and not due and known.digest == try_digest(change) and change.cause != "privacy_blocked":
             codes[change.n] = known.code
     for change in waits_with(plan.changes, codes):

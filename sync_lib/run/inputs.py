@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -77,6 +77,8 @@ class Scope:
     direction: str = ""
     #: Contacts of BC to look at one by one, whether they agree or not.
     attend: frozenset[str] = frozenset()
+    #: Contacts of BC that a person leaves out of the folder.
+    left_out: frozenset[str] = frozenset()
 
 
 def read_view(conn: Connection, scope: Scope) -> ProfileView:
@@ -87,8 +89,11 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
     if scope.attend:
         attended = couplings["bc_id"].isin(scope.attend)
         couplings = couplings.assign(attention=couplings["attention"] | attended)
+    left = people["id"].isin(scope.left_out)
+    named = people.loc[left & ~people["id"].isin(couplings["bc_id"]), "id"].tolist()
+    people = people[~left].reset_index(drop=True) if scope.left_out else people
     split = partition(people, items, couplings)
-    return _Reader(conn, scope, _Frames(people, items, couplings)).view(split)
+    return _Reader(conn, scope, _Frames(people, items, couplings)).view(split, named)
 
 
 def read_scope(
@@ -126,7 +131,7 @@ class _Reader:
         self.items = frames.items
         self.frame = frames.couplings
 
-    def view(self, split: Partition) -> ProfileView:
+    def view(self, split: Partition, left_out: Sequence[str] = ()) -> ProfileView:
         outlook = self._outlook(split.outlook_ids)
         named = {key.contact_id for item in outlook.values() if (key := BcKey.parse(item.bc_key))}
         extra = self._named_couplings(named, set(split.couplings))
@@ -154,6 +159,7 @@ class _Reader:
             lost_items=frozenset(k for k, row in coupled.items() if row["gone_reason"] == FOLDER_DELETED),
             gone_created={key: row["created"] for key, row in coupled.items() if row["gone_since"]},
             sent=read_lost_creates(self.conn, self.scope.profile, sorted(named)),
+            left_out=tuple(left_out),
         )
         names = frozenset(company_key(str(item.record.get("companyName") or "")) for item in outlook.values())
         return ProfileView(split, views, len(extra), names - {""})
@@ -192,7 +198,13 @@ class _Reader:
             self.conn, self.scope.company, ids=others, overlay=self.scope.overlay
         ):
             sides[row["id"]] = bc_side(row, in_filter=row["id"] in pinned)
-        return sides
+        return {key: self._unless_left_out(side) for key, side in sides.items()}
+
+    def _unless_left_out(self, side: BcSide) -> BcSide:
+        """A contact that a person leaves out is out of the scope, also where its coupling is pinned."""
+        if side.id not in self.scope.left_out or side.status in (BcStatus.BLOCKED, BcStatus.GONE):
+            return side
+        return replace(side, status=BcStatus.OUT, left_out=True)
 
     def _by_email(self, keys: Iterable[str]) -> dict[str, list[BcSide]]:
         wanted = sorted({key for key in keys if key})
@@ -200,7 +212,8 @@ class _Reader:
         for row in bc_contacts.read_bc_by_email(
             self.conn, self.scope.company, wanted, overlay=self.scope.overlay
         ):
-            found.setdefault(row["email_key"], []).append(bc_side(row, in_filter=False))
+            side = self._unless_left_out(bc_side(row, in_filter=False))
+            found.setdefault(row["email_key"], []).append(side)
         return found
 
     def _known(

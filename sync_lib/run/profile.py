@@ -26,7 +26,7 @@ from sync_lib.run.rounds import Rounds
 from sync_lib.run.second_folder import Again, SecondFolder
 from sync_lib.run.turns import MAILBOX_WAIT, keep_lease, mailbox_turn, take
 from sync_lib.services import Services
-from sync_lib.store import causes, clock, companies, company_names, runs, undo
+from sync_lib.store import causes, clock, companies, company_names, runs, undo, wishes
 from sync_lib.store.changes import give_up_planned, read_unsettled
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
@@ -199,9 +199,10 @@ def _begin(services: Services, run: Run, profile: Profile, lease: Lease, restore
         # What a restored database says of earlier changes may have been superseded since.
         is_older = restored or profile.restored_by
         wanted = undo.Open() if is_older else undo.read_open(conn, profile.id)
+        wished = wishes.read_wishes(conn, profile.id)
     field_profile = services.business_central_settings.field_profile
     filter_ = parse_filter(profile.filter, field_profile=field_profile)
-    return ProfileRun(services, run, profile, lease, company, key, filter_, wanted, restored)
+    return ProfileRun(services, run, profile, lease, company, key, filter_, wanted, restored, wished)
 
 
 def _work(profile_run: ProfileRun, progress: Progress) -> _Done:

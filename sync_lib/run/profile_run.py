@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
@@ -24,6 +24,7 @@ from sync_lib.store.leases import Lease, check_lease
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.rows import Profile
 from sync_lib.store.snapshots import bc_contacts
+from sync_lib.store.wishes import Wishes
 
 if TYPE_CHECKING:
     from sync_lib.ports import Outlook
@@ -45,6 +46,7 @@ class ProfileRun:
         filter: The profile's filter.
         wanted: What persons want undone.
         restored: The marker's counter where it is ahead of the staging database, else 0 (rules 2.8).
+        wishes: What persons want of single contacts.
     """
 
     services: Services
@@ -56,6 +58,7 @@ class ProfileRun:
     filter: Filter
     wanted: undo.Open
     restored: int = 0
+    wishes: Wishes = field(default_factory=Wishes)
 
     @property
     def id(self) -> int:
@@ -140,6 +143,7 @@ class ProfileRun:
             company=self.company_key,
             asked=again.asked,
             left_away=again.left_away,
+            wished=self.wishes.wished,
         )
 
     def staging(self, context: DiffContext, began: str = "") -> Staging:

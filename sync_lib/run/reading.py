@@ -142,6 +142,7 @@ def inputs_unchanged(profile_run: ProfileRun, cursor: Cursor) -> bool:
         and not cursor.pending
         and not profile_run.profile.restored_by
         and not profile_run.wanted.keys
+        and not profile_run.wishes.keys
         and cursor.diffed_generation == profile_run.company.generation
         and cursor.diffed_settings == settings_digest(profile_run)
     )
@@ -161,4 +162,6 @@ def settings_digest(profile_run: ProfileRun) -> str:
         NORMALISER_VERSION,
         [profile_run.company.phone_region, profile_run.company.countries],
     ]
+    if profile_run.wishes.left_out:
+        values.append(sorted(profile_run.wishes.left_out))
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

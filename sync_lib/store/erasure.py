@@ -283,6 +283,8 @@ def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[
         (t.claim, and_(claim.company == traces.company, claimed)),
         (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
         (t.former_item, _remembered(conn, traces)),
+        (t.left_out, and_(t.left_out.c.profile.in_(ours), t.left_out.c.bc_id == traces.contact)),
+        (t.wish, _wished(conn, traces)),
         (t.bc_contact, and_(bc.company == traces.company, bc.id == traces.contact)),
         (t.outlook_contact, and_(item.profile.in_(ours), among(conn, item.id, traces.items))),
         (
@@ -315,6 +317,12 @@ def _remembered(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
 
 def _waiting(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
     c = t.postponed.c
+    named = among(conn, c.contact, {traces.contact, *traces.items} - {""})
+    return and_(c.profile.in_(_profiles(traces.company)), named)
+
+
+def _wished(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
+    c = t.wish.c
     named = among(conn, c.contact, {traces.contact, *traces.items} - {""})
     return and_(c.profile.in_(_profiles(traces.company)), named)
 

@@ -84,6 +84,8 @@ def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remov
         yield "bc_contact", partial(_remove_gone_contacts, company=key, before=before, batch=batch)
     for key in profiles:
         yield "outlook_contact", partial(_remove_gone_items, profile=key, before=before, batch=batch)
+    yield "left_out", partial(_remove_left_out, before=before, batch=batch)
+    yield "wish", partial(_remove_wishes, before=before, batch=batch)
     yield "claim", partial(_remove_claims, before=before, batch=batch)
     yield "undo", partial(_remove_undos, before=before, batch=batch)
     yield "dry_reject", partial(_remove_dry_rejects, before=before, batch=batch)
@@ -238,6 +240,20 @@ def _remove_profile_changes(conn: Connection, before: str, batch: int) -> int:
 
 def _remove_undos(conn: Connection, before: str, batch: int) -> int:
     c = t.undo.c
+    return _delete(conn, c.id, select(c.id).where(c.ended_at < before).limit(batch))
+
+
+def _remove_left_out(conn: Connection, before: str, batch: int) -> int:
+    """What was taken back long ago, and what is left out of contacts that are forgotten themselves."""
+    c, p, bc = t.left_out.c, t.sync_profile.c, t.bc_contact.c
+    known = select(bc.row_id).where(bc.company == p.company, bc.overlay == "", bc.id == c.bc_id)
+    forgotten = and_(c.left_at < before, ~known.correlate(t.sync_profile, t.left_out).exists())
+    rows = select(c.id).join(t.sync_profile, p.id == c.profile).where(or_(c.back_at < before, forgotten))
+    return _delete(conn, c.id, rows.limit(batch))
+
+
+def _remove_wishes(conn: Connection, before: str, batch: int) -> int:
+    c = t.wish.c
     return _delete(conn, c.id, select(c.id).where(c.ended_at < before).limit(batch))
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from sync_lib.errors import ConfigError
 from sync_lib.fields import reading
 from sync_lib.fields.bc_columns import BcColumn
+from sync_lib.store import wishes
 from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.history import Author
 from sync_lib.store.queries import contacts as store
 from sync_lib.store.queries.contacts import Subject, Wanted
 from sync_lib.web import contacts_why as why
@@ -26,11 +29,14 @@ PAGE = Page("contacts", "contacts", msg("Contacts"), router)
 PART_SIZE = 50
 #: Profiles that answer on one part of a contact's page.
 ANSWERS = 25
+#: How often a contact was left out, of all profiles that are shown, the last times.
+LEFT_OUT_SHOWN = 100
 
 #: What the page shows of a contact besides its name: columns of staging.
 _FACTS = ("number", "type", "email", "phone", "mobile_phone", "company_name", "job_title", "city")
 
 ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
+What = Literal["leave-out", "take-back", "sync-now"]
 Chosen = Annotated[int, Field(ge=1, lt=2**31)] | None
 
 
@@ -88,6 +94,7 @@ def contact(
         ties = store.read_ties(conn, subject, asked.profiles, ANSWERS)
         email_key = row["email_key"] if row else ""
         twins = store.read_twins(conn, subject, email_key, [tie.profile for tie in ties])
+        left_out = wishes.read_history(conn, key, [tie.profile for tie in ties], LEFT_OUT_SHOWN)
         total = 1 if asked.profile else store.count_ties(conn, company)
     if row is None and not life.total:
         raise HTTPException(404)
@@ -99,8 +106,49 @@ def contact(
         "answers": answers,
         "profiles": total,
         "address": f"contacts/{company}/{key}",
+        "left_out": left_out,
     }
     return _show(visit, asked, life, values)
+
+
+@router.post("/contacts/{company}/{key}/{what}/{profile}")
+def wish(visit: CurrentVisit, company: ProfileId, key: str, what: What, profile: ProfileId) -> JSONResponse:
+    """Leave a contact out of a folder, take it back, or let it be tried at once; a run of the profile follows."""
+    key = key.replace("\0", "")
+    with visit.transaction() as conn:
+        owner = _of_profile(conn, profile)
+        if owner.company != company or store.read_contact(conn, company, key) is None:
+            raise HTTPException(404)
+        _store(visit, conn, owner, key, what)
+    return _wished(visit, owner, f"contacts/{company}/{key}")
+
+
+@router.post("/items/{profile}/{key:path}")
+def wish_of_item(visit: CurrentVisit, profile: ProfileId, key: str) -> JSONResponse:
+    """Let an item be tried at once that is in Outlook only."""
+    key = key.replace("\0", "")
+    with visit.transaction() as conn:
+        owner = _of_profile(conn, profile)
+        if store.read_item(conn, profile, key) is None:
+            raise HTTPException(404)
+        _store(visit, conn, owner, key, "sync-now")
+    return _wished(visit, owner, f"items/{profile}/{key}")
+
+
+_WISHES = {"leave-out": wishes.leave_out, "take-back": wishes.take_back, "sync-now": wishes.ask_sync}
+
+
+def _store(visit: Visit, conn: Any, profile: profiles.Profile, key: str, what: str) -> None:
+    try:
+        _WISHES[what](conn, profile, key, Author(visit.user.name, visit.now))
+    except ConfigError as error:
+        # Somebody else has said something meanwhile, or it was switched off.
+        raise HTTPException(409, str(error)) from error
+
+
+def _wished(visit: Visit, profile: profiles.Profile, address: str) -> JSONResponse:
+    """The page to go on with, and the profile that a run is started for, if it is synced at all."""
+    return JSONResponse({"address": visit.url(address), "profile": profile.key if profile.enabled else ""})
 
 
 @router.get("/items/{profile}/{key:path}")
@@ -140,6 +188,7 @@ def _show(visit: Visit, asked: AskedContact, life: store.Life, values: dict[str,
     shown = {
         "twins": [],
         "company": None,
+        "left_out": {},
         **values,
         "asked": asked,
         "life": life,

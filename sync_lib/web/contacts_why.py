@@ -59,6 +59,7 @@ Value = str | int | BcColumn | Why | tuple[Why, ...]
 _SCOPE, _REQUIRED, _PRIVACY = msg("Type"), msg("Required fields"), msg("Privacy")
 _FILTER, _DIRECTION, _TIE = msg("Filter"), msg("Direction"), msg("Tied together")
 _POLICY, _DELETED, _DUPLICATE = msg("Choice of the profile"), msg("Deleted"), msg("Duplicate")
+_LEFT = msg("Left out")
 _GUARD, _LAST, _PROFILE = msg("Guard"), msg("Last attempt"), msg("Profile")
 
 _TIED = {
@@ -114,6 +115,8 @@ _HELD = {
 def of_contact(row: Mapping[str, Any], tie: Tie, twins: Sequence[Twin], field_profile: str) -> list[Why]:
     """Return the answer for a contact of BC in one profile, and what else is to be said about it."""
     outside = _outside(row, tie, field_profile)
+    if tie.left_at and (outside is None or outside.rule in (_FILTER, _REQUIRED)):
+        return [_left_out(tie), *_stopped(tie), *_open(tie)]
     if tie.is_present and tie.state in (CouplingState.ACTIVE, CouplingState.PINNED):
         return [_live(row, tie, outside), *_stopped(tie), *_open(tie)]
     if tie.is_present and tie.state == CouplingState.RELEASED:
@@ -123,6 +126,19 @@ def of_contact(row: Mapping[str, Any], tie: Tie, twins: Sequence[Twin], field_pr
     if outside is not None:
         return [outside]
     return [next(_absent(row, tie, twins))]
+
+
+def _left_out(tie: Tie) -> Why:
+    """A person left it out: what became, or becomes, of its item."""
+    text, state = msg("%(who)s left it out of this folder, where it is never made, changed or tied."), OUT
+    if tie.is_present and tie.state == CouplingState.RELEASED:
+        text, state = msg("%(who)s left it out: it stays in this folder and syncs no more."), IN
+    elif tie.is_present:
+        text, state = (
+            msg("%(who)s left it out: the next run takes it out of the folder, or syncs it no more."),
+            WAITS,
+        )
+    return Why(state, _LEFT, text, {"who": tie.left_by}, at=tie.left_at)
 
 
 def _live(row: Mapping[str, Any], tie: Tie, outside: Why | None) -> Why:

@@ -162,7 +162,11 @@ _CONTACT = {
     ),
     "stay_away": Reason(
         msg("Deleted in Outlook, and the profile says that it stays so"),
-        msg("It comes back when Business Central changes it."),
+        msg("It comes back when Business Central changes it, or when somebody syncs it now from its page."),
+    ),
+    "left_out": Reason(
+        msg("A person left this contact out of the folder"),
+        msg("Nothing to do; or take it back on the page of the contact."),
     ),
     "deleted_in_bc_kept": Reason(msg("Deleted in Business Central; kept in Outlook"), _BY_HAND),
     "left_scope_kept": Reason(msg("No longer in the filter; kept in Outlook"), _BY_HAND),
@@ -406,6 +410,8 @@ WORDS = {
     "no_longer_away": msg("the profile lets nothing stay away any more"),
     "deleted_in_bc": msg("deleted in Business Central"),
     "left_scope": msg("no longer in the filter"),
+    "left_out": msg("left out by a person"),
+    "wished": msg("a person wanted it synced at once"),
     "privacy_blocked": msg("blocked for privacy in Business Central"),
     "profile_ended": msg("the profile has ended"),
     "returned": msg("came back from Deleted Items"),

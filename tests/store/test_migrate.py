@@ -503,9 +503,10 @@ def test_items_of_couplings_that_ended_are_taken_over_from_the_change_log(empty_
 
 
 def test_profiles_go_on_as_they_were_before_they_could_end(empty_url):
-    """Synced, switched off, never synced: none of them has ended; and there is a way back."""
+    """Synced, switched off, never synced: none of them has ended, nobody is left out; and there is a way back."""
     from alembic import command
 
+    from sync_lib.store import wishes
     from sync_lib.store.profiles import endings, rows
     from sync_lib.store.profiles.history import Author
 
@@ -534,6 +535,11 @@ def test_profiles_go_on_as_they_were_before_they_could_end(empty_url):
         assert [(each.id, each.ending, each.ended_at) for each in every] == [(n, "", None) for n in (1, 2, 3)]
         endings.ask_end(conn, every[0], endings.KEEP, Author("a", "2026"))
         endings.end_profile(conn, rows.read_profile(conn, 1), None, {})
+        assert wishes.read_wishes(conn, 2) == wishes.Wishes()
+        wishes.leave_out(conn, every[1], "b1", Author("a", "2026"))
+        wishes.leave_out(conn, every[1], "b1", Author("b", "2026"))
+        wishes.ask_sync(conn, every[2], "b1", Author("a", "2026"))
+        assert wishes.read_left_out(conn, 2) == {"b1"}
     downgrade(engine, "0015")
     with read(engine) as conn:
         assert conn.execute(text("SELECT bc_id FROM former_item WHERE profile = 1")).scalar_one() == "b1"

@@ -41,6 +41,8 @@ _FORGOTTEN = (
     t.former_mailbox,
     t.drift_check,
     t.outlook_contact,
+    t.left_out,
+    t.wish,
 )
 
 

@@ -100,6 +100,8 @@ class Tie:
         hold: What waits for a person and covers the last changes of this contact.
         notes: The rejects of the contact and its fields.
         changes: The changes of the newest plan that had something to do with the contact.
+        left_by: Who left it out of this folder, "" where nobody has; ``left_at`` is when.
+        wished_by: Who wants it synced at once, "" where no such wish waits.
     """
 
     profile: int
@@ -119,6 +121,9 @@ class Tie:
     run_state: str
     run_reason: str
     company_hold: int | None
+    left_by: str = ""
+    left_at: str | None = None
+    wished_by: str = ""
     hold: int | None = None
     hold_state: str = ""
     notes: tuple[Note, ...] = ()
@@ -271,6 +276,9 @@ def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
     result, is_its = result_in(run, by_profile=by_profile)
     own = result.c
     held = select(func.max(h.id)).where(h.company == p.company, h.state.in_(IN_FORCE))
+    out, w = t.left_out.c, t.wish.c
+    wished = select(func.max(w.asked_by)).where(w.profile == p.id, w.ended_at.is_(None))
+    wished = wished.where(w.contact == (subject.bc_id or subject.outlook_id or ""))
     return (
         select(
             p.id, p.mailbox, p.folder_name, p.enabled, p.direction, p.filter, p.salesperson_code,
@@ -278,6 +286,8 @@ def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
             and_(item.row_id.is_not(None), item.gone_since.is_(None)), k.diffed_generation,
             func.coalesce(own.run, ""), func.coalesce(own.state, ""), func.coalesce(own.reason, ""),
             held.correlate(t.sync_profile).scalar_subquery(),
+            func.coalesce(out.left_by, ""), out.left_at,
+            func.coalesce(wished.correlate(t.sync_profile).scalar_subquery(), ""),
         )
         .select_from(t.sync_profile)
         .outerjoin(t.coupling, is_tied)
@@ -286,6 +296,9 @@ def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
         )
         .outerjoin(t.cursor, and_(k.side == "outlook", k.scope == cast(p.id, Text)))
         .outerjoin(result, is_its)
+        .outerjoin(
+            t.left_out, and_(out.profile == p.id, out.bc_id == (subject.bc_id or ""), out.back_at.is_(None))
+        )
     )  # fmt: skip
 
 

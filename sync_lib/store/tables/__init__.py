@@ -3,7 +3,7 @@
 The modules of this package hold them by what they are about; whoever works with them names them by the package.
 """
 
-from sync_lib.store.tables.contacts import bc_contact, coupling, former_item, outlook_contact
+from sync_lib.store.tables.contacts import bc_contact, coupling, former_item, left_out, outlook_contact, wish
 from sync_lib.store.tables.profiles import (
     company,
     company_setting,
@@ -67,6 +67,7 @@ __all__ = [
     "held_action",
     "hold",
     "lease",
+    "left_out",
     "metadata",
     "outlook_contact",
     "plan",
@@ -80,4 +81,5 @@ __all__ = [
     "sync_profile",
     "sync_run",
     "undo",
+    "wish",
 ]

@@ -129,3 +129,42 @@ former_item = Table(
     Column("settled", Boolean, nullable=False, server_default="0"),
     Index(None, "profile", "bc_id"),
 )
+
+#: Contacts that a person left out of a folder: while ``back_at`` is NULL the profile does not sync them. The rows say
+#: who, and when; ``was_pinned``: its coupling was, and is again once it is taken back.
+left_out = Table(
+    "left_out",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("bc_id", String(36), nullable=False),
+    Column("left_by", Text, nullable=False),
+    Column("left_at", Time, nullable=False),
+    Column("was_pinned", Boolean, nullable=False, server_default="0"),
+    blank("back_by"),
+    Column("back_at", Time),
+    Index(None, "profile", "bc_id"),
+    Index(
+        "uq_left_out_open",
+        "profile",
+        "bc_id",
+        unique=True,
+        postgresql_where=text("back_at IS NULL"),
+        sqlite_where=text("back_at IS NULL"),
+    ),
+)
+
+#: Contacts that a person wants synced now, and what was carried out of it: ``ended_run`` tried it. ``contact`` is a
+#: system id, or an immutable id where nothing in BC is tied to the item.
+wish = Table(
+    "wish",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("profile", ForeignKey("sync_profile.id"), nullable=False),
+    Column("contact", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", Time, nullable=False),
+    Column("ended_at", Time),
+    blank("ended_run"),
+    Index(None, "profile", "ended_at"),
+)
