@@ -175,9 +175,12 @@ class FieldVerdicts:
         """Let the parts of a name that the sides split differently move as one, each side keeping its own split.
 
         One part alone would bring along the words that the other side has in another part. Parts in another order than
-        the name's own words move nothing: BC would make another name of them.
+        the name's own words move nothing: BC would make another name of them. Nor do parts without a baseline while a
+        name goes to BC, which makes parts of it: its present ones are those of the name before.
         """
         sides = self.sides
+        if verdicts["name"] == "to_bc" and not any(self._has_baseline(name) for name in NAME_PARTS):
+            return verdicts | {name: "agree" for name in NAME_PARTS if name in verdicts}
         found = {verdicts.get(name, "") for name in NAME_PARTS}
         writes = (found & WRITES_OUTLOOK) | (found & WRITES_BC)
         if writes and UNDO not in writes and self._is_split("surname") and self._is_turned():

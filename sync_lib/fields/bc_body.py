@@ -119,8 +119,8 @@ class _BcWriter:
         """Return the name parts to write, or none where they would leave BC without a whole name."""
         changed = [field for field in NAME_PARTS if field in self._changes]
         fitting = {field: text for field in changed if (text := self._fitting(field)) is not None}
-        current = dict(self._current or {})
-        if fitting and not any((current | fitting).get(field) for field in NAME_PARTS):
+        future = {**(self._current or {}), **fitting}
+        if fitting and not any(future.get(field) for field in NAME_PARTS):
             if self._current is not None:
                 for field in fitting:
                     self._refuse(field, "name_missing")
@@ -128,7 +128,7 @@ class _BcWriter:
         name = self._changes.get("name", "")
         if name and self._current is None and len(fitting) < len(changed):
             return {}
-        if name and is_turned(name, [(current | fitting).get(field) or "" for field in NAME_PARTS]):
+        if name and is_turned(name, [future.get(field) or "" for field in NAME_PARTS]):
             return {}
         return {BC_PROPERTIES[field]: text for field, text in fitting.items()}
 
