@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import select
 
+from sync_lib import cli
 from sync_lib.model import Action
 from sync_lib.operate.switch_preview import SwitchPreview, preview_switch
+from sync_lib.store import tables as t
+from sync_lib.store.engine import read
 from sync_lib.store.profiles.importing import import_profiles
 from tests.sync.harness import COMPANY, FOLDER, Harness, person, world
 from tests.sync.test_fields import OWN, use
@@ -172,3 +177,82 @@ def test_a_fleet_switches_as_it_was_said_and_back(fleet):
     assert counted(switch(h, "extended")) == [*expected, (FLEET + 1, FLEET)]
     els = h.items(MAILBOXES[3])["Els Kok3"]
     assert [e["address"] for e in els["emailAddresses"]][1:] == ["els3@derde.example"]
+
+
+def of_variables(h: Harness, field_profile: str) -> dict[str, str]:
+    """The Connections as variables, which is how the command reads them."""
+    info = h.sim.info()
+    extra = {"tenant_id": info["tenant_id"], "authority": info["base_url"]}
+    app = {"login": info["client_id"], "password": info["client_secret"]}
+    bc = extra | {"environment": info["environment"], "field_profile": field_profile}
+    return {
+        "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT": json.dumps(app | {"host": info["bc_root"], "extra": bc}),
+        "AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT": json.dumps(
+            app | {"host": info["graph_root"], "extra": extra}
+        ),
+    }
+
+
+def command(h: Harness, to: str, environment: dict[str, str]) -> int:
+    words = ["--database", h.database, "profiles", "switch", "--dry-run", "--to", to]
+    return cli.main(words, environment)
+
+
+def test_the_command_says_what_would_be_written(make_harness, capsys):
+    h = make_harness(world(person("Els Kok", email2="els@tweede.example")))
+    h.add_profiles()
+    h.full()
+    rows = everything(h)
+    assert command(h, "extended", of_variables(h, "standard")) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert " ".join(said[2].split()) == "anna@voorbeeld.example | Molenzicht BV | 0/1/0 | 0/0 | 0 |"
+    assert said[-1] == "Updates in Outlook: E-Mail 2 1."
+    assert "els@" not in str(said).lower()
+    # Nothing of it is kept but what the budget counts.
+    assert everything(h) == rows
+
+
+def test_the_command_names_who_could_not_sync(make_harness, capsys):
+    h = use(
+        make_harness(world(person("Els Kok", salespersonCode="AB"), salespeople=[{"code": "AB"}])), "extended"
+    )
+    h.add_profiles(filter={"Salesperson Code": "AB"})
+    h.full()
+    assert command(h, "standard", of_variables(h, "extended")) == 0
+    assert "needs 'extended'" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_command_refuses_what_it_cannot_do(make_harness, capsys):
+    h = make_harness(world(person("Els Kok")))
+    given = of_variables(h, "standard")
+    assert command(h, "standard", given) == 1
+    assert "names 'standard' already" in capsys.readouterr().err
+    del given["AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT"]
+    assert command(h, "extended", given) == 1
+    assert "Set AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT" in capsys.readouterr().err
+
+
+def test_names_whose_words_differ_are_held_where_they_are_many(make_harness):
+    """A switch that would replace many names waits for a person, and its preview says so."""
+    h = make_harness(world(*(person(f"Jan Smit{n}") for n in range(12))), guard_overwrites=10)
+    h.add_profiles()
+    h.full()
+    for name in list(h.items()):
+        h.edit_item(name, surname="Anders", displayName=name)
+    h.run()
+    preview = preview_switch(h.edges, "extended")
+    assert (preview.total.writes, preview.total.held) == (Counter(), Counter({Action.UPDATE_OUTLOOK: 12}))
+    use(h, "extended")
+    assert h.run().reasons() == {"too_many_overwrites": 12}
+    assert {item["surname"] for item in h.items().values()} == {"Anders"}
+
+
+def everything(h: Harness) -> dict[str, list[str]]:
+    """All rows of the staging database, but for leases and what the budget counts."""
+    passing = {"lease", "budget", "budget_slot", "budget_use"}
+    with read(h.edges.engine) as conn:
+        return {
+            table.name: sorted(map(str, conn.execute(select(table))))
+            for table in t.metadata.sorted_tables
+            if table.name not in passing
+        }
