@@ -34,7 +34,17 @@ class Access:
             reply.headers["WWW-Authenticate"] = 'Bearer realm="", error="invalid_token"'
             return reply
         self.note_place(call)
-        return None
+        return self._page_refusal(call)
+
+    def _page_refusal(self, call: Call) -> Reply | None:
+        """Refuse the extended page where it is not installed, or its permission set is not given; never to users."""
+        state = self._services.world.settings.switches["bc_extended_page"]
+        if call.notes.get("profile") != "extended" or state == "installed" or call.identity == "user":
+            return None
+        if state == "missing":
+            return problem(call, ApiError(404, "BadRequest_NotFound", "The API is not installed."))
+        message = "You do not have the following permissions on the page: Execute."
+        return problem(call, ApiError(403, "Authorization_InsufficientPermissions", message))
 
     def note_place(self, call: Call) -> None:
         """Note the mailbox or company that a path names, for limits, faults and counts."""

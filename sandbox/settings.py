@@ -41,6 +41,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
         "no_code",
         "empty",
     ),
+    "bc_extended_page": ("installed", "missing", "no_right"),
     "bc_nested_functions": ("error", "nothing", "everything", "case", "fold"),
     "bc_retry_after_on_429": ("yes", "no"),
 }
