@@ -436,7 +436,12 @@ FIELDS = {
 }
 
 #: What else is shown of a contact.
-FACTS = {"number": msg("contact number"), "type": msg("type")}
+FACTS = {
+    "number": msg("contact number"),
+    "type": msg("type"),
+    "salesperson": msg("salesperson code"),
+    "territory": msg("territory code"),
+}
 
 
 def field_of(name: str) -> str:
