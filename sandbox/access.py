@@ -34,17 +34,7 @@ class Access:
             reply.headers["WWW-Authenticate"] = 'Bearer realm="", error="invalid_token"'
             return reply
         self.note_place(call)
-        return self._page_refusal(call)
-
-    def _page_refusal(self, call: Call) -> Reply | None:
-        """Refuse the extended page where it is not installed, or its permission set is not given; never to users."""
-        state = self._services.world.settings.switches["bc_extended_page"]
-        if call.notes.get("profile") != "extended" or state == "installed" or call.identity == "user":
-            return None
-        if state == "missing":
-            return problem(call, ApiError(404, "BadRequest_NotFound", "The API is not installed."))
-        message = "You do not have the following permissions on the page: Execute."
-        return problem(call, ApiError(403, "Authorization_InsufficientPermissions", message))
+        return self._refuse_unpublished(call)
 
     def note_place(self, call: Call) -> None:
         """Note the mailbox or company that a path names, for limits, faults and counts."""
@@ -54,6 +44,13 @@ class Access:
             call.mailbox = mailbox.user_principal_name if mailbox else call.segments[1]
         elif call.service == "bc" and first.lower().startswith("companies("):
             call.company = first[len("companies(") : -1].removeprefix("id=").lower()
+
+    def _refuse_unpublished(self, call: Call) -> Reply | None:
+        """Refuse the page of the extension while it is not there; persons change contacts without it."""
+        switch = self._services.world.settings.switches["bc_extension"]
+        if call.notes.get("profile") == "extended" and switch == "missing" and call.identity != "user":
+            return problem(call, ApiError(404, "BadRequest_NotFound", "The API is not installed."))
+        return None
 
     def _find_api(self, call: Call) -> None:
         segments = call.segments

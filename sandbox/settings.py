@@ -27,6 +27,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "batch_outer_on_429": ("200", "424"),
     "graph_batch_over_4": ("queue", "429"),
     "bc_delete_without_if_match": ("400", "allow"),
+    "bc_extension": ("published", "missing"),
     "bc_readonly_in_body": ("ignore", "400"),
     "bc_null_text": ("400", "blank"),
     "bc_country_change": ("clear", "keep"),
@@ -41,7 +42,6 @@ SWITCHES: dict[str, tuple[str, ...]] = {
         "no_code",
         "empty",
     ),
-    "bc_extended_page": ("installed", "missing", "no_right"),
     "bc_nested_functions": ("error", "nothing", "everything", "case", "fold"),
     "bc_retry_after_on_429": ("yes", "no"),
 }

@@ -91,9 +91,12 @@ def test_the_check_names_the_salesperson_with_the_mailboxs_address(sold):
     assert "has no code" in checked(sold, "salesperson")[3].detail
 
 
-@pytest.mark.parametrize("state", ["missing", "no_right"])
-def test_a_page_that_is_not_there_is_told_as_that(sold, state):
-    sold.sim.set(bc_extended_page=state)
+@pytest.mark.parametrize("state", ["missing", "closed"])
+def test_a_page_that_is_not_there_is_said_to_be_that(sold, state):
+    if state == "missing":
+        sold.sim.set(bc_extension="missing")
+    else:
+        sold.sim.add_fault(kind="status", status=403, path="contactSync.*/contacts", service="bc", count=None)
     ran = sold.full()
     assert {company.reason for company in ran.report.companies} == {"extended_page_missing"}
     assert "Install the extension" in ran.verdict.lines[0]
@@ -101,7 +104,8 @@ def test_a_page_that_is_not_there_is_told_as_that(sold, state):
     assert (company.ok, company.reason) == (False, "extended_page_missing")
     assert "Install the extension" in company.remedy
     assert shown(sold) == [{"Els Kok"}, {"Bo Smit", "Kim Tan"}, {"Els Kok", "Bo Smit", "Mia Bos"}]
-    sold.sim.set(bc_extended_page="installed")
+    sold.sim.set(bc_extension="published")
+    sold.sim.clear_faults()
     settled(sold)
 
 
