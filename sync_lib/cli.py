@@ -93,6 +93,10 @@ def _profile_commands(commands: Any) -> None:
         "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
     )
     _command(commands, "list", _list, "list all profiles")
+    _correction_commands(commands)
+
+
+def _correction_commands(commands: Any) -> None:
     correcting = _command(commands, "correct", _correct, "correct a profile that has never synced")
     correcting.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     correcting.add_argument("--mailbox", default="", help="its mailbox")

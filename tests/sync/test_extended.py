@@ -96,7 +96,7 @@ def test_a_page_that_is_not_there_is_said_to_be_that(sold, state):
     if state == "missing":
         sold.sim.set(bc_extension="missing")
     else:
-        sold.sim.add_fault(kind="status", status=403, path="contactSync.*/contacts", service="bc", count=None)
+        sold.sim.control("POST", "bc/company", {"rights": {"contacts": 403}})
     ran = sold.full()
     assert {company.reason for company in ran.report.companies} == {"extended_page_missing"}
     assert "Install the extension" in ran.verdict.lines[0]
@@ -105,7 +105,7 @@ def test_a_page_that_is_not_there_is_said_to_be_that(sold, state):
     assert "Install the extension" in company.remedy
     assert shown(sold) == [{"Els Kok"}, {"Bo Smit", "Kim Tan"}, {"Els Kok", "Bo Smit", "Mia Bos"}]
     sold.sim.set(bc_extension="published")
-    sold.sim.clear_faults()
+    sold.sim.control("POST", "bc/company", {"rights": {}})
     settled(sold)
 
 
