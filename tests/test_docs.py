@@ -584,7 +584,10 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
     assert shown == {
         *(
             ("profiles", verb)
-            for verb in ("import", "export", "list", "correct", "remove", "same-colleague", "second-folder")
+            for verb in (
+                *("import", "export", "list", "correct", "remove", "same-colleague", "second-folder"),
+                "switch",
+            )
         ),
         *(("companies", verb) for verb in ("list", "accept-move")),
         *(("holds", verb) for verb in ("list", "ask-again", "approve")),
