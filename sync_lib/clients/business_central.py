@@ -140,7 +140,8 @@ class BusinessCentralClient:
 
     def fetch_salespeople(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Salesperson/Purchaser: code to e-mail address."""
-        path = self._table(company_id, "salespeoplePurchasers")
+        # The extension has a page of its own for it, to which its permission set gives the right.
+        path = f"{self._api}/companies({to_segment(company_id)})/salespeoplePurchasers"
         rows = iter_rows(self._session, path, {"$select": "code,email"}, Listing())
         return {str(row["code"]): str(row.get("email") or "") for row in rows if row.get("code")}
 
