@@ -8,20 +8,20 @@ is on standard error; 2: the command itself was not understood.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
+from sync_lib import connections
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers
 from sync_lib.operate.end_preview import EndPreview, preview_end
-from sync_lib.settings import SyncSettings
+from sync_lib.settings import StagingSettings, SyncSettings
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs, wishes
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
@@ -34,8 +34,7 @@ from sync_lib.store.profiles.importing import export_profiles, import_profiles
 from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
 
 URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
-STAGING_VARIABLE = "AIRFLOW_CONN_CONTACT_SYNC_STAGING"
-BC_VARIABLE = "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT"
+STAGING_VARIABLE = connections.variable_of(connections.STAGING)
 
 Options = argparse.Namespace
 Engine = Any  # SQLAlchemy stays within ``store``.
@@ -97,6 +96,10 @@ def _profile_commands(commands: Any) -> None:
         "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
     )
     _command(commands, "list", _list, "list all profiles")
+    _correction_commands(commands)
+
+
+def _correction_commands(commands: Any) -> None:
     correcting = _command(commands, "correct", _correct, "correct a profile that has never synced")
     correcting.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     correcting.add_argument("--mailbox", default="", help="its mailbox")
@@ -118,6 +121,15 @@ def _profile_commands(commands: Any) -> None:
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
     renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
+    switching = _command(
+        commands, "switch", _switch, "say what another field profile of the Connection would write"
+    )
+    switching.add_argument(
+        "--to", choices=connections.FIELD_PROFILES, required=True, help="the field profile"
+    )
+    switching.add_argument(
+        "--dry-run", action="store_true", required=True, help="only count; the Connection itself switches"
+    )
 
 
 def _end_command(commands: Any) -> None:
@@ -452,6 +464,26 @@ def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
     print(f"Renamed. The next sync renames the folder in Outlook; write {options.name!r} into your file too.")
 
 
+def _switch(_: Engine, options: Options, environment: Mapping[str, str]) -> None:
+    # No other command needs pandas, which takes longer to import than they take to run.
+    from sync_lib.operate import switch_preview
+    from sync_lib.services import Services
+
+    bc = connections.require_variable(environment, connections.BUSINESS_CENTRAL)
+    graph = connections.require_variable(environment, connections.MICROSOFT_GRAPH)
+    services = Services(
+        connections.business_central(bc),
+        connections.graph(graph),
+        StagingSettings(options.database or staging_url(environment)),
+        SyncSettings.from_environment(environment),
+    )
+    try:
+        preview = switch_preview.preview_switch(services, options.to)
+    finally:
+        services.close()
+    print("\n".join(preview.lines()))
+
+
 def _clean(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     days = options.days or SyncSettings.from_environment(environment).airflow_days
     cleaned = airflow_clean.clean(days)
@@ -480,8 +512,8 @@ def staging_url(environment: Mapping[str, str]) -> str:
     """
     if url := environment.get(URL_VARIABLE, "").strip():
         return url
-    if connection := environment.get(STAGING_VARIABLE, "").strip():
-        return _url(_connection(connection, STAGING_VARIABLE))
+    if connection := connections.read_variable(environment, connections.STAGING):
+        return _url(connection)
     raise ConfigError(
         f"Which staging database? Give --database URL, or set {URL_VARIABLE}, for example to "
         "postgresql://user:password@host/contact_sync or sqlite:////var/lib/contact-sync/staging.db."
@@ -489,52 +521,22 @@ def staging_url(environment: Mapping[str, str]) -> str:
 
 
 def _field_profile(environment: Mapping[str, str]) -> str:
-    text = environment.get(BC_VARIABLE, "").strip()
-    chosen = _connection(text, BC_VARIABLE)["extra"].get("field_profile") if text else None
-    return chosen or "standard"
+    connection = connections.read_variable(environment, connections.BUSINESS_CENTRAL)
+    return (connections.extra_field(connection, "field_profile") if connection else "") or "standard"
 
 
-def _connection(text: str, variable: str) -> dict[str, Any]:
-    """Return an Airflow Connection, written as JSON or as a URI, as a dict with ``extra`` as another."""
-    try:
-        connection = json.loads(text) if text.startswith("{") else _from_uri(text)
-        extra = connection.get("extra") or {}
-        return connection | {"extra": json.loads(extra) if isinstance(extra, str) else extra}
-    except (ValueError, TypeError, AttributeError):
-        # Neither the text nor the error's may be shown: they hold the password.
-        raise ConfigError(f"{variable} is neither a URI nor JSON of an Airflow Connection.") from None
-
-
-def _from_uri(text: str) -> dict[str, Any]:
-    parts = urlsplit(text)
-    if not parts.scheme:
-        raise ValueError
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    packed = query.pop("__extra__", "")
-    return {
-        "conn_type": parts.scheme.replace("-", "_"),
-        "host": unquote(parts.hostname or ""),
-        "login": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "port": parts.port,
-        "schema": unquote(parts.path[1:]),
-        "extra": json.loads(packed) if packed else query,
-    }
-
-
-def _url(connection: Mapping[str, Any]) -> str:
-    kind, extra = str(connection.get("conn_type") or ""), connection["extra"]
-    schema = str(connection.get("schema") or "")
+def _url(connection: connections.Connection) -> str:
+    kind, extra, schema = connection.conn_type, connection.extra_dejson, connection.schema
     path = extra.get("sqlite_path") or (schema if kind.startswith("sqlite") else "")
     if path:
         return f"sqlite:///{path}"
     if kind != "contact_sync_staging" and not kind.startswith("postgres"):
         raise ConfigError(f"{STAGING_VARIABLE} has the type {kind!r}; it takes PostgreSQL or a SQLite file.")
-    login, password = (quote(str(connection.get(name) or ""), safe="") for name in ("login", "password"))
+    login, password = (quote(text, safe="") for text in (connection.login, connection.password))
     user = f"{login}:{password}@" if password else f"{login}@" if login else ""
-    port = f":{connection['port']}" if connection.get("port") else ""
+    port = f":{connection.port}" if connection.port else ""
     options = f"?sslmode={quote(extra['sslmode'])}" if extra.get("sslmode") else ""
-    return f"postgresql://{user}{connection.get('host') or 'localhost'}{port}/{quote(schema)}{options}"
+    return f"postgresql://{user}{connection.host or 'localhost'}{port}/{quote(schema)}{options}"
 
 
 if __name__ == "__main__":

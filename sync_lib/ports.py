@@ -214,6 +214,9 @@ class BusinessCentral(Protocol):
     def fetch_countries(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Country/Region: code to display name."""
 
+    def fetch_salespeople(self, company_id: str) -> dict[str, str]:
+        """Return BC's own table Salesperson/Purchaser: code to e-mail address."""
+
 
 class Outlook(Protocol):
     """Outlook's contact folders and their items; errors are those of ``sync_lib.errors``."""

@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": set(),
     "settings": {"errors"},
     "ports": {"model"},
+    "connections": {"errors", "settings"},
     "provider_info": set(),
     "fields": BASE,
     "clients": BASE | {"fields"},
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": BASE | {"services", "run", "operate"},
     "operate": BASE | {"fields", "store", "diff", "services", "run", "clients"},
     "web": BASE | {"fields", "store", "operate", "services"},
-    "cli": BASE | {"store", "services", "operate"},
+    "cli": BASE | {"connections", "store", "services", "operate"},
     "__init__": set(),
 }
 #: Of a room, the modules that another one may import.
@@ -67,7 +68,7 @@ ONLY_THESE = {
 }
 #: Outside sync_lib.
 OUTSIDE_MAY_IMPORT = {
-    "plugins": BASE | {"services", "pipeline", "operate", "web", "store", "run"},
+    "plugins": BASE | {"connections", "services", "pipeline", "operate", "web", "store", "run"},
     "dags": {"pipeline", "operate"},
     "scripts": BASE | {"store", "run"},
 }

@@ -593,14 +593,8 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
         *(
             ("profiles", verb)
             for verb in (
-                "import",
-                "export",
-                "list",
-                "correct",
-                "remove",
-                "same-colleague",
-                "second-folder",
-                "end",
+                *("import", "export", "list", "correct", "remove", "same-colleague", "second-folder"),
+                *("end", "switch"),
             )
         ),
         *(("companies", verb) for verb in ("list", "accept-move")),

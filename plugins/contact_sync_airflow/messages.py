@@ -105,19 +105,20 @@ def notify(services: Services | None, verdict: Verdict) -> None:
 
 def send(connection_id: str, notice: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
+    from sync_lib.connections import extra_field, incomplete
     from sync_lib.errors import ConfigError
     from sync_lib.operate import notices, notify
 
     connection = connections.get_connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
-        form = connections.extra_field(connection, "format") or "teams"
+        form = extra_field(connection, "format") or "teams"
         notify.post(connection.password or "", form, notice, link)
     elif connection.conn_type == "smtp":
         from airflow.providers.smtp.hooks.smtp import SmtpHook
 
-        to = connections.extra_field(connection, "to")
+        to = extra_field(connection, "to")
         if not to:
-            raise connections.incomplete(
+            raise incomplete(
                 connection_id, "to", "must hold the addresses to write to, as a part of the extra"
             )
         with SmtpHook(smtp_conn_id=connection_id) as smtp:

@@ -46,6 +46,8 @@ class Expected:
     folder: str = "Business Central"
     #: API property of the contact -> wildcards, one of which its value matches whatever the case.
     shows: dict[str, list[str]] = field(default_factory=dict)
+    #: Whether name parts, initials and second addresses are the same on both sides too.
+    extended: bool = False
 
 
 @dataclass
@@ -141,7 +143,11 @@ class _Profile:
         if contact["privacyBlocked"]:
             self.problem(contact["id"], "", "is blocked for privacy and is in Outlook")
         theirs = self.values_of_item(item["properties"])
-        for name, value in self.values_of_contact(contact).items():
+        ours = self.values_of_contact(contact)
+        if self.profile.extended:
+            ours |= extended_of_contact(contact)
+            theirs |= extended_of_item(item["properties"], ours["email2"])
+        for name, value in ours.items():
             if value != theirs[name]:
                 self.problem(contact["id"], name, "differs", other=item["immutable_id"])
 
@@ -200,6 +206,30 @@ class _Profile:
         else:
             about = f"{contact_id} {field_name}".strip()
             self.findings.problems.append(f"{self.profile.mailbox}: {about} {what}")
+
+
+def extended_of_contact(contact: dict[str, Any]) -> dict[str, str]:
+    """Return what only the extended field profile carries, of a contact of Business Central."""
+    return {
+        "surname": words(contact["firstName"], contact["middleName"], contact["surname"]),
+        "initials": plain(contact["initials"]),
+        "email2": first_address(contact["email2"]).casefold(),
+    }
+
+
+def extended_of_item(item: dict[str, Any], second: str) -> dict[str, str]:
+    """Return the same of an item; of its further addresses the one that Business Central has, if it is there."""
+    further = [(entry.get("address") or "").casefold() for entry in (item.get("emailAddresses") or [])[1:]]
+    return {
+        "surname": words(item.get("givenName"), item.get("middleName"), item.get("surname")),
+        "initials": plain(item.get("initials")),
+        "email2": second if second in further else "",
+    }
+
+
+def words(*parts: str | None) -> str:
+    """Return the words of the parts of a name: each side may split one name its own way."""
+    return " ".join(sorted(" ".join(part or "" for part in parts).split()))
 
 
 def plain(text: str | None) -> str:

@@ -39,16 +39,15 @@ class SandboxInstance:
         answer.raise_for_status()
         return answer.json()
 
-    def connections(self) -> dict[str, str]:
+    def connections(self, field_profile: str = "standard") -> dict[str, str]:
         """Return Airflow's Connections to both services, as environment variables."""
         app = {"login": self.info["client_id"], "password": self.info["client_secret"]}
         extra = {"tenant_id": self.info["tenant_id"], "authority": self.url}
         bc = app | {"conn_type": "business_central", "host": self.info["bc_root"]}
+        of_bc = extra | {"environment": self.info["environment"], "field_profile": field_profile}
         graph = app | {"conn_type": "microsoft_graph", "host": self.info["graph_root"]}
         return {
-            "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT": json.dumps(
-                bc | {"extra": extra | {"environment": self.info["environment"]}}
-            ),
+            "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT": json.dumps(bc | {"extra": of_bc}),
             "AIRFLOW_CONN_MICROSOFT_GRAPH_DEFAULT": json.dumps(graph | {"extra": extra}),
         }
 
@@ -68,11 +67,11 @@ class SandboxInstance:
 
     # What users do, by the same public APIs.
 
-    def company_url(self, company: str) -> str:
-        """Return the address of a company in Business Central's API."""
+    def company_url(self, company: str, *, extended: bool = False) -> str:
+        """Return the address of a company in Business Central's own API, or in that of the extension."""
         found = next(c for c in self.info["companies"] if c["name"] == company)
-        root = f"{self.info['bc_root']}/{self.info['tenant_id']}/{self.info['environment']}/api/v2.0"
-        return f"{root}/companies({found['id']})"
+        root = f"{self.info['bc_root']}/{self.info['tenant_id']}/{self.info['environment']}/api"
+        return f"{root}/{'contactSync/contacts/v1.0' if extended else 'v2.0'}/companies({found['id']})"
 
     def as_user(self, service: str, method: str, url: str, body: Any = None) -> Any:
         """Return the answer of Business Central (``bc``) or Microsoft Graph (``graph``) to an edit of a user.
@@ -91,8 +90,13 @@ class SandboxInstance:
         return answer.json() if answer.content else None
 
 
-def edit_as_users(sandbox: SandboxInstance, mailbox: str, company: str, folder: str) -> list[str]:
-    """Change, create and delete on both sides, as on an ordinary morning; return what was done, for the terminal."""
+def edit_as_users(
+    sandbox: SandboxInstance, mailbox: str, company: str, folder: str, *, salesperson: str = ""
+) -> list[str]:
+    """Change, create and delete on both sides, as on an ordinary morning; return what was done, for the terminal.
+
+    With ``salesperson`` the new person of Business Central is theirs.
+    """
     graph = f"{sandbox.info['graph_root']}/users/{mailbox}"
     bc = f"{sandbox.company_url(company)}/contacts"
     chosen = _choose(sandbox.dump(), mailbox, company, folder)
@@ -108,7 +112,9 @@ def edit_as_users(sandbox: SandboxInstance, mailbox: str, company: str, folder: 
     }
     as_user = sandbox.as_user
     as_user("bc", "PATCH", f"{bc}({chosen['changed']})", {"mobilePhoneNumber": f"+31 6 5551 {digits}"})
-    as_user("bc", "POST", bc, noor | {"city": "Utrecht"})
+    new = f"{sandbox.company_url(company, extended=bool(salesperson))}/contacts"
+    theirs = {"salespersonCode": salesperson} if salesperson else {}
+    as_user("bc", "POST", new, noor | {"city": "Utrecht"} | theirs)
     as_user("bc", "DELETE", f"{bc}({chosen['deleted']})")
     as_user(
         "graph", "PATCH", f"{graph}/contacts/{chosen['edited']}", {"businessPhones": [f"020 555 {digits}"]}
@@ -122,39 +128,52 @@ def edit_as_users(sandbox: SandboxInstance, mailbox: str, company: str, folder: 
 
 
 def _choose(world: dict[str, Any], mailbox: str, company: str, folder: str) -> dict[str, str]:
-    """Return what to edit: contacts that are in this folder and in nobody else's.
+    """Return what to edit."""
+    by_address = _by_address(world, company)
+    edited, removed, changed, deleted = own_items(world, mailbox, company, folder)[:4]
+    return {
+        "folder": _folder(world, mailbox, folder)["id"],
+        "edited": edited["immutable_id"],
+        "removed": removed["immutable_id"],
+        "changed": by_address[address_of(changed)]["id"],
+        "deleted": by_address[address_of(deleted)]["id"],
+    }
+
+
+def own_items(world: dict[str, Any], mailbox: str, company: str, folder: str) -> list[dict[str, Any]]:
+    """Return the synced items that are in this folder and in nobody else's.
 
     A value that one colleague brings to Business Central reaches the others in the run after, so only about such
     contacts do all sides agree at once.
     """
-    box = next(m for m in world["mailboxes"] if m["user_principal_name"] == mailbox)
-    shown = next(f for f in box["folders"] if f["name"] == folder)
     others = {
-        _address(item)
-        for m in world["mailboxes"]
-        if m is not box
-        for f in m["folders"]
-        for item in f["contacts"]
+        address_of(item)
+        for box in world["mailboxes"]
+        if box["user_principal_name"] != mailbox
+        for each in box["folders"]
+        for item in each["contacts"]
     }
-    contacts = next(c for c in world["companies"] if c["name"] == company)["contacts"]
-    by_address = {
-        c["email"].casefold(): c for c in contacts if not c["deleteRefused"] and not c["privacyBlocked"]
-    }
-    own = [
-        item
-        for item in shown["contacts"]
-        if item["extended"] and _address(item) in by_address.keys() - others
-    ]
-    edited, removed, changed, deleted = own[:4]
+    wanted = _by_address(world, company).keys() - others
+    shown = _folder(world, mailbox, folder)["contacts"]
+    return [item for item in shown if item["extended"] and address_of(item) in wanted]
+
+
+def _folder(world: dict[str, Any], mailbox: str, folder: str) -> dict[str, Any]:
+    box = next(each for each in world["mailboxes"] if each["user_principal_name"] == mailbox)
+    found: dict[str, Any] = next(each for each in box["folders"] if each["name"] == folder)
+    return found
+
+
+def _by_address(world: dict[str, Any], company: str) -> dict[str, dict[str, Any]]:
+    contacts = next(each for each in world["companies"] if each["name"] == company)["contacts"]
     return {
-        "folder": shown["id"],
-        "edited": edited["immutable_id"],
-        "removed": removed["immutable_id"],
-        "changed": by_address[_address(changed)]["id"],
-        "deleted": by_address[_address(deleted)]["id"],
+        each["email"].casefold(): each
+        for each in contacts
+        if not each["deleteRefused"] and not each["privacyBlocked"]
     }
 
 
-def _address(item: dict[str, Any]) -> str:
+def address_of(item: dict[str, Any]) -> str:
+    """Return the first address of an item, as it is compared."""
     addresses = item["properties"]["emailAddresses"] or [{}]
     return str(addresses[0].get("address", "")).casefold()

@@ -138,6 +138,13 @@ class BusinessCentralClient:
         rows = iter_rows(self._session, path, {"$select": "code,displayName"}, Listing())
         return {str(row["code"]): str(row.get("displayName") or "") for row in rows if row.get("code")}
 
+    def fetch_salespeople(self, company_id: str) -> dict[str, str]:
+        """Return BC's own table Salesperson/Purchaser: code to e-mail address."""
+        # The extension has a page of its own for it, to which its permission set gives the right.
+        path = f"{self._api}/companies({to_segment(company_id)})/salespeoplePurchasers"
+        rows = iter_rows(self._session, path, {"$select": "code,email"}, Listing())
+        return {str(row["code"]): str(row.get("email") or "") for row in rows if row.get("code")}
+
     def _contacts(self, company_id: str) -> str:
         return f"{self._api}/{contacts_of(company_id)}"
 

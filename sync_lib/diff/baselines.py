@@ -18,6 +18,7 @@ from sync_lib.fields.table import NAME_PARTS
 from sync_lib.fields.texts import clean_line
 from sync_lib.model import Coupling, CouplingState, Fields, OutlookSide
 
+_PARTS = frozenset({*NAME_PARTS, "initials"})
 _ARRAYS = {"emailAddresses": ("email", "email2"), "businessPhones": ("phone",)}
 #: Fields that are in an array of the item, beside entries of the user's own.
 IN_ARRAYS = frozenset(name for names in _ARRAYS.values() for name in names)
@@ -36,12 +37,24 @@ def agree(
         mapper: Says what the item's arrays hold.
     """
     before = coupling.baseline_outlook
-    fields = before.get("fields", {}) | outlook
+    stale = _unmapped_parts(before.get("fields", {}), outlook, mapper)
+    fields = {name: text for name, text in before.get("fields", {}).items() if name not in stale} | outlook
+    baseline_bc = {name: text for name, text in coupling.baseline_bc.items() if name not in stale}
     return replace(
         coupling,
-        baseline_bc=coupling.baseline_bc | bc,
+        baseline_bc=baseline_bc | bc,
         baseline_outlook=_moved(before, record, fields, mapper),
     )
+
+
+def _unmapped_parts(before: Fields, outlook: Fields, mapper: FieldMapper) -> frozenset[str]:
+    """Return the name parts of which nobody knows any more what the sides agreed on.
+
+    In ``standard`` a new name has new parts on either side, made by BC and by us: no edit of theirs, should the field
+    profile become ``extended`` once more.
+    """
+    is_new = "name" in outlook and not mapper.is_equal("name", outlook["name"], before.get("name", ""))
+    return frozenset() if "surname" in mapper.fields or not is_new else _PARTS
 
 
 def agree_whole(coupling: Coupling, bc: Fields, outlook: Fields, record: Mapping[str, Any]) -> Coupling:

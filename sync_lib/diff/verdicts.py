@@ -17,7 +17,7 @@ from sync_lib.diff.tables import (
     WRITES_BC,
     WRITES_OUTLOOK,
 )
-from sync_lib.fields.names import carry_split, compose_name
+from sync_lib.fields.names import carry_split, compose_name, is_turned
 from sync_lib.fields.required import to_business_central_problem, to_outlook_problem
 from sync_lib.fields.slots import find_email
 from sync_lib.fields.table import NAME_PARTS
@@ -163,14 +163,28 @@ class FieldVerdicts:
         """Whether a part differs only because each side splits one name its own way, which moves nothing (rules 6)."""
         return is_split(name, *self._both())
 
+    def _is_turned(self) -> bool:
+        """Whether both sides have one name, and one of them has its words in another order in the parts."""
+        names = {self.normal("name", side.get("name", "")) for side in self._both()}
+        return len(names) == 1 and any(
+            is_turned(side.get("name", ""), [side.get(name, "") for name in NAME_PARTS])
+            for side in self._both()
+        )
+
     def _whole_names(self, verdicts: dict[str, str]) -> dict[str, str]:
         """Let the parts of a name that the sides split differently move as one, each side keeping its own split.
 
-        One part alone would bring along the words that the other side has in another part.
+        One part alone would bring along the words that the other side has in another part. Parts in another order than
+        the name's own words move nothing: BC would make another name of them. Nor do parts without a baseline while a
+        name goes to BC, which makes parts of it: its present ones are those of the name before.
         """
         sides = self.sides
+        if verdicts["name"] == "to_bc" and not any(self._has_baseline(name) for name in NAME_PARTS):
+            return verdicts | {name: "agree" for name in NAME_PARTS if name in verdicts}
         found = {verdicts.get(name, "") for name in NAME_PARTS}
         writes = (found & WRITES_OUTLOOK) | (found & WRITES_BC)
+        if writes and UNDO not in writes and self._is_split("surname") and self._is_turned():
+            return verdicts | dict.fromkeys(NAME_PARTS, "agree")
         split = all(self._has_baseline(name) for name in NAME_PARTS) and any(
             self.normal(name, sides.baseline_bc[name]) != self.normal(name, sides.baseline_outlook[name])
             for name in NAME_PARTS

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sync_lib.fields.lookups import Lookups
+from sync_lib.fields.names import is_turned
 from sync_lib.fields.normal_forms import company_key, country_code, email_problem, first_address
 from sync_lib.fields.table import BC_PROPERTIES, NAME_PARTS, FieldMap, mapped_fields, written_to_bc
 from sync_lib.fields.texts import clean_lines, length
@@ -26,7 +27,8 @@ def to_business_central(
 
     ``extended``: the name parts are the truth. The name itself is sent only when no part is: BC puts it together
     from the parts, or splits it into them, and what it answers follows rules 8.6. On create a refused part makes
-    the whole name go instead, so that the contact is never saved under half a name.
+    the whole name go instead, so that the contact is never saved under half a name; so does a name whose words stand in
+    another order than its parts, of which BC would make another name.
 
     Args:
         changes: Fields to write, in written form.
@@ -117,13 +119,16 @@ class _BcWriter:
         """Return the name parts to write, or none where they would leave BC without a whole name."""
         changed = [field for field in NAME_PARTS if field in self._changes]
         fitting = {field: text for field in changed if (text := self._fitting(field)) is not None}
-        current = dict(self._current or {})
-        if fitting and not any((current | fitting).get(field) for field in NAME_PARTS):
+        future = {**(self._current or {}), **fitting}
+        if fitting and not any(future.get(field) for field in NAME_PARTS):
             if self._current is not None:
                 for field in fitting:
                     self._refuse(field, "name_missing")
             return {}
-        if self._current is None and len(fitting) < len(changed) and self._changes.get("name"):
+        name = self._changes.get("name", "")
+        if name and self._current is None and len(fitting) < len(changed):
+            return {}
+        if name and is_turned(name, [future.get(field) or "" for field in NAME_PARTS]):
             return {}
         return {BC_PROPERTIES[field]: text for field, text in fitting.items()}
 

@@ -47,8 +47,8 @@ class NameParts(NamedTuple):
 def split_name(name: str) -> NameParts:
     """Return the parts of a name: ``Jan van der Berg`` has the surname ``van der Berg`` and no middle name.
 
-    A name of one word is a surname, as in BC's own split (``Contact.NameBreakdown``). No word is invented, and none
-    is lost: given name, middle name and surname hold all of them together.
+    A name of one word is a surname; BC's own split (``Contact.NameBreakdown``) makes it the first name, which moves
+    nothing. No word is invented, and none is lost: given name, middle name and surname hold all of them together.
     """
     words = clean_line(name).split()
     if len(words) < 2 or words[0] in _PREFIXES or _SHORT_PREFIX.match(words[0]):
@@ -150,6 +150,15 @@ def guessed_initials(name: str) -> frozenset[str]:
 def same_words(one: Iterable[str], other: Iterable[str]) -> bool:
     """Return whether two splits hold the same words, however they are split, in whatever order a comma put them."""
     return _words(one) == _words(other)
+
+
+def is_turned(name: str, parts: Iterable[str]) -> bool:
+    """Return whether the parts hold the words of a name in another order, as those of a Chinese name do.
+
+    A name with a comma is one for a sorted list: its parts are in the order in which people say it.
+    """
+    words = compose_name(*parts)
+    return "," not in name and words.split() != name.split() and same_words([words], [name])
 
 
 def _words(parts: Iterable[str]) -> list[str]:

@@ -150,6 +150,7 @@ _EXTENSION = own_text(
     "Publish the extension of the folder bc_extension in BC and give the app its permission set, or set the"
     " Connection's field_profile to standard."
 )
+_SALESPERSON = own_text("Set the profile's salesperson code to one that Business Central has.")
 _COUNTRIES = own_text(
     "Let the app read the table Country/Region in BC; until then countries wait, all else syncs."
 )
@@ -319,7 +320,10 @@ def _check_profile(services: Services, profile: Profile) -> Iterator[Check]:
     def look_at_company() -> str:
         company, key = _find_company(services, profile)
         found.append(key)
-        next(iter(services.business_central.iter_contacts(company.id, page_size=1)), None)
+        try:
+            next(iter(services.business_central.iter_contacts(company.id, page_size=1)), None)
+        except SyncError as error:
+            raise bindings.explain_unread(services, company.id, error) from error
         return own_text("its contacts can be read.")
 
     field_profile = services.business_central_settings.field_profile
@@ -333,6 +337,13 @@ def _check_profile(services: Services, profile: Profile) -> Iterator[Check]:
             lambda: _look_at_countries(services, found[0].company_id),
         )
         key = found[0]
+        if profile.salesperson_code or _asks_for_me(profile):
+            yield _attempt(
+                f"{name}: salesperson",
+                "salesperson",
+                _SALESPERSON,
+                lambda: _look_at_salesperson(services, profile, key.company_id),
+            )
         yield _attempt(
             f"{name}: mailbox", "mailbox", _MAILBOX, lambda: _look_at_folder(services, profile, key)
         )
@@ -362,6 +373,31 @@ def _look_at_filter(services: Services, profile: Profile) -> str:
 
 def _look_at_countries(services: Services, company: str) -> str:
     return own_text("%(number)s countries.", number=len(services.business_central.fetch_countries(company)))
+
+
+def _asks_for_me(profile: Profile) -> bool:
+    return "%me" in str(profile.filter).casefold()
+
+
+def _look_at_salesperson(services: Services, profile: Profile, company: str) -> str:
+    """Say whose contacts ``%me`` stands for; BC's salesperson with the mailbox's address is the one to name."""
+    people = services.business_central.fetch_salespeople(company)
+    mailbox, code = profile.mailbox.casefold(), profile.salesperson_code
+    own = next((each for each, address in people.items() if address.strip().casefold() == mailbox), "")
+    if code and code in people:
+        return own_text("salesperson %(code)s.", code=code)
+    if own:
+        found = own_text(
+            "the salesperson with the mailbox's address is %(own)s, the profile's is %(code)s.",
+            own=own,
+            code=code or "-",
+        )
+        raise _ToldError("", found)
+    if code:
+        raise _ToldError("", own_text("Business Central has no salesperson %(code)s.", code=code))
+    raise _ToldError(
+        "", own_text("the filter asks for the colleague's own contacts, and the profile has no code.")
+    )
 
 
 def _look_at_folder(services: Services, profile: Profile, key: BcKey) -> str:

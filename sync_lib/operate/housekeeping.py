@@ -6,26 +6,21 @@ Nothing here writes to a service, but for privacy blocks that concern profiles w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 
 from sync_lib.diff import agreement
 from sync_lib.diff.agreement import Agreement, Checked, Ends
-from sync_lib.model import BcStatus, Mode, ProfileResult, RunPlan, RunRequest
+from sync_lib.model import BcStatus, Mode, ProfileResult, RunRequest
+from sync_lib.operate.dry_runs import dry_run
 from sync_lib.run import switched_off
-from sync_lib.run.company import read_company
 from sync_lib.run.inputs import bc_side, mapper_of
-from sync_lib.run.plan import plan_run
-from sync_lib.run.profile import sync_profiles
 from sync_lib.services import Services
-from sync_lib.store import clock, companies, drift_checks, retention, runs
+from sync_lib.store import clock, companies, drift_checks, retention
 from sync_lib.store.couplings import read_live_couplings
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.migrate import require_schema
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.snapshots import bc_contacts, outlook_items
-from sync_lib.store.snapshots.writing import drop_overlay
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +66,7 @@ def check_drift(services: Services, run_id: str) -> list[Checked]:
         logger.info("no profile to check")
         return []
     # Of a run of the sync at the same minute Airflow's id is the same.
-    dry_run = f"drift_check__{run_id}"
-    checked = _check_profiles(services, dry_run, due)
+    checked = _check_profiles(services, f"drift_check__{run_id}", due)
     with transaction(services.engine) as conn:
         for one in checked:
             if one.reason != "busy":
@@ -82,44 +76,17 @@ def check_drift(services: Services, run_id: str) -> list[Checked]:
     return checked
 
 
-def _check_profiles(services: Services, dry_run: str, due: list[int]) -> list[Checked]:
-    _drop(services, dry_run)
-    request = RunRequest(dry_run, Mode.FULL, list(map(str, due)), dry_run=True, run_type="drift_check")
-    try:
-        plan = plan_run(services, request)
-        _read_all(services, dry_run, plan)
-        with read(services.engine) as conn:
-            results = runs.read_profile_results(conn, dry_run)
-        return [_checked(services, dry_run, result) for result in results]
-    finally:
-        _drop(services, dry_run)
+def _check_profiles(services: Services, run: str, due: list[int]) -> list[Checked]:
+    request = RunRequest(run, Mode.FULL, list(map(str, due)), dry_run=True, run_type="drift_check")
+    with dry_run(services, request) as results:
+        return [_checked(services, run, result) for result in results]
 
 
-def _drop(services: Services, dry_run: str) -> None:
-    with transaction(services.engine) as conn:
-        drop_overlay(conn, dry_run)
-        runs.drop_run(conn, dry_run)
-
-
-def _read_all(services: Services, dry_run: str, plan: RunPlan) -> None:
-    for company in plan.companies:
-        _try(partial(read_company, services, dry_run, int(company)))
-    for task in plan.tasks:
-        _try(partial(sync_profiles, services, dry_run, task))
-
-
-def _try(work: Callable[[], object]) -> None:
-    try:
-        work()
-    except Exception as error:  # noqa: BLE001 - recovered by skipping: its outcome is on record, the others go on
-        logger.warning("not checked: %s", type(error).__name__)
-
-
-def _checked(services: Services, dry_run: str, result: ProfileResult) -> Checked:
+def _checked(services: Services, run: str, result: ProfileResult) -> Checked:
     who = (result.profile, result.mailbox, result.company)
     if result.state not in ("done", "held") or "read" not in result.counters:
         return Checked(*who, reason=result.reason or result.state)
-    return Checked(*who, _agreement(services, dry_run, result.profile), result.counters.get("planned", {}))
+    return Checked(*who, _agreement(services, run, result.profile), result.counters.get("planned", {}))
 
 
 def _agreement(services: Services, overlay: str, key: int) -> Agreement:

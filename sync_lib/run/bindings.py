@@ -10,7 +10,7 @@ import logging
 
 from sqlalchemy import Connection
 
-from sync_lib.errors import AccessDeniedError, NotFoundError, ProfileError
+from sync_lib.errors import AccessDeniedError, NotFoundError, ProfileError, SyncError
 from sync_lib.model import Company
 from sync_lib.run import folders
 from sync_lib.services import Services
@@ -42,6 +42,30 @@ def check_environment(services: Services, company: CompanyRow) -> None:
         f"first read from {company.environment!r}. Nothing of it is read or written.",
         remedy="Point the Connection back; or, if the company has moved there for good, accept it: "
         f"contact-sync companies accept-move {company.id} {here!r}.",
+    )
+
+
+def explain_unread(services: Services, company_id: str, error: SyncError) -> SyncError:
+    """Return the error that says why the contacts of a company cannot be read, where it is the extended page.
+
+    Args:
+        services: The services.
+        company_id: The company's GUID.
+        error: What reading its contacts came to; it is returned where another cause is possible.
+    """
+    is_extended = services.business_central_settings.field_profile == "extended"
+    if not is_extended or not isinstance(error, NotFoundError | AccessDeniedError):
+        return error
+    try:
+        # A company that is gone answers on no page.
+        services.business_central.fetch_countries(company_id)
+    except SyncError:
+        return error
+    return ProfileError(
+        "extended_page_missing",
+        "The Connection's field profile is extended, and Business Central does not answer on the page that "
+        "the project's extension adds, or lets nobody read it.",
+        remedy="Install the extension and give the app its permission set; or set field_profile to standard.",
     )
 
 

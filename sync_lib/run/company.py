@@ -59,8 +59,11 @@ def read_company(
         _end_company(services, run_id, key, "held", **results)
         return counters
     except SyncError as error:
-        _end_company(services, run_id, key, "failed", reason=reason_of(error), message=str(error))
-        raise
+        cause = bindings.explain_unread(services, row.company_id, error)
+        _end_company(services, run_id, key, "failed", reason=reason_of(cause), message=str(cause))
+        if cause is error:
+            raise
+        raise cause from error
     results = {"reason": COUNTRIES_NOT_READ, "message": unread} if unread else {}
     _end_company(services, run_id, key, "done", counters=counters, **results)
     return counters

@@ -205,6 +205,7 @@ SHARED = frozenset(
         "ServiceError",
         "ThrottledError",
         "environment_changed",
+        "extended_page_missing",
         "permission_missing",
         "service_away",
     }

@@ -159,6 +159,13 @@ def read_mismatched(conn: Connection, plan: int) -> list[dict[str, Any]]:
     return _parsed(conn.execute(wanted.order_by(c.n)))
 
 
+def read_of_run(conn: Connection, run: str) -> list[dict[str, Any]]:
+    """Return the changes that a run has planned, by profile and number."""
+    c = t.change.c
+    wanted = select(t.change).join(t.plan, t.plan.c.id == c.plan).where(t.plan.c.run == run)
+    return _parsed(conn.execute(wanted.order_by(c.profile, c.plan, c.n)))
+
+
 _UNSETTLED = (
     select(t.change)
     .where(t.change.c.profile == bindparam("profile"), t.change.c.state == "sending")

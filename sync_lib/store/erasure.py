@@ -176,7 +176,7 @@ class _Finder:
             select(log.bc_id).where(log.email_key == self.address, log.profile.in_(self.ours)),
         )
         found = {key for query in queries for key in self.conn.scalars(query) if key}
-        found |= self._contacts_of_baselines()
+        found |= self._contacts_of_baselines() | self._contacts_of_columns()
         if len(found) > 1:
             raise ConfigError(
                 f"{len(found)} contacts have, or had, this address. Erase them one by one, by --bc-id: "
@@ -192,13 +192,27 @@ class _Finder:
         rows = self.conn.execute(select(tie.bc_id, *texts).where(tie.profile.in_(self.ours), holds_it))
         return {row[0] for row in rows if self.address in set(_addresses(row[1:]))}
 
+    def _contacts_of_columns(self) -> set[str]:
+        """Contacts of BC that have the address behind another one, or as E-Mail 2."""
+        bc = t.bc_contact.c
+        # As above.
+        holds_it = or_(
+            *(func.lower(text).contains(self.address, autoescape=True) for text in (bc.email, bc.email2))
+        )
+        rows = self.conn.execute(
+            select(bc.id, bc.email, bc.email2).where(bc.company == self.traces.company, holds_it)
+        )
+        return {row[0] for row in rows if self.address in _addresses_of_columns(row[1:])}
+
     def _follow_contact(self) -> None:
         bc, tie, log = t.bc_contact.c, t.coupling.c, t.change.c
         traces, key = self.traces, self.traces.contact
-        staged = select(bc.email_key).where(bc.company == traces.company, bc.id == key)
-        traces.addresses |= set(self.conn.scalars(staged))
-        columns = (tie.outlook_id, tie.former, tie.baseline_bc, tie.baseline_outlook)
-        for row in self.conn.execute(select(*columns).where(tie.bc_id == key, tie.profile.in_(self.ours))):
+        columns = (bc.email_key, bc.email, bc.email2)
+        staged = select(*columns).where(bc.company == traces.company, bc.id == key)
+        for texts in self.conn.execute(staged):
+            traces.addresses |= _addresses_of_columns(texts)
+        ties = (tie.outlook_id, tie.former, tie.baseline_bc, tie.baseline_outlook)
+        for row in self.conn.execute(select(*ties).where(tie.bc_id == key, tie.profile.in_(self.ours))):
             traces.items |= {row.outlook_id or "", *(former["id"] for former in json.loads(row.former))}
             traces.addresses |= set(_addresses(row[1:]))
         f = t.former_item.c
@@ -243,6 +257,11 @@ class _Finder:
         traces.items -= set(self.conn.scalars(foreign.where(among(self.conn, tie.outlook_id, traces.items))))
 
 
+def _addresses_of_columns(texts: Iterable[str | None]) -> set[str]:
+    """Return the addresses in BC's columns, which may hold several behind semicolons, in normal form."""
+    return {email_key(part) for text in texts for part in (text or "").split(";")} - {""}
+
+
 def _addresses(texts: Iterable[str | None]) -> Iterator[str]:
     """Yield the addresses in the JSON of baselines and former items, in normal form."""
     for text in texts:
@@ -260,8 +279,9 @@ def _addresses_in(baseline: Mapping[str, Any]) -> Iterator[str]:
         baseline.get("baseline_outlook", {}).get("fields", {}),
     )
     for fields in places:
-        if address := email_key(str(fields.get("email", ""))):
-            yield address
+        for name in ("email", "email2"):
+            if address := email_key(str(fields.get(name, ""))):
+                yield address
 
 
 # -- the rows of each table ------------------------------------------------------------------------------------------

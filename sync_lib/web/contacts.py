@@ -33,7 +33,10 @@ ANSWERS = 25
 LEFT_OUT_SHOWN = 100
 
 #: What the page shows of a contact besides its name: columns of staging.
-_FACTS = ("number", "type", "email", "phone", "mobile_phone", "company_name", "job_title", "city")
+_FACTS = (
+    *("number", "type", "email", "email2", "phone", "mobile_phone", "company_name", "job_title", "city"),
+    *("salesperson", "territory"),
+)
 
 ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
 What = Literal["leave-out", "take-back", "sync-now"]

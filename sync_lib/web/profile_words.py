@@ -125,6 +125,7 @@ CHECKS = {
     "filter": msg("Filter of this profile"),
     "company": msg("Company of this profile"),
     "countries": msg("Countries in Business Central"),
+    "salesperson": msg("Salesperson code"),
     "mailbox": msg("Mailbox and folder"),
     "if_match": msg("Writes with an old version"),
 }

@@ -61,6 +61,10 @@ _PROFILE = {
         msg("The Connection points to another environment than the company was first read from"),
         msg("Point it back; or, if the company has moved there for good, accept that by the command."),
     ),
+    "extended_page_missing": Reason(
+        msg("Business Central does not answer on the page that the project's extension adds"),
+        msg("Install the extension and give the app its permission set, or read the standard fields only."),
+    ),
     "company_not_read": Reason(
         msg("The company could not be read in this run"),
         msg("Look at the log of the run's extract_business_central task."),
@@ -444,7 +448,12 @@ FIELDS = {
 }
 
 #: What else is shown of a contact.
-FACTS = {"number": msg("contact number"), "type": msg("type")}
+FACTS = {
+    "number": msg("contact number"),
+    "type": msg("type"),
+    "salesperson": msg("salesperson code"),
+    "territory": msg("territory code"),
+}
 
 
 def field_of(name: str) -> str:

@@ -149,6 +149,7 @@ def test_the_extended_profile_reads_its_own_page_and_looks_up_tables_in_the_stan
             (200, {"value": [record(profile="extended", surname="Vries")]}),
             (200, {"value": []}),
             (200, {"value": []}),
+            (200, {"value": [{"code": "AB", "email": "a@x.example"}, {"code": "", "email": "b@x.example"}]}),
         ],
         profile="extended",
     )
@@ -160,6 +161,8 @@ def test_the_extended_profile_reads_its_own_page_and_looks_up_tables_in_the_stan
     assert "salespersonCode" in transport.urls[0]
     assert transport.urls[1].startswith(f"{API}/companies({COMPANY})/countriesRegions")
     assert transport.urls[2].startswith(f"{API}/companies?")
+    assert client.fetch_salespeople(COMPANY) == {"AB": "a@x.example"}
+    assert "/api/contactSync/contacts/v1.0/" in transport.urls[3]
 
 
 def test_a_scan_reads_ids_and_stamps_only() -> None:

@@ -97,6 +97,39 @@ def test_any_differing_field_is_found(world: dict[str, Any], name: str, value: A
     assert len(problems(world)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("surname", "de Veen"),
+        ("givenName", None),
+        ("initials", "J."),
+        ("emailAddresses", [{"address": "iris@voorbeeld.example"}, {"address": "eigen@voorbeeld.example"}]),
+    ],
+)
+def test_any_differing_field_of_the_extended_profile_is_found(
+    world: dict[str, Any], name: str, value: Any
+) -> None:
+    extended = {
+        "firstName": "Iris",
+        "middleName": "",
+        "surname": "Veen",
+        "initials": "I.",
+        "email2": "I2@x.example",
+    }
+    world["companies"][0]["contacts"][0] |= extended
+    item = world["mailboxes"][0]["folders"][0]["contacts"][0]["properties"]
+    own = [{"address": "eigen@voorbeeld.example"}, {"address": "i2@x.example"}]
+    # Each side may split the name its own way, and the colleague's own addresses may be there too.
+    item |= {"surname": "Veen", "givenName": "", "middleName": "Iris", "initials": "I."}
+    item["emailAddresses"] = [*item["emailAddresses"], *own]
+    expected = Expected("a@b.example", COMPANY, extended=True)
+    assert compare(world, [expected], {}).problems == []
+    item[name] = value
+    if name == "givenName":
+        item["middleName"] = ""
+    assert len(compare(world, [expected], {}).problems) == 1
+
+
 def test_a_missing_an_extra_and_a_doubled_item_are_found(world: dict[str, Any]) -> None:
     items = world["mailboxes"][0]["folders"][0]["contacts"]
     items.append(copy.deepcopy(items[0]))

@@ -9,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_lib.fields import names
-from sync_lib.fields.names import carry_split, compose_name, guessed_initials, same_words, split_name
+from sync_lib.fields.names import (
+    carry_split,
+    compose_name,
+    guessed_initials,
+    is_turned,
+    same_words,
+    split_name,
+)
 from sync_lib.fields.texts import clean_line
 
 
@@ -179,3 +186,20 @@ def test_initials_of_an_earlier_version_are_guesses_too():
     """I5: an item that was made before was split by the parser of its time."""
     assert {"J. B.", "J. v. B."} == guessed_initials("Jan v.d. Berg")
     assert guessed_initials("") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "turned"),
+    [
+        ("李 小龙", ("小龙", "", "李"), True),
+        ("李 小龙", ("李", "", "小龙"), False),
+        ("Jan van der Berg", ("Jan", "van der", "Berg"), False),
+        ("Berg, Jan van den", ("Jan", "van den", "Berg"), False),
+        ("Jan Berg (werk)", ("Jan", "", "Berg"), False),
+        ("Jan Jansen", ("Jansen", "", "Piet"), False),
+        ("Cher", ("", "", "Cher"), False),
+        ("", ("", "", ""), False),
+    ],
+)
+def test_turned_names_hold_their_words_in_another_order(name, parts, turned):
+    assert is_turned(name, parts) is turned

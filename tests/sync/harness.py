@@ -202,7 +202,7 @@ class Harness:
 
     def in_outlook(self, method: str, path: str, body: Any = None, mailbox: str | None = None) -> Any:
         """A user's edit in Outlook; ``path`` is below the user."""
-        user = self.mailbox(mailbox)["user_principal_name"]
+        user = mailbox or self.sim.info()["mailboxes"][0]["user_principal_name"]
         url = f"{self.sim.info()['graph_root']}/users/{user}/{path}"
         return self._as_user("graph", method, url, body, {"Prefer": 'IdType="ImmutableId"'})
 

@@ -563,3 +563,25 @@ def test_i5_a_corrected_surname_keeps_the_split_of_the_other_side(make_harness, 
     assert (item["givenName"], item.get("middleName")) == ("Jan", None)
     assert item["surname"] == f"{surname.rpartition(' ')[0]} Dijk"
     settled(h)
+
+
+def test_i5_parts_that_went_on_in_standard_are_no_edits_in_extended(make_harness):
+    """Outlook's are a split of ours, and BC's are well kept: nothing of the split reaches BC."""
+    h = use(make_harness(world(person("Jan van der Berg"))), "extended")
+    h.add_profiles()
+    h.full()
+    kept = {"firstName": "Jan", "middleName": "van der", "surname": "Berg"}
+    h.edit_contact("Jan van der Berg", **kept)
+    h.run()
+    use(h, "standard")
+    h.run()
+    h.edit_contact("Jan van der Berg", displayName="Jan Bakker")
+    h.run()
+    h.edit_contact("Jan Bakker", displayName="Jan van der Berg")
+    h.run()
+    h.edit_contact("Jan van der Berg", **kept)
+    h.run()
+    use(h, "extended")
+    assert h.run().writes == {}
+    assert {name: h.contacts()["Jan van der Berg"][name] for name in kept} == kept
+    settled(h)

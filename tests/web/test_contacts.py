@@ -308,6 +308,7 @@ def seeded(engine: Engine) -> dict[str, int]:
         add_person(
             conn, one, "b2", name="Jan Jansen", email="jan@klant.example", mobile_phone="06-12 34 56 78"
         )
+        add_person(conn, one, "b5", name="Piet Prins", email2="prive@prins.example", salesperson="AB")
         add_person(conn, two, "b3", name="Jan de Boer", email="jan@boer.example", company_name="Boer & Zn")
         add_person(conn, one, "b4", name="Weg Jansen", gone_since=NOON)
         add_item(conn, anna, "o1", name="Jan in Outlook", email_key="jan@prive.example")
@@ -333,7 +334,8 @@ def seeded(engine: Engine) -> dict[str, int]:
         ("06 99887766", [], ["Kees"]),
         ("%", [], []),
         ("'", [], []),
-        (".", ["Jan de Boer", "Jan Jansen", "Zoë van der Berg"], ["Jan in Outlook"]),
+        (".", ["Jan de Boer", "Jan Jansen", "Piet Prins", "Zoë van der Berg"], ["Jan in Outlook"]),
+        ("prive@prins", ["Piet Prins"], []),
         ("nobody", [], []),
     ],
 )

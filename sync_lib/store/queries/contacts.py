@@ -198,7 +198,7 @@ def find_items(conn: Connection, wanted: Wanted) -> list[FoundItem]:
 
 _BC = t.bc_contact.c
 
-_BC_TEXTS = (_BC.name, _BC.email, _BC.number, _BC.company_name)
+_BC_TEXTS = (_BC.name, _BC.email, _BC.email2, _BC.number, _BC.company_name)
 
 _BC_NUMBERS = (_BC.phone, _BC.mobile_phone, _BC.number)
 
