@@ -146,7 +146,7 @@ def test_what_the_schema_before_holds_is_one_group_and_stays_so(empty_url: str) 
         "INSERT INTO sync_profile (id, mailbox, company_name, filter, created_at, updated_at, folder_asked)"
     )
     with transaction(engine) as conn:
-        command.upgrade(alembic_config(conn), "0015")
+        command.upgrade(alembic_config(conn), "0016")
         values = "VALUES (1, 'anna@example.com', 'Cronus', :filter, :now, :now, 'Business Central')"
         conn.execute(text(f"{names} {values}"), {"filter": before, "now": NOW})
         conn.execute(
@@ -177,7 +177,7 @@ def test_the_way_back_leaves_what_the_version_before_can_read(engine: Engine) ->
         load(engine, file_of(chosen, mailbox=f"{name}@example.com"))
     load(engine, file_of(GROUPS[:1], language="en"), LATER)
     load(engine, file_of(GROUPS, language="en"), LATER)
-    downgrade(engine, "0015")
+    downgrade(engine, "0016")
     c, changes = t.sync_profile.c, t.profile_change.c
     with read(engine) as conn:
         found = conn.execute(select(c.mailbox, c.filter, c.enabled).order_by(c.id)).all()
