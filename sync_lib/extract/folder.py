@@ -87,7 +87,7 @@ def _fetch_all(client: Outlook, folder: KnownFolder) -> FolderRead:
     else:
         listed = {contact.id: contact for contact in client.iter_contacts(folder.user, folder.folder)}
     seen = [contact.id for contact in page.contacts if contact.id not in listed]
-    absent = [key for key, item in folder.known(None).items() if key not in listed and not item.gone]
+    absent = sorted(key for key, item in folder.known(None).items() if key not in listed and not item.gone)
     present, gone = _look_up(client, folder, dict.fromkeys([*seen, *absent]))
     return FolderRead(True, list((listed | present).values()), gone, page.delta_link)
 
