@@ -176,6 +176,8 @@ def test_other_companies_stay_although_ids_and_addresses_are_the_same(log, new_c
                 "claim",
                 "coupling",
                 "former_item",
+                "left_out",
+                "wish",
                 "held_action",
                 "outlook_contact",
             ),

@@ -261,11 +261,11 @@
         }
         window.location.assign(asked.address);
       } catch (error) {
-        tell(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
+        announce(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
       }
     } catch (error) {
       button.disabled = false;
-      tell(words.refused + " " + error.message, "bad");
+      announce(words.refused + " " + error.message, "bad");
     }
   }
 
