@@ -27,6 +27,8 @@ class CompanyRoutes:
         router.add("GET", "/company/{company}", self.get_company)
         router.add("GET", "/company/{company}/countriesRegions", self.list_countries)
         router.add("GET", "/company/{company}/salespeoplePurchasers", self.list_salespeople)
+        router.add("GET", "/company/{company}/salespeople", self.list_our_salespeople)
+        router.add("GET", "/company/{company}/users", self.list_users)
 
     def list_companies(self, call: Call, _values: dict[str, str]) -> Reply:
         """GET companies."""
@@ -70,15 +72,39 @@ class CompanyRoutes:
                 "displayName": person.get("displayName", ""),
                 "email": person.get("email", ""),
                 "email2": person.get("email2", ""),
-                "phoneNumber": "",
+                "phoneNo": "",
+                "jobTitle": "",
+                "commisionPercent": 0,
+                "privacyBlocked": False,
                 "blocked": False,
+                "lastModifiedDateTime": "2022-01-03T08:00:00Z",
             }
             for person in company.salespeople
         ]
         return Reply(200, self._small_page(call, rows, "salespeoplePurchasers"))
 
+    def list_our_salespeople(self, call: Call, values: dict[str, str]) -> Reply:
+        """GET salespeople of the extended API."""
+        company = self._extended(call, values)
+        names = ("code", "displayName", "email")
+        rows = [{name: person.get(name, "") for name in names} for person in company.salespeople]
+        return Reply(200, self._small_page(call, rows, "salespeople"))
+
+    def list_users(self, call: Call, values: dict[str, str]) -> Reply:
+        """GET users of the extended API."""
+        company = self._extended(call, values)
+        names = ("userName", "fullName", "email")
+        rows = [{name: user.get(name, "") for name in names} for user in company.users]
+        return Reply(200, self._small_page(call, rows, "users"))
+
+    def _extended(self, call: Call, values: dict[str, str]) -> Company:
+        """Return the company of a page that only our extension has."""
+        if call.notes["profile"] != "extended":
+            raise ApiError(404, "BadRequest_ResourceNotFound", "Resource not found for the segment.")
+        return self._places.company(call, values)
+
     def _small_page(self, call: Call, rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
-        rows = [{"@odata.etag": f'W/"{row["id"]}"', **row} for row in rows]
+        rows = [{"@odata.etag": f'W/"{row.get("id", number)}"', **row} for number, row in enumerate(rows)]
         start = parse_integer(call.query, "$skiptoken") or parse_integer(call.query, "$skip") or 0
         top = parse_integer(call.query, "$top")
         size = int(self.world.settings.limit("bc_max_page") or 20000)
