@@ -8,18 +8,18 @@ is on standard error; 2: the command itself was not understood.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
-from sync_lib.operate import airflow_clean, answers
+from sync_lib.operate import airflow_clean, answers, connections
+from sync_lib.operate.connections import Connection
 from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs
 from sync_lib.store.engine import open_engine, read, transaction
@@ -387,7 +387,7 @@ def staging_url(environment: Mapping[str, str]) -> str:
     if url := environment.get(URL_VARIABLE, "").strip():
         return url
     if connection := environment.get(STAGING_VARIABLE, "").strip():
-        return _url(_connection(connection, STAGING_VARIABLE))
+        return _url(connections.parse(connection, STAGING_VARIABLE))
     raise ConfigError(
         f"Which staging database? Give --database URL, or set {URL_VARIABLE}, for example to "
         "postgresql://user:password@host/contact_sync or sqlite:////var/lib/contact-sync/staging.db."
@@ -396,51 +396,22 @@ def staging_url(environment: Mapping[str, str]) -> str:
 
 def _field_profile(environment: Mapping[str, str]) -> str:
     text = environment.get(BC_VARIABLE, "").strip()
-    chosen = _connection(text, BC_VARIABLE)["extra"].get("field_profile") if text else None
+    chosen = connections.parse(text, BC_VARIABLE).extra_dejson.get("field_profile") if text else None
     return chosen or "standard"
 
 
-def _connection(text: str, variable: str) -> dict[str, Any]:
-    """Return an Airflow Connection, written as JSON or as a URI, as a dict with ``extra`` as another."""
-    try:
-        connection = json.loads(text) if text.startswith("{") else _from_uri(text)
-        extra = connection.get("extra") or {}
-        return connection | {"extra": json.loads(extra) if isinstance(extra, str) else extra}
-    except (ValueError, TypeError, AttributeError):
-        # Neither the text nor the error's may be shown: they hold the password.
-        raise ConfigError(f"{variable} is neither a URI nor JSON of an Airflow Connection.") from None
-
-
-def _from_uri(text: str) -> dict[str, Any]:
-    parts = urlsplit(text)
-    if not parts.scheme:
-        raise ValueError
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    packed = query.pop("__extra__", "")
-    return {
-        "conn_type": parts.scheme.replace("-", "_"),
-        "host": unquote(parts.hostname or ""),
-        "login": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "port": parts.port,
-        "schema": unquote(parts.path[1:]),
-        "extra": json.loads(packed) if packed else query,
-    }
-
-
-def _url(connection: Mapping[str, Any]) -> str:
-    kind, extra = str(connection.get("conn_type") or ""), connection["extra"]
-    schema = str(connection.get("schema") or "")
-    path = extra.get("sqlite_path") or (schema if kind.startswith("sqlite") else "")
+def _url(connection: Connection) -> str:
+    kind, extra = connection.conn_type, connection.extra_dejson
+    path = extra.get("sqlite_path") or (connection.schema if kind.startswith("sqlite") else "")
     if path:
         return f"sqlite:///{path}"
     if kind != "contact_sync_staging" and not kind.startswith("postgres"):
         raise ConfigError(f"{STAGING_VARIABLE} has the type {kind!r}; it takes PostgreSQL or a SQLite file.")
-    login, password = (quote(str(connection.get(name) or ""), safe="") for name in ("login", "password"))
+    login, password = (quote(str(text), safe="") for text in (connection.login, connection.password))
     user = f"{login}:{password}@" if password else f"{login}@" if login else ""
-    port = f":{connection['port']}" if connection.get("port") else ""
+    port = f":{connection.port}" if connection.port else ""
     options = f"?sslmode={quote(extra['sslmode'])}" if extra.get("sslmode") else ""
-    return f"postgresql://{user}{connection.get('host') or 'localhost'}{port}/{quote(schema)}{options}"
+    return f"postgresql://{user}{connection.host or 'localhost'}{port}/{quote(connection.schema)}{options}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ but Airflow's SDK.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from contact_sync_airflow import environment
 if TYPE_CHECKING:
     from sync_lib.operate.credentials import Ending
     from sync_lib.services import Services
-    from sync_lib.settings import BusinessCentralSettings, Certificate, GraphSettings, StagingSettings
+    from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +54,9 @@ def business_central_settings(connection_id: str = BUSINESS_CENTRAL) -> Business
     Raises:
         ConfigError: The Connection is missing or incomplete.
     """
-    from sync_lib.settings import BUSINESS_CENTRAL_ROOT, BusinessCentralSettings
+    from sync_lib.operate import connections
 
-    connection = get_connection(connection_id, "business_central")
-    field_profile = extra_field(connection, "field_profile") or "standard"
-    if field_profile not in ("standard", "extended"):
-        raise incomplete(connection_id, "field_profile", "must be standard or extended")
-    return BusinessCentralSettings(
-        **_app_settings(connection, BUSINESS_CENTRAL_ROOT),
-        environment=extra_field(connection, "environment") or "Production",
-        field_profile=field_profile,
-    )
+    return connections.business_central_settings(get_connection(connection_id, "business_central"))
 
 
 def graph_settings(connection_id: str = MICROSOFT_GRAPH) -> GraphSettings:
@@ -74,9 +65,9 @@ def graph_settings(connection_id: str = MICROSOFT_GRAPH) -> GraphSettings:
     Raises:
         ConfigError: The Connection is missing or incomplete.
     """
-    from sync_lib.settings import GRAPH_ROOT, GraphSettings
+    from sync_lib.operate import connections
 
-    return GraphSettings(**_app_settings(get_connection(connection_id, "microsoft_graph"), GRAPH_ROOT))
+    return connections.graph_settings(get_connection(connection_id, "microsoft_graph"))
 
 
 def staging_settings(connection_id: str = STAGING) -> StagingSettings:
@@ -144,92 +135,16 @@ def get_connection(connection_id: str, connection_type: str) -> Any:
 
 def extra_field(connection: Any, name: str) -> str:
     """Return a field of a Connection's extra, "" where it has none."""
-    value = connection.extra_dejson.get(name)
-    return str(value).strip() if value is not None else ""
+    from sync_lib.operate import connections
+
+    return connections.extra_field(connection, name)
 
 
 def incomplete(connection_id: str, field: str, what: str) -> Exception:
     """Return the error that says which field of a Connection is wrong, and where to correct it."""
-    from sync_lib.errors import ConfigError
+    from sync_lib.operate import connections
 
-    return ConfigError(
-        f"Connection {connection_id!r}: {field} {what}. Fix it under Admin > Connections, or in the "
-        f"environment variable AIRFLOW_CONN_{connection_id.upper()} where that is set."
-    )
-
-
-def _app_settings(connection: Any, default_root: str) -> dict[str, Any]:
-    """Return what both services' settings share."""
-    from sync_lib.settings import AUTHORITY
-
-    connection_id = connection.conn_id
-    certificate = _certificate(connection)
-    if not connection.login:
-        raise incomplete(connection_id, "login", "must hold the client id of the app registration")
-    if not extra_field(connection, "tenant_id"):
-        raise incomplete(connection_id, "tenant_id", "must hold the directory (tenant) id")
-    if not connection.password and certificate is None:
-        raise incomplete(
-            connection_id, "password", "must hold the client secret, unless there is a certificate"
-        )
-    return {
-        "root": _root(connection, default_root),
-        "tenant_id": extra_field(connection, "tenant_id"),
-        "client_id": connection.login,
-        "client_secret": None if certificate else connection.password,
-        "certificate": certificate,
-        "authority": (extra_field(connection, "authority") or AUTHORITY).rstrip("/"),
-        "secret_expires": extra_field(connection, "secret_expires"),
-        "audience": extra_field(connection, "audience"),
-    }
-
-
-def _root(connection: Any, default: str) -> str:
-    """Return the API root, put together again where the Connection was given as a URI."""
-    host = connection.host or ""
-    if not host:
-        return default
-    if "://" not in host:
-        scheme = extra_field(connection, "scheme") or "https"
-        port = f":{connection.port}" if connection.port else ""
-        path = f"/{connection.schema}" if connection.schema else ""
-        host = f"{scheme}://{host}{port}{path}"
-    return host.rstrip("/")
-
-
-def _certificate(connection: Any) -> Certificate | None:
-    from sync_lib.settings import Certificate
-
-    public, private = extra_field(connection, "certificate"), extra_field(connection, "private_key")
-    if not public and not private:
-        return None
-    if not public or not private:
-        missing = "private_key" if public else "certificate"
-        raise incomplete(connection.conn_id, missing, "belongs to a certificate: set both, in PEM form")
-    if "PRIVATE KEY" in public:
-        # Airflow's UI shows this field to everyone who may read Connections.
-        raise incomplete(connection.conn_id, "certificate", "holds a private key: move it to private_key")
-    return Certificate(
-        private_key=_pem(private),
-        public_certificate=_pem(public),
-        passphrase=extra_field(connection, "passphrase") or None,
-    )
-
-
-def _pem(text: str) -> str:
-    r"""Return a PEM text with its line ends, which one-line inputs and ``\n`` in JSON or .env files lose."""
-    text = text.replace("\\n", "\n").strip()
-    blocks = re.findall(r"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", text, flags=re.DOTALL)
-    if not blocks or ":" in text:
-        return (
-            text  # An encrypted key in the old form has headers; a file path or nonsense is msal's to refuse.
-        )
-    wrapped = []
-    for label, body in blocks:
-        body = re.sub(r"\s", "", body)
-        lines = "\n".join(body[start : start + 64] for start in range(0, len(body), 64))
-        wrapped.append(f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
-    return "".join(wrapped)
+    return connections.incomplete(connection_id, field, what)
 
 
 def _postgresql_url(connection: Any) -> str:

@@ -23,10 +23,10 @@ from sync_lib.clients.business_central_records import (
 )
 from sync_lib.clients.listing import MOST, Listing
 from sync_lib.clients.session import ApiSession
-from sync_lib.errors import AccessDeniedError, RecordError, ServiceError
+from sync_lib.errors import AccessDeniedError, ConfigError, RecordError, ServiceError
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.model import BcContact, Company
-from sync_lib.ports import Pages, WriteResult
+from sync_lib.ports import Colleague, Pages, WriteResult
 from sync_lib.settings import BusinessCentralSettings
 
 _API = "/api/v2.0"
@@ -41,7 +41,8 @@ class BusinessCentralClient:
         self._columns = columns_of(settings.field_profile)
         environment = f"/{to_segment(settings.tenant_id)}/{to_segment(settings.environment)}"
         self._standard = environment + _API
-        self._api = environment + (_EXTENDED_API if settings.field_profile == "extended" else _API)
+        self._is_extended = settings.field_profile == "extended"
+        self._api = environment + (_EXTENDED_API if self._is_extended else _API)
         self._select = to_select(self._columns)
         self._lookups = ContactLookups(session, self._api, self._columns)
 
@@ -137,6 +138,39 @@ class BusinessCentralClient:
         path = self._table(company_id, "countriesRegions")
         rows = iter_rows(self._session, path, {"$select": "code,displayName"}, Listing())
         return {str(row["code"]): str(row.get("displayName") or "") for row in rows if row.get("code")}
+
+    def fetch_salespeople(self, company_id: str) -> list[Colleague]:
+        """Return the salespeople of a company: API v2.0's ``salespeoplePurchasers``, or ``salespeople`` of our own API.
+
+        Raises:
+            NotFoundError: This Business Central, or the version of our extension in it, has no such list.
+            AccessDeniedError, AuthError: The app may not read them.
+        """
+        path = (
+            f"{self._api}/companies({to_segment(company_id)})/salespeople"
+            if self._is_extended
+            else self._table(company_id, "salespeoplePurchasers")
+        )
+        return self._colleagues(path, ("code", "displayName", "email"))
+
+    def fetch_users(self, company_id: str) -> list[Colleague]:
+        """Return the users of Business Central, each with the user name as code; only our own API lists them.
+
+        Raises:
+            ConfigError: The field profile is not ``extended``.
+            NotFoundError, AccessDeniedError, AuthError: As of ``fetch_salespeople``.
+        """
+        if not self._is_extended:
+            raise ConfigError(
+                "Business Central lists its users through our extension only: install it, and set field_profile to "
+                "extended in the Connection business_central_default."
+            )
+        path = f"{self._api}/companies({to_segment(company_id)})/users"
+        return self._colleagues(path, ("userName", "fullName", "email"))
+
+    def _colleagues(self, path: str, names: tuple[str, str, str]) -> list[Colleague]:
+        rows = iter_rows(self._session, path, {"$select": ",".join(names)}, Listing())
+        return [Colleague(*(str(row.get(name) or "").strip() for name in names)) for row in rows]
 
     def _contacts(self, company_id: str) -> str:
         return f"{self._api}/{contacts_of(company_id)}"
