@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sync_lib import cli_people
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers, connections
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        engine = open_engine(options.database or staging_url(environment))
+        options.database = options.database or staging_url(environment)
+        engine = open_engine(options.database)
         try:
             if options.run is not _migrate:
                 require_schema(engine)
@@ -93,6 +95,7 @@ def _profile_commands(commands: Any) -> None:
     exporting.add_argument(
         "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
     )
+    cli_people.add_propose(commands, _command)
     _command(commands, "list", _list, "list all profiles")
     correcting = _command(commands, "correct", _correct, "correct a profile that has never synced")
     correcting.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")

@@ -498,8 +498,8 @@ def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
     assert entry == profile_file.ProfileEntry(entry.mailbox, entry.company_name)
     assert content.regions
     [shown] = yaml.safe_load(block)["profiles"]
-    assert set(shown) == {*profile_file._NAMES, "policies"}
-    assert set(shown["policies"]) == set(profile_file._POLICIES)
+    assert set(shown) == {*profile_file.NAMES, "policies"}
+    assert set(shown["policies"]) == set(profile_file.POLICY_NAMES)
     for options in profile_values.POLICIES.values():
         assert all(option in block for option in options)
 
@@ -586,6 +586,7 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
             ("profiles", verb)
             for verb in ("import", "export", "list", "correct", "remove", "same-colleague", "second-folder")
         ),
+        ("profiles", "propose"),
         *(("companies", verb) for verb in ("list", "accept-move")),
         *(("holds", verb) for verb in ("list", "ask-again", "approve")),
         ("contacts", "erase"),

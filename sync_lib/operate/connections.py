@@ -27,18 +27,22 @@ MICROSOFT_GRAPH = "microsoft_graph_default"
 
 
 class ConnectionLike(Protocol):
-    """What Airflow's own Connection has."""
-
-    conn_id: Any
-    host: Any
-    login: Any
-    password: Any
-    port: Any
-    schema: Any
+    """What Airflow's own Connection has, of which the extra is a dict."""
 
     @property
-    def extra_dejson(self) -> Any:
-        """The extra, as a dict."""
+    def conn_id(self) -> Any: ...
+    @property
+    def host(self) -> Any: ...
+    @property
+    def login(self) -> Any: ...
+    @property
+    def password(self) -> Any: ...
+    @property
+    def port(self) -> Any: ...
+    @property
+    def schema(self) -> Any: ...
+    @property
+    def extra_dejson(self) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -111,14 +111,16 @@ def identity(mailbox: str, company: str, folder: str | None) -> tuple[str, ...]:
 
 # -- out -------------------------------------------------------------------------------------------------------------
 
-_POLICIES = {
+#: Key of a policy in the file -> column of ``sync_profile``.
+POLICY_NAMES = {
     "deleted_in_outlook": "deleted_in_outlook",
     "deleted_in_business_central": "deleted_in_bc",
     "left_scope": "left_scope",
     "blank_in_business_central": "blank_in_bc",
 }
 
-_NAMES = {
+#: Key of a profile in the file -> column of ``sync_profile``.
+NAMES = {
     "mailbox": "mailbox",
     "company": "company_name",
     "enabled": "enabled",
@@ -153,7 +155,7 @@ def _dumped(entry: ProfileEntry) -> dict[str, Any]:
         values = {name: getattr(entry, column) for name, column in names.items()}
         return {name: value for name, value in values.items() if value != defaults[names[name]]}
 
-    values = chosen(_NAMES)
+    values = chosen(NAMES)
     if entry.default_folder:
         values.pop("folder", None)
     if entry.filter:
@@ -161,7 +163,7 @@ def _dumped(entry: ProfileEntry) -> dict[str, Any]:
             name: expressions[0] if len(expressions) == 1 else expressions
             for name, expressions in _grouped(entry.filter).items()
         }
-    policies = chosen(_POLICIES)
+    policies = chosen(POLICY_NAMES)
     return values | ({"policies": policies} if policies else {})
 
 
@@ -236,13 +238,13 @@ class _Parser:
 
     def _entry(self, number: int, node: yaml.Node) -> ProfileEntry | None:
         where = f"Profile {number}"
-        row = self._attempt(where, _mapping, node, (*_NAMES, *_WAS, "policies"))
+        row = self._attempt(where, _mapping, node, (*NAMES, *_WAS, "policies"))
         if row is None:
             return None
         where = f"{where} ({_plain(row.get('mailbox')) or 'without a mailbox'})"
         known = len(self._problems)
         values: dict[str, Any] = {}
-        for name, column in _NAMES.items():
+        for name, column in NAMES.items():
             if name in row or name in ("mailbox", "company"):
                 values[column] = self._attempt(f"{where}, {name}", self._value, name, row.get(name), node)
         values |= self._policies(where, row.get("policies"))
@@ -270,16 +272,16 @@ class _Parser:
     def _value(self, name: str, node: yaml.Node | None, row: yaml.Node) -> Any:
         if name == "filter":
             return self._filter(node)
-        return _checked(_NAMES[name], node, row)
+        return _checked(NAMES[name], node, row)
 
     def _policies(self, where: str, node: yaml.Node | None) -> dict[str, Any]:
         if node is None:
             return {}
-        given = self._attempt(f"{where}, policies", _mapping, node, tuple(_POLICIES)) or {}
+        given = self._attempt(f"{where}, policies", _mapping, node, tuple(POLICY_NAMES)) or {}
         values = {}
         for name, value in given.items():
             place = f"{where}, policies, {name}"
-            values[_POLICIES[name]] = self._attempt(place, _checked, _POLICIES[name], value, value)
+            values[POLICY_NAMES[name]] = self._attempt(place, _checked, POLICY_NAMES[name], value, value)
         return values
 
     def _filter(self, node: yaml.Node | None) -> Pairs:

@@ -225,6 +225,14 @@ def follow_company_name(conn: Connection, company: int, before: str, name: str, 
         conn.execute(update(t.company_setting).where(known).values(company_name=name))
 
 
+def read_former_mailboxes(conn: Connection) -> dict[int, set[str]]:
+    """Return what mailboxes were called before, by profile, in lower case."""
+    c, found = t.former_mailbox.c, dict[int, set[str]]()
+    for row in conn.execute(select(c.profile, c.mailbox)):
+        found.setdefault(row.profile, set()).add(row.mailbox.casefold())
+    return found
+
+
 def _write_former(conn: Connection, table: Table, now: str, **values: Any) -> None:
     conn.execute(delete(table).where(*(table.c[name] == value for name, value in values.items())))
     conn.execute(insert(table).values(until=now, **values))

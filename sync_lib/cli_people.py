@@ -1,0 +1,120 @@
+"""The commands of ``contact-sync`` that are about many colleagues at once: they ask the services themselves."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sync_lib.errors import ConfigError
+from sync_lib.operate import connections, people, proposal
+from sync_lib.operate.people import Person
+from sync_lib.services import Services
+from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
+from sync_lib.store.profiles import values as profile_values
+from sync_lib.store.profiles.csv_file import parse_condition
+from sync_lib.store.profiles.file import ProfileEntry
+from sync_lib.store.profiles.values import WrongValue
+
+Options = argparse.Namespace
+Engine = Any  # SQLAlchemy stays within ``store``.
+MakeCommand = Callable[..., argparse.ArgumentParser]
+
+_SOURCES = "salespeople, bc-users, entra-group NAME, or a file that ends in .csv"
+
+
+def add_propose(commands: Any, command: MakeCommand) -> None:
+    """Add ``profiles propose``."""
+    parser = command(commands, "propose", _propose, "write profiles for many colleagues, to look through")
+    parser.add_argument(
+        "--from", dest="source", required=True, nargs="+", metavar="SOURCE", help=f"who: {_SOURCES}"
+    )
+    parser.add_argument("--company", required=True, help="the company's name, or its id in Business Central")
+    parser.add_argument("--folder", help="name of the Outlook folder (default: Business Central)")
+    parser.add_argument("--direction", help="both (default), to_outlook or to_business_central")
+    parser.add_argument("--language", help="of country names in Outlook (default: nl)")
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="FIELD=EXPRESSION",
+        help="a condition of each profile's filter; may be repeated",
+    )
+    parser.add_argument("--out", metavar="FILE", help="the file to write (default: standard output)")
+
+
+def _propose(_engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
+    with open_services(options, environment) as services:
+        field_profile = services.business_central_settings.field_profile
+        wanted = _wanted(options, field_profile)
+        found = proposal.propose(services, _people(services, options), wanted)
+    source = " ".join(options.source)
+    text = proposal.to_yaml(found, f"{source}, for {options.company}")
+    if options.out:
+        Path(options.out).write_text(text, encoding="utf-8")
+        print(f"Wrote {options.out}.")
+    else:
+        sys.stdout.write(text)
+    print(f"{len(found.profiles)} profiles, {len(found.left_out)} people left out.", file=sys.stderr)
+
+
+def _wanted(options: Options, field_profile: str) -> ProfileEntry:
+    """Return what each profile is to have, of which the mailbox is still to come."""
+    given = {
+        "company_name": options.company,
+        "folder_name": options.folder,
+        "direction": options.direction,
+        "language": options.language,
+    }
+    try:
+        values = {name: profile_values.check(name, text) for name, text in given.items() if text is not None}
+        pairs = tuple(parse_condition(text, field_profile=field_profile) for text in options.filter)
+    except WrongValue as wrong:
+        raise ConfigError(str(wrong)) from wrong
+    return ProfileEntry(mailbox="", filter=pairs, **values)
+
+
+def _people(services: Services, options: Options) -> list[Person]:
+    """Return the people of the source that the options name."""
+    kind, *rest = options.source
+    if kind == "entra-group" and len(rest) == 1:
+        return people.from_group(services, rest[0])
+    if not rest and kind in ("salespeople", "bc-users"):
+        company = proposal.find_company(services, options.company).id
+        read = people.from_salespeople if kind == "salespeople" else people.from_users
+        return read(services, company)
+    if not rest and kind.casefold().endswith(".csv"):
+        text = Path(kind).read_text(encoding="utf-8-sig")
+        return people.from_csv(text, field_profile=services.business_central_settings.field_profile)
+    raise ConfigError(f"From {' '.join(options.source)!r}? There is {_SOURCES}.")
+
+
+@contextmanager
+def open_services(options: Options, environment: Mapping[str, str]) -> Iterator[Services]:
+    """Yield the services that the Connections of the environment name, and close them behind the command.
+
+    Raises:
+        ConfigError: A Connection is missing or incomplete.
+    """
+    services = Services(
+        _business_central(environment),
+        _graph(environment),
+        StagingSettings(options.database),
+        SyncSettings.from_environment(environment),
+    )
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+def _business_central(environment: Mapping[str, str]) -> BusinessCentralSettings:
+    found = connections.read_variable(environment, connections.BUSINESS_CENTRAL)
+    return connections.business_central_settings(found)
+
+
+def _graph(environment: Mapping[str, str]) -> GraphSettings:
+    return connections.graph_settings(connections.read_variable(environment, connections.MICROSOFT_GRAPH))
