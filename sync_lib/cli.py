@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sync_lib import cli_people
+from sync_lib.cli_people import show
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers, connections
@@ -63,9 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
     areas = parser.add_subparsers(
-        required=True, metavar="profiles | companies | holds | contacts | airflow-clean | db"
+        required=True, metavar="profiles | groups | companies | holds | contacts | airflow-clean | db"
     )
     _profile_commands(_area(areas, "profiles", "sync profiles"))
+    cli_people.add_groups(_area(areas, "groups", "groups whose members get profiles"), _command)
     _company_commands(_area(areas, "companies", "companies of Business Central, and where they are"))
     _hold_commands(_area(areas, "holds", "what waits for a person"))
     _contact_commands(_area(areas, "contacts", "contacts in the staging database"))
@@ -235,7 +237,7 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
                 state,
             )
         )
-    _show(rows)
+    show(rows)
 
 
 def _list_companies(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
@@ -245,7 +247,7 @@ def _list_companies(engine: Engine, _options: Options, _environment: Mapping[str
     for row in found:
         offered = f"{row.offered_environment} of {row.offered_tenant_id}" if row.offered_environment else "it"
         rows.append((str(row.id), row.name, row.tenant_id, row.environment, offered))
-    _show(rows)
+    show(rows)
 
 
 def _accept_move(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
@@ -259,12 +261,6 @@ def _accept_move(engine: Engine, options: Options, _: Mapping[str, str]) -> None
     )
 
 
-def _show(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
 def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
     rows = [("id", "whose", "state", "changes", "reasons", "opened", "decided")]
     with read(engine) as conn:
@@ -276,7 +272,7 @@ def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, st
             rows.append(
                 (str(hold.id), whose, hold.state, changes, ", ".join(hold.reasons), hold.opened_at, decided)
             )
-    _show(rows)
+    show(rows)
 
 
 def _counted(conn: Any, hold: Hold) -> tuple[str, str]:
@@ -332,7 +328,7 @@ def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> 
         settings = SyncSettings.from_environment(environment)
         seconds = {"lease_seconds": settings.lease, "longest_request": settings.longest_request}
         found = erasure.erase(engine, wanted, **seconds)
-    _show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
+    show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
     print(_said_of(found, erased=options.yes))
 
 

@@ -587,6 +587,7 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
             for verb in ("import", "export", "list", "correct", "remove", "same-colleague", "second-folder")
         ),
         ("profiles", "propose"),
+        *(("groups", verb) for verb in ("list", "reconcile", "remove")),
         *(("companies", verb) for verb in ("list", "accept-move")),
         *(("holds", verb) for verb in ("list", "ask-again", "approve")),
         ("contacts", "erase"),

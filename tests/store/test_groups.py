@@ -137,7 +137,7 @@ def test_a_file_without_them_leaves_them_as_they_are(engine):
         ),
         (
             "groups:\n  - {group: V, company: A}\n  - {group: v, company: a}\nprofiles: []",
-            "Group 2 (v): the group and its company stand in the file twice",
+            "Group 2 (v): the group and its company are in the file twice",
         ),
         ("groups: x\nprofiles: []", "groups (line 1): this must be a list"),
     ],

@@ -140,8 +140,8 @@ def test_a_mailbox_that_was_called_otherwise_is_known(terminal, h):
         "bc/company",
         {"salespeople": [{"code": "N", "displayName": "Nieuw", "email": "nieuw@voorbeeld.example"}]},
     )
-    told = left_out(terminal.propose("--from", "salespeople").out)
-    assert "left alone" in told["salesperson N, Nieuw"]
+    written = left_out(terminal.propose("--from", "salespeople").out)
+    assert "left alone" in written["salesperson N, Nieuw"]
 
 
 def test_standard_business_central_lists_salespeople_too_but_no_users(terminal):
@@ -157,9 +157,9 @@ def test_what_business_central_does_not_show_is_said_with_the_way_out(terminal, 
     for field_profile, entity in (("extended", "salespeople"), ("standard", "salespeoplePurchasers")):
         h.sim.control("POST", "bc/company", {"rights": {entity: status}})
         terminal.field_profile = field_profile
-        told = terminal.propose("--from", "salespeople", code=1).err
-        assert said in told
-        assert "CSV" in told
+        written = terminal.propose("--from", "salespeople", code=1).err
+        assert said in written
+        assert "CSV" in written
 
 
 def test_users_of_business_central_get_their_codes_where_the_filter_asks(terminal):
@@ -182,8 +182,8 @@ def test_a_group_is_proposed_with_the_groups_within_it(terminal, h):
 
 def test_a_group_needs_a_right_that_is_named(terminal, h):
     grant(h, "Contacts.ReadWrite", "User.Read.All")
-    told = terminal.propose("--from", "entra-group", "Verkoop", code=1).err
-    assert "GroupMember.Read.All" in told
+    written = terminal.propose("--from", "entra-group", "Verkoop", code=1).err
+    assert "GroupMember.Read.All" in written
     assert "salespeople" in terminal.propose("--from", "salespeople").out, "nothing else needs it"
     grant(h, *ROLES)
     assert "no group 'Inkoop'" in terminal.propose("--from", "entra-group", "Inkoop", code=1).err
@@ -204,9 +204,9 @@ def test_a_list_says_what_each_is_to_have(terminal, tmp_path):
     }
     assert list(left_out(found)) == ["line 4"]
     file.write_text("mailbox,language\nanna,dutch\n")
-    told = terminal.propose("--from", str(file), code=1).err
-    assert "Line 2, column 'mailbox'" in told
-    assert "Line 2, column 'language'" in told
+    written = terminal.propose("--from", str(file), code=1).err
+    assert "Line 2, column 'mailbox'" in written
+    assert "Line 2, column 'language'" in written
 
 
 def test_a_folder_of_another_company_is_not_proposed_a_second_time(terminal, h, tmp_path):
@@ -233,10 +233,10 @@ def test_what_is_not_understood_is_said(terminal, arguments, said):
 
 
 def test_an_unknown_company_and_missing_connections_are_said(terminal, monkeypatch):
-    told = terminal("profiles", "propose", "--company", "Niets", "--from", "salespeople", code=1).err
-    assert f"lists no company 'Niets'. It lists: {COMPANY}" in told
+    written = terminal("profiles", "propose", "--company", "Niets", "--from", "salespeople", code=1).err
+    assert f"lists no company 'Niets'. It lists: {COMPANY}" in written
     monkeypatch.setattr(
         "tests.sync.colleagues.environment", lambda h, _: {"CONTACT_SYNC_STAGING_URL": h.database}
     )
-    told = terminal.propose("--from", "salespeople", code=1).err
-    assert "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT" in told
+    written = terminal.propose("--from", "salespeople", code=1).err
+    assert "AIRFLOW_CONN_BUSINESS_CENTRAL_DEFAULT" in written

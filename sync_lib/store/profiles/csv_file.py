@@ -2,7 +2,7 @@
 
 The first line names the columns, as the YAML file calls its keys; a policy is a column of its own. ``filter`` holds
 ``field=expression``, one condition a line of the cell. A cell that is blank says nothing. Spreadsheets of some
-languages write semicolons: the head tells.
+languages write semicolons: the head shows which.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Parser:
             if not column:
                 self._note(line, name, f"there is no such column; there is {', '.join(COLUMNS)}.")
             elif columns.count(column) > 1:
-                self._note(line, name, "this column stands here twice: take one out.")
+                self._note(line, name, "this column is here twice: take one out.")
         if "mailbox" not in columns:
             self._problems.append(f"Line {line}: the column 'mailbox' is missing.")
         return columns

@@ -338,7 +338,7 @@ class _Parser:
             entry = GroupEntry(**values)
             if entry.identity in found:
                 self._problems.append(
-                    f"{where}: the group and its company stand in the file twice: take one out."
+                    f"{where}: the group and its company are in the file twice: take one out."
                 )
             found[entry.identity] = entry
         return tuple(found.values())

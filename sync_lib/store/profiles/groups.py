@@ -161,22 +161,27 @@ def write_look(conn: Connection, group: int, look: Look) -> None:
 # -- members ---------------------------------------------------------------------------------------------------------
 
 
+_MEMBER = t.profile_group_member.c
+_MEMBERS = select(
+    _MEMBER.profile_group, _MEMBER.user_id, _MEMBER.profile, _MEMBER.given, _MEMBER.left_at
+).order_by(_MEMBER.joined_at, _MEMBER.user_id)
+
+
 def read_members(conn: Connection) -> list[Member]:
     """Return everybody who has, or had, a profile by a group."""
-    c = t.profile_group_member.c
-    rows = conn.execute(
-        select(c.profile_group, c.user_id, c.profile, c.given, c.left_at).order_by(c.joined_at)
-    )
-    return [
-        Member(row.profile_group, row.user_id, row.profile, _given(row.given), row.left_at or "")
-        for row in rows
-    ]
+    return [_member(row) for row in conn.execute(_MEMBERS)]
 
 
 def find_member(conn: Connection, group: int, user_id: str) -> Member | None:
     """Return what is known of somebody as a member of a group, or None."""
-    same = (each for each in read_members(conn) if (each.group, each.user_id) == (group, user_id))
-    return next(same, None)
+    same = (_MEMBER.profile_group == group, _MEMBER.user_id == user_id)
+    row = conn.execute(_MEMBERS.where(*same)).first()
+    return _member(row) if row else None
+
+
+def _member(row: Any) -> Member:
+    given = as_values(json.loads(row.given))
+    return Member(row.profile_group, row.user_id, row.profile, given, row.left_at or "")
 
 
 def write_member(conn: Connection, member: Member, *, now: str) -> None:
@@ -198,10 +203,6 @@ def forget_member(conn: Connection, member: Member) -> None:
     c = t.profile_group_member.c
     same = (c.profile_group == member.group, c.user_id == member.user_id)
     conn.execute(delete(t.profile_group_member).where(*same))
-
-
-def _given(text: str) -> dict[str, Any]:
-    return as_values(json.loads(text))
 
 
 def as_values(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,10 +57,10 @@ class ImportReport:
 
     def __str__(self) -> str:
         counts = (len(self.added), len(self.changed), len(self.unchanged))
-        told = ["Profiles: {} added, {} changed, {} as they were.".format(*counts)]
+        sentences = ["Profiles: {} added, {} changed, {} as they were.".format(*counts)]
         if self.groups:
-            told.append("Groups: {} added, {} changed, {} as they were.".format(*self.groups))
-        return " ".join(told)
+            sentences.append("Groups: {} added, {} changed, {} as they were.".format(*self.groups))
+        return " ".join(sentences)
 
 
 def export_profiles(engine: Engine) -> str:
