@@ -72,10 +72,6 @@ def _set_up(company: Company, index: int) -> None:
         {"code": code, "displayName": name, "email": f"{mail}@{words.DOMAIN}", "email2": ""}
         for code, name, mail in words.SALESPEOPLE
     ]
-    company.users = [
-        {"userName": mail.partition(".")[0].upper(), "fullName": name, "email": f"{mail}@{words.DOMAIN}"}
-        for name, mail, _state in words.USERS
-    ]
     company.post_codes = dict(words.POST_CODES)
     company.defaults = {"language": "NLD"} if index == 0 else {"language": "NLD", "country": "NL"}
 

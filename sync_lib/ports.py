@@ -241,7 +241,7 @@ class BusinessCentral(Protocol):
     def fetch_countries(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Country/Region: code to display name."""
 
-    def fetch_salespeople(self, company_id: str) -> list[Colleague]:
+    def fetch_named_salespeople(self, company_id: str) -> list[Colleague]:
         """Return the salespeople of a company."""
 
     def fetch_users(self, company_id: str) -> list[Colleague]:

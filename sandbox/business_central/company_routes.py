@@ -27,7 +27,6 @@ class CompanyRoutes:
         router.add("GET", "/company/{company}", self.get_company)
         router.add("GET", "/company/{company}/countriesRegions", self.list_countries)
         router.add("GET", "/company/{company}/salespeoplePurchasers", self.list_salespeople)
-        router.add("GET", "/company/{company}/salespeople", self.list_our_salespeople)
         router.add("GET", "/company/{company}/users", self.list_users)
 
     def list_companies(self, call: Call, _values: dict[str, str]) -> Reply:
@@ -81,30 +80,45 @@ class CompanyRoutes:
             }
             for person in company.salespeople
         ]
+        if call.notes.get("profile") == "extended":
+            shown = ("id", "code", "displayName", "email")
+            rows = [{name: row[name] for name in shown} for row in rows]
         return Reply(200, self._small_page(call, rows, "salespeoplePurchasers"))
 
-    def list_our_salespeople(self, call: Call, values: dict[str, str]) -> Reply:
-        """GET salespeople of the extended API."""
-        company = self._extended(call, values)
-        names = ("code", "displayName", "email")
-        rows = [{name: person.get(name, "") for name in names} for person in company.salespeople]
-        return Reply(200, self._small_page(call, rows, "salespeople"))
-
     def list_users(self, call: Call, values: dict[str, str]) -> Reply:
-        """GET users of the extended API."""
-        company = self._extended(call, values)
-        names = ("userName", "fullName", "email")
-        rows = [{name: user.get(name, "") for name in names} for user in company.users]
+        """GET users: who has a mailbox is a user, in every company, unless the company says who its users are."""
+        company = self._places.company(call, values)
+        self._only_on(call, "extended")
+        rows = [
+            {
+                "userSecurityId": make_uuid("bc user", user["userName"]),
+                "userName": user["userName"],
+                "displayName": user.get("displayName", ""),
+                "state": user.get("state", "Enabled"),
+                "authenticationEmail": user.get("authenticationEmail", ""),
+            }
+            for user in (company.users if company.users is not None else self._mailbox_users())
+        ]
         return Reply(200, self._small_page(call, rows, "users"))
 
-    def _extended(self, call: Call, values: dict[str, str]) -> Company:
-        """Return the company of a page that only our extension has."""
-        if call.notes["profile"] != "extended":
+    def _mailbox_users(self) -> list[dict[str, str]]:
+        return [
+            {
+                "userName": mailbox.user_principal_name.partition("@")[0].upper()[:50],
+                "displayName": mailbox.display_name[:80],
+                "authenticationEmail": mailbox.user_principal_name,
+            }
+            for mailbox in self.world.mailboxes.values()
+        ]
+
+    @staticmethod
+    def _only_on(call: Call, profile: str) -> None:
+        """Refuse what the other API does not have."""
+        if call.notes.get("profile", "standard") != profile:
             raise ApiError(404, "BadRequest_ResourceNotFound", "Resource not found for the segment.")
-        return self._places.company(call, values)
 
     def _small_page(self, call: Call, rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
-        rows = [{"@odata.etag": f'W/"{row.get("id", number)}"', **row} for number, row in enumerate(rows)]
+        rows = [{"@odata.etag": f'W/"{next(iter(row.values()))}"', **row} for row in rows]
         start = parse_integer(call.query, "$skiptoken") or parse_integer(call.query, "$skip") or 0
         top = parse_integer(call.query, "$top")
         size = int(self.world.settings.limit("bc_max_page") or 20000)

@@ -14,20 +14,21 @@ EDM = {
 }
 
 
+_USER = ("userName", "displayName", "state", "authenticationEmail")
+
+
 def entity_sets(call: Call) -> dict[str, dict[str, str]]:
     """Return the entity sets of an API: name -> property -> type."""
     contact = {name: EDM.get(field.kind, "Edm.String") for name, field in page_of(call).fields.items()}
     named = dict.fromkeys(("code", "displayName"), "Edm.String")
-    people = {
-        "salespeople": {**named, "email": "Edm.String"},
-        "users": dict.fromkeys(("userName", "fullName", "email"), "Edm.String"),
-    }
+    is_extended = call.notes.get("profile") == "extended"
+    user = {"userSecurityId": "Edm.Guid", **dict.fromkeys(_USER, "Edm.String")}
     return {
         "companies": {"id": "Edm.Guid", "name": "Edm.String", "displayName": "Edm.String"},
         "contacts": contact,
         "countriesRegions": {"id": "Edm.Guid", **named},
         "salespeoplePurchasers": {"id": "Edm.Guid", **named, "email": "Edm.String"},
-        **(people if call.notes["profile"] == "extended" else {}),
+        **({"users": user} if is_extended else {}),
     }
 
 

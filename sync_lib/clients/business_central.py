@@ -139,36 +139,32 @@ class BusinessCentralClient:
         rows = iter_rows(self._session, path, {"$select": "code,displayName"}, Listing())
         return {str(row["code"]): str(row.get("displayName") or "") for row in rows if row.get("code")}
 
-    def fetch_salespeople(self, company_id: str) -> list[Colleague]:
-        """Return the salespeople of a company: API v2.0's ``salespeoplePurchasers``, or ``salespeople`` of our own API.
+    def fetch_named_salespeople(self, company_id: str) -> list[Colleague]:
+        """Return the salespeople of a company, by ``salespeoplePurchasers`` of API v2.0 or of our own API.
 
         Raises:
             NotFoundError: This Business Central, or the version of our extension in it, has no such list.
             AccessDeniedError, AuthError: The app may not read them.
         """
-        path = (
-            f"{self._api}/companies({to_segment(company_id)})/salespeople"
-            if self._is_extended
-            else self._table(company_id, "salespeoplePurchasers")
-        )
-        return self._colleagues(path, ("code", "displayName", "email"))
+        return self._colleagues(company_id, "salespeoplePurchasers", ("code", "displayName", "email"))
 
     def fetch_users(self, company_id: str) -> list[Colleague]:
         """Return the users of Business Central, each with the user name as code; only our own API lists them.
 
         Raises:
             ConfigError: The field profile is not ``extended``.
-            NotFoundError, AccessDeniedError, AuthError: As of ``fetch_salespeople``.
+            NotFoundError, AccessDeniedError, AuthError: As of ``fetch_named_salespeople``.
         """
         if not self._is_extended:
             raise ConfigError(
                 "Business Central lists its users through our extension only: install it, and set field_profile to "
                 "extended in the Connection business_central_default."
             )
-        path = f"{self._api}/companies({to_segment(company_id)})/users"
-        return self._colleagues(path, ("userName", "fullName", "email"))
+        return self._colleagues(company_id, "users", ("userName", "displayName", "authenticationEmail"))
 
-    def _colleagues(self, path: str, names: tuple[str, str, str]) -> list[Colleague]:
+    def _colleagues(self, company_id: str, what: str, names: tuple[str, str, str]) -> list[Colleague]:
+        # Of our own API where that is used, to which the extension's permission set gives the rights.
+        path = f"{self._api}/companies({to_segment(company_id)})/{what}"
         rows = iter_rows(self._session, path, {"$select": ",".join(names)}, Listing())
         return [Colleague(*(str(row.get(name) or "").strip() for name in names)) for row in rows]
 

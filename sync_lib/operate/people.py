@@ -40,7 +40,9 @@ def from_salespeople(services: Services, company_id: str) -> list[Person]:
     Raises:
         ConfigError: Business Central does not show them to the app.
     """
-    found = _colleagues(services.business_central.fetch_salespeople, company_id, "salespeople", _SALESPEOPLE)
+    found = _colleagues(
+        services.business_central.fetch_named_salespeople, company_id, "salespeople", _SALESPEOPLE
+    )
     return [
         Person(
             f"salesperson {each.code}, {each.name}",

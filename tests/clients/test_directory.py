@@ -31,7 +31,7 @@ def h(make_harness: Any) -> Harness:
         {"user_principal_name": "dicht@voorbeeld.example", "state": "policy_denied"},
     ]
     people = [{"code": "AB", "displayName": "Anna", "email": " anna@voorbeeld.example"}]
-    users = [{"userName": "ANNA", "fullName": "Anna Bos", "email": "anna@voorbeeld.example"}]
+    users = [{"userName": "ANNA", "displayName": "Anna Bos", "authenticationEmail": "anna@voorbeeld.example"}]
     made = make_harness(
         {
             **world(mailboxes=mailboxes, salespeople=people, users=users),
@@ -111,12 +111,12 @@ def test_which_mailboxes_open(h: Harness) -> None:
 def test_colleagues_of_business_central(h: Harness) -> None:
     company = h.sim.info()["companies"][0]["id"]
     anna = Colleague("AB", "Anna", "anna@voorbeeld.example")
-    assert h.edges.business_central.fetch_salespeople(company) == [anna]
+    assert h.edges.business_central.fetch_named_salespeople(company) == [anna]
     with pytest.raises(ConfigError, match="field_profile"):
         h.edges.business_central.fetch_users(company)
     edges = h.open()
     edges.business_central_settings = replace(edges.business_central_settings, field_profile="extended")
-    assert edges.business_central.fetch_salespeople(company) == [anna]
+    assert edges.business_central.fetch_named_salespeople(company) == [anna]
     users = edges.business_central.fetch_users(company)
     assert users == [Colleague("ANNA", "Anna Bos", "anna@voorbeeld.example")]
     h.sim.control("POST", "bc/company", {"company": COMPANY, "rights": {"users": 403}})

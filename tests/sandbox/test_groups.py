@@ -14,7 +14,13 @@ WORLD = {
         {
             "name": "A",
             "salespeople": [{"code": "AB", "displayName": "Anna", "email": "anna@voorbeeld.example"}],
-            "users": [{"userName": "ANNA", "fullName": "Anna Bos", "email": "anna@voorbeeld.example"}],
+            "users": [
+                {
+                    "userName": "ANNA",
+                    "displayName": "Anna Bos",
+                    "authenticationEmail": "anna@voorbeeld.example",
+                }
+            ],
         }
     ],
     "mailboxes": [
@@ -113,12 +119,11 @@ def test_administrators_change_groups(client):
 
 def test_the_extended_api_lists_salespeople_and_users(client):
     bc = Client(client.sim, "bc")
-    people = bc.ok("GET", f"{bc.extended}/salespeople?$select=code,displayName,email")["value"]
+    people = bc.ok("GET", f"{bc.extended}/salespeoplePurchasers?$select=code,displayName,email")["value"]
     assert [(p["code"], p["email"]) for p in people] == [("AB", "anna@voorbeeld.example")]
-    users = bc.ok("GET", f"{bc.extended}/users?$select=userName,fullName,email")["value"]
-    assert [(u["userName"], u["fullName"]) for u in users] == [("ANNA", "Anna Bos")]
-    for name in ("salespeople", "users"):
-        assert bc.get(f"{bc.company}/{name}").status_code == 404
+    users = bc.ok("GET", f"{bc.extended}/users?$select=userName,displayName,authenticationEmail")["value"]
+    assert [(u["userName"], u["displayName"]) for u in users] == [("ANNA", "Anna Bos")]
+    assert bc.get(f"{bc.company}/users").status_code == 404
     assert bc.ok("GET", f"{bc.company}/salespeoplePurchasers")["value"][0]["phoneNo"] == ""
-    client.sim.control("POST", "bc/company", {"rights": {"salespeople": 403}})
-    assert bc.get(f"{bc.extended}/salespeople").status_code == 403
+    client.sim.control("POST", "bc/company", {"rights": {"salespeoplePurchasers": 403}})
+    assert bc.get(f"{bc.extended}/salespeoplePurchasers").status_code == 403
