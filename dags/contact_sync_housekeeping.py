@@ -4,6 +4,7 @@
 | --- | --- |
 | `remove_old` | removes from the staging database what is older than `CONTACT_SYNC_RETENTION_DAYS` |
 | `check_drift` | reads `CONTACT_SYNC_DRIFT_SAMPLE` profiles in full and logs how far both sides agree |
+| `reconcile_groups` | gives who joined a group of Entra ID a profile, and switches off who left one |
 | `remove_blocked` | carries privacy blocks of Business Central to the mailboxes of profiles that are switched off |
 
 What is removed: the change log with its old and new values, plans, runs, contacts that are gone. What waits for a
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import dag, task
 
-from contact_sync_airflow import connections, context, environment, retry
+from contact_sync_airflow import connections, context, environment, messages, retry
 
 
 @dag(
@@ -54,9 +55,17 @@ def contact_sync_housekeeping() -> None:
         with connections.open_services() as services:
             housekeeping.remove_blocked(services, context.this_run())
 
+    @task
+    def reconcile_groups() -> None:
+        from sync_lib.operate import groups
+
+        with connections.open_services() as services:
+            messages.report_groups(groups.reconcile(services))
+
     remove_old()
     check_drift()
     remove_blocked()
+    reconcile_groups()
 
 
 contact_sync_housekeeping()

@@ -21,6 +21,7 @@ from sandbox.graph.mailbox import CONTACTS, Mailbox
 from sandbox.guids import make_uuid
 from sandbox.settings import Settings
 from sandbox.world import World
+from sandbox.world_json import new_group
 
 # Monday 1 January 2024: far enough back for any clock that runs the sandbox.
 FIRST_DAY = 1704096000
@@ -59,6 +60,7 @@ def make_world(size: Size, clock: Clock, settings: Settings) -> World:
         world.companies[company.id] = company
     for index in range(size.mailboxes):
         world.add_mailbox(_make_mailbox(world, index, size.per_mailbox))
+    _add_groups(world)
     joris = world.find_mailbox(f"joris.visser@{words.DOMAIN}")
     if joris is not None and world.companies:
         _add_hand_made_folder(joris, world.company(), settings)
@@ -175,6 +177,18 @@ def _add_oddities(rows: list[Row]) -> None:
         split_name(some[14])
         for row in some:
             row.search_name = row.display_name.upper()
+
+
+# Entra ID
+
+
+def _add_groups(world: World) -> None:
+    """Add the group of the sales department, with another one within it."""
+    known = [world.find_mailbox(f"{local}@{words.DOMAIN}") for _name, local, _state in words.USERS]
+    ids = [each.user_id for each in known if each]
+    inside = new_group(world, "Binnendienst")
+    inside.members = ids[2:]
+    new_group(world, "Verkoop").members = [*ids[:2], inside.id]
 
 
 # Outlook

@@ -24,6 +24,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "graph_filter_scope": ("folder", "mailbox"),
     "graph_parent_id": ("same", "items", "all"),
     "graph_folder_alias": ("serve", "404"),
+    "graph_basic_profile": ("null", "403"),
     "batch_outer_on_429": ("200", "424"),
     "graph_batch_over_4": ("queue", "429"),
     "bc_delete_without_if_match": ("400", "allow"),

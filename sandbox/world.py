@@ -1,4 +1,4 @@
-"""The whole state of the sandbox: apps, companies, mailboxes, and what tokens and links refer to."""
+"""The whole state of the sandbox: apps, companies, mailboxes, groups, and what tokens and links refer to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sandbox.business_central.table import Company
 from sandbox.clock import Clock
+from sandbox.graph.directory import Directory
 from sandbox.graph.mailbox import Mailbox
 from sandbox.graph.rounds import Round
 from sandbox.guids import make_uuid
@@ -42,6 +43,7 @@ class World:
         self.apps = [App("app", make_uuid("client", seed), "sandbox-secret-" + make_uuid("secret", seed)[:8])]
         self.companies: dict[str, Company] = {}
         self.mailboxes: dict[str, Mailbox] = {}
+        self.directory = Directory()
         self.rounds: OrderedDict[str, Round] = OrderedDict()
         self.issued = 0
         self.tokens_from = 0

@@ -6,6 +6,7 @@ is a world.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sandbox.business_central.query import etag
@@ -14,6 +15,7 @@ from sandbox.business_central.table import EXTENDED, HIDDEN, Company, Row, read_
 from sandbox.clock import Clock, iso_milliseconds, iso_seconds, parse_moment, sql_milliseconds
 from sandbox.graph.contact import EXTENDED as EXTENDED_NAME
 from sandbox.graph.contact import READ_ONLY, View, apply, extended_values, merge_extended, property_key
+from sandbox.graph.directory import Group
 from sandbox.graph.ids import mailbox_key
 from sandbox.graph.mailbox import CONTACTS, DELETED_ITEMS, Contact, Folder, Mailbox
 from sandbox.guids import make_uuid
@@ -21,6 +23,7 @@ from sandbox.settings import Settings
 from sandbox.wire import words
 from sandbox.world import App, World
 
+GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 ALL_FIELDS = (*EXTENDED, *HIDDEN)
 ATTRIBUTES = {f.name: f.attribute for f in ALL_FIELDS}
 COMPUTED = frozenset(
@@ -58,7 +61,13 @@ def to_json(world: World, *, mailbox: str | None = None, company: str | None = N
         ],
         "companies": [write_company(c) for c in companies],
         "mailboxes": [write_mailbox(m) for m in mailboxes],
+        "groups": [] if only_some else [write_group(each) for each in world.directory.groups.values()],
     }
+
+
+def write_group(group: Group) -> dict[str, Any]:
+    """Return a group with the ids of its members."""
+    return {"id": group.id, "name": group.name, "state": group.state, "members": list(group.members)}
 
 
 def write_row(row: Row) -> dict[str, Any]:
@@ -81,6 +90,7 @@ def write_company(company: Company) -> dict[str, Any]:
         "countries": company.countries,
         "post_codes": company.post_codes,
         "salespeople": company.salespeople,
+        "users": company.users,
         "manual_numbers": company.manual_numbers,
         "rights": company.rights,
         "defaults": company.defaults,
@@ -100,6 +110,8 @@ def write_mailbox(mailbox: Mailbox) -> dict[str, Any]:
         "id": mailbox.user_id,
         "user_principal_name": mailbox.user_principal_name,
         "display_name": mailbox.display_name,
+        "mail": mailbox.mail,
+        "user_type": mailbox.user_type,
         "state": mailbox.state,
         "epoch": mailbox.epoch,
         "usn": mailbox.usn,
@@ -160,7 +172,32 @@ def from_json(data: dict[str, Any], clock: Clock, settings: Settings, *, seed: i
         _read_company(world, item)
     for item in data.get("mailboxes", [{"user_principal_name": "sanne@voorbeeld.example"}]):
         new_mailbox(world, {"user_principal_name": item} if isinstance(item, str) else item)
+    for item in data.get("groups", []):
+        name = str(item["name"])
+        new_group(world, name, str(item.get("id", ""))).state = item.get("state", "normal")
+    # Once all are there, since one may lie in another that comes before it.
+    for group, item in zip(world.directory.groups.values(), data.get("groups", []), strict=True):
+        group.members = [member_id(world, str(member)) for member in item.get("members", [])]
     return world
+
+
+def new_group(world: World, name: str, group_id: str = "") -> Group:
+    """Add a group without members."""
+    number = len(world.directory.groups)
+    group = Group(group_id.lower() or make_uuid("group", world.seed, name, number), name)
+    world.directory.groups[group.id] = group
+    return group
+
+
+def member_id(world: World, name: str) -> str:
+    """Return the id of the user, or else of the group, that a name or an id means.
+
+    An id that is no longer anybody's stays: a dump may name an account that was deleted since.
+    """
+    mailbox = world.find_mailbox(name)
+    if mailbox:
+        return mailbox.user_id
+    return name.lower() if GUID.fullmatch(name) else world.directory.group(name).id
 
 
 def _read_app(item: dict[str, Any], world: World, index: int) -> App:
@@ -179,7 +216,7 @@ def _read_app(item: dict[str, Any], world: World, index: int) -> App:
 
 def set_tables(company: Company, item: dict[str, Any]) -> None:
     """Set the small tables and the setup of a company, as far as they are given."""
-    for name in ("display_name", "salespeople", "manual_numbers", "rights", "defaults", "inherit"):
+    for name in ("display_name", "salespeople", "users", "manual_numbers", "rights", "defaults", "inherit"):
         if name in item:
             setattr(company, name, item[name])
     if "countries" in item:
@@ -255,6 +292,8 @@ def new_mailbox(world: World, item: dict[str, Any]) -> Mailbox:
     name = item["user_principal_name"]
     mailbox = Mailbox(str(item.get("id") or make_uuid("user", world.seed, name)).lower(), name)
     mailbox.display_name = item.get("display_name", mailbox.display_name)
+    mailbox.mail = item.get("mail", mailbox.mail)
+    mailbox.user_type = item.get("user_type", mailbox.user_type)
     mailbox.state = item.get("state", "normal")
     mailbox.epoch = int(item.get("epoch", 0))
     mailbox.key = mailbox_key(mailbox.user_id, mailbox.epoch)

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sync_lib import connections
+from sync_lib import cli_people, connections
+from sync_lib.cli_people import show
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers
 from sync_lib.operate.end_preview import EndPreview, preview_end
-from sync_lib.settings import StagingSettings, SyncSettings
+from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs, wishes
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Erasure, Wanted
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        engine = open_engine(options.database or staging_url(environment))
+        options.database = options.database or staging_url(environment)
+        engine = open_engine(options.database)
         try:
             if options.run is not _migrate:
                 require_schema(engine)
@@ -63,9 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--database", metavar="URL", help=f"staging database (default: ${URL_VARIABLE})")
     areas = parser.add_subparsers(
-        required=True, metavar="profiles | companies | holds | contacts | airflow-clean | db"
+        required=True, metavar="profiles | groups | companies | holds | contacts | airflow-clean | db"
     )
     _profile_commands(_area(areas, "profiles", "sync profiles"))
+    cli_people.add_groups(_area(areas, "groups", "groups whose members get profiles"), _command)
     _company_commands(_area(areas, "companies", "companies of Business Central, and where they are"))
     _hold_commands(_area(areas, "holds", "what waits for a person"))
     _contact_commands(_area(areas, "contacts", "contacts in the staging database"))
@@ -95,6 +98,7 @@ def _profile_commands(commands: Any) -> None:
     exporting.add_argument(
         "file", metavar="FILE", nargs="?", default="-", help="the file (default: standard output)"
     )
+    cli_people.add_propose(commands, _command)
     _command(commands, "list", _list, "list all profiles")
     _correction_commands(commands)
 
@@ -321,7 +325,7 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
                 state,
             )
         )
-    _show(rows)
+    show(rows)
 
 
 def _state_of(profile: profiles.Profile) -> str:
@@ -339,7 +343,7 @@ def _list_companies(engine: Engine, _options: Options, _environment: Mapping[str
     for row in found:
         offered = f"{row.offered_environment} of {row.offered_tenant_id}" if row.offered_environment else "it"
         rows.append((str(row.id), row.name, row.tenant_id, row.environment, offered))
-    _show(rows)
+    show(rows)
 
 
 def _accept_move(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
@@ -353,12 +357,6 @@ def _accept_move(engine: Engine, options: Options, _: Mapping[str, str]) -> None
     )
 
 
-def _show(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
 def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
     rows = [("id", "whose", "state", "changes", "reasons", "opened", "decided")]
     with read(engine) as conn:
@@ -370,7 +368,7 @@ def _list_holds(engine: Engine, _options: Options, _environment: Mapping[str, st
             rows.append(
                 (str(hold.id), whose, hold.state, changes, ", ".join(hold.reasons), hold.opened_at, decided)
             )
-    _show(rows)
+    show(rows)
 
 
 def _counted(conn: Any, hold: Hold) -> tuple[str, str]:
@@ -435,7 +433,7 @@ def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> 
         settings = SyncSettings.from_environment(environment)
         seconds = {"lease_seconds": settings.lease, "longest_request": settings.longest_request}
         found = erasure.erase(engine, wanted, **seconds)
-    _show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
+    show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
     print(_said_of(found, erased=options.yes))
 
 
@@ -467,20 +465,9 @@ def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
 def _switch(_: Engine, options: Options, environment: Mapping[str, str]) -> None:
     # No other command needs pandas, which takes longer to import than they take to run.
     from sync_lib.operate import switch_preview
-    from sync_lib.services import Services
 
-    bc = connections.require_variable(environment, connections.BUSINESS_CENTRAL)
-    graph = connections.require_variable(environment, connections.MICROSOFT_GRAPH)
-    services = Services(
-        connections.business_central(bc),
-        connections.graph(graph),
-        StagingSettings(options.database or staging_url(environment)),
-        SyncSettings.from_environment(environment),
-    )
-    try:
+    with cli_people.open_services(options, environment) as services:
         preview = switch_preview.preview_switch(services, options.to)
-    finally:
-        services.close()
     print("\n".join(preview.lines()))
 
 

@@ -95,6 +95,33 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user as lists of the directory show it; ``enabled`` is None where the app may not read that."""
+
+    id: str
+    principal_name: str
+    mail: str
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryGroup:
+    """A group of Entra ID: the id stays, the name may change."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    """Somebody who works with Business Central; ``code`` is that of a salesperson, or the name of a user."""
+
+    code: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """An Outlook contact folder; the markers are our extended properties on it, "" when absent."""
 
@@ -214,8 +241,27 @@ class BusinessCentral(Protocol):
     def fetch_countries(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Country/Region: code to display name."""
 
-    def fetch_salespeople(self, company_id: str) -> dict[str, str]:
-        """Return BC's own table Salesperson/Purchaser: code to e-mail address."""
+    def fetch_salespeople(self, company_id: str) -> list[Colleague]:
+        """Return the salespeople of a company."""
+
+    def fetch_users(self, company_id: str) -> list[Colleague]:
+        """Return the users of Business Central; only our own API lists them."""
+
+
+class Directory(Protocol):
+    """Users and groups of Entra ID, and whether a user's mailbox opens; errors are those of ``sync_lib.errors``."""
+
+    def find_groups(self, name: str) -> list[DirectoryGroup]:
+        """Return the groups that a name, or an id, means."""
+
+    def fetch_members(self, group_id: str) -> list[Account]:
+        """Return the users in a group and in the groups within it, each once."""
+
+    def fetch_accounts(self) -> list[Account]:
+        """Return all users of the tenant."""
+
+    def open_mailboxes(self, users: Sequence[str]) -> dict[str, Exception | None]:
+        """Return for each user id why its mailbox does not open to the app, or None where it does."""
 
 
 class Outlook(Protocol):

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from sync_lib.clients.auth import TokenSource, fetch_tenant_id
 from sync_lib.clients.business_central import BusinessCentralClient
+from sync_lib.clients.directory import DirectoryClient
 from sync_lib.clients.listing import Listing
 from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.session import ApiSession
@@ -98,6 +99,12 @@ class Services:
             clock=self.clock.monotonic,
             sleep=self.clock.sleep,
         )
+
+    @cached_property
+    def directory(self) -> DirectoryClient:
+        """Users and groups of Entra ID, through Microsoft Graph."""
+        tokens = TokenSource(self.graph_settings, transport=self.transport)
+        return DirectoryClient(ApiSession(self.graph_settings.root, tokens, **self._session_options()))
 
     @cached_property
     def business_central(self) -> BusinessCentralClient:

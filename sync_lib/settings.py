@@ -97,6 +97,8 @@ class SyncSettings:
     guard_creates_percent: float = 10.0
     guard_emptied_from: int = 10
     guard_company_writes: int = 2000
+    group_leavers: int = 5
+    group_leavers_percent: float = 20.0
     graph_window_operations: int = 10_000
     graph_window: float = 600.0
     bc_window_requests: int = 6_000

@@ -55,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": BASE | {"services", "run", "operate"},
     "operate": BASE | {"fields", "store", "diff", "services", "run", "clients"},
     "web": BASE | {"fields", "store", "operate", "services"},
-    "cli": BASE | {"connections", "store", "services", "operate"},
+    "cli": BASE | {"connections", "store", "services", "operate", "cli_people"},
+    "cli_people": BASE | {"connections", "store", "services", "operate"},
     "__init__": set(),
 }
 #: Of a room, the modules that another one may import.

@@ -498,8 +498,8 @@ def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
     assert entry == profile_file.ProfileEntry(entry.mailbox, entry.company_name)
     assert content.regions
     [shown] = yaml.safe_load(block)["profiles"]
-    assert set(shown) == {*profile_file._NAMES, "policies"}
-    assert set(shown["policies"]) == set(profile_file._POLICIES)
+    assert set(shown) == {*profile_file.NAMES, "policies"}
+    assert set(shown["policies"]) == set(profile_file.POLICY_NAMES)
     for options in profile_values.POLICIES.values():
         assert all(option in block for option in options)
 
@@ -597,6 +597,8 @@ def test_contact_sync_is_called_as_it_can_be() -> None:
                 *("end", "switch"),
             )
         ),
+        ("profiles", "propose"),
+        *(("groups", verb) for verb in ("list", "reconcile", "remove")),
         *(("companies", verb) for verb in ("list", "accept-move")),
         *(("holds", verb) for verb in ("list", "ask-again", "approve")),
         *(("contacts", verb) for verb in ("erase", "leave-out", "take-back", "sync-now")),

@@ -17,6 +17,7 @@ from contact_sync_airflow import connections, context, environment
 if TYPE_CHECKING:
     from sync_lib.model import ProfileResult
     from sync_lib.operate.checks import Check
+    from sync_lib.operate.groups import GroupReport
     from sync_lib.operate.notices import Notice
     from sync_lib.run.report import RunReport, Verdict
     from sync_lib.services import Services
@@ -81,21 +82,31 @@ def notify(services: Services | None, verdict: Verdict) -> None:
 
     Whatever goes wrong here is logged, and makes no run red.
     """
-    receivers = [
-        name.strip()
-        for name in environment.variables().get(environment.NOTIFY_VARIABLE, "").split(",")
-        if name.strip()
-    ]
-    if not receivers:
+    if not _receivers():
         return
     try:
-        notice, link = _notice(services, verdict), context.link_to_run()
+        notice = _notice(services, verdict)
     except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
         log.warning("no message was sent: %s", _cause(error))
         return
-    if notice is None:
+    if notice is not None:
+        send_to_all(notice)
+
+
+def _receivers() -> list[str]:
+    """Return the Connections of CONTACT_SYNC_NOTIFY."""
+    listed = environment.variables().get(environment.NOTIFY_VARIABLE, "").split(",")
+    return [name.strip() for name in listed if name.strip()]
+
+
+def send_to_all(notice: Notice) -> None:
+    """Send a notice by the Connections of CONTACT_SYNC_NOTIFY; whatever goes wrong is logged, and makes no run red."""
+    try:
+        link = context.link_to_run()
+    except Exception as error:  # noqa: BLE001 - as in notify
+        log.warning("no message was sent: %s", _cause(error))
         return
-    for receiver in receivers:
+    for receiver in _receivers():
         try:
             send(receiver, notice, link)
             log.info("message sent by %s: %s", receiver, notice.subject)
@@ -144,6 +155,24 @@ def raise_unless_good(verdict: Verdict) -> None:
         log.error("%s", verdict.message)
         raise SystemExit(1)
     log.info("%s", verdict.message)
+
+
+def report_groups(reports: list[GroupReport]) -> None:
+    """Log what a look at the groups came to, send people what they should hear, and fail where a group was closed.
+
+    Raises:
+        SystemExit: As ``raise_unless_good``: a group could not be read, or some of its members not be dealt with.
+    """
+    from sync_lib.operate import groups
+
+    for line in groups.lines(reports):
+        log.info("%s", line)
+    notice = groups.notice(reports)
+    if notice is not None:
+        send_to_all(notice)
+    if wrong := [each for each in reports if each.is_unread or each.failed]:
+        log.error("%d group(s) could not be dealt with, wholly or in part: see the lines above.", len(wrong))
+        raise SystemExit(1)
 
 
 def raise_unless_all_ok(checks: Iterable[Check]) -> None:

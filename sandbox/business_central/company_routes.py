@@ -72,8 +72,12 @@ class CompanyRoutes:
                 "displayName": person.get("displayName", ""),
                 "email": person.get("email", ""),
                 "email2": person.get("email2", ""),
-                "phoneNumber": "",
+                "phoneNo": "",
+                "jobTitle": "",
+                "commisionPercent": 0,
+                "privacyBlocked": False,
                 "blocked": False,
+                "lastModifiedDateTime": "2022-01-03T08:00:00Z",
             }
             for person in company.salespeople
         ]
@@ -83,20 +87,30 @@ class CompanyRoutes:
         return Reply(200, self._small_page(call, rows, "salespeoplePurchasers"))
 
     def list_users(self, call: Call, values: dict[str, str]) -> Reply:
-        """GET users: who has a mailbox is a user, in every company."""
-        self._places.company(call, values)
+        """GET users: who has a mailbox is a user, in every company, unless the company says who its users are."""
+        company = self._places.company(call, values)
         self._only_on(call, "extended")
         rows = [
             {
-                "userSecurityId": make_uuid("bc user", mailbox.user_id),
+                "userSecurityId": make_uuid("bc user", user["userName"]),
+                "userName": user["userName"],
+                "displayName": user.get("displayName", ""),
+                "state": user.get("state", "Enabled"),
+                "authenticationEmail": user.get("authenticationEmail", ""),
+            }
+            for user in (company.users if company.users is not None else self._mailbox_users())
+        ]
+        return Reply(200, self._small_page(call, rows, "users"))
+
+    def _mailbox_users(self) -> list[dict[str, str]]:
+        return [
+            {
                 "userName": mailbox.user_principal_name.partition("@")[0].upper()[:50],
                 "displayName": mailbox.display_name[:80],
-                "state": "Enabled",
                 "authenticationEmail": mailbox.user_principal_name,
             }
             for mailbox in self.world.mailboxes.values()
         ]
-        return Reply(200, self._small_page(call, rows, "users"))
 
     @staticmethod
     def _only_on(call: Call, profile: str) -> None:

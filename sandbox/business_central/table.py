@@ -156,6 +156,7 @@ class Company:
         self.countries: dict[str, str] = dict(COUNTRIES)
         self.post_codes: dict[str, tuple[str, str]] = {}
         self.salespeople: list[dict[str, str]] = []
+        self.users: list[dict[str, str]] | None = None
         self.manual_numbers = False
         #: Entity set -> status with which the app is refused.
         self.rights: dict[str, int] = {}

@@ -1,10 +1,11 @@
-"""Microsoft Graph: users, contact folders and contacts."""
+"""Microsoft Graph: users, groups, contact folders and contacts."""
 
 from __future__ import annotations
 
 from sandbox.graph.answers import is_immutable, problem
 from sandbox.graph.contact_routes import ContactRoutes
 from sandbox.graph.folder_routes import FolderRoutes
+from sandbox.graph.group_routes import GroupRoutes
 from sandbox.graph.users import Users
 from sandbox.router import Router
 from sandbox.wire import JSON_GRAPH, ApiError, Call, Reply
@@ -20,7 +21,7 @@ class Graph:
 
     def __init__(self, world: World) -> None:
         self.router = Router()
-        for part in (Users(world), FolderRoutes(world), ContactRoutes(world)):
+        for part in (Users(world), GroupRoutes(world), FolderRoutes(world), ContactRoutes(world)):
             part.register(self.router)
 
     def handle(self, call: Call) -> Reply:
@@ -32,7 +33,7 @@ class Graph:
             if call.segments and call.segments[-1] in DELTA_FORMS:
                 call.segments = [*call.segments[:-1], "delta"]
             handler, values = self.router.find(call)
-            if len(call.segments) > 2:
+            if len(call.segments) > 2 and call.segments[0].lower() == "users":
                 self._check_role(call)
             reply = handler(call, values)
         except ApiError as error:

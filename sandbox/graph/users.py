@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,8 @@ from sandbox.router import Router
 from sandbox.wire import ApiError, Call, Reply, parse_integer
 from sandbox.world import World
 
-READERS = frozenset(("User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"))
+FULL_READERS = frozenset(("User.Read.All", "User.ReadWrite.All", "Directory.Read.All"))
+READERS = FULL_READERS | {"User.ReadBasic.All"}
 DEFAULT_PROPERTIES = ("id", "displayName", "givenName", "surname", "mail", "userPrincipalName", "jobTitle")
 _FILTER = re.compile(r"\s*(\w+)\s+eq\s+(?:'((?:[^']|'')*)'|(true|false))\s*")
 
@@ -31,9 +33,10 @@ class Users:
     def list_users(self, call: Call, _values: dict[str, str]) -> Reply:
         """GET users, in pages by ``$skiptoken``."""
         self._check_role(call)
+        check_selected(self.world, call)
         users = [m for m in self.world.mailboxes.values() if m.state != "removed"]
         if "$filter" in call.query:
-            users = [m for m in users if _matches(_user(m), call.query["$filter"])]
+            users = [m for m in users if _matches(user_record(m, call.roles), call.query["$filter"])]
         most = int(self.world.settings.limit("graph_users_page") or 10**9)
         size = min(parse_integer(call.query, "$top") or 100, most)
         start = int(decode(call.query.get("$skiptoken", "")).get("o", 0))
@@ -42,7 +45,7 @@ class Users:
         page: dict[str, Any] = {"@odata.context": f"{root}/$metadata#users"}
         if call.query.get("$count", "").lower() == "true":
             page["@odata.count"] = len(users)
-        page["value"] = [_only(_user(m), names) for m in users[start : start + size]]
+        page["value"] = [only(user_record(m, call.roles), names) for m in users[start : start + size]]
         if start + size < len(users):
             query = {**call.query, "$skiptoken": encode({"o": start + size})}
             text = "&".join(f"{quote(name, safe='$')}={quote(value)}" for name, value in query.items())
@@ -52,6 +55,7 @@ class Users:
     def get_user(self, call: Call, values: dict[str, str]) -> Reply:
         """GET one user by id or principal name."""
         self._check_role(call)
+        check_selected(self.world, call)
         mailbox = self.world.find_mailbox(values["user"])
         if mailbox is None or mailbox.state == "removed":
             message = (
@@ -59,7 +63,9 @@ class Users:
             )
             raise ApiError(404, "Request_ResourceNotFound", message)
         context = f"{call.base}/graph/v1.0/$metadata#users/$entity"
-        return Reply(200, {"@odata.context": context, **_only(_user(mailbox), self._select(call))})
+        return Reply(
+            200, {"@odata.context": context, **only(user_record(mailbox, call.roles), self._select(call))}
+        )
 
     def _check_role(self, call: Call) -> None:
         if not READERS.intersection(call.roles):
@@ -72,23 +78,36 @@ class Users:
         return tuple(text.replace(" ", "").split(",")) if text else DEFAULT_PROPERTIES
 
 
-def _user(mailbox: Mailbox) -> dict[str, Any]:
+def check_selected(world: World, call: Call) -> None:
+    """Refuse, where the switch says so, what is no part of the basic profile to an app that may read that alone."""
+    is_asked = "accountEnabled" in call.query.get("$select", "")
+    is_strict = world.settings.is_on("graph_basic_profile", "403")
+    if is_asked and is_strict and not FULL_READERS.intersection(call.roles):
+        raise ApiError(
+            403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."
+        )
+
+
+def user_record(mailbox: Mailbox, roles: Iterable[str]) -> dict[str, Any]:
+    """Return a user as an app with these roles sees it."""
     given, _, surname = mailbox.display_name.partition(" ")
     return {
         "id": mailbox.user_id,
         "displayName": mailbox.display_name,
         "givenName": given,
         "surname": surname,
-        "mail": mailbox.mail if mailbox.state != "no_mailbox" else None,
+        "mail": mailbox.mail if mailbox.state != "no_mailbox" or mailbox.user_type == "Guest" else None,
         "userPrincipalName": mailbox.user_principal_name,
         "jobTitle": None,
-        "accountEnabled": mailbox.state != "disabled",
-        "userType": "Member",
+        # No part of the basic profile, which is all that User.ReadBasic.All opens.
+        "accountEnabled": mailbox.state != "disabled" if FULL_READERS.intersection(roles) else None,
+        "userType": mailbox.user_type,
     }
 
 
-def _only(user: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: user[name] for name in names if name in user}
+def only(record: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a record as far as it was asked for."""
+    return {name: record[name] for name in names if name in record}
 
 
 def _matches(user: dict[str, Any], text: str) -> bool:

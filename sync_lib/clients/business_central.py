@@ -23,10 +23,10 @@ from sync_lib.clients.business_central_records import (
 )
 from sync_lib.clients.listing import MOST, Listing
 from sync_lib.clients.session import ApiSession
-from sync_lib.errors import AccessDeniedError, RecordError, ServiceError
+from sync_lib.errors import AccessDeniedError, ConfigError, RecordError, ServiceError
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.model import BcContact, Company
-from sync_lib.ports import Pages, WriteResult
+from sync_lib.ports import Colleague, Pages, WriteResult
 from sync_lib.settings import BusinessCentralSettings
 
 _API = "/api/v2.0"
@@ -41,7 +41,8 @@ class BusinessCentralClient:
         self._columns = columns_of(settings.field_profile)
         environment = f"/{to_segment(settings.tenant_id)}/{to_segment(settings.environment)}"
         self._standard = environment + _API
-        self._api = environment + (_EXTENDED_API if settings.field_profile == "extended" else _API)
+        self._is_extended = settings.field_profile == "extended"
+        self._api = environment + (_EXTENDED_API if self._is_extended else _API)
         self._select = to_select(self._columns)
         self._lookups = ContactLookups(session, self._api, self._columns)
 
@@ -138,12 +139,35 @@ class BusinessCentralClient:
         rows = iter_rows(self._session, path, {"$select": "code,displayName"}, Listing())
         return {str(row["code"]): str(row.get("displayName") or "") for row in rows if row.get("code")}
 
-    def fetch_salespeople(self, company_id: str) -> dict[str, str]:
-        """Return BC's own table Salesperson/Purchaser: code to e-mail address."""
-        # The extension has a page of its own for it, to which its permission set gives the right.
-        path = f"{self._api}/companies({to_segment(company_id)})/salespeoplePurchasers"
-        rows = iter_rows(self._session, path, {"$select": "code,email"}, Listing())
-        return {str(row["code"]): str(row.get("email") or "") for row in rows if row.get("code")}
+    def fetch_salespeople(self, company_id: str) -> list[Colleague]:
+        """Return the salespeople of a company, by ``salespeoplePurchasers`` of API v2.0 or of our own API.
+
+        Raises:
+            NotFoundError: This Business Central, or the version of our extension in it, has no such list.
+            AccessDeniedError, AuthError: The app may not read them.
+        """
+        return self._colleagues(company_id, "salespeoplePurchasers", ("code", "displayName", "email"))
+
+    def fetch_users(self, company_id: str) -> list[Colleague]:
+        """Return the users of Business Central, each with the user name as code; only our own API lists them.
+
+        Raises:
+            ConfigError: The field profile is not ``extended``.
+            NotFoundError, AccessDeniedError, AuthError: As of ``fetch_salespeople``.
+        """
+        if not self._is_extended:
+            raise ConfigError(
+                "Business Central lists its users through our extension only: install it, and set field_profile to "
+                "extended in the Connection business_central_default."
+            )
+        return self._colleagues(company_id, "users", ("userName", "displayName", "authenticationEmail"))
+
+    def _colleagues(self, company_id: str, what: str, names: tuple[str, str, str]) -> list[Colleague]:
+        # Of our own API where that is used, to which the extension's permission set gives the rights.
+        path = f"{self._api}/companies({to_segment(company_id)})/{what}"
+        rows = iter_rows(self._session, path, {"$select": ",".join(names)}, Listing())
+        found = (Colleague(*(str(row.get(name) or "").strip() for name in names)) for row in rows)
+        return [each for each in found if each.code]
 
     def _contacts(self, company_id: str) -> str:
         return f"{self._api}/{contacts_of(company_id)}"

@@ -18,6 +18,7 @@ from sync_lib.errors import (
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import parse_filter
 from sync_lib.model import Company, Origin
+from sync_lib.operate import groups, people
 from sync_lib.operate.if_match import Found, find_out
 from sync_lib.run import bindings, folders
 from sync_lib.services import Services, brief_business_central, brief_outlook
@@ -26,8 +27,10 @@ from sync_lib.store import companies, company_names, runs
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import require_schema
 from sync_lib.store.profiles import checks as profile_checks
+from sync_lib.store.profiles import groups as stored_groups
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.checks import Line, Said
+from sync_lib.store.profiles.groups import Group
 from sync_lib.store.profiles.rows import Profile
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 GRAPH_NEEDED = frozenset({"Contacts.ReadWrite"})
 #: Reading a user's id needs one of these; the first that is granted will do.
 GRAPH_USERS = frozenset({"User.Read.All", "User.ReadBasic.All", "Directory.Read.All"})
+#: Reading groups needs one of these, which the app needs for nothing else.
+GRAPH_GROUPS = frozenset({people.GROUP_RIGHT, "Group.Read.All", "Directory.Read.All"})
 BUSINESS_CENTRAL_NEEDED = frozenset({"API.ReadWrite.All"})
 
 
@@ -154,6 +159,7 @@ _SALESPERSON = own_text("Set the profile's salesperson code to one that Business
 _COUNTRIES = own_text(
     "Let the app read the table Country/Region in BC; until then countries wait, all else syncs."
 )
+_GROUP = own_text("Look at the message; correct the group's name in the file of profiles, or take it out.")
 _COMPANIES = own_text(
     "In BC, open Microsoft Entra Applications, enable the app and give it a permission set for contacts."
 )
@@ -172,7 +178,7 @@ def check_connections(services: Services, wanted: Collection[str] = (), run: str
     """
     staging = list(_check_staging(services))
     if not staging[0].ok:
-        return [*staging, *_check_tokens(services)]
+        return [*staging, *_check_tokens(services, GRAPH_GROUPS)]
     chosen = _choose(services, wanted)
     checks = _check_services(services, chosen, staging)
     _write_down(services, chosen, checks, run)
@@ -193,10 +199,12 @@ def _choose(services: Services, wanted: Collection[str]) -> list[Profile]:
 
 
 def _check_services(services: Services, chosen: list[Profile], staging: list[Check]) -> list[Check]:
-    checks = [*staging, *_check_tokens(services)]
+    with read(services.engine) as conn:
+        stored = stored_groups.read_groups(conn)
+    checks = [*staging, *_check_tokens(services, GRAPH_GROUPS if stored else frozenset())]
     if not all(check.ok or check.name.startswith(_PERMISSIONS) for check in checks):
         return checks
-    checks += _check_companies(services)
+    checks += [*_check_companies(services), *_check_groups(services, stored)]
     for profile in chosen:
         checks += (replace(check, profile=profile.id) for check in _check_profile(services, profile))
     opened = any(check.ok and check.kind == "mailbox" for check in checks)
@@ -253,11 +261,11 @@ def _check_staging(services: Services) -> Iterator[Check]:
     yield _attempt("staging database", "staging", _STAGING, look)
 
 
-def _check_tokens(services: Services) -> Iterator[Check]:
+def _check_tokens(services: Services, further: frozenset[str]) -> Iterator[Check]:
+    """Check both tokens; ``further`` permissions of Microsoft Graph are not too many."""
     graph, bc = services.graph_settings, services.business_central_settings
-    yield from _check_roles(
-        "Microsoft Graph", TokenSource(graph, transport=services.transport), GRAPH_NEEDED | GRAPH_USERS
-    )
+    known = GRAPH_NEEDED | GRAPH_USERS | further
+    yield from _check_roles("Microsoft Graph", TokenSource(graph, transport=services.transport), known)
     yield from _check_roles(
         "Business Central", TokenSource(bc, transport=services.transport), BUSINESS_CENTRAL_NEEDED
     )
@@ -310,6 +318,23 @@ def _check_companies(services: Services) -> Iterator[Check]:
         return own_text("the app sees %(number)s: %(names)s.", number=len(listed), names=names)
 
     yield _attempt("companies in Business Central", "companies", _COMPANIES, look)
+
+
+def _check_groups(services: Services, stored: Sequence[Group]) -> Iterator[Check]:
+    """Whether the members of each group can be read; without groups there is nothing to read."""
+    for reading in groups.read_groups(services, stored) if stored else ():
+        called = reading.group.entry.group_name
+        name = f"group {called}"
+        if reading.members is not None:
+            number = len(reading.members)
+            members = own_text("%(group)s has %(number)s members.", group=called, number=number)
+            yield Check(name, True, members, kind="group")
+        elif reading.trouble == "no_right":
+            lacks = own_text("the app lacks %(permissions)s.", permissions=people.GROUP_RIGHT)
+            yield Check(name, False, lacks, _GRANT, "group")
+        else:
+            said = groups.said_of(reading.trouble, reading.message)
+            yield Check(name, False, f"{called}: {said}", _GROUP, "group")
 
 
 def _check_profile(services: Services, profile: Profile) -> Iterator[Check]:
@@ -383,8 +408,8 @@ def _look_at_salesperson(services: Services, profile: Profile, company: str) -> 
     """Say whose contacts ``%me`` stands for; BC's salesperson with the mailbox's address is the one to name."""
     people = services.business_central.fetch_salespeople(company)
     mailbox, code = profile.mailbox.casefold(), profile.salesperson_code
-    own = next((each for each, address in people.items() if address.strip().casefold() == mailbox), "")
-    if code and code in people:
+    own = next((each.code for each in people if each.email.casefold() == mailbox), "")
+    if code and code in {each.code for each in people}:
         return own_text("salesperson %(code)s.", code=code)
     if own:
         found = own_text(

@@ -119,6 +119,7 @@ CHECKS = {
     "staging": msg("Staging database"),
     "graph_token": msg("Login to Microsoft Graph"),
     "graph_permissions": msg("Permissions in Microsoft Graph"),
+    "group": msg("Groups of Entra ID"),
     "bc_token": msg("Login to Business Central"),
     "bc_permissions": msg("Permissions in Business Central"),
     "companies": msg("Companies in Business Central"),

@@ -115,7 +115,7 @@ def test_the_check_says_that_the_extension_is_not_published(extended: Harness) -
     extended.sim.set(bc_extension="missing")
     ok, remedy = of_company()
     assert not ok
-    assert "bc_extension" in remedy
+    assert "Install the extension" in remedy
     assert extended.run().errors
 
 

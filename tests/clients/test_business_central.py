@@ -23,6 +23,7 @@ from sync_lib.errors import (
 )
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.model import Company
+from sync_lib.ports import Colleague
 from sync_lib.settings import BusinessCentralSettings
 from tests.clients.fakes import ROOT, BatchService, FakeTime, Transport, error_body, make_session
 
@@ -161,7 +162,7 @@ def test_the_extended_profile_reads_its_own_page_and_looks_up_tables_in_the_stan
     assert "salespersonCode" in transport.urls[0]
     assert transport.urls[1].startswith(f"{API}/companies({COMPANY})/countriesRegions")
     assert transport.urls[2].startswith(f"{API}/companies?")
-    assert client.fetch_salespeople(COMPANY) == {"AB": "a@x.example"}
+    assert client.fetch_salespeople(COMPANY) == [Colleague("AB", "", "a@x.example")]
     assert "/api/contactSync/contacts/v1.0/" in transport.urls[3]
 
 

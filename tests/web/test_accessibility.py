@@ -29,6 +29,7 @@ KINDS = {
     "/contacts",
     "/contacts/#/#",
     "/contacts/of/#/#",
+    "/groups",
     "/holds/#",
     "/items/#/#",
     "/plans",

@@ -5,6 +5,12 @@
     companies:                      # only those whose phone numbers are not Dutch
       - name: CRONUS België NV      # as the profiles below name it
         phone_region: BE            # ISO 3166: where phone numbers without a country code belong
+    defaults:                       # what the rows below have unless they say otherwise: any key of them but mailbox
+      language: en
+    groups:                         # of Entra ID: who joins gets a profile, who leaves is dealt with, by night
+      - group: Sales NL             # name or id of the group
+        company: CRONUS Nederland   # and folder, filter, direction, language, policies as of a profile
+        leavers: switch_off         # or end_keep, end_remove: their profiles end
     profiles:
       - mailbox: anna@example.com   # user principal name
         company: CRONUS Nederland   # name or id of the company in Business Central
@@ -74,6 +80,28 @@ class ProfileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupEntry:
+    """One group of the file, in the names of the table ``profile_group``: what the profiles of its members have."""
+
+    group_name: str
+    company_name: str
+    folder_name: str = "Business Central"
+    filter: Groups = ()
+    direction: str = "both"
+    language: str = "nl"
+    deleted_in_outlook: str = "recreate"
+    deleted_in_bc: str = "delete"
+    left_scope: str = "delete"
+    blank_in_bc: str = "fill"
+    leavers: str = "switch_off"
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes it this group and no other: one group of Entra ID may have several companies."""
+        return self.group_name.casefold(), self.company_name.casefold()
+
+
+@dataclass(frozen=True, slots=True)
 class Was:
     """What a row says that its profile was called before; "" where it says nothing."""
 
@@ -95,11 +123,15 @@ class ProfileFile:
         profiles: Its rows.
         regions: Phone regions by name of the company.
         was: What each row says that it was, in the order of ``profiles``; empty where none says anything.
+        groups: Groups whose members get profiles.
+        defaults: What rows have that do not say otherwise, by column; None where the file says nothing of it.
     """
 
     profiles: tuple[ProfileEntry, ...]
     regions: Mapping[str, str] = field(default_factory=dict)
     was: tuple[Was, ...] = ()
+    groups: tuple[GroupEntry, ...] = ()
+    defaults: Mapping[str, Any] | None = None
 
 
 def identity(mailbox: str, company: str, folder: str | None) -> tuple[str, ...]:
@@ -110,14 +142,16 @@ def identity(mailbox: str, company: str, folder: str | None) -> tuple[str, ...]:
 
 # -- out -------------------------------------------------------------------------------------------------------------
 
-_POLICIES = {
+#: Key of a policy in the file -> column of ``sync_profile``.
+POLICY_NAMES = {
     "deleted_in_outlook": "deleted_in_outlook",
     "deleted_in_business_central": "deleted_in_bc",
     "left_scope": "left_scope",
     "blank_in_business_central": "blank_in_bc",
 }
 
-_NAMES = {
+#: Key of a profile in the file -> column of ``sync_profile``.
+NAMES = {
     "mailbox": "mailbox",
     "company": "company_name",
     "enabled": "enabled",
@@ -128,6 +162,17 @@ _NAMES = {
     "salesperson": "salesperson_code",
     "language": "language",
 }
+
+
+#: Key of a group in the file -> column of ``profile_group``.
+GROUP_NAMES = {
+    "group": "group_name",
+    **{name: NAMES[name] for name in ("company", "folder", "filter", "direction", "language")},
+    "leavers": "leavers",
+}
+
+#: Key of ``defaults`` -> column.
+_DEFAULT_NAMES = {name: column for name, column in NAMES.items() if name != "mailbox"}
 
 
 #: What a row was called before -> the column whose values it takes.
@@ -141,25 +186,37 @@ def dump(content: ProfileFile) -> str:
         document["companies"] = [
             {"name": name, "phone_region": region} for name, region in sorted(content.regions.items())
         ]
-    document["profiles"] = [_dumped(entry) for entry in content.profiles]
+    defaults = content.defaults or {}
+    if content.defaults is not None:
+        document["defaults"] = _written(defaults, _DEFAULT_NAMES)
+    if content.groups:
+        document["groups"] = [_written(_differing(group, defaults), GROUP_NAMES) for group in content.groups]
+    document["profiles"] = [_dumped(entry, defaults) for entry in content.profiles]
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=110)
 
 
-def _dumped(entry: ProfileEntry) -> dict[str, Any]:
-    defaults = {each.name: each.default for each in fields(ProfileEntry)}
-
-    def chosen(names: Mapping[str, str]) -> dict[str, Any]:
-        values = {name: getattr(entry, column) for name, column in names.items()}
-        return {name: value for name, value in values.items() if value != defaults[names[name]]}
-
-    values = chosen(_NAMES)
+def _dumped(entry: ProfileEntry, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    values = _differing(entry, defaults)
     if entry.default_folder:
-        values.pop("folder", None)
-    if entry.filter:
-        groups = [_dumped_group(group) for group in entry.filter]
-        values["filter"] = groups[0] if len(groups) == 1 else groups
-    policies = chosen(_POLICIES)
-    return values | ({"policies": policies} if policies else {})
+        values.pop("folder_name", None)
+    return _written(values, NAMES)
+
+
+def _differing(entry: ProfileEntry | GroupEntry, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row must say, by column: what it would not have by itself."""
+    by_itself = {each.name: each.default for each in fields(entry)} | dict(defaults)
+    values = {each.name: getattr(entry, each.name) for each in fields(entry)}
+    return {column: value for column, value in values.items() if value != by_itself[column]}
+
+
+def _written(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return values, by column, as the file has them: by key, policies below a key of their own."""
+    written = {name: values[column] for name, column in names.items() if column in values}
+    if "filter" in written:
+        groups = [_dumped_group(group) for group in written["filter"]]
+        written["filter"] = groups if len(groups) > 1 else groups[0] if groups else {}
+    policies = {name: values[column] for name, column in POLICY_NAMES.items() if column in values}
+    return written | ({"policies": policies} if policies else {})
 
 
 def _dumped_group(group: Group) -> dict[str, str | list[str]]:
@@ -216,18 +273,20 @@ class _Parser:
         self._was: list[Was] = []
 
     def parse(self, root: yaml.Node | None) -> ProfileFile:
-        top = self._attempt("The file", _mapping, root, ("companies", "profiles")) or {}
+        known = ("companies", "defaults", "groups", "profiles")
+        top = self._attempt("The file", _mapping, root, known) or {}
         if not self._problems and "profiles" not in top:
             self._problems.append("The file has no list 'profiles:'.")
+        defaults = self._defaults(top["defaults"]) if "defaults" in top else None
         rows = self._attempt("profiles", _sequence, top.get("profiles")) or []
-        entries = [entry for n, row in enumerate(rows, 1) if (entry := self._entry(n, row))]
+        entries = [entry for n, row in enumerate(rows, 1) if (entry := self._entry(n, row, defaults or {}))]
         self._refuse_twins(entries)
+        groups = self._groups(top.get("groups"), defaults or {})
         regions = self._regions(top.get("companies"))
         if self._problems:
             raise ConfigError("Nothing was changed.\n" + "\n".join(self._problems))
-        return ProfileFile(
-            tuple(entries), regions, tuple(self._was) if any(was.said for was in self._was) else ()
-        )
+        was = tuple(self._was) if any(was.said for was in self._was) else ()
+        return ProfileFile(tuple(entries), regions, was, groups, defaults)
 
     def _attempt(self, where: str, read: Callable[..., T], *arguments: Any) -> T | None:
         try:
@@ -237,34 +296,83 @@ class _Parser:
             self._problems.append(f"{where}{line}: {wrong.message}")
             return None
 
-    def _entry(self, number: int, node: yaml.Node) -> ProfileEntry | None:
+    def _defaults(self, node: yaml.Node) -> dict[str, Any]:
+        if _is_blank(node):
+            return {}
+        row = self._attempt("Defaults", _mapping, node, (*_DEFAULT_NAMES, "policies")) or {}
+        values = self._values("Defaults", row, node, _DEFAULT_NAMES, ())
+        self._refuse_two_folders("Defaults", row, values)
+        return values
+
+    def _entry(self, number: int, node: yaml.Node, defaults: Mapping[str, Any]) -> ProfileEntry | None:
         where = f"Profile {number}"
-        row = self._attempt(where, _mapping, node, (*_NAMES, *_WAS, "policies"))
+        row = self._attempt(where, _mapping, node, (*NAMES, *_WAS, "policies"))
         if row is None:
             return None
         where = f"{where} ({_plain(row.get('mailbox')) or 'without a mailbox'})"
         known = len(self._problems)
-        values: dict[str, Any] = {}
-        for name, column in _NAMES.items():
-            if name in row or name in ("mailbox", "company"):
-                place = f"{where}, {name}"
-                if name == "filter":
-                    values[column] = self._filter(place, row[name])
-                else:
-                    values[column] = self._attempt(place, _checked, column, row.get(name), node)
-        values |= self._policies(where, row.get("policies"))
+        needed = ("mailbox",) if "company_name" in defaults else ("mailbox", "company")
+        values = self._values(where, row, node, NAMES, needed)
         was = self._what_it_was(where, row)
+        self._refuse_two_folders(where, row, values)
+        values = _over(defaults, values)
         if values.get("default_folder"):
-            if "folder" in row:
-                self._problems.append(
-                    f"{where}, folder: a profile uses either the mailbox's own Contacts folder or one of its own; "
-                    "leave out 'folder' or 'default_folder'."
-                )
             values["folder_name"] = OWN_CONTACTS
         if len(self._problems) > known:
             return None
         self._was.append(was)
         return ProfileEntry(**values)
+
+    def _groups(self, node: yaml.Node | None, defaults: Mapping[str, Any]) -> tuple[GroupEntry, ...]:
+        columns = {each.name for each in fields(GroupEntry)}
+        usual = {column: value for column, value in defaults.items() if column in columns}
+        needed = ("group",) if "company_name" in usual else ("group", "company")
+        found: dict[tuple[str, str], GroupEntry] = {}
+        for number, each in enumerate(self._attempt("groups", _sequence, node) or [], 1):
+            where = f"Group {number}"
+            row = self._attempt(where, _mapping, each, (*GROUP_NAMES, "policies"))
+            if row is None:
+                continue
+            where = f"{where} ({_plain(row.get('group')) or 'without a name'})"
+            known = len(self._problems)
+            values = usual | self._values(where, row, each, GROUP_NAMES, needed)
+            if len(self._problems) > known:
+                continue
+            entry = GroupEntry(**values)
+            if entry.identity in found:
+                self._problems.append(
+                    f"{where}: the group and its company are in the file twice: take one out."
+                )
+            found[entry.identity] = entry
+        return tuple(found.values())
+
+    def _values(
+        self,
+        where: str,
+        row: Mapping[str, yaml.Node],
+        node: yaml.Node,
+        names: Mapping[str, str],
+        needed: tuple[str, ...],
+    ) -> dict[str, Any]:
+        """Return what a row says, by column; what is missing is reported at the row."""
+        values: dict[str, Any] = {}
+        for name, column in names.items():
+            if name in row or name in needed:
+                place = f"{where}, {name}"
+                if name == "filter":
+                    values[column] = self._filter(place, row[name])
+                else:
+                    values[column] = self._attempt(place, _checked, column, row.get(name), node)
+        return values | self._policies(where, row.get("policies"))
+
+    def _refuse_two_folders(
+        self, where: str, row: Mapping[str, yaml.Node], values: Mapping[str, Any]
+    ) -> None:
+        if values.get("default_folder") and "folder" in row:
+            self._problems.append(
+                f"{where}, folder: a profile uses either the mailbox's own Contacts folder or one of its own; "
+                "leave out 'folder' or 'default_folder'."
+            )
 
     def _what_it_was(self, where: str, row: Mapping[str, yaml.Node]) -> Was:
         said = {}
@@ -277,11 +385,11 @@ class _Parser:
     def _policies(self, where: str, node: yaml.Node | None) -> dict[str, Any]:
         if node is None:
             return {}
-        given = self._attempt(f"{where}, policies", _mapping, node, tuple(_POLICIES)) or {}
+        given = self._attempt(f"{where}, policies", _mapping, node, tuple(POLICY_NAMES)) or {}
         values = {}
         for name, value in given.items():
             place = f"{where}, policies, {name}"
-            values[_POLICIES[name]] = self._attempt(place, _checked, _POLICIES[name], value, value)
+            values[POLICY_NAMES[name]] = self._attempt(place, _checked, POLICY_NAMES[name], value, value)
         return values
 
     def _filter(self, where: str, node: yaml.Node) -> Groups:
@@ -341,6 +449,14 @@ class _Parser:
             elif name and region:
                 regions[name] = region
         return regions
+
+
+def _over(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row has: its own, and else the defaults. A folder of its own is not the mailbox's Contacts."""
+    usual = dict(defaults)
+    if "folder_name" in own:
+        usual.pop("default_folder", None)
+    return usual | dict(own)
 
 
 # -- nodes and single values -----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.company_names import CompanyNames
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.profiles import file as profile_file
+from sync_lib.store.profiles import groups
 from sync_lib.store.profiles import history as profile_history
 from sync_lib.store.profiles.file import ProfileEntry, ProfileFile, Was
 from sync_lib.store.profiles.history import TERMINAL, Author
@@ -51,10 +52,15 @@ class ImportReport:
     added: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     unchanged: list[int] = field(default_factory=list)
+    #: The same of groups, as counts; None where the file has none.
+    groups: tuple[int, int, int] | None = None
 
     def __str__(self) -> str:
         counts = (len(self.added), len(self.changed), len(self.unchanged))
-        return "Profiles: {} added, {} changed, {} as they were.".format(*counts)
+        sentences = ["Profiles: {} added, {} changed, {} as they were.".format(*counts)]
+        if self.groups:
+            sentences.append("Groups: {} added, {} changed, {} as they were.".format(*self.groups))
+        return " ".join(sentences)
 
 
 def export_profiles(engine: Engine) -> str:
@@ -62,7 +68,9 @@ def export_profiles(engine: Engine) -> str:
     with read(engine) as conn:
         profiles = read_profiles(conn, enabled_only=False)
         regions = read_regions(conn)
-    return profile_file.dump(ProfileFile(tuple(_entry(profile) for profile in profiles), regions))
+        stored, defaults = groups.stored_entries(conn), groups.read_defaults(conn)
+    entries = tuple(_entry(profile) for profile in profiles)
+    return profile_file.dump(ProfileFile(entries, regions, (), stored, defaults))
 
 
 def _entry(profile: Profile) -> ProfileEntry:
@@ -110,8 +118,17 @@ def import_profiles(
                 report.added.append(insert_profile(conn, match.entry, by))
             else:
                 _import_known(conn, match, by, report)
+        report = _import_groups(conn, content, report, now)
         _import_regions(conn, content)
     return report
+
+
+def _import_groups(conn: Connection, content: ProfileFile, report: ImportReport, now: str) -> ImportReport:
+    if content.defaults is not None:
+        groups.write_defaults(conn, content.defaults)
+    if not content.groups:
+        return report
+    return replace(report, groups=groups.write_groups(conn, content.groups, now=now))
 
 
 def _read_stored(conn: Connection) -> list[Stored]:
@@ -258,7 +275,8 @@ def _import_known(conn: Connection, match: Match, by: Author, report: ImportRepo
 
 
 def _import_regions(conn: Connection, content: ProfileFile) -> None:
-    used = {name.casefold() for name in conn.scalars(select(t.sync_profile.c.company_name).distinct())}
+    named = [select(table.c.company_name).distinct() for table in (t.sync_profile, t.profile_group)]
+    used = {name.casefold() for each in named for name in conn.scalars(each)}
     for name, region in content.regions.items():
         if name.casefold() not in used:
             raise ConfigError(

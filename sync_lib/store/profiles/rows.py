@@ -243,10 +243,23 @@ def follow_company_name(conn: Connection, company: int, before: str, name: str, 
         is_named = profile.company == company and profile.company_name.casefold() == before.casefold()
         if is_named and (profile.mailbox, profile.folder_name) not in twins:
             conn.execute(update(t.sync_profile).where(c.id == profile.id).values(company_name=name))
+    g = t.profile_group
+    for row in conn.execute(select(g.c.id, g.c.group_name, g.c.company_name)).all():
+        taken = select(g.c.id).where(g.c.group_name == row.group_name, g.c.company_name == name)
+        if row.company_name.casefold() == before.casefold() and conn.scalar(taken) is None:
+            conn.execute(update(g).where(g.c.id == row.id).values(company_name=name))
     regions = {each.casefold(): each for each in read_regions(conn)}
     if before.casefold() in regions and name.casefold() not in regions:
         known = t.company_setting.c.company_name == regions[before.casefold()]
         conn.execute(update(t.company_setting).where(known).values(company_name=name))
+
+
+def read_former_mailboxes(conn: Connection) -> dict[int, set[str]]:
+    """Return what mailboxes were called before, by profile, in lower case."""
+    c, found = t.former_mailbox.c, dict[int, set[str]]()
+    for row in conn.execute(select(c.profile, c.mailbox)):
+        found.setdefault(row.profile, set()).add(row.mailbox.casefold())
+    return found
 
 
 def _write_former(conn: Connection, table: Table, now: str, **values: Any) -> None:

@@ -122,6 +122,9 @@ def remove_profile(conn: Connection, profile: int) -> None:
     conn.execute(delete(t.hold).where(or_(t.hold.c.profile == profile, t.hold.c.plan.in_(plans))))
     conn.execute(delete(t.change).where(t.change.c.plan.in_(plans)))
     conn.execute(delete(t.cursor).where(t.cursor.c.side == "outlook", t.cursor.c.scope == str(profile)))
+    # Whoever had it by a group gets no other one: somebody removed it.
+    member = t.profile_group_member
+    conn.execute(update(member).where(member.c.profile == profile).values(profile=None))
     for table in reversed(t.metadata.sorted_tables):
         for column in table.c:
             if any(key.column is t.sync_profile.c.id for key in column.foreign_keys):

@@ -19,6 +19,9 @@ POLICIES = {
     "blank_in_bc": ("fill", "overwrite"),
 }
 
+#: What becomes of the profile of somebody who left the group that made it; the first is the default.
+LEAVERS = ("switch_off", "end_keep", "end_remove")
+
 DIRECTIONS = tuple(str(each) for each in Direction)
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -115,6 +118,14 @@ def _folder(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    if not text:
+        raise WrongValue("the group is missing; it takes its name or id in Entra ID.")
+    if len(text) > 256:
+        raise WrongValue("the name of a group has at most 256 characters.")
+    return text
+
+
 def _salesperson(text: str) -> str:
     if len(text) > 20:
         raise WrongValue("a salesperson code has at most 20 characters.")
@@ -153,5 +164,7 @@ _CHECKS: Mapping[str, Callable[[str], Any]] = {
     "direction": _one_of(DIRECTIONS),
     "salesperson_code": _salesperson,
     "language": _language,
+    "group_name": _group,
+    "leavers": _one_of(LEAVERS),
     **{column: _one_of(options) for column, options in POLICIES.items()},
 }

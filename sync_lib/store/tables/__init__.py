@@ -13,6 +13,9 @@ from sync_lib.store.tables.profiles import (
     former_mailbox,
     profile_change,
     profile_check,
+    profile_default,
+    profile_group,
+    profile_group_member,
     sync_profile,
 )
 from sync_lib.store.tables.schema import metadata
@@ -75,6 +78,9 @@ __all__ = [
     "profile_cause",
     "profile_change",
     "profile_check",
+    "profile_default",
+    "profile_group",
+    "profile_group_member",
     "reject",
     "run_company",
     "run_profile",

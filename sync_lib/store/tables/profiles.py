@@ -159,3 +159,55 @@ profile_check = Table(
     Column("at", Time, nullable=False),
     Column("lines", Text, nullable=False),
 )
+
+#: What rows of the file of profiles have that do not say otherwise: column of ``sync_profile`` -> its value as JSON.
+profile_default = Table(
+    "profile_default",
+    metadata,
+    Column("setting", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+#: A group of Entra ID whose members get profiles. ``group_name`` is what the person wrote (name or id), ``group_id``
+#: what it was found to be.
+profile_group = Table(
+    "profile_group",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("group_name", Text, nullable=False),
+    blank("group_id"),
+    Column("company_name", Text, nullable=False),
+    # What the profiles of its members have, as in ``sync_profile``.
+    Column("folder_name", Text, nullable=False, server_default="Business Central"),
+    Column("filter", Text, nullable=False, server_default="[]"),
+    Column("direction", String(24), nullable=False, server_default="both"),
+    Column("language", String(8), nullable=False, server_default="nl"),
+    Column("deleted_in_outlook", String(16), nullable=False, server_default="recreate"),
+    Column("deleted_in_bc", String(16), nullable=False, server_default="delete"),
+    Column("left_scope", String(16), nullable=False, server_default="delete"),
+    Column("blank_in_bc", String(16), nullable=False, server_default="fill"),
+    # What becomes of who leaves: switch_off, end_keep, end_remove.
+    Column("leavers", String(16), nullable=False, server_default="switch_off"),
+    # The last look: when, how many members, how many leavers wait, and why not everything, or nothing, was done.
+    Column("looked_at", Time),
+    Column("members", Integer),
+    Column("waiting", Integer, nullable=False, server_default="0"),
+    blank("trouble", String(32)),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+    UniqueConstraint("group_name", "company_name"),
+)
+
+#: Who got a profile by a group. ``given`` is JSON: what the group gave last, by column; where the profile has something
+#: else, a person changed it. Without ``profile`` a person removed it, and it is not made again.
+profile_group_member = Table(
+    "profile_group_member",
+    metadata,
+    Column("profile_group", ForeignKey("profile_group.id"), primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("profile", ForeignKey("sync_profile.id")),
+    Column("given", Text, nullable=False, server_default="{}"),
+    Column("joined_at", Time, nullable=False),
+    Column("left_at", Time),
+    Index(None, "profile"),
+)
