@@ -146,9 +146,9 @@ class ContactSyncPlugin(AirflowPlugin):
     """What Airflow finds in this module."""
 
     name = "contact_sync"
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": MOUNT, "name": "Contact sync"}]  # noqa: RUF012 - Airflow's.
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": MOUNT, "name": "Contact sync"}]  # noqa: RUF012 - Airflow's attribute is a list
     # Without a leading slash, so that they hold behind a base URL with a path.
-    external_views = [  # noqa: RUF012 - Airflow's.
+    external_views = [  # noqa: RUF012 - Airflow's attribute is a list
         {
             "name": "Contact sync",
             "href": f"{MOUNT[1:]}/",

@@ -148,7 +148,7 @@ class Adapter(BaseAdapter):
         stream: bool = False,  # noqa: ARG002 - an answer is here whole
         timeout: float | tuple[float, float] | tuple[float, None] | None = None,
         verify: bool | str = True,  # noqa: ARG002 - there is no connection to secure
-        cert: Any = None,  # noqa: ARG002 - as above
+        cert: Any = None,  # noqa: ARG002 - there is no connection to secure
         proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - nothing lies in between
     ) -> requests.Response:
         """Return the answer, or raise what ``requests`` raises where a connection breaks or nobody answers."""
@@ -166,7 +166,7 @@ class Adapter(BaseAdapter):
         except TimeoutError:
             text = f"Read timed out. (read timeout={patience})"
             # The pool of connections, which there is none of, is for the error's text alone.
-            late = ReadTimeoutError(None, str(request.url), text)  # type: ignore[arg-type]  # there is no pool
+            late = ReadTimeoutError(None, str(request.url), text)  # type: ignore[arg-type]  # no pool here
             raise requests.ReadTimeout(late, request=request) from None
         if reply.drop == "reset":
             broken = ProtocolError(

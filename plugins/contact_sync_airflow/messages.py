@@ -103,14 +103,14 @@ def send_to_all(notice: Notice) -> None:
     """Send a notice by the Connections of CONTACT_SYNC_NOTIFY; whatever goes wrong is logged, and makes no run red."""
     try:
         link = context.link_to_run()
-    except Exception as error:  # noqa: BLE001 - as in notify
+    except Exception as error:  # noqa: BLE001 - no message may turn a task red
         log.warning("no message was sent: %s", _cause(error))
         return
     for receiver in _receivers():
         try:
             send(receiver, notice, link)
             log.info("message sent by %s: %s", receiver, notice.subject)
-        except Exception as error:  # noqa: BLE001 - as above; the others may be there
+        except Exception as error:  # noqa: BLE001 - no message may turn a task red
             log.warning("no message was sent by %s: %s", receiver, _cause(error))
 
 

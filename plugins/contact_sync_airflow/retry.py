@@ -29,9 +29,9 @@ class ByErrorType(RetryPolicy):
     def evaluate(
         self,
         exception: BaseException,
-        try_number: int,  # noqa: ARG002 - Airflow passes all of these by name.
-        max_tries: int,  # noqa: ARG002 - as above
-        context: Any = None,  # noqa: ARG002 - as above
+        try_number: int,  # noqa: ARG002 - Airflow passes it by name
+        max_tries: int,  # noqa: ARG002 - Airflow passes it by name
+        context: Any = None,  # noqa: ARG002 - Airflow passes it by name
     ) -> RetryDecision:
         """Return what Airflow should do after this error; it cannot go beyond the task's ``retries``."""
         from sync_lib.errors import AccessDeniedError, FatalError, ProfileError, TransientError

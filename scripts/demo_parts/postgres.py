@@ -120,7 +120,7 @@ class PostgresInstance:
         )
         with tempfile.TemporaryFile() as output:
             # A file and no pipe: the server that pg_ctl leaves behind would hold the pipe open.
-            done = subprocess.run(  # type: ignore[call-overload]  # as_user by name
+            done = subprocess.run(  # type: ignore[call-overload]  # mypy sees no names in **as_user
                 [str(self._programs / program), *arguments],
                 env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **(environment or {})},
                 cwd=self._home,

@@ -280,14 +280,13 @@ class _Matcher:
         What an older one holds otherwise than the baseline is of the time before, and no edit.
         """
         fresh = _recoupled(coupling, item, origin)
-        is_former = len(fresh.former) != len(coupling.former)
         gone = self.views.gone_created.get(coupling.outlook_id or "", "")
-        is_older = not is_former and item.created < gone
+        is_older = not _was_ours(coupling, item) and item.created < gone
         return replace(fresh, baseline_bc={}, baseline_outlook={}) if is_older else fresh
 
     def _returns(self, pair: Pair, item: OutlookSide) -> bool:
         coupling, ours = pair.coupling, pair.item
-        was_ours = any(former["id"] == item.id for former in coupling.former)
+        was_ours = _was_ours(coupling, item)
         made_by_us = ours is not None and coupling.origin is Origin.MADE_BY_SYNC
         return was_ours and made_by_us and ours is not None and not self.is_edited(coupling, ours)
 
@@ -449,6 +448,11 @@ def _new_coupling(bc: BcSide, item: OutlookSide, origin: Origin) -> Coupling:
         pinned = person and origin is Origin.MADE_BY_USER
         state = CouplingState.PINNED if pinned else CouplingState.RELEASED
     return Coupling(0, bc.id, bc.row_id, item.id, item.row_id, origin, state, attention=True)
+
+
+def _was_ours(coupling: Coupling, item: OutlookSide) -> bool:
+    """Whether the item was this coupling's own before (2.6)."""
+    return any(former["id"] == item.id for former in coupling.former)
 
 
 def _recoupled(coupling: Coupling, item: OutlookSide, origin: Origin) -> Coupling:

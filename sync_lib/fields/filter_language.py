@@ -314,7 +314,7 @@ class _Parser:
 
     def placeholder(self, operator: Operator, operand: _Operand) -> Node:
         if self.column.name != "salesperson":
-            self.fail("a value; %me stands in the field Salesperson Code only", operand.position)
+            self.fail("a value; %me is for the field Salesperson Code only", operand.position)
         if operand.text.lower() != ME or operator not in ("=", "<>"):
             self.fail("%me, alone or behind <>; other names with % are not known here", operand.position)
         return Compare(operator, "", me=True)

@@ -1,4 +1,7 @@
-"""Make contacts in Business Central, none of them twice (rules 8.4 and 8.7), and give their items keys (rules 2.2)."""
+"""Make contacts in Business Central, none of them twice (rules 8.4 and 8.7), and give their items keys (rules 2.2).
+
+What a create came to whose answer never arrived is found out by ``load.settle``, in a later run.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from sync_lib.errors import (
 )
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import parse_filter
+from sync_lib.fields.normal_forms import email_key, first_address
 from sync_lib.model import Company, Origin
 from sync_lib.operate import groups, people
 from sync_lib.operate.if_match import Found, find_out
@@ -233,13 +234,13 @@ def _attempt(name: str, kind: str, remedy: str, look: Callable[[], str]) -> Chec
         return Check(name, True, look(), kind=kind)
     except ProfileError as error:
         detail = str(error).removesuffix(error.remedy).strip()
-        detail = error.detail if isinstance(error, _ToldError) else detail
+        detail = error.detail if isinstance(error, _FoundError) else detail
         return Check(name, False, detail, error.remedy or remedy, kind, error.reason)
     except SyncError as error:
         return Check(name, False, str(error), remedy, kind)
 
 
-class _ToldError(ProfileError):
+class _FoundError(ProfileError):
     """Something is wrong with a profile; a page translates ``detail``, and says the reason's own remedy."""
 
     def __init__(self, reason: str, detail: OwnText) -> None:
@@ -247,10 +248,10 @@ class _ToldError(ProfileError):
         self.detail = detail
 
 
-def _not_listed(listed: Sequence[Company]) -> _ToldError:
+def _not_listed(listed: Sequence[Company]) -> _FoundError:
     names = ", ".join(company.name for company in listed)
     detail = own_text("Business Central lists: %(names)s.", names=names) if names else _NONE_SEEN
-    return _ToldError("company_not_found", detail)
+    return _FoundError("company_not_found", detail)
 
 
 def _check_staging(services: Services) -> Iterator[Check]:
@@ -407,8 +408,8 @@ def _asks_for_me(profile: Profile) -> bool:
 def _look_at_salesperson(services: Services, profile: Profile, company: str) -> str:
     """Say whose contacts ``%me`` stands for; BC's salesperson with the mailbox's address is the one to name."""
     people = services.business_central.fetch_salespeople(company)
-    mailbox, code = profile.mailbox.casefold(), profile.salesperson_code
-    own = next((each.code for each in people if each.email.casefold() == mailbox), "")
+    address, code = email_key(profile.mailbox), profile.salesperson_code
+    own = next((each.code for each in people if email_key(first_address(each.email)) == address), "")
     if code and code in {each.code for each in people}:
         return own_text("salesperson %(code)s.", code=code)
     if own:
@@ -417,10 +418,10 @@ def _look_at_salesperson(services: Services, profile: Profile, company: str) -> 
             own=own,
             code=code or "-",
         )
-        raise _ToldError("", found)
+        raise _FoundError("", found)
     if code:
-        raise _ToldError("", own_text("Business Central has no salesperson %(code)s.", code=code))
-    raise _ToldError(
+        raise _FoundError("", own_text("Business Central has no salesperson %(code)s.", code=code))
+    raise _FoundError(
         "", own_text("the filter asks for the colleague's own contacts, and the profile has no code.")
     )
 
@@ -461,7 +462,7 @@ def look_up(services: Services, engine: Engine, profile: Profile) -> list[Line]:
                 raise
             reason = folders.mailbox_error(outlook, profile, error).reason
             detail = own_text("the address is %(mailbox)s.", mailbox=profile.mailbox)
-            raise _ToldError(reason, detail) from error
+            raise _FoundError(reason, detail) from error
         return own_text("Microsoft 365 knows it, and the app may open it.")
 
     def look_at_company() -> str:

@@ -164,10 +164,8 @@ def _postpone(profile_run: ProfileRun, plan: Plan) -> None:
     at_once = profile_run.is_full or profile_run.run.run_type in ("manual", "approval")
     codes = {}
     for change in plan.changes:
-        known, wished = (
-            waiting.get(change.subject),
-            {change.bc_id, change.outlook_id} & profile_run.wishes.wished,
-        )
+        known = waiting.get(change.subject)
+        wished = {change.bc_id, change.outlook_id} & profile_run.wishes.wished
         # What was tried in this run is not tried again by its next round.
         due = known is None or (known.run != profile_run.run.id and (at_once or wished or known.is_due))
         if known and not due and known.digest == try_digest(change) and change.cause != "privacy_blocked":

@@ -89,9 +89,11 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
     if scope.attend:
         attended = couplings["bc_id"].isin(scope.attend)
         couplings = couplings.assign(attention=couplings["attention"] | attended)
-    left = people["id"].isin(scope.left_out)
-    named = people.loc[left & ~people["id"].isin(couplings["bc_id"]), "id"].tolist()
-    people = people[~left].reset_index(drop=True) if scope.left_out else people
+    named: list[str] = []
+    if scope.left_out:
+        left = people["id"].isin(scope.left_out)
+        named = people.loc[left & ~people["id"].isin(couplings["bc_id"]), "id"].tolist()
+        people = people[~left].reset_index(drop=True)
     split = partition(people, items, couplings)
     return _Reader(conn, scope, _Frames(people, items, couplings)).view(split, named)
 

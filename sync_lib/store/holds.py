@@ -2,6 +2,8 @@
 
 A hold of a profile covers the held changes of one plan; a hold of a company covers one number of contacts. Both are
 asked, answered and recorded alike. The state is moved by compare-and-set, so that two answers make one decision.
+
+How long a question waits for its answer is a setting of Airflow's side: ``contact_sync_airflow.environment``.
 """
 
 from __future__ import annotations

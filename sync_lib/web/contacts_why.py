@@ -64,9 +64,7 @@ _GUARD, _LAST, _PROFILE = msg("Guard"), msg("Last attempt"), msg("Profile")
 
 _TIED = {
     Origin.MADE_BY_SYNC: msg("The sync made it in this folder and keeps both sides the same."),
-    Origin.ADOPTED: msg(
-        "It stood in this folder and was tied to Business Central; both sides are kept the same."
-    ),
+    Origin.ADOPTED: msg("It was in this folder and tied to Business Central; both sides are kept the same."),
     Origin.MADE_BY_USER: msg("A colleague made it in this folder; both sides are kept the same."),
 }
 _RELEASED = {

@@ -1,6 +1,7 @@
 """Overview: how every profile is doing, worst first; and what became of each one in a given run.
 
-Starting a run is no route of ours: the page asks Airflow's own REST API, which knows who may, and keeps the log of it.
+What is read is in ``store.queries.overview``, how it is shown in ``templates/overview_profiles.html``. Starting a
+run is no route of ours: the page asks Airflow's own REST API, which knows who may, and keeps the log of it.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ SETTINGS = {
     )
 }
 
-#: What no file says of a profile, and its history tells.
+#: What no file says of a profile, its history says.
 WISHES = {
     "ending": Setting(
         "ending",

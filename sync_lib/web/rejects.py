@@ -27,7 +27,7 @@ _TITLES = (
     msg("Company"),
     msg("Name"),
     msg("E-mail address"),
-    msg("Stands in"),
+    msg("Is in"),
     msg("Field"),
     msg("Reason"),
     msg("What to do"),

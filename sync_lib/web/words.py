@@ -141,7 +141,7 @@ _CONTACT = {
     ),
     "privacy_blocked": Reason(msg("The contact is blocked for privacy in Business Central"), _NOTHING),
     "outside_filter": Reason(
-        msg("The person stands in Business Central outside the filter of the profile"),
+        msg("In Business Central the person is outside the filter of the profile"),
         msg("Widen the filter if the contact is wanted; else nothing."),
     ),
     "company_contact": Reason(

@@ -21,7 +21,7 @@ from tests.sync.test_fields import addresses, use
 ANNA, JORIS, LIEKE = (f"{name}@voorbeeld.example" for name in ("anna", "joris", "lieke"))
 SALESPEOPLE = [
     {"code": "AB", "displayName": "Anna Bakker", "email": ANNA},
-    {"code": "JV", "displayName": "Joris Visser", "email": JORIS.upper()},
+    {"code": "JV", "displayName": "Joris Visser", "email": f"{JORIS.upper()}; verkoop@voorbeeld.example"},
 ]
 
 

@@ -105,7 +105,7 @@ def others(preview: SwitchPreview) -> Counter[str]:
     return rest + preview.total.held
 
 
-def told(preview: SwitchPreview) -> list[str]:
+def shown(preview: SwitchPreview) -> list[str]:
     """The lines of a preview, of the profiles the first one."""
     lines = [" ".join(line.split()) for line in preview.lines()]
     return [lines[0], lines[2], *lines[2 + FLEET :]]
@@ -141,7 +141,7 @@ def test_a_fleet_switches_as_it_was_said_and_back(fleet):
     # E-Mail 2 twice, a surname whose words differ, a job title; initials that somebody typed, and a new name.
     preview = switch(h, "extended")
     assert counted(preview) == [(4, 2)] * FLEET + [(4 * FLEET, 2 * FLEET)]
-    assert told(preview) == [
+    assert shown(preview) == [
         "With extended, the next run would write (nothing was written now):",
         f"{MAILBOXES[0]} | Molenzicht BV | 0/4/0 | 0/2 | 0 |",
         f"in all | | 0/{4 * FLEET}/0 | 0/{2 * FLEET} | 0 |",

@@ -243,9 +243,9 @@ def test_an_item_that_does_not_go_to_bc(story: Callable[..., Story]) -> None:
     s.h.run()
     page = s.item("Jan Twee")
     assert answers(page)[ANNA].startswith(
-        "out: It does not go to Business Central (The person stands in Business"
+        "out: It does not go to Business Central (In Business Central the person is"
     )
-    assert "With this e-mail address stands in Business Central:" in page
+    assert "This e-mail address is in Business Central with:" in page
     assert re.search(r'href="/contact_sync/contacts/1/[-0-9a-f]{36}"', page)
     assert "The contact has no e-mail address" in answers(s.item("0612345678"))[ANNA]
 

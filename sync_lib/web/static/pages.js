@@ -217,43 +217,13 @@
     }
   }
 
-  // -- undo --------------------------------------------------------------------------------------------------------
+  // -- undo, and what else a person wants of a profile -------------------------------------------------------------
 
-  async function undo(words, button) {
-    button.disabled = true;
-    var wanted = { profile: Number(words.profile), run: words.run };
-    if (words.plan) Object.assign(wanted, { plan: Number(words.plan), n: Number(words.n) });
-    try {
-      var asked = await call("POST", words.undo, wanted);
-      try {
-        var conf = { mode: "incremental", dry_run: false, profiles: [asked.profile] };
-        await airflow("POST", "dags/contact_sync/dagRuns", { logical_date: null, conf: conf });
-        window.location.assign(asked.address);
-      } catch (error) {
-        announce(words.later + " " + error.message, "bad", { href: asked.address, text: words.open, here: true });
-      }
-    } catch (error) {
-      button.disabled = false;
-      announce(words.refused + " " + error.message, "bad");
-    }
-  }
-
-  async function withdraw(words, button) {
+  // A page of ours stores what a person asks for, and a run of the profile that the answer names carries it out.
+  async function ask(words, button, path, wanted) {
     button.disabled = true;
     try {
-      window.location.assign((await call("POST", words.withdraw)).address);
-    } catch (error) {
-      button.disabled = false;
-      announce(words.refused + " " + error.message, "bad");
-    }
-  }
-
-  // -- what a person wants of one profile: a page of ours stores it, and a run of the profile carries it out -------
-
-  async function wish(words, button) {
-    button.disabled = true;
-    try {
-      var asked = await call("POST", words.wish);
+      var asked = await call("POST", path, wanted);
       try {
         if (asked.profile) {
           var conf = { mode: "incremental", dry_run: false, profiles: [asked.profile] };
@@ -269,10 +239,16 @@
     }
   }
 
+  function undone(words) {
+    var wanted = { profile: Number(words.profile), run: words.run };
+    return words.plan ? Object.assign(wanted, { plan: Number(words.plan), n: Number(words.n) }) : wanted;
+  }
+
   document.addEventListener("click", function (event) {
     var button = event.target.closest("[data-confirm]");
     var words = button && button.closest("[data-undo], [data-withdraw], [data-wish]").dataset;
-    if (words) (words.wish ? wish : words.undo ? undo : withdraw)(words, button);
+    if (words && words.undo) ask(words, button, words.undo, undone(words));
+    else if (words) ask(words, button, words.wish || words.withdraw);
   });
 
   document.addEventListener("click", function (event) {
