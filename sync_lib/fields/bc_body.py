@@ -27,7 +27,7 @@ def to_business_central(
 
     ``extended``: the name parts are the truth. The name itself is sent only when no part is: BC puts it together
     from the parts, or splits it into them, and what it answers follows rules 8.6. On create a refused part makes
-    the whole name go instead, so that the contact is never saved under half a name; so does a name whose words stand in
+    the whole name go instead, so that the contact is never saved under half a name; so does a name whose words are in
     another order than its parts, of which BC would make another name.
 
     Args:
