@@ -111,6 +111,7 @@ def write_mailbox(mailbox: Mailbox) -> dict[str, Any]:
         "user_principal_name": mailbox.user_principal_name,
         "display_name": mailbox.display_name,
         "mail": mailbox.mail,
+        "other_addresses": list(mailbox.other_addresses),
         "user_type": mailbox.user_type,
         "state": mailbox.state,
         "epoch": mailbox.epoch,
@@ -293,6 +294,7 @@ def new_mailbox(world: World, item: dict[str, Any]) -> Mailbox:
     mailbox = Mailbox(str(item.get("id") or make_uuid("user", world.seed, name)).lower(), name)
     mailbox.display_name = item.get("display_name", mailbox.display_name)
     mailbox.mail = item.get("mail", mailbox.mail)
+    mailbox.other_addresses = tuple(item.get("other_addresses", ()))
     mailbox.user_type = item.get("user_type", mailbox.user_type)
     mailbox.state = item.get("state", "normal")
     mailbox.epoch = int(item.get("epoch", 0))

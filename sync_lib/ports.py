@@ -96,12 +96,26 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user as lists of the directory show it; ``enabled`` is None where the app may not read that."""
+    """A user as lists of the directory show it.
+
+    Attributes:
+        id: Object id, in lower case.
+        principal_name: Name to sign in with, "" where the app may not read it.
+        mail: Main e-mail address, "" for none.
+        enabled: None where the app may not read that.
+        other_addresses: Further addresses of the mailbox; none where the app may not read them.
+    """
 
     id: str
     principal_name: str
     mail: str
     enabled: bool | None = None
+    other_addresses: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses by which somebody may know the user."""
+        return (self.principal_name, self.mail, *self.other_addresses)
 
 
 @dataclass(frozen=True, slots=True)

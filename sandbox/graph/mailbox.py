@@ -72,6 +72,7 @@ class Mailbox:
         self.user_principal_name = user_principal_name
         self.display_name = display_name or user_principal_name.partition("@")[0]
         self.mail: str | None = user_principal_name
+        self.other_addresses: tuple[str, ...] = ()
         self.user_type = "Member"
         self.state = "normal"
         self.epoch = 0

@@ -80,7 +80,7 @@ class Users:
 
 def check_selected(world: World, call: Call) -> None:
     """Refuse, where the switch says so, what is no part of the basic profile to an app that may read that alone."""
-    is_asked = "accountEnabled" in call.query.get("$select", "")
+    is_asked = not {"accountEnabled", "proxyAddresses"}.isdisjoint(call.query.get("$select", "").split(","))
     is_strict = world.settings.is_on("graph_basic_profile", "403")
     if is_asked and is_strict and not FULL_READERS.intersection(call.roles):
         raise ApiError(
@@ -101,8 +101,14 @@ def user_record(mailbox: Mailbox, roles: Iterable[str]) -> dict[str, Any]:
         "jobTitle": None,
         # No part of the basic profile, which is all that User.ReadBasic.All opens.
         "accountEnabled": mailbox.state != "disabled" if FULL_READERS.intersection(roles) else None,
+        "proxyAddresses": _proxy_addresses(mailbox) if FULL_READERS.intersection(roles) else [],
         "userType": mailbox.user_type,
     }
+
+
+def _proxy_addresses(mailbox: Mailbox) -> list[str]:
+    main = [f"SMTP:{mailbox.mail}"] if mailbox.mail and mailbox.state != "no_mailbox" else []
+    return main + [f"smtp:{address}" for address in mailbox.other_addresses]
 
 
 def only(record: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -83,11 +83,12 @@ class DirectoryClient:
         return [_group(answer.body)]
 
     def _accounts(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> list[Account]:
-        full = {**query, "$select": f"{_BASIC},accountEnabled", "$top": str(LIST_PAGE)}
+        full = {**query, "$select": f"{_BASIC},accountEnabled,proxyAddresses", "$top": str(LIST_PAGE)}
         try:
             return [_account(record) for record in self._records(path, full, headers)]
         except AccessDeniedError:
-            # Whether an account is enabled is no part of the basic profile, which is all that User.ReadBasic.All opens
+            # Whether an account is enabled, and its further addresses, are no part of the basic profile, which is all
+            # that User.ReadBasic.All opens
             # (https://learn.microsoft.com/graph/permissions-reference). Where the rest is closed too, this fails.
             return [_account(record) for record in self._records(path, {**full, "$select": _BASIC}, headers)]
 
@@ -109,7 +110,17 @@ def _account(record: Mapping[str, Any]) -> Account:
         str(record.get("userPrincipalName") or ""),
         str(record.get("mail") or ""),
         enabled if isinstance(enabled, bool) else None,
+        tuple(_smtp_addresses(record.get("proxyAddresses"))),
     )
+
+
+def _smtp_addresses(proxies: object) -> list[str]:
+    """Return the e-mail addresses among the proxy addresses of a user: ``SMTP:`` the main one, ``smtp:`` the others.
+
+    Source: https://learn.microsoft.com/graph/api/resources/user (``proxyAddresses``).
+    """
+    split = [str(each).partition(":") for each in proxies] if isinstance(proxies, list) else []
+    return [address for kind, _, address in split if kind.lower() == "smtp"]
 
 
 def _group(record: Mapping[str, Any]) -> DirectoryGroup:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NO_ADDRESS = "the source has no e-mail address"
 NOT_AN_ADDRESS = "the source's e-mail address is none"
-UNKNOWN = "no user of the tenant has this address as user principal name or e-mail address"
+UNKNOWN = "no user of the tenant has this address"
 SEVERAL = "several users of the tenant have this address"
 NAMELESS = "Microsoft Graph does not say who this is: grant the app User.ReadBasic.All"
 DISABLED = "the account is disabled"
@@ -150,7 +150,7 @@ class Accounts:
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._by_address: dict[str, dict[str, Account]] = {}
         for each in accounts:
-            for address in {email_key(each.principal_name), email_key(each.mail)} - {""}:
+            for address in {email_key(address) for address in each.addresses} - {""}:
                 self._by_address.setdefault(address, {})[each.id] = each
 
     def find(self, address: str) -> tuple[Account | None, str]:
@@ -180,7 +180,7 @@ class Known:
 
     def of_account(self, account: Account) -> list[Profile]:
         """Return the profiles of a mailbox, by its user id or by any address that it has or had."""
-        addresses = {account.principal_name.casefold(), account.mail.casefold()} - {""}
+        addresses = {address.casefold() for address in account.addresses} - {""}
         return [
             each
             for each in self.profiles
@@ -230,8 +230,8 @@ def names_me(filter_: Groups) -> bool:
 
 
 def code_of(account: Account, codes: Mapping[str, str]) -> str:
-    """Return the salesperson code of an account, by either of its addresses, or ""."""
-    found = {codes.get(email_key(address), "") for address in (account.principal_name, account.mail)} - {""}
+    """Return the salesperson code of an account, by any of its addresses, or ""."""
+    found = {codes.get(email_key(address), "") for address in account.addresses} - {""}
     return found.pop() if len(found) == 1 else ""
 
 

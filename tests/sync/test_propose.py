@@ -23,7 +23,11 @@ OTHERS = [
     {"user_principal_name": "weg@voorbeeld.example", "state": "disabled"},
     {"user_principal_name": "kaal@voorbeeld.example", "state": "no_mailbox"},
     {"user_principal_name": "dicht@voorbeeld.example", "state": "policy_denied"},
-    {"user_principal_name": "upn@voorbeeld.example", "mail": "anders@voorbeeld.example"},
+    {
+        "user_principal_name": "upn@voorbeeld.example",
+        "mail": "anders@voorbeeld.example",
+        "other_addresses": ["verkoop@voorbeeld.example"],
+    },
     {"user_principal_name": "dubbel@voorbeeld.example", "mail": address(5)},
     {
         "user_principal_name": GUEST,
@@ -113,9 +117,7 @@ def test_salespeople_are_proposed_with_their_codes_and_the_others_with_the_reaso
         "salesperson DICHT, Dicht": (
             "the app may not open the mailbox: add it to the group of the app's access policy or RBAC scope"
         ),
-        "salesperson NIET, Niet": (
-            "no user of the tenant has this address as user principal name or e-mail address"
-        ),
+        "salesperson NIET, Niet": ("no user of the tenant has this address"),
         "salesperson AL, Collega 3": "has a profile of this company already, which is left alone",
     }
     assert written.err == "2 profiles, 10 people left out.\n"
@@ -142,6 +144,19 @@ def test_a_mailbox_that_was_called_otherwise_is_known(terminal, h):
     )
     written = left_out(terminal.propose("--from", "salespeople").out)
     assert "left alone" in written["salesperson N, Nieuw"]
+
+
+def test_any_address_of_a_mailbox_leads_to_it(terminal, h):
+    alias = {"code": "ALIAS", "displayName": "Verkoop", "email": "Verkoop@voorbeeld.example"}
+    h.sim.control("POST", "bc/company", {"salespeople": [alias]})
+    named = "upn@voorbeeld.example"
+    assert proposed(terminal.propose("--from", "salespeople").out)[named]["salesperson"] == "ALIAS"
+    # An app that may read the basic profile alone is not shown that the two are one.
+    grant(h, "Contacts.ReadWrite", "User.ReadBasic.All")
+    for refused in ("null", "403"):
+        h.sim.set(graph_basic_profile=refused)
+        found = left_out(terminal.propose("--from", "salespeople").out)
+        assert found == {"salesperson ALIAS, Verkoop": "no user of the tenant has this address"}
 
 
 def test_standard_business_central_lists_salespeople_too_but_no_users(terminal):

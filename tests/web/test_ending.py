@@ -134,7 +134,12 @@ def test_its_undo_is_refused(visit: Make, engine: Engine, gone: int) -> None:
     assert visit().post("/undo", json={"profile": gone, "run": "r"}).status_code == 409
     answer = visit().get("/undo", params={"profile": gone, "run": "r"})
     assert "can be undone any more" in answer.text
-    assert visit().get(f"/plans/{gone}/r").status_code == 200, "its history stays"
+    history = visit().get(f"/plans/{gone}/r")
+    assert history.status_code == 200, "its history stays"
+    life = visit().get("/contacts/1/b0")
+    assert "b0" in life.text
+    for page in (history.text, life.text):
+        assert "/undo?" not in page, "nothing is offered that would be refused"
 
 
 def test_all_pages_say_what_waits_while_writes_are_off(visit: Make, engine: Engine, profile: int) -> None:

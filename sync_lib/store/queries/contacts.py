@@ -399,7 +399,7 @@ def read_life(conn: Connection, subject: Subject, profile: int | None, part: int
     own = _changes_of(subject).subquery("own").c
     query = (
         select_changes()
-        .add_columns(c.profile, p.mailbox)
+        .add_columns(c.profile, p.mailbox, p.ended_at.is_not(None).label("has_ended"))
         .join(own.plan.table, and_(own.plan == c.plan, own.n == c.n))
         .join(t.sync_profile, p.id == c.profile)
         .where(~plan.dry_run)

@@ -75,6 +75,7 @@ class ChangeLine:
     email: str = ""
     profile: int = 0
     mailbox: str = ""
+    has_ended: bool = False
 
     @property
     def side(self) -> str:
@@ -83,8 +84,8 @@ class ChangeLine:
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether it was carried out, and is more than a key on an item that was tied."""
-        return can_be_undone(self.action, self.outcome)
+        """Whether it was carried out, is more than a key on an item that was tied, and its profile has not ended."""
+        return can_be_undone(self.action, self.outcome) and not self.has_ended
 
     @property
     def values(self) -> list[Value]:
@@ -131,6 +132,7 @@ class PlanHead:
     message: str
     started_at: str | None
     hold: int | None
+    has_ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def read_head(conn: Connection, profile: int, run: str) -> PlanHead | None:
             p.id, p.mailbox, p.company_name, p.folder_name, p.direction, literal(run),
             func.coalesce(r.mode, ""), func.coalesce(r.dry_run, False), func.coalesce(r.state, ""),
             func.coalesce(own.state, ""), func.coalesce(own.reason, ""), func.coalesce(own.message, ""),
-            own.started_at, hold_in_force(),
+            own.started_at, hold_in_force(), p.ended_at.is_not(None),
         )
         .select_from(t.sync_profile)
         .outerjoin(t.run_profile, and_(own.profile == p.id, own.run == run))
@@ -286,6 +288,7 @@ def _lines(chosen: Select[Any], profile: int) -> Select[Any]:
             *shown,
             func.coalesce(bc.name, item.name, "").label("name"),
             func.coalesce(bc.email, item.email_key, "").label("email"),
+            p.ended_at.is_not(None).label("has_ended"),
         )
         .select_from(lines)
         .join(t.sync_profile, p.id == profile)
