@@ -89,5 +89,5 @@ def test_the_preview_says_what_comes_out_and_how_many_are_written(visit: Make, a
 
 def test_hostile_text_is_text(visit: Make, engine: Engine, anna: int) -> None:
     with engine.begin() as conn:
-        conn.execute(t.bc_contact.update().values(company_name=HOSTILE))
+        conn.execute(t.bc_contact.update().values(company_name=HOSTILE[0]))
     assert_plain_text(preview(visit(), anna, categories="{company}"))
