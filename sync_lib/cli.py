@@ -312,7 +312,7 @@ def _said_of_end(found: EndPreview, how: str) -> str:
 def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
     with read(engine) as conn:
         found = [*profiles.read_profiles(conn, enabled_only=False), *profiles.read_ended(conn)]
-    rows = [("id", "mailbox", "company", "folder", "direction", "state")]
+    rows = [("id", "mailbox", "company", "folder", "direction", "categories", "state")]
     for profile in found:
         state = _state_of(profile)
         rows.append(
@@ -322,6 +322,7 @@ def _list(engine: Engine, _options: Options, _environment: Mapping[str, str]) ->
                 profile.company_name,
                 profile.folder_name,
                 profile.direction,
+                "; ".join(profile.categories),
                 state,
             )
         )

@@ -46,7 +46,7 @@ class CouplingState(StrEnum):
 
 
 class Action(StrEnum):
-    """What a change does. ``couple`` writes the BC key to an item, and nothing else of it; ``untie`` takes it off."""
+    """What a change does. ``couple`` writes key or categories to an item, nothing else; ``untie`` takes them off."""
 
     CREATE_OUTLOOK = "create_outlook"
     UPDATE_OUTLOOK = "update_outlook"
@@ -129,6 +129,8 @@ class Mode(StrEnum):
 
 #: Values of one contact by mapped field name, in written form. A missing key is "not known", "" is blank.
 Fields = dict[str, str]
+#: Categories of one item, by what they are.
+Categories = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,7 @@ class OutlookContact:
         parent_folder_id: Folder that holds the item; "" when left out.
         bc_key: Value of our extended property; "" = read and absent; None = not read (delta cannot carry it).
         record: The mapped properties that the service sent, in Graph's spelling; a missing key is "not sent".
-        private: Whether its owner flagged it private or confidential (rules 3), or the flag can't be read; None = not
-            read.
+        private: Whether its owner flagged it private (rules 3), or the flag can't be read; None = not read.
     """
 
     id: str
@@ -204,6 +205,7 @@ class Coupling:
         refused: Field -> ``{"digest", "reason"}`` of a value that the other side could not hold.
         former: Former items of this coupling: ``[{"id", "baseline_bc", "baseline_outlook", "differs"}]``.
         differs: Field -> direction that lets it differ (rules 7.8 and 7.9).
+        categories: ``asked``: what the templates last came to; ``own``: what the sync put on the item. {}: never.
         attention: Look at the single fields at the next diff, whatever the fingerprints say.
     """
 
@@ -222,6 +224,7 @@ class Coupling:
     refused: dict[str, dict[str, str]] = field(default_factory=dict)
     former: list[dict[str, Any]] = field(default_factory=list)
     differs: dict[str, str] = field(default_factory=dict)
+    categories: Categories = field(default_factory=dict)
     attention: bool = False
 
 
@@ -229,10 +232,7 @@ class Coupling:
 class Undone:
     """What of one contact of BC, and of its item, a person wants to be as it was before some changes.
 
-    Attributes:
-        values: Field -> (the value before, the value that was written).
-        restored: The values of an item that was deleted, or None.
-        made: The values with which an item was made, or None.
+    ``values``: field -> (value before, value written). ``restored``: of a deleted item; ``made``: of one that was made.
     """
 
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -249,12 +249,14 @@ class FormerItem:
         outlook_id: The item's immutable id.
         origin: How it came to be, "" where only its key can show it.
         settled: It was looked up since the contact was blocked, and nothing was left to do.
+        categories: Digests of what the sync put on it.
     """
 
     bc_id: str
     outlook_id: str
     origin: str = ""
     settled: bool = False
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +312,8 @@ class BcSide:
     status: BcStatus
     values: dict[str, str]
     problem: str = ""
-    left_out: bool = (
-        False  # by a person, of this profile's folder: out of its scope, whatever the filter says
-    )
+    #: By a person, of this profile's folder: out of its scope, whatever the filter says.
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,6 +480,8 @@ class PlannedChange:
     reason: str = ""
     digest: str = ""
     guard_class: str = ""
+    #: ``before`` and ``after`` of the item, and what its coupling then remembers; {}: they are not written.
+    categories: Categories = field(default_factory=dict)
     #: Normal forms of ``after``: what the digest is made of.
     normal: Fields = field(default_factory=dict)
     #: The fields of an update that replace a value which is not that side's baseline: the guard may hold just these.

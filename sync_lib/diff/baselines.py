@@ -123,12 +123,14 @@ def left_coupling(coupling: Coupling) -> Coupling:
         "baseline_bc": coupling.baseline_bc,
         "baseline_outlook": coupling.baseline_outlook,
         "differs": coupling.differs,
+        "categories": coupling.categories,
     }
     return replace(
         coupling,
         outlook_id=None,
         outlook_row=None,
         outlook_fingerprint=None,
+        categories={},
         former=[*coupling.former, former],
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sync_lib.diff.actions import digest_of, load_order
 from sync_lib.diff.context import DiffContext
 from sync_lib.diff.match import Views
+from sync_lib.fields import categories
 from sync_lib.model import (
     LATE_CREATE,
     Action,
@@ -97,6 +98,7 @@ class PlanBuilder:
             after={name: value for name, value in fields.items() if value},
             source=fields,
             guard_class="recreates" if cause == "deleted_in_outlook" else "",
+            categories=categories.of_new(self.context.categories_of(bc.values)),
         )
 
     # -- what decisions ask ----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.mapper import FieldMapper
 from sync_lib.model import Direction, Undone
@@ -19,6 +20,8 @@ class Policy:
     deleted_in_bc: str = "delete"
     left_scope: str = "delete"
     blank_in_bc: str = "fill"
+    #: Templates of the categories of items in Outlook.
+    categories: tuple[str, ...] = categories.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class DiffContext:
     def may_write_outlook(self) -> bool:
         """Whether anything but keys may be written to Outlook (rules 7.9)."""
         return self.policy.direction is not Direction.TO_BUSINESS_CENTRAL
+
+    def categories_of(self, values: Mapping[str, str]) -> list[str]:
+        """Return what the profile's templates come to for a BC contact; where it writes none, nothing."""
+        return categories.render(self.policy.categories, values) if self.may_write_outlook else []
 
     def is_former(self, bc_key: str) -> bool:
         """Whether a key of ours names a place where the company was before."""

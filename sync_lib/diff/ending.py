@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sync_lib.diff.actions import digest_of
 from sync_lib.diff.baselines import is_edited
-from sync_lib.diff.context import DiffContext
-from sync_lib.fields.categories import without_category
+from sync_lib.diff.context import DiffContext, Policy
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
-from sync_lib.model import Action, Coupling, Origin, OutlookSide, PlannedChange
+from sync_lib.model import Action, Categories, Coupling, Origin, OutlookSide, PlannedChange
 
 CAUSE = "profile_ended"
 
@@ -41,7 +42,9 @@ def plan_end(items: Iterable[OutlookSide], ending: Ending) -> list[PlannedChange
 
 def _plan(item: OutlookSide, ending: Ending) -> PlannedChange | None:
     coupling, key = ending.couplings.get(item.id), own_key(item.bc_key, ending.context)
-    if key is None and (coupling is None or without_category(item.record) is None):
+    own = own_categories(coupling, ending.context.policy)
+    kept = categories.without(item.record, own)
+    if key is None and (coupling is None or kept is None):
         return None
     bc_id = coupling.bc_id if coupling else key.contact_id if key else None
     if coupling is not None and _goes(item, coupling, ending):
@@ -55,7 +58,23 @@ def _plan(item: OutlookSide, ending: Ending) -> PlannedChange | None:
             email_key=item.email_key,
             before=ending.context.mapper.of_outlook(item.record, coupling.baseline_outlook or None),
         )
-    return PlannedChange(Action.UNTIE, CAUSE, bc_id=bc_id, outlook_id=item.id, item=item)
+    change = PlannedChange(Action.UNTIE, CAUSE, bc_id=bc_id, outlook_id=item.id, item=item)
+    return replace(change, categories=taken_off(item.record, kept))
+
+
+def own_categories(coupling: Coupling | None, policy: Policy) -> tuple[str, ...]:
+    """Return the digests of the categories of an item that the sync put there.
+
+    Of a copy that its owner made of one, and of an item that no coupling knows, nobody remembers that: what the
+    templates say in plain text is the sync's there.
+    """
+    known = coupling.categories if coupling else {}
+    return categories.digests(known.get("own", [] if coupling else categories.render(policy.categories, {})))
+
+
+def taken_off(record: Mapping[str, Any], kept: list[str] | None) -> Categories:
+    """Return the categories of a change that takes the sync's own ones off; {} where there are none."""
+    return {} if kept is None else {"before": categories.present(record), "after": kept}
 
 
 def own_key(bc_key: str, context: DiffContext) -> BcKey | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -457,12 +458,14 @@ def _was_ours(coupling: Coupling, item: OutlookSide) -> bool:
 
 def _recoupled(coupling: Coupling, item: OutlookSide, origin: Origin) -> Coupling:
     """The coupling on another item: a former item brings the baseline back that it had when it left (2.6)."""
-    baselines: dict[str, Fields] = {}
+    # What was put on one item is not on another, unless that is the same one under another id.
+    baselines: dict[str, Any] = {} if item.bc_key else {"categories": {}}
     for former in coupling.former:
         if former["id"] == item.id:
             # Formers that an earlier version stored do not say what was let differ.
             baselines = {
-                name: former.get(name, {}) for name in ("baseline_bc", "baseline_outlook", "differs")
+                name: former.get(name, {})
+                for name in ("baseline_bc", "baseline_outlook", "differs", "categories")
             }
     state = CouplingState.ACTIVE if coupling.state is CouplingState.AWAY else coupling.state
     return replace(
@@ -473,5 +476,5 @@ def _recoupled(coupling: Coupling, item: OutlookSide, origin: Origin) -> Couplin
         state=state,
         former=[former for former in coupling.former if former["id"] != item.id],
         attention=True,
-        **baselines,  # type: ignore[arg-type]  # by name, as they were stored
+        **baselines,
     )

@@ -10,9 +10,12 @@ from sync_lib.diff.builder import PlanBuilder
 from sync_lib.diff.match import Pair
 from sync_lib.diff.tables import OVERWRITES, WRITES_BC, WRITES_OUTLOOK
 from sync_lib.diff.verdicts import FieldVerdicts, Reason, Sides
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.model import (
     Action,
+    BcStatus,
+    Categories,
     Coupling,
     CouplingState,
     Fields,
@@ -170,10 +173,18 @@ class Merge:
     def _plan(self, coupling: Coupling, to_outlook: dict[str, str], to_bc: dict[str, str]) -> None:
         plan = self.builder.plan
         changes = len(plan.changes)
+        wanted = self._categories()
+        if wanted and wanted["before"] == wanted["after"]:
+            coupling, wanted = replace(coupling, categories=categories.remembered(wanted)), {}
         if self._needs_key():
             couple = self._change(Action.COUPLE, self.pair.found_by or "key_missing", coupling, {})
             if self.pair.is_copy:
                 couple.guard_class = "overwrites"  # of the key of another contact (rules 2.6)
+            couple.categories = wanted
+            self.builder.add(couple)
+        elif wanted:
+            couple = self._change(Action.COUPLE, "categories", coupling, {})
+            couple.categories = wanted
             self.builder.add(couple)
         elif self.pair.found_by or coupling != self.pair.coupling:
             plan.couplings.append(coupling)
@@ -189,6 +200,18 @@ class Merge:
             coupled = bool(self.pair.found_by)
             outcome = Outcome.REJECTED if rejected else Outcome.COUPLED if coupled else Outcome.UNCHANGED
             self.builder.count(outcome)
+
+    def _categories(self) -> Categories:
+        """What the item's categories become, and what is remembered of them; {} where they stay as they are.
+
+        A write of categories alone counts as one of the key does: neither as update nor as overwrite (rules 2.2).
+        """
+        if not self.context.may_write_outlook or self.bc.status is not BcStatus.IN_SCOPE:
+            return {}
+        known, wanted = self.pair.coupling.categories, self.context.categories_of(self.bc.values)
+        found = categories.decide(self.item.record, wanted, known, keyed=bool(self.item.bc_key))
+        is_same = found["before"] == found["after"] and categories.remembered(found) == known
+        return {} if is_same else found
 
     def _needs_key(self) -> bool:
         """An adopted or user-made item needs the key of the contact that it stands for (rules 2.2)."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sync_lib.diff.builder import PlanBuilder
 from sync_lib.diff.events import event_key
 from sync_lib.diff.match import Pair
+from sync_lib.fields import categories
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.model import (
     UNDO,
@@ -64,7 +65,7 @@ def undo_the_rest(builder: PlanBuilder, paired: Collection[str]) -> None:
         if reason:
             builder.plan.not_undone.append(NotUndone(bc_id, reason))
         elif bc is not None and bc.status is not BcStatus.IN_SCOPE:
-            builder.add(_restoration(bc, undone.restored or {}))
+            builder.add(_restoration(builder, bc, undone.restored or {}))
 
 
 def _why_deleted_stays(builder: PlanBuilder, bc: BcSide | None, undone: Undone) -> str:
@@ -90,7 +91,7 @@ def _why_deleted_stays(builder: PlanBuilder, bc: BcSide | None, undone: Undone) 
     return "duplicate_email_in_outlook" if address and address in twins else ""
 
 
-def _restoration(bc: BcSide, values: Fields) -> PlannedChange:
+def _restoration(builder: PlanBuilder, bc: BcSide, values: Fields) -> PlannedChange:
     """An item whose contact is gone or out of scope, made again: it is kept as a released one is (7.2, 7.3)."""
     released = Coupling(0, bc.id, bc.row_id, None, None, Origin.MADE_BY_SYNC, CouplingState.RELEASED)
     return PlannedChange(
@@ -102,4 +103,5 @@ def _restoration(bc: BcSide, values: Fields) -> PlannedChange:
         bc=replace(bc, values={}),
         email_key=email_key(values.get("email", "")),
         after={name: value for name, value in values.items() if value},
+        categories=categories.of_new(builder.context.categories_of(bc.values)),
     )

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sync_lib.fields import slots
-from sync_lib.fields.categories import CATEGORY
 from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.names import compose_name, split_name
 from sync_lib.fields.normal_forms import country_name, email_problem
@@ -63,7 +62,7 @@ def to_outlook(  # noqa: PLR0913 - what a body depends on; a settings object wou
     body |= arrays
     refusals += [Refusal("country", COUNTRIES_NOT_READ)] if unread else []
     if current_record is None:
-        body = {key: value for key, value in body.items() if _filled(value)} | {"categories": [CATEGORY]}
+        body = {key: value for key, value in body.items() if _filled(value)}
     return body, refusals
 
 

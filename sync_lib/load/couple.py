@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from sync_lib.diff.baselines import agree, agree_on_nothing, agree_whole, is_agreed, left_coupling, without
 from sync_lib.extract.staging import bc_row, outlook_row
+from sync_lib.fields.categories import remembered
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.normal_forms import email_key
@@ -19,6 +20,7 @@ from sync_lib.model import (
     UNDO,
     Action,
     BcContact,
+    Categories,
     Coupling,
     CouplingState,
     Fields,
@@ -27,7 +29,7 @@ from sync_lib.model import (
     PlannedChange,
 )
 from sync_lib.store.claims import settle_claim
-from sync_lib.store.couplings import set_outlook_etags, write_couplings
+from sync_lib.store.couplings import set_categories, set_outlook_etags, write_couplings
 from sync_lib.store.snapshots import bc_contacts, outlook_items
 
 
@@ -63,9 +65,18 @@ def stage_business_central(
         )
 
 
-def settle_keyed(conn: Connection, target: Target, contacts: Sequence[OutlookContact]) -> None:
-    """Take over the versions that our own key writes gave to items, so that they do not look edited."""
+def settle_keyed(
+    conn: Connection,
+    target: Target,
+    contacts: Sequence[OutlookContact],
+    categories: Mapping[str, Categories],
+) -> None:
+    """Take over the versions that our own key writes gave to items, so that they do not look edited.
+
+    What the same writes made of their categories is remembered, by item.
+    """
     set_outlook_etags(conn, target.profile, {contact.id: contact.etag for contact in contacts})
+    set_categories(conn, target.profile, categories)
 
 
 # -- an item that was written ----------------------------------------------------------------------------------------
@@ -91,6 +102,9 @@ def coupled_by(write: ItemWrite, mapper: FieldMapper) -> Coupling:
     """Return the coupling as it is after a create or update of its item."""
     first, contact = write.changes[0], write.contact
     coupling = _base_coupling(first, contact, write.row)
+    written = next((change.categories for change in write.changes if change.categories), None)
+    if written:
+        coupling = replace(coupling, categories=remembered(written))
     if first.bc is None:
         # The key of a kept item: nothing is agreed between the sides.
         return coupling

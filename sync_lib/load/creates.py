@@ -19,6 +19,7 @@ from sync_lib.errors import (
     RejectedError,
     ThrottledError,
 )
+from sync_lib.fields import categories
 from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.normal_forms import email_key, email_spellings
 from sync_lib.load.couple import (
@@ -30,10 +31,10 @@ from sync_lib.load.couple import (
     stage_outlook,
 )
 from sync_lib.load.outcomes import BATCH, Outcomes, is_away, is_unknown, said
-from sync_lib.load.outlook import category_for
 from sync_lib.load.target import Target
 from sync_lib.model import (
     BcContact,
+    Categories,
     Coupling,
     CouplingState,
     Fields,
@@ -65,7 +66,7 @@ class BusinessCentralCreates:
         self.loaded = outcomes.loaded
         self.mapper = target.mapper
         # Items whose contacts were made by this load, and that have no key yet.
-        self._unkeyed: list[tuple[Coupling, OutlookContact]] = []
+        self._unkeyed: list[tuple[Coupling, OutlookContact, Categories]] = []
 
     def create(self, change: PlannedChange) -> None:
         """Create a contact, unless another profile does, or BC has it."""
@@ -207,7 +208,8 @@ class BusinessCentralCreates:
         kept = {refusal.field for refusal in change.refused}
         source: Fields = {name: value for name, value in change.source.items() if name not in kept}
         coupling = couple_created(conn, self.target, contact, MadeInOutlook(item, side.row_id, source))
-        self._unkeyed.append((coupling, item))
+        wanted = self.target.context.categories_of(contact.values)
+        self._unkeyed.append((coupling, item, categories.decide(item.record, wanted, {}, keyed=False)))
         changed = changed_by_bc(self.mapper, source, contact)
         self.loaded.changed_by_bc |= bool(changed)
         return changed if coupling.state is CouplingState.ACTIVE else "created_outside_filter"
@@ -223,10 +225,10 @@ class BusinessCentralCreates:
                     "PATCH",
                     contact_id=item.id,
                     etag=item.etag,
-                    body=category_for(self.target, item.record),
+                    body=_body(found),
                     bc_key=key_for(self.target.company_key, coupling.bc_id, coupling.origin),
                 )
-                for coupling, item in part
+                for coupling, item, found in part
             ]
             results = self.target.outlook.apply_writes(self.target.user, writes)
             keyed = [
@@ -234,11 +236,17 @@ class BusinessCentralCreates:
                 for write, result in zip(writes, results, strict=True)
                 if isinstance(result.contact, OutlookContact)
             ]
+            written = {contact.id for contact in keyed}
+            known = {item.id: categories.remembered(found) for _, item, found in part if item.id in written}
             with self.target.engine.begin() as conn:
                 self.target.check_lease(conn)
                 stage_outlook(conn, self.target, keyed)
-                settle_keyed(conn, self.target, keyed)
+                settle_keyed(conn, self.target, keyed, known)
         self._unkeyed.clear()
+
+
+def _body(found: Categories) -> dict[str, list[str]]:
+    return {} if found["before"] == found["after"] else {"categories": found["after"]}
 
 
 def changed_by_bc(mapper: FieldMapper, sent: Fields, contact: object) -> str:

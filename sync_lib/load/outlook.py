@@ -17,7 +17,6 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
-from sync_lib.fields.categories import ensure_category, without_category
 from sync_lib.fields.slots import has_unreadable
 from sync_lib.load.couple import ItemWrite, coupled_by, key_for, stage_outlook
 from sync_lib.load.outcomes import (
@@ -34,6 +33,7 @@ from sync_lib.load.target import Target
 from sync_lib.model import (
     UNDO,
     Action,
+    Categories,
     Coupling,
     Fields,
     Origin,
@@ -107,11 +107,12 @@ class OutlookLoad:
         first = group[0]
         if first.action is Action.DELETE_OUTLOOK:
             return {}
+        categories = _categories_of(group)
+        body = {"categories": categories["after"]} if categories else {}
         if first.action is Action.UNTIE:
-            categories = without_category(first.item.record if first.item else {})
-            return {} if categories is None else {"categories": categories}
+            return body
         record = first.item.record if first.item else None
-        body, refused = self.target.mapper.to_outlook(
+        fields, refused = self.target.mapper.to_outlook(
             after,
             record,
             all_fields=self._fields_of(first) | after,
@@ -119,8 +120,7 @@ class OutlookLoad:
         )
         for change in group:
             change.refused += [refusal for refusal in refused if refusal.field in change.after]
-        if first.action is Action.COUPLE and record is not None:
-            body |= category_for(self.target, record)
+        body = fields | body
         if not body and first.action is Action.UPDATE_OUTLOOK:
             self._finish_refused(group)
             return None
@@ -307,10 +307,9 @@ class OutlookLoad:
         return [coupled_by(write, self.target.mapper)]
 
 
-def category_for(target: Target, record: dict[str, Any]) -> dict[str, Any]:
-    """Return our category for an item that gets its key, where anything but keys may be written to Outlook (7.9)."""
-    categories = ensure_category(record) if target.context.may_write_outlook else None
-    return {"categories": categories} if categories else {}
+def _categories_of(changes: Iterable[PlannedChange]) -> Categories:
+    """Return what is written of an item's categories: at most one of its changes does."""
+    return next((change.categories for change in changes if change.categories), {})
 
 
 def _in_folder(sending: _Sending) -> OutlookContact | None:

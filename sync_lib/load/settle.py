@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from sync_lib.diff.baselines import agree, agree_on_nothing, agree_whole, left_coupling
 from sync_lib.extract.staging import gone_items
+from sync_lib.fields.categories import is_written, remembered
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.load.couple import MadeInOutlook, couple_created, key_for, stage_business_central, stage_outlook
@@ -38,7 +39,7 @@ from sync_lib.model import (
 )
 from sync_lib.store.changes import finish_changes
 from sync_lib.store.claims import drop_claim
-from sync_lib.store.couplings import end_couplings, find_coupling, write_couplings
+from sync_lib.store.couplings import end_couplings, find_coupling, set_categories, write_couplings
 from sync_lib.store.snapshots import bc_contacts, outlook_items
 
 logger = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ class _Creates:
             state,
             outlook_etag=item.etag,
             former=base.former if base else [],
+            categories=remembered(row["categories"]) if row["categories"] else {},
             attention=state is not CouplingState.RELEASED,
         )
         coupling = agree_whole(coupling, row["source"], fields, item.record)
@@ -239,6 +241,7 @@ class _Updates:
             with self.target.engine.begin() as conn:
                 self.target.check_lease(conn)
                 outcome = self._outcome_of(conn, row)
+                self._remember_categories(conn, row)
                 _close(conn, row, outcome, "settled")
             outcomes[row["plan"], row["n"]] = outcome
         return outcomes
@@ -249,6 +252,7 @@ class _Updates:
             with self.target.engine.begin() as conn:
                 self.target.check_lease(conn)
                 outcome = self._carried_out(conn, row)
+                self._remember_categories(conn, row)
                 if outcome is not None:
                     _close(conn, row, outcome, "settled")
                     outcomes[row["plan"], row["n"]] = outcome
@@ -257,7 +261,7 @@ class _Updates:
     def _carried_out(self, conn: Connection, row: Row) -> Outcome | None:
         """The outcome of a write that was carried out whole, or None."""
         if row["action"] == Action.COUPLE:
-            return Outcome.COUPLED if self._couple_keyed(conn, row) else None
+            return Outcome.COUPLED if self._is_coupled_by(conn, row) else None
         if not row["after"] or self._taken(conn, row).keys() != row["after"].keys():
             return None
         self._take_over(conn, row)
@@ -267,7 +271,7 @@ class _Updates:
         if row["action"] == Action.DELETE_OUTLOOK:
             return self._outcome_of_delete(conn, row)
         if row["action"] == Action.COUPLE:
-            return Outcome.COUPLED if self._couple_keyed(conn, row) else Outcome.SKIPPED
+            return Outcome.COUPLED if self._is_coupled_by(conn, row) else Outcome.SKIPPED
         if row["action"] == Action.UNTIE:
             item = self.items.get(row["outlook_id"])
             return Outcome.UPDATED if item is not None and not item.bc_key else Outcome.SKIPPED
@@ -290,6 +294,22 @@ class _Updates:
         items = sorted({row["outlook_id"] for row in rows if row["outlook_id"]})
         contacts = sorted({row["bc_id"] for row in rows if row["action"] == Action.UPDATE_BC})
         self.items = reread(self.target, items, contacts)
+
+    def _is_coupled_by(self, conn: Connection, row: Row) -> bool:
+        return self._couple_keyed(conn, row) and self._has_categories(conn, row)
+
+    def _has_categories(self, conn: Connection, row: Row) -> bool:
+        """Whether the item holds the categories that were sent, if any were."""
+        known = outlook_items.read_outlook_records(conn, self.target.profile, [row["outlook_id"]])
+        item = known.get(row["outlook_id"])
+        return not row["categories"] or (item is not None and is_written(item["record"], row["categories"]))
+
+    def _remember_categories(self, conn: Connection, row: Row) -> None:
+        """Remember what the sync put on an item where its write turns out to have been carried out."""
+        is_write = row["action"] in (Action.COUPLE, Action.UPDATE_OUTLOOK) and bool(row["categories"])
+        if is_write and self._has_categories(conn, row):
+            known = remembered(row["categories"])
+            set_categories(conn, self.target.profile, {row["outlook_id"]: known})
 
     def _couple_keyed(self, conn: Connection, row: Row) -> bool:
         """Couple an item whose key says that the write was carried out, so that the updates beside it find the pair."""

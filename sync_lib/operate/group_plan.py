@@ -237,13 +237,15 @@ def changed(member: Member, current: ProfileEntry | Profile, wanted: Mapping[str
         column: value
         for column, value in wanted.items()
         if column in member.given
-        and _plain(value) != _plain(member.given[column]) == _plain(getattr(current, column))
+        and _plain(column, value)
+        != _plain(column, member.given[column])
+        == _plain(column, getattr(current, column))
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(column: str, value: Any) -> Any:
     """A filter means the same in any order of the fields of a group."""
-    return in_file_order(value) if isinstance(value, tuple) else value
+    return in_file_order(value) if column == "filter" else value
 
 
 def given_by(entry: GroupEntry) -> dict[str, Any]:

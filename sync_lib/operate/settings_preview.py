@@ -7,6 +7,7 @@ policies for those who leave (rules 7.3) and its guard. Nothing is read from the
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,26 +15,33 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from sync_lib.diff import guard
+from sync_lib.fields import categories
 from sync_lib.fields.filters import Filter
 from sync_lib.model import Action, CouplingState, Direction, Origin, PlannedChange
-from sync_lib.run.inputs import Scope, read_scope
+from sync_lib.run.inputs import Scope, read_scope, with_other_categories
 from sync_lib.settings import SyncSettings
 from sync_lib.store.changes import read_recent
 from sync_lib.store.queries import previews
 from sync_lib.store.wishes import read_left_out
 
 _COLUMNS = ("row_id", "email_key", "problem", "name")
+#: Categories that the preview names.
+MOST_CATEGORIES = 8
 _LIVE = (CouplingState.ACTIVE, CouplingState.PINNED)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The settings that decide who is in a folder; ``me`` is the salesperson code."""
+    """The settings that decide who is in a folder; ``me`` is the salesperson code.
+
+    ``categories`` are the templates of the contacts' categories there, None where they cannot be used.
+    """
 
     filter: Filter
     me: str
     direction: str
     left_scope: str
+    categories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,21 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryPreview:
+    """What the templates of categories come to.
+
+    Attributes:
+        counts: The categories that most contacts get, and how many get each.
+        others: How many further categories there are.
+        written: How many contacts in the folder get other categories by the next run.
+    """
+
+    counts: list[tuple[str, int]]
+    others: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What the wished settings mean.
 
@@ -91,6 +114,7 @@ class Preview:
         leaving_anyway: How many the next run takes out whatever is saved.
         held: Why the guard would hold the deletes.
         read_at: When BC was last read; "" for never: then all else is 0.
+        categories: What the templates come to, None where no category is written.
     """
 
     matching: int
@@ -103,6 +127,7 @@ class Preview:
     leaving_anyway: int
     held: list[str]
     read_at: str
+    categories: CategoryPreview | None = None
 
     @property
     def changes_nothing(self) -> bool:
@@ -142,14 +167,36 @@ def make_preview(conn: Connection, subject: Subject, wish: Wish, look: Look) -> 
         leaving_anyway=int(anyway.sum()),
         held=_held(conn, subject, int(deleted.sum()), pairs, look),
         read_at=previews.read_time_of_snapshot(conn, subject.company),
+        categories=_categories(conn, subject, wish, people),
     )
 
 
 def _people(conn: Connection, subject: Subject, wish: Wish) -> pd.DataFrame:
     scope = Scope(subject.profile or 0, subject.company, wish.filter, wish.me)
-    people = read_scope(conn, scope, columns=(*_COLUMNS, "id"))
+    asked = categories.columns_asked(wish.categories or ())
+    people = read_scope(conn, scope, columns=(*_COLUMNS, "id", *asked))
     out = read_left_out(conn, subject.profile) if subject.profile else frozenset()
     return people[~people["id"].isin(out)].reset_index(drop=True) if out else people
+
+
+def _categories(
+    conn: Connection, subject: Subject, wish: Wish, people: pd.DataFrame
+) -> CategoryPreview | None:
+    if wish.categories is None or wish.direction == Direction.TO_BUSINESS_CENTRAL:
+        return None
+    columns = categories.columns_asked(wish.categories)
+    valid = people[people["problem"].eq("")]
+    # Contacts of one company get the same categories: each combination of values is looked at once.
+    alike = valid.groupby(columns).size().items() if columns else [((), len(valid))]
+    counts = Counter[str]()
+    for values, count in alike:
+        texts = dict(zip(columns, values if isinstance(values, tuple) else (values,), strict=True))
+        for category in categories.render(wish.categories, texts):
+            counts[category] += int(count)
+    scope = Scope(subject.profile or 0, subject.company, wish.filter, wish.me, categories=wish.categories)
+    written = with_other_categories(conn, scope, valid) if subject.profile else []
+    first = sorted(counts.items(), key=lambda each: (-each[1], each[0].casefold()))[:MOST_CATEGORIES]
+    return CategoryPreview(first, len(counts) - len(first), len(written))
 
 
 def _people_before(conn: Connection, subject: Subject, wish: Wish, people: pd.DataFrame) -> pd.DataFrame:

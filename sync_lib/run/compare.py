@@ -22,7 +22,7 @@ from sync_lib.model import Action, Outcome, Plan, PlannedChange, Undone
 from sync_lib.run import elsewhere
 from sync_lib.run.books import Progress, side_of
 from sync_lib.run.folders import Found
-from sync_lib.run.inputs import ProfileView, Scope, read_view
+from sync_lib.run.inputs import ProfileView, Scope, read_view, written_categories
 from sync_lib.run.profile_run import ProfileRun
 from sync_lib.store import companies, former_items, postponed
 from sync_lib.store.engine import read
@@ -107,6 +107,7 @@ def compare_staged(
         profile_run.profile.direction,
         frozenset(undone) | profile_run.wishes.wished,
         profile_run.wishes.left_out,
+        written_categories(profile_run.profile),
     )
     with read(profile_run.engine) as conn:
         profile_run = replace(profile_run, company=companies.read_company(conn, profile_run.company.id))

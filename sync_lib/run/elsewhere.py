@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sync_lib.diff.actions import digest_of
+from sync_lib.diff.ending import taken_off
 from sync_lib.extract.folder import look_up_each
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.model import Action, Coupling, FormerItem, Origin, OutlookContact, OutlookSide, PlannedChange
 from sync_lib.ports import Outlook
@@ -134,6 +136,9 @@ class _Search:
             item=_side(contact),
             elsewhere=True,
         )
+        if action is Action.UNTIE:
+            kept = categories.without(contact.record, former.categories)
+            change.categories = taken_off(contact.record, kept)
         change.digest = digest_of(change)
         self.found.changes.append(change)
 

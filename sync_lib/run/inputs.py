@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from sync_lib.diff.context import Policy
 from sync_lib.diff.match import Partition, Views, name_key, partition
+from sync_lib.fields import categories
 from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import Filter
@@ -20,7 +21,7 @@ from sync_lib.fields.normal_forms import company_key, email_key
 from sync_lib.model import BcSide, BcStatus, Coupling, CouplingState, Direction, OutlookSide
 from sync_lib.store.changes import read_known_values, read_lost_creates
 from sync_lib.store.companies import CompanyRow
-from sync_lib.store.couplings import read_coupling_rows, read_couplings
+from sync_lib.store.couplings import read_categories, read_coupling_rows, read_couplings
 from sync_lib.store.profiles.rows import Profile
 from sync_lib.store.snapshots import bc_contacts, outlook_items
 from sync_lib.store.snapshots.outlook_items import FOLDER_DELETED
@@ -45,7 +46,13 @@ def policy_of(profile: Profile) -> Policy:
         profile.deleted_in_bc,
         profile.left_scope,
         profile.blank_in_bc,
+        profile.categories,
     )
+
+
+def written_categories(profile: Profile) -> tuple[str, ...] | None:
+    """Return the templates of a profile's categories, or None where it writes none to Outlook (rules 7.9)."""
+    return None if profile.direction == Direction.TO_BUSINESS_CENTRAL else profile.categories
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ class Scope:
     attend: frozenset[str] = frozenset()
     #: Contacts of BC that a person leaves out of the folder.
     left_out: frozenset[str] = frozenset()
+    #: Templates of the categories that items are to have; None where none are written.
+    categories: tuple[str, ...] | None = None
 
 
 def read_view(conn: Connection, scope: Scope) -> ProfileView:
@@ -89,6 +98,8 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
     if scope.attend:
         attended = couplings["bc_id"].isin(scope.attend)
         couplings = couplings.assign(attention=couplings["attention"] | attended)
+    if stale := with_other_categories(conn, scope, people):
+        couplings = couplings.assign(attention=couplings["attention"] | couplings["id"].isin(stale))
     named: list[str] = []
     if scope.left_out:
         left = people["id"].isin(scope.left_out)
@@ -96,6 +107,27 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
         people = people[~left].reset_index(drop=True)
     split = partition(people, items, couplings)
     return _Reader(conn, scope, _Frames(people, items, couplings)).view(split, named)
+
+
+def with_other_categories(conn: Connection, scope: Scope, people: pd.DataFrame) -> list[int]:
+    """Return the couplings whose templates come to something else than they last did: fingerprints don't show that."""
+    if scope.categories is None:
+        return []
+    columns = categories.columns_asked(scope.categories)
+    if not columns:
+        found = read_categories(conn, scope.profile, categories.render(scope.categories, {}))
+        return [key for key, _, _ in found]
+    values = zip(*(people[name].to_numpy(object).tolist() for name in columns), strict=True)
+    rows = dict(zip(people["row_id"].to_numpy(object).tolist(), values, strict=True))
+    rendered = {
+        each: categories.render(scope.categories, dict(zip(columns, each, strict=True)))
+        for each in set(rows.values())
+    }
+    return [
+        key
+        for key, row, known in read_categories(conn, scope.profile)
+        if row in rows and known.get("asked") != rendered[rows[row]]
+    ]
 
 
 def read_scope(

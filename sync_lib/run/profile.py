@@ -10,6 +10,7 @@ from functools import partial
 from sync_lib.diff.context import DiffContext
 from sync_lib.errors import ConfigError, ProfileBusyError, ProfileError, SyncError, TransientError, reason_of
 from sync_lib.extract.staging import is_full_due, must_compare
+from sync_lib.fields.categories import unreadable
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import parse_filter
 from sync_lib.load.settle import Open, settle
@@ -202,6 +203,12 @@ def _begin(services: Services, run: Run, profile: Profile, lease: Lease, restore
         wished = wishes.read_wishes(conn, profile.id)
     field_profile = services.business_central_settings.field_profile
     filter_ = parse_filter(profile.filter, field_profile=field_profile)
+    if template := unreadable(profile.categories, field_profile):
+        raise ProfileError(
+            "categories_invalid",
+            f"The category {template!r} needs a field that the field profile {field_profile!r} does not read.",
+            remedy="Change the profile's categories, or connect with the field profile 'extended'.",
+        )
     return ProfileRun(services, run, profile, lease, company, key, filter_, wanted, restored, wished)
 
 

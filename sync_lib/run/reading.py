@@ -13,6 +13,7 @@ from sync_lib.diff.context import DiffContext
 from sync_lib.errors import AccessDeniedError, NotFoundError
 from sync_lib.extract import folder as folder_reads
 from sync_lib.extract.staging import must_compare
+from sync_lib.fields import categories
 from sync_lib.fields.filters import to_written
 from sync_lib.fields.normal_forms import NORMALISER_VERSION
 from sync_lib.model import Run
@@ -164,4 +165,6 @@ def settings_digest(profile_run: ProfileRun) -> str:
     ]
     if profile_run.wishes.left_out:
         values.append(sorted(profile_run.wishes.left_out))
+    if profile.categories != categories.DEFAULT:
+        values.append({"categories": profile.categories})
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from sync_lib.diff.baselines import is_edited, left_coupling
 from sync_lib.diff.context import DiffContext
+from sync_lib.diff.ending import own_categories
 from sync_lib.errors import ApiError, NotFoundError
-from sync_lib.fields.categories import without_category
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.load.outcomes import BATCH
 from sync_lib.load.target import Target
@@ -137,7 +138,8 @@ def clear(target: Target, folder: str) -> tuple[int, bool]:
         ServiceError: Graph does not answer; the next run goes on.
     """
     with read(target.engine) as conn:
-        was = _own_items(read_live_couplings(conn, target.profile))
+        couplings = read_live_couplings(conn, target.profile)
+    was, put = _own_items(couplings), _put_on_items(couplings)
     deleted = 0
     try:
         for _ in range(PASSES):
@@ -148,7 +150,7 @@ def clear(target: Target, folder: str) -> tuple[int, bool]:
             for part in chunks(ids, BATCH):
                 if not _may_write(target):
                     return deleted, False
-                deleted += _clear_items(target, folder, part, was)
+                deleted += _clear_items(target, folder, part, _Known(was, put))
     except NotFoundError as error:
         if folders.is_mailbox_missing(error):
             raise
@@ -174,6 +176,24 @@ def _own_items(couplings: list[Coupling]) -> dict[str, Coupling]:
     }
 
 
+def _put_on_items(couplings: list[Coupling]) -> dict[str, tuple[str, ...]]:
+    """Digests of the categories that the sync put on items of other folders, by item."""
+    before = {"own": categories.DEFAULT}  # What a version before stored does not say it.
+    return {
+        former["id"]: categories.digests(former.get("categories", before).get("own", ()))
+        for coupling in couplings
+        for former in coupling.former
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the items of a folder that is left: those that the sync made, and what it put on them."""
+
+    was: Mapping[str, Coupling]
+    put: Mapping[str, tuple[str, ...]]
+
+
 def _is_keyed(item: OutlookContact, company: BcKey) -> bool:
     key = BcKey.parse(item.bc_key or "")
     return key is not None and key.same_company(company)
@@ -185,7 +205,7 @@ def _may_write(target: Target) -> bool:
     return target.may_write()
 
 
-def _clear_items(target: Target, folder: str, ids: Sequence[str], was: Mapping[str, Coupling]) -> int:
+def _clear_items(target: Target, folder: str, ids: Sequence[str], known: _Known) -> int:
     """Read a batch of items again, then write each on condition of its version; return how many were deleted."""
     read_now = target.outlook.fetch_contacts(target.user, ids, folder)
     items = [
@@ -193,7 +213,7 @@ def _clear_items(target: Target, folder: str, ids: Sequence[str], was: Mapping[s
         for item in read_now.values()
         if item and item.parent_folder_id == folder and _is_keyed(item, target.company_key)
     ]
-    writes = [_write(item, target, was) for item in items]
+    writes = [_write(item, target, known) for item in items]
     results = target.outlook.apply_writes(target.user, writes) if writes else []
     for result in results:
         if isinstance(result.error, ApiError):
@@ -203,12 +223,13 @@ def _clear_items(target: Target, folder: str, ids: Sequence[str], was: Mapping[s
     )
 
 
-def _write(item: OutlookContact, target: Target, was: Mapping[str, Coupling]) -> BatchWrite:
-    own = was.get(item.id)
+def _write(item: OutlookContact, target: Target, known: _Known) -> BatchWrite:
+    own = known.was.get(item.id)
     if own is not None and not is_edited(own, _side(item), target.mapper):
         return BatchWrite("DELETE", contact_id=item.id, etag=item.etag)
-    categories = without_category(item.record)
-    body = {} if categories is None else {"categories": categories}
+    plain = own_categories(None, target.context.policy)
+    kept = categories.without(item.record, known.put.get(item.id, plain))
+    body = {} if kept is None else {"categories": kept}
     return BatchWrite("PATCH", contact_id=item.id, etag=item.etag, body=body, clears_key=True)
 
 

@@ -71,6 +71,7 @@ def _change_row(plan: int, profile: int, change: PlannedChange, now: str) -> dic
         "after": to_json(change.after),
         "source": to_json(change.source),
         "losing": to_json(change.losing),
+        "categories": to_json(change.categories),
         "etag": _etag(change),
         "cause": change.cause,
         "reason": change.reason,
@@ -176,7 +177,7 @@ _UNSETTLED = (
 def _parsed(found: CursorResult[Any]) -> list[dict[str, Any]]:
     rows = [dict(row) for row in found.mappings()]
     for row in rows:
-        for name in ("before", "after", "source"):
+        for name in ("before", "after", "source", "categories"):
             row[name] = json.loads(row[name])
     return rows
 

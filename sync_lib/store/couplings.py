@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from sync_lib.model import (
+    Categories,
     Coupling,
     CouplingState,
     Direction,
@@ -37,7 +38,7 @@ from sync_lib.store.bulk import FrameQuery, among, chunks
 from sync_lib.store.changes import to_json
 from sync_lib.store.engine import is_postgresql
 
-_JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differs")
+_JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differs", "categories")
 
 
 # -- couplings -------------------------------------------------------------------------------------------------------
@@ -69,6 +70,26 @@ def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
         type_coerce(case((attention, 1), else_=0), Boolean).label("attention"),
     ).where(c.profile == bindparam("profile"))
     return FrameQuery(wanted, postgresql=postgresql)
+
+
+def read_categories(
+    conn: Connection, profile: int, unless: Sequence[str] | None = None
+) -> list[tuple[int, int, Categories]]:
+    """Return id, BC row and categories of the couplings that are active.
+
+    Args:
+        conn: Inside a transaction.
+        profile: Key of the profile.
+        unless: Leave out those whose templates came to this: what all of a profile's contacts have in common.
+    """
+    c = t.coupling.c
+    wanted = select(c.id, c.bc_row, c.categories).where(c.profile == profile, c.bc_row.is_not(None))
+    wanted = wanted.where(c.state == CouplingState.ACTIVE)
+    if unless is not None:
+        # The keys are written in this order, here and by the migration that made the column.
+        known = to_json({"asked": list(unless)}).removesuffix("}") + ","
+        wanted = wanted.where(func.substr(c.categories, 1, len(known)) != known)
+    return [(row.id, row.bc_row, json.loads(row.categories)) for row in conn.execute(wanted)]
 
 
 def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> list[Coupling]:
@@ -185,6 +206,15 @@ def set_outlook_etags(conn: Connection, profile: int, etags: dict[str, str]) -> 
     rows = [{"key": outlook_id, "etag": etag} for outlook_id, etag in etags.items()]
     if rows:
         conn.execute(statement.values(outlook_etag=bindparam("etag")), rows)
+
+
+def set_categories(conn: Connection, profile: int, categories: Mapping[str, Categories]) -> None:
+    """Record what the couplings of some items remember of their categories."""
+    c = t.coupling.c
+    statement = update(t.coupling).where(c.profile == profile, c.outlook_id == bindparam("key"))
+    rows = [{"key": outlook_id, "known": to_json(known)} for outlook_id, known in categories.items()]
+    if rows:
+        conn.execute(statement.values(categories=bindparam("known")), rows)
 
 
 def follow_own_write(conn: Connection, profile: int, before: OutlookContact, after: OutlookContact) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from sqlalchemy import Connection, Update, and_, bindparam, delete, false, insert, select, update
 
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.model import FormerItem
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among, among_named
+from sync_lib.store.changes import to_json
 from sync_lib.store.engine import is_postgresql
 
 
@@ -29,6 +32,7 @@ def remember(conn: Connection, profile: int, items: Iterable[FormerItem]) -> Non
             "bc_id": item.bc_id,
             "origin": item.origin,
             "settled": item.settled,
+            "categories": to_json(item.categories),
         }
         for item in found.values()
     ]
@@ -38,22 +42,34 @@ def remember(conn: Connection, profile: int, items: Iterable[FormerItem]) -> Non
 def remember_ended(conn: Connection, couplings: Sequence[int]) -> None:
     """Store the items of couplings that are about to be removed."""
     c = t.coupling.c
-    wanted = select(c.profile, c.bc_id, c.outlook_id, c.origin, c.former).where(
-        among(conn, c.id, list(couplings))
-    )
+    columns = (c.profile, c.bc_id, c.outlook_id, c.origin, c.former, c.categories)
+    wanted = select(*columns).where(among(conn, c.id, list(couplings)))
     ended: dict[int, list[FormerItem]] = {}
     for row in conn.execute(wanted):
         items = ended.setdefault(row.profile, [])
         items += _former(row.bc_id, row.former)
         if row.outlook_id:
-            items.append(FormerItem(row.bc_id, row.outlook_id, row.origin))
+            own = _own(json.loads(row.categories))
+            items.append(FormerItem(row.bc_id, row.outlook_id, row.origin, categories=own))
     for profile, items in ended.items():
         remember(conn, profile, items)
 
 
 def _former(bc_id: str, former: str) -> list[FormerItem]:
-    # What a version before stored does not say how the item came to be.
-    return [FormerItem(bc_id, each["id"], each.get("origin", "")) for each in json.loads(former)]
+    # What a version before stored does not say how the item came to be, nor what was put on it.
+    return [
+        FormerItem(
+            bc_id,
+            each["id"],
+            each.get("origin", ""),
+            categories=_own(each.get("categories", {"own": categories.DEFAULT})),
+        )
+        for each in json.loads(former)
+    ]
+
+
+def _own(known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return categories.digests(known.get("own", ()))
 
 
 def forget_settled(conn: Connection, profile: int, blocked: Collection[str]) -> None:
@@ -82,7 +98,7 @@ def read_former(conn: Connection, profile: int, blocked: Collection[str]) -> lis
         # One that is coupled now has not been looked up since it left the folder.
         settled = item.settled and known is not None and known.settled
         origin = item.origin or (known.origin if known else "")
-        found[item.outlook_id] = FormerItem(item.bc_id, item.outlook_id, origin, settled)
+        found[item.outlook_id] = replace(item, origin=origin, settled=settled)
     return sorted(found.values(), key=lambda item: item.outlook_id)
 
 
@@ -98,19 +114,21 @@ def _keyed(conn: Connection, profile: int, blocked: Collection[str]) -> Iterator
 
 def _ended(conn: Connection, profile: int, blocked: Collection[str]) -> Iterator[FormerItem]:
     f = t.former_item.c
-    wanted = select(f.bc_id, f.outlook_id, f.origin, f.settled)
+    wanted = select(f.bc_id, f.outlook_id, f.origin, f.settled, f.categories)
     for row in conn.execute(wanted.where(and_(f.profile == profile, among(conn, f.bc_id, blocked)))):
-        yield FormerItem(row.bc_id, row.outlook_id, row.origin, bool(row.settled))
+        own = tuple(json.loads(row.categories))
+        yield FormerItem(row.bc_id, row.outlook_id, row.origin, bool(row.settled), own)
 
 
 def _coupled(conn: Connection, profile: int, blocked: Collection[str]) -> Iterator[FormerItem]:
     c = t.coupling.c
-    wanted = select(c.bc_id, c.outlook_id, c.origin, c.former)
+    wanted = select(c.bc_id, c.outlook_id, c.origin, c.former, c.categories)
     for row in conn.execute(wanted.where(c.profile == profile, among(conn, c.bc_id, blocked))):
         for item in _former(row.bc_id, row.former):
-            yield FormerItem(item.bc_id, item.outlook_id, item.origin, settled=True)
+            yield replace(item, settled=True)
         if row.outlook_id:
-            yield FormerItem(row.bc_id, row.outlook_id, row.origin)
+            own = _own(json.loads(row.categories))
+            yield FormerItem(row.bc_id, row.outlook_id, row.origin, categories=own)
 
 
 def read_contacts(conn: Connection, profile: int) -> list[str]:

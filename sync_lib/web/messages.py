@@ -20,10 +20,17 @@ from sync_lib.web.language import CATALOGUES, LANGUAGES
 _WEB = Path(__file__).parent
 _KEYWORDS: Any = {"msg": None, "_": None, "gettext": None, "ngettext": (1, 2)}
 #: Of modules outside of the pages, whose errors the profile page shows: what makes an error, and where its text is.
-_ERRORS: Any = {"fail": None, "FilterSyntaxError": (4,), "WrongValue": None, "own_text": None}
+_ERRORS: Any = {
+    "fail": None,
+    "FilterSyntaxError": (4,),
+    "WrongValue": None,
+    "TemplateError": None,
+    "own_text": None,
+}
 _ELSEWHERE = {
     "profile": (
         "operate/checks.py",
+        "fields/categories.py",
         "fields/filter_language.py",
         "fields/filters.py",
         "store/profiles/values.py",

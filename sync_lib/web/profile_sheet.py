@@ -15,6 +15,7 @@ from fastapi import HTTPException
 from starlette.datastructures import FormData
 
 from sync_lib.errors import FilterSyntaxError
+from sync_lib.fields.categories import join_templates, split_templates
 from sync_lib.fields.filters import (
     Groups,
     Pair,
@@ -35,7 +36,10 @@ from sync_lib.web.visit import shown
 FIXED = ("mailbox", "company_name", "default_folder")
 #: Of these, what may be corrected until the first sync.
 CORRECTED = ("mailbox", "company_name")
-EDITED = ("enabled", "folder_name", "direction", "salesperson_code", "language", *POLICIES)
+EDITED = (
+    *("enabled", "folder_name", "direction", "salesperson_code", "language", "categories"),
+    *POLICIES,
+)
 #: Characters of an expression that are shown on each side of an error.
 _AROUND = 40
 
@@ -165,16 +169,20 @@ class Sheet:
         """Return the settings, or None and note everything that is wrong."""
         values: dict[str, Any] = {}
         for name, text in self.texts.items():
-            if self.seen and (name in self.fixed or text == shown(_text(getattr(self.seen, name)))):
-                # Nobody touched it: a name that came from Outlook keeps even what the page could only paraphrase.
+            # Templates are checked in any case, as conditions are: the field profile may have changed since.
+            if self.seen and name != "categories" and self._is_untouched(name, text):
+                # A name that came from Outlook keeps even what the page could only paraphrase.
                 values[name] = getattr(self.seen, name)
                 continue
             try:
-                values[name] = profile_values.check(name, text)
+                values[name] = _checked(name, text, field_profile)
             except WrongValue as wrong:
                 self.problems[name] = wrong
         chosen = self._chosen(field_profile)
         return None if self.is_wrong else ProfileEntry(**values, filter=chosen)
+
+    def _is_untouched(self, name: str, text: str) -> bool:
+        return name in self.fixed or text == shown(_text(getattr(self.seen, name)))
 
     def wish(self, field_profile: str) -> Wish | None:
         """Return what decides who is in the folder, or None where a condition cannot be understood."""
@@ -183,7 +191,16 @@ class Sheet:
             return None
         me = self.texts["salesperson_code"].strip().upper()
         parsed = parse_filter(chosen, field_profile=field_profile)
-        return Wish(parsed, me, self.texts["direction"], self.texts["left_scope"])
+        templates = self._templates(field_profile)
+        return Wish(parsed, me, self.texts["direction"], self.texts["left_scope"], templates)
+
+    def _templates(self, field_profile: str) -> tuple[str, ...] | None:
+        try:
+            found: tuple[str, ...] = _checked("categories", self.texts["categories"], field_profile)
+        except WrongValue as wrong:
+            self.problems["categories"] = wrong
+            return None
+        return found
 
     def _chosen(self, field_profile: str) -> Groups:
         """Return the filter of the conditions that are in order, and note what is wrong with the others.
@@ -223,7 +240,15 @@ class Sheet:
         return json.dumps(asdict(self.seen) | {"filter": to_written(self.seen.filter)})
 
 
+def _checked(name: str, text: str, field_profile: str) -> Any:
+    if name == "categories":
+        return profile_values.check_categories(split_templates(text), field_profile=field_profile)
+    return profile_values.check(name, text)
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return join_templates(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -242,6 +267,7 @@ def _groups_of(given: Mapping[str, str]) -> list[list[Row]]:
 def _seen(given: Mapping[str, str]) -> ProfileEntry:
     try:
         values = json.loads(given.get("seen", ""))
-        return replace(ProfileEntry(**values), filter=from_written(values["filter"]))
+        categories = tuple(map(str, values["categories"]))
+        return replace(ProfileEntry(**values), filter=from_written(values["filter"]), categories=categories)
     except (ValueError, TypeError, KeyError) as error:
         raise HTTPException(400, msg("This form is incomplete: open the page again.")) from error

@@ -67,6 +67,14 @@ SETTINGS = {
         ),
         Setting("language", msg("Language"), msg("Of the names of countries in Outlook.")),
         Setting(
+            "categories",
+            msg("Categories in Outlook"),
+            msg(
+                "Separated by semicolons; {company}, {salesperson} and {territory} stand for what Business Central "
+                "has of the contact. Colleagues keep their own categories."
+            ),
+        ),
+        Setting(
             "deleted_in_outlook",
             msg("Deleted in Outlook, still in the filter"),
             choices=(

@@ -77,6 +77,10 @@ _PROFILE = {
         msg("The filter cannot be understood"),
         msg("Correct the filter in the profile; it shows the position of the error."),
     ),
+    "categories_invalid": Reason(
+        msg("A category of the profile needs a field that is not read from Business Central"),
+        msg("Change the categories in the profile, or connect with the field profile that reads the field."),
+    ),
     "busy": Reason(msg("Another run is working on this profile"), _NOTHING),
     "unexpected_error": Reason(
         msg("An error in the program"), msg("Report it, with the log of the task that failed.")
@@ -424,6 +428,7 @@ WORDS = {
     "key": msg("found by its key"),
     "email": msg("found by its e-mail address"),
     "key_missing": msg("its key was missing"),
+    "categories": msg("the profile gives it other categories"),
 }
 
 #: The mapped fields of a contact.
@@ -445,6 +450,7 @@ FIELDS = {
     "surname": msg("surname"),
     "initials": msg("initials"),
     "email2": msg("second e-mail address"),
+    "categories": msg("categories"),
 }
 
 #: What else is shown of a contact.

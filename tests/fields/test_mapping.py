@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sync_lib.fields import categories
 from sync_lib.fields.bc_body import replace_first_address, to_business_central
 from sync_lib.fields.bc_columns import BC_COLUMNS, columns_of
-from sync_lib.fields.categories import ensure_category
 from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.normal_forms import Normaliser, email_problem
 from sync_lib.fields.outlook_body import to_outlook
@@ -99,7 +99,7 @@ def test_from_outlook_takes_junk_for_blank(junk):
     fields = from_outlook(record, "extended")
     assert {fields["email"], fields["street"], fields["email2"]} == {""}
     assert fields["phone"] == ""
-    assert ensure_category(record) == ["Business Central"]
+    assert categories.present(record) == []
 
 
 @pytest.mark.parametrize("odd", [{}, {"name": "a@x,example"}, {"address": None}, {"address": " "}])
@@ -352,10 +352,9 @@ def test_create_in_outlook():
         },
         "businessPhones": ["+31 20 555 01 10"],
         "emailAddresses": [{"name": "Sanne de Vries", "address": "s.devries@molenzicht.example"}],
-        "categories": ["Business Central"],
     }
     small = to_graph(from_business_central({"name": "Sanne", "email": "s@x.example"}, "standard"))[0]
-    assert set(small) == {"displayName", "surname", "emailAddresses", "categories"}
+    assert set(small) == {"displayName", "surname", "emailAddresses"}
 
 
 def test_blanks_are_explicit_in_a_patch():
@@ -418,12 +417,6 @@ def test_extended_name_parts_take_the_display_name_along():
         "displayName": "Jan Smit", "surname": "Smits", "middleName": None,
     }  # fmt: skip
     assert to_graph({"name": "Jan Smits"}, record, profile="extended")[0] == {"displayName": "Jan Smits"}
-
-
-def test_adopted_items_get_the_category_once():
-    assert ensure_category({"categories": ["Vrienden"]}) == ["Vrienden", "Business Central"]
-    assert ensure_category({"categories": ["business central"]}) is None
-    assert ensure_category({}) == ["Business Central"]
 
 
 # -- to Business Central ----------------------------------------------------------------------------------------------

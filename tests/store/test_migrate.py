@@ -547,3 +547,54 @@ def test_profiles_go_on_as_they_were_before_they_could_end(empty_url):
         assert tuple(kept) == (False, None)
     migrate(engine)
     engine.dispose()
+
+
+def test_the_category_that_the_sync_put_on_items_stays_known_as_its_own(empty_url):
+    """Nothing is written because of it, and the fixed category is the template of every profile; and a way back."""
+    from alembic import command
+
+    from sync_lib.fields import categories
+    from sync_lib.store import couplings, former_items
+    from sync_lib.store.profiles import groups, rows
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0018")
+        for statement in (
+            (
+                "INSERT INTO sync_profile (id, mailbox, company_name, created_at, updated_at)"
+                " VALUES (1, 'a@a.example', 'A', '2026', '2026')"
+            ),
+            (
+                "INSERT INTO profile_group (group_name, company_name, created_at, updated_at)"
+                " VALUES ('Sales', 'A', '2026', '2026')"
+            ),
+            (
+                "INSERT INTO coupling (profile, bc_id, bc_row, outlook_id, origin, state, created_at, updated_at)"
+                " VALUES (1, 'b1', 7, 'o1', 'adopted', 'active', '2026', '2026'),"
+                " (1, 'b2', 8, NULL, 'made_by_sync', 'away', '2026', '2026')"
+            ),
+            "INSERT INTO former_item (profile, outlook_id, bc_id, origin) VALUES (1, 'o3', 'b3', 'adopted')",
+            (
+                "INSERT INTO plan (id, run, profile, round, mode, dry_run, fencing, created_at)"
+                " VALUES (1, 'r', 1, 1, 'full', :no, 1, '2026')"
+            ),
+            "INSERT INTO change (plan, n, profile, action, state) VALUES (1, 1, 1, 'couple', 'done')",
+        ):
+            conn.execute(text(statement), {"no": False} if ":no" in statement else {})
+    migrate(engine)
+    with read(engine) as conn:
+        assert rows.read_profile(conn, 1).categories == categories.DEFAULT
+        assert [each.entry.categories for each in groups.read_groups(conn)] == [categories.DEFAULT]
+        own = {"asked": ["Business Central"], "own": ["Business Central"]}
+        known = {each: couplings.find_coupling(conn, 1, bc_id=each) for each in ("b1", "b2")}
+        assert {key: each.categories for key, each in known.items() if each} == {"b1": own, "b2": {}}
+        assert couplings.read_categories(conn, 1, ["Business Central"]) == []
+        assert [key for _, key, _ in couplings.read_categories(conn, 1, ["business central"])] == [7]
+        [former] = former_items.read_former(conn, 1, ["b3"])
+        assert former.categories == categories.digests(["Business Central"])
+    downgrade(engine, "0018")
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT outlook_id FROM coupling WHERE bc_id = 'b1'")).scalar_one() == "o1"
+    migrate(engine)
+    engine.dispose()

@@ -1,8 +1,8 @@
 """A list of colleagues as CSV: each row names a mailbox and whatever its profile is to have. Text in, values out.
 
 The first line names the columns, as the YAML file calls its keys; a policy is a column of its own. ``filter`` holds
-``field=expression``, one condition a line of the cell. A cell that is blank says nothing. Spreadsheets of some
-languages write semicolons: the head shows which.
+``field=expression``, one condition a line of the cell; ``categories`` are separated by semicolons. A cell that is
+blank says nothing. Spreadsheets of some languages write semicolons: the head shows which.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_lib.errors import ConfigError, FilterSyntaxError
+from sync_lib.fields.categories import split_templates
 from sync_lib.fields.filters import Groups, check_length
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.file import NAMES, OWN_CONTACTS, POLICY_NAMES
@@ -113,7 +114,12 @@ class _Parser:
         if not cell.strip():
             return None
         try:
-            return self._filter(cell) if column == "filter" else profile_values.check(column, cell)
+            if column == "filter":
+                return self._filter(cell)
+            if column == "categories":
+                templates = split_templates(cell)
+                return profile_values.check_categories(templates, field_profile=self._field_profile)
+            return profile_values.check(column, cell)
         except (WrongValue, FilterSyntaxError) as wrong:
             self._note(line, _NAMED[column], str(wrong))
             return None

@@ -154,6 +154,7 @@ def end_profile(conn: Connection, profile: Profile, company: BcKey | None, notes
         "folder_name": _free_name(conn, profile),
         # Filters may name people.
         "filter": "[]",
+        "categories": "[]",
         "salesperson_code": "",
         **dict.fromkeys(("successor", "second_folder", "second_answer", "leaving_folder", "restored_by"), ""),
         "looked_at": "",

@@ -26,6 +26,8 @@
         direction: both             # both, to_outlook, to_business_central
         salesperson:                # code of this colleague; what %me means in a filter
         language: nl                # of country names in Outlook
+        categories:                 # of the contacts in Outlook, beside the user's own; [] for none
+          - Business Central        # or a text with {company}, {salesperson}, {territory} in it
         policies:
           deleted_in_outlook: recreate        # or stay_away
           deleted_in_business_central: delete # or keep
@@ -46,6 +48,7 @@ from typing import Any, TypeVar
 import yaml
 
 from sync_lib.errors import ConfigError, FilterSyntaxError
+from sync_lib.fields import categories
 from sync_lib.fields.filters import Group, Groups, Pair, check_length
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.values import WrongValue
@@ -72,6 +75,7 @@ class ProfileEntry:
     deleted_in_bc: str = "delete"
     left_scope: str = "delete"
     blank_in_bc: str = "fill"
+    categories: tuple[str, ...] = categories.DEFAULT
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -93,6 +97,7 @@ class GroupEntry:
     deleted_in_bc: str = "delete"
     left_scope: str = "delete"
     blank_in_bc: str = "fill"
+    categories: tuple[str, ...] = categories.DEFAULT
     leavers: str = "switch_off"
 
     @property
@@ -161,13 +166,14 @@ NAMES = {
     "direction": "direction",
     "salesperson": "salesperson_code",
     "language": "language",
+    "categories": "categories",
 }
 
 
 #: Key of a group in the file -> column of ``profile_group``.
 GROUP_NAMES = {
     "group": "group_name",
-    **{name: NAMES[name] for name in ("company", "folder", "filter", "direction", "language")},
+    **{name: NAMES[name] for name in ("company", "folder", "filter", "direction", "language", "categories")},
     "leavers": "leavers",
 }
 
@@ -215,6 +221,8 @@ def _written(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     if "filter" in written:
         groups = [_dumped_group(group) for group in written["filter"]]
         written["filter"] = groups if len(groups) > 1 else groups[0] if groups else {}
+    if "categories" in written:
+        written["categories"] = list(written["categories"])
     policies = {name: values[column] for name, column in POLICY_NAMES.items() if column in values}
     return written | ({"policies": policies} if policies else {})
 
@@ -361,6 +369,8 @@ class _Parser:
                 place = f"{where}, {name}"
                 if name == "filter":
                     values[column] = self._filter(place, row[name])
+                elif name == "categories":
+                    values[column] = self._attempt(place, _categories, row[name], self._field_profile)
                 else:
                     values[column] = self._attempt(place, _checked, column, row.get(name), node)
         return values | self._policies(where, row.get("policies"))
@@ -514,6 +524,15 @@ def _checked(column: str, node: yaml.Node | None, row: yaml.Node) -> Any:
         return profile_values.check(column, text)
     except WrongValue as wrong:
         raise _Wrong(node or row, str(wrong)) from wrong
+
+
+def _categories(node: yaml.Node, field_profile: str) -> tuple[str, ...]:
+    """One template, or a list of them; a blank one is none."""
+    texts = [_text(each) for each in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
+    try:
+        return profile_values.check_categories(filter(None, texts), field_profile=field_profile)
+    except WrongValue as wrong:
+        raise _Wrong(node, str(wrong)) from wrong
 
 
 def _region(node: yaml.Node) -> str:

@@ -88,9 +88,9 @@ def read_groups(conn: Connection) -> list[Group]:
     for row in conn.execute(wanted):
         values = row._asdict()
         filter_ = from_written(json.loads(values["filter"]))
-        entry = GroupEntry(
-            **{each.name: values[each.name] for each in fields(GroupEntry)} | {"filter": filter_}
-        )
+        stored = {each.name: values[each.name] for each in fields(GroupEntry)}
+        categories = tuple(json.loads(values["categories"]))
+        entry = GroupEntry(**stored | {"filter": filter_, "categories": categories})
         looked = (row.looked_at or "", row.members, row.waiting, row.trouble)
         found.append(Group(row.id, entry, row.group_id, *looked))
     return found
@@ -134,7 +134,8 @@ def _find(known: Sequence[Group], entry: GroupEntry, names: CompanyNames) -> Gro
 def _columns(entry: GroupEntry) -> dict[str, Any]:
     values = {each.name: getattr(entry, each.name) for each in fields(GroupEntry)}
     filter_ = to_written(profile_file.in_file_order(entry.filter))
-    return values | {"filter": json.dumps(filter_, ensure_ascii=False)}
+    written = {"filter": filter_, "categories": entry.categories}
+    return values | {name: json.dumps(value, ensure_ascii=False) for name, value in written.items()}
 
 
 def remove_group(conn: Connection, group: int) -> str:
@@ -209,6 +210,8 @@ def forget_member(conn: Connection, member: Member) -> None:
 def as_values(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return values that were JSON as a profile has them: a filter is made of groups of pairs."""
     values = dict(given)
+    if "categories" in values:
+        values["categories"] = tuple(values["categories"])
     if "filter" in values:
         values["filter"] = from_written(values["filter"])
     return values

@@ -87,4 +87,6 @@ def _parsed(text: str) -> list[SettingChange]:
     found = json.loads(text)
     if "filter" in found:
         found["filter"] = [from_written(written) for written in found["filter"]]
+    if "categories" in found:
+        found["categories"] = [tuple(templates) for templates in found["categories"]]
     return [SettingChange(column, *pair) for column, pair in found.items()]

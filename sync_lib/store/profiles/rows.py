@@ -45,6 +45,7 @@ class Profile:
         company_name: What a person wrote: name or id of the company.
         company: Key of the company that it was found to be, or None until then.
         filter: Groups, one of which must hold, of (BC field, expression) pairs, all of which must hold.
+        categories: Templates of what its items are categorised by in Outlook.
         graph_user_id: The mailbox's user, once it synced.
         folder_id: The folder that it is bound to.
         folder_seen: The folder's name when it was last seen.
@@ -76,6 +77,7 @@ class Profile:
     deleted_in_bc: str
     left_scope: str
     blank_in_bc: str
+    categories: tuple[str, ...]
     graph_user_id: str | None
     folder_id: str | None
     folder_seen: str
@@ -186,7 +188,8 @@ def read_company_names(conn: Connection) -> list[str]:
 
 def _profile(row: Row[Any]) -> Profile:
     values = row._asdict()
-    return Profile(**values | {"filter": from_written(json.loads(values["filter"]))})
+    filter_, categories = from_written(json.loads(values["filter"])), tuple(json.loads(values["categories"]))
+    return Profile(**values | {"filter": filter_, "categories": categories})
 
 
 def bind_profile(conn: Connection, profile: int, **values: Any) -> None:

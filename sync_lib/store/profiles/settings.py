@@ -204,7 +204,8 @@ def refuse_taken_folder(entry: ProfileEntry, neighbours: Iterable[Profile | Prof
 def columns_of_entry(entry: ProfileEntry) -> dict[str, Any]:
     values = {each.name: getattr(entry, each.name) for each in fields(ProfileEntry)}
     filter_ = json.dumps(to_written(entry.filter), ensure_ascii=False)
-    return values | {"filter": filter_, "folder_asked": entry.folder_name}
+    categories = json.dumps(entry.categories, ensure_ascii=False)
+    return values | {"filter": filter_, "categories": categories, "folder_asked": entry.folder_name}
 
 
 def insert_profile(conn: Connection, entry: ProfileEntry, by: Author) -> int:

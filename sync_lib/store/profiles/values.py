@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from sync_lib.fields.categories import TemplateError, check_templates
 from sync_lib.fields.filters import check_length, parse_filter
 from sync_lib.model import Direction
 
@@ -65,6 +66,18 @@ def check_condition(name: str, expression: str, *, field_profile: str) -> tuple[
     check_length([[pair]])
     parse_filter([[pair]], field_profile=field_profile)
     return pair
+
+
+def check_categories(templates: Iterable[str], *, field_profile: str) -> tuple[str, ...]:
+    """Return the templates of a profile's categories, as they are stored.
+
+    Raises:
+        WrongValue: One of them cannot be a category, or asks for what the field profile does not read.
+    """
+    try:
+        return check_templates([visible(each) for each in templates], field_profile=field_profile)
+    except TemplateError as error:
+        raise WrongValue(error.message, **error.values) from error
 
 
 def visible(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
 
+from sync_lib.fields.categories import join_templates
 from sync_lib.model import Action, Outcome
 from sync_lib.store import tables as t
 from sync_lib.store.holds import DROPPED, REJECTED, Hold, HoldState
@@ -233,6 +234,7 @@ def select_changes() -> Select[Any]:
     return select(
         c.plan, c.n, p.run, p.round, c.action, outcome().label("outcome"), c.cause, c.reason, c.bc_id, c.outlook_id,
         func.coalesce(c.ended_at, c.sent_at, p.created_at).label("at"), c.before, c.after, c.losing,
+        c.categories,
     ).select_from(t.change).join(t.plan, p.id == c.plan)  # fmt: skip
 
 
@@ -302,6 +304,10 @@ def to_line(row: Any) -> ChangeLine:
     """Return a row of ``select_changes``, and what was joined to it, as a line."""
     values = row._asdict()
     values |= {name: json.loads(values[name]) for name in ("before", "after", "losing")}
+    categories = json.loads(values.pop("categories"))
+    for name in ("before", "after"):
+        if categories.get(name):
+            values[name]["categories"] = join_templates(categories[name])
     values |= {name: values[name] or "" for name in ("bc_id", "outlook_id")}
     # A contact that staging does not know is called by what the change itself says of it.
     known = values["before"] | values["after"]

@@ -108,6 +108,8 @@ coupling = Table(
     Column(
         "differs", Text, nullable=False, server_default="{}"
     ),  # JSON: field -> direction that lets it differ (7.9)
+    # JSON: ``asked``, what the templates last came to, and ``own``, which categories of the item the sync put there.
+    Column("categories", Text, nullable=False, server_default="{}"),
     # True: look at the single fields at the next diff, whatever the fingerprints say.
     Column("attention", Boolean, nullable=False, server_default="0"),
     Column("created_at", Time, nullable=False),
@@ -127,6 +129,8 @@ former_item = Table(
     Column("bc_id", String(36), nullable=False),
     blank("origin", String(16)),  # how the item came to be; "": only its key knows
     Column("settled", Boolean, nullable=False, server_default="0"),
+    # JSON: digests of the categories that the sync put on it; no text of a contact is kept here.
+    Column("categories", Text, nullable=False, server_default="[]"),
     Index(None, "profile", "bc_id"),
 )
 

@@ -88,6 +88,8 @@ sync_profile = Table(
     Column("deleted_in_bc", String(16), nullable=False, server_default="delete"),
     Column("left_scope", String(16), nullable=False, server_default="delete"),
     Column("blank_in_bc", String(16), nullable=False, server_default="fill"),
+    # JSON: templates of the categories in Outlook (``fields.categories``).
+    Column("categories", Text, nullable=False, server_default='["Business Central"]'),
     # What the profile is bound to when it first syncs.
     Column("graph_user_id", Text),
     Column("folder_id", Text),
@@ -186,6 +188,7 @@ profile_group = Table(
     Column("deleted_in_bc", String(16), nullable=False, server_default="delete"),
     Column("left_scope", String(16), nullable=False, server_default="delete"),
     Column("blank_in_bc", String(16), nullable=False, server_default="fill"),
+    Column("categories", Text, nullable=False, server_default='["Business Central"]'),
     # What becomes of who leaves: switch_off, end_keep, end_remove.
     Column("leavers", String(16), nullable=False, server_default="switch_off"),
     # The last look: when, how many members, how many leavers wait, and why not everything, or nothing, was done.

@@ -180,6 +180,8 @@ change = Table(
         "source", Text, nullable=False, server_default="{}"
     ),  # JSON: field -> value of the other side, as read
     Column("losing", Text, nullable=False, server_default="{}"),  # JSON: field -> value that lost a conflict
+    # JSON: ``before`` and ``after`` of the item's categories, ``asked`` and ``own``; {} where they are not written.
+    Column("categories", Text, nullable=False, server_default="{}"),
     Column("etag", Text, nullable=False, server_default=""),
     Column("cause", String(64), nullable=False, server_default=""),
     Column("reason", String(64), nullable=False, server_default=""),
