@@ -490,9 +490,9 @@ BUGS = (
     ),
     Bug(
         "taken back and never synced",
-        "settings_digest",
-        "values.append(sorted(profile_run.wishes.left_out))",
-        "values.append([])",
+        "_LEFT_OUT",
+        'bindparam("profile"), _L.back_at.is_(None))',
+        'bindparam("profile"))',
         _WISHES,
     ),
     Bug(
