@@ -5,7 +5,7 @@ from __future__ import annotations
 #: What a service, or the sync, changes along with a field.
 from typing import TYPE_CHECKING, Any
 
-from tests.proof import mapped, oracle
+from tests.proof import mapped
 from tests.proof.histories import (
     CITIES,
     ODD_STAMPS,
@@ -29,9 +29,13 @@ class BcUsers:
     def __init__(self, player: Player) -> None:
         self.player = player
 
+    def contacts(self) -> list[dict[str, Any]]:
+        """All contacts, in the order in which they were made."""
+        keys = ("systemCreatedAt", "number", mapped.IN_COMPANY)
+        return sorted(self.player.scene().contacts.values(), key=lambda c: [c[key] for key in keys])
+
     def _contact(self, a: int) -> dict[str, Any] | None:
-        keys = ("systemCreatedAt", "number", oracle.IN_COMPANY)
-        found = sorted(self.player.scene().contacts.values(), key=lambda c: [c[key] for key in keys])
+        found = self.contacts()
         return found[a % len(found)] if found else None
 
     def do_bc_edit(self, a: int, _b: int, name: str, variant: int) -> None:
@@ -59,7 +63,7 @@ class BcUsers:
         self.player._typed("BC " + contact["displayName"], name, value, ("bc", contact["id"]))
 
     def _patch_contact(self, contact: dict[str, Any], body: dict[str, Any]) -> None:
-        self.player.h.in_bc("PATCH", f"contacts({contact['id']})", body, contact[oracle.IN_COMPANY])
+        self.player.h.in_bc("PATCH", f"contacts({contact['id']})", body, contact[mapped.IN_COMPANY])
         self.player.oracle.typed_there(self.player.scene())
 
     def do_bc_add(self, a: int, b: int) -> None:
@@ -80,7 +84,7 @@ class BcUsers:
         contact = self._contact(a)
         if contact:
             before = self.player.scene().contacts
-            self.player.h.in_bc("DELETE", f"contacts({contact['id']})", company=contact[oracle.IN_COMPANY])
+            self.player.h.in_bc("DELETE", f"contacts({contact['id']})", company=contact[mapped.IN_COMPANY])
             # With a company its persons go.
             for key in before.keys() - self.player.scene().contacts.keys():
                 self.player.oracle.typed_over(list(mapped.bc_values(before[key]).values()))
@@ -131,5 +135,5 @@ class BcUsers:
 
 def _plain(contact: dict[str, Any]) -> dict[str, Any]:
     """What the control plane takes of a dumped contact."""
-    not_taken = ("systemCreatedAt", "etag", "version", oracle.IN_COMPANY)
+    not_taken = ("systemCreatedAt", "etag", "version", mapped.IN_COMPANY)
     return {name: value for name, value in contact.items() if name not in not_taken}

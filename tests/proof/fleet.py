@@ -12,7 +12,7 @@ from sync_lib.store import holds
 from sync_lib.store.companies import MOVED
 from sync_lib.store.holds import HoldState
 from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
-from tests.proof import oracle
+from tests.proof import mapped
 from tests.proof.oracle import Setup
 from tests.sync.harness import COMPANY, person
 
@@ -94,7 +94,7 @@ class Fleet:
 
     def company_id(self, contact: dict[str, Any]) -> str:
         """The id of a contact's company."""
-        return str(self.player.sim.info()["companies"][contact[oracle.IN_COMPANY]]["id"])
+        return str(self.player.sim.info()["companies"][contact[mapped.IN_COMPANY]]["id"])
 
     def do_name_folder(self, a: int, _b: int) -> None:
         """The folder of a profile gets another name on the profile's page, and so in Outlook (rules 1)."""
@@ -105,7 +105,7 @@ class Fleet:
     def name_folder(self, profile: Setup) -> None:
         """Let the staging database know a folder by the name that was asked for last."""
         staged = self.player._staged(profile)
-        if staged["folder_asked"] != profile.folder:
+        if not profile.ended and staged["folder_asked"] != profile.folder:
             edges = self.player.h.edges
             rename_folder(edges.engine, staged["id"], profile.folder, now=edges.now())
 
@@ -161,7 +161,7 @@ class Fleet:
     def correct(self) -> None:
         """Correct profiles that never synced and name an address or a company that is no more (rules 1)."""
         edges = self.player.h.edges
-        for profile in self.oracle.profiles:
+        for profile in [each for each in self.oracle.profiles if not each.ended]:
             staged = self.player._staged(profile)
             today = {"mailbox": self.player.today[profile.mailbox], "company": self.names[profile.company]}
             is_today = (staged["mailbox"], staged["company_name"]) == (today["mailbox"], today["company"])
@@ -172,7 +172,7 @@ class Fleet:
         """A profile that never synced is removed, and set up anew."""
         profile = self.player._profile(a)
         staged = self.player._staged(profile)
-        if staged["graph_user_id"] or staged["folder_id"]:
+        if profile.ended or staged["graph_user_id"] or staged["folder_id"]:
             return False
         with self.player.h.edges.engine.begin() as conn:
             remove_profile(conn, staged["id"])

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.proof import fleet, upkeep, users
+from tests.proof import fleet, upkeep, users, wanted
 from tests.proof.oracle import Setup
 
 Step = tuple[Any, ...]
@@ -214,7 +214,7 @@ def draw(seed: int, *, steps: int = STEPS, faults: bool = True) -> History:
         "sockets" if on_sockets else "in_process",
         steps,
     )
-    return upkeep.extend(fleet.extend(_with_users(drawn_so)))
+    return wanted.extend(upkeep.extend(fleet.extend(_with_users(drawn_so))))
 
 
 def _with_users(history: History) -> History:

@@ -24,7 +24,7 @@ def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
             _judge_contact(oracle, token, before, after)
             continue
         item, now = before.items.get(mailbox, {}).get(key), after.items.get(mailbox, {}).get(key)
-        base = _agreed(oracle.baselines.get(key))
+        base = agreed(oracle.baselines.get(key))
         if item is None or now is None or token.field not in base or item.folder_id != now.folder_id:
             continue
         was, known, new = (
@@ -39,17 +39,17 @@ def judge_overwrites(oracle: Oracle, before: Scene, after: Scene) -> None:
 def _judge_contact(oracle: Oracle, token: Token, before: Scene, after: Scene) -> None:
     _, key = token.place or ("", "")
     contact, now = before.contacts.get(key), after.contacts.get(key)
-    agreed = [_agreed(baseline) for baseline in oracle.bc_baselines.get(key, ())]
-    if contact is None or now is None or not agreed or any(token.field not in base for base in agreed):
+    known_of = [agreed(baseline) for baseline in oracle.bc_baselines.get(key, ())]
+    if contact is None or now is None or not known_of or any(token.field not in base for base in known_of):
         return
     was, new = (normal(token.field, bc_values(each)[token.field]) for each in (contact, now))
-    known = {normal(token.field, base[token.field]) for base in agreed}
+    known = {normal(token.field, base[token.field]) for base in known_of}
     if was == normal(token.field, token.text) and was not in known | {new}:
         message = f"{token.text!r} of Business Central was replaced by {new!r} and nobody had approved it"
         check((key, token.field) in oracle.approvals.overwrites_bc, "I19", message)
 
 
-def _agreed(baseline: str | None) -> dict[str, str]:
+def agreed(baseline: str | None) -> dict[str, str]:
     """Return the fields of a baseline as the oracle calls them."""
     found = json.loads(baseline or "{}")
     # Outlook's side keeps the user's own entries beside the fields.

@@ -33,6 +33,8 @@ _ADDRESS = {"city": "city", "county": "state", "post": "postalCode", "country": 
 SCALARS = {"name": "displayName", "mobile": "mobilePhone", "job": "jobTitle", "home": "businessHomePage",
             "company": "companyName"}  # fmt: skip
 FIELDS = (*BC_PROPERTIES, "street")
+#: Under this name a contact says of which of the companies it is.
+IN_COMPANY = "in_company"
 _COUNTRIES = {
     "nederland": "nl", "netherlands": "nl", "holland": "nl", "belgië": "be", "duitsland": "de",
     "germany": "de", "frankrijk": "fr", "belgium": "be", "france": "fr",

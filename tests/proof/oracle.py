@@ -17,16 +17,25 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from tests.proof import excuses, hands_off, limits
+from tests.proof import excuses, filters, hands_off, limits
 from tests.proof.approvals import Approvals
+from tests.proof.ends import Ends
 from tests.proof.excuses import Excuses
-from tests.proof.mapped import FIELDS, PARTS, bc_values, compact, item_values, key_of, normal, valid_email
+from tests.proof.mapped import (
+    FIELDS,
+    IN_COMPANY,
+    PARTS,
+    bc_values,
+    compact,
+    item_values,
+    key_of,
+    normal,
+    valid_email,
+)
 from tests.proof.pairs import Pairs
 from tests.proof.verdict import check
 
 KEY = "bccontactkey"
-#: Under this name a contact says of which of the companies it is.
-IN_COMPANY = "in_company"
 ELSEWHERE = ("deleteditems", "contacts", "Prive")
 
 
@@ -195,6 +204,19 @@ class Setup:
     #: Its number among the profiles of a history, and its key in the staging database.
     number: int = 0
     key: int = 0
+    #: Further groups of the filter: the first one is its city.
+    groups: tuple[filters.Group, ...] = ()
+    salesperson: str = ""
+    #: Contacts that a person left out of its folder.
+    left_out: frozenset[str] = frozenset()
+    #: How a person wants it to end, until it has; and how it ended.
+    ending: str = ""
+    ended: str = ""
+
+    @property
+    def filter(self) -> tuple[filters.Group, ...]:
+        """All groups of the filter."""
+        return (((("City", self.city),),) if self.city else ()) + self.groups
 
     def to_yaml(self) -> dict[str, Any]:
         """Return it as an import takes it, without mailbox and company."""
@@ -204,7 +226,10 @@ class Setup:
         values["policies"] = {
             name.replace("in_bc", "in_business_central"): getattr(self, name) for name in policies
         }
-        values["filter"] = {"City": self.city} if self.city else {}
+        values["salesperson"] = self.salesperson
+        groups = [dict(group) for group in self.filter]
+        # One group may be written without its bracket.
+        values["filter"] = groups if groups[1:] else groups[0] if groups else {}
         return values
 
     def wants(self, contact: dict[str, Any]) -> bool:
@@ -215,7 +240,8 @@ class Setup:
             and not contact["privacyBlocked"]
             and bool((contact["displayName"] or "").strip())
             and valid_email(contact["email"] or "")
-            and (not self.city or contact["city"] in self.city.split("|"))
+            and contact["id"] not in self.left_out
+            and filters.holds(self.filter, contact, self.salesperson)
         )
 
 
@@ -278,6 +304,7 @@ class Oracle:
     def __post_init__(self) -> None:
         for number, profile in enumerate(self.profiles):
             profile.number = number
+        self.ends = Ends(self)
 
     # -- edits -----------------------------------------------------------------------------------------------------
 
@@ -355,7 +382,10 @@ class Oracle:
         """Causes for a delete of an item: those of its folder's profile, or of all profiles of its mailbox."""
         of_mailbox = {profile.number for profile in self.profiles if profile.mailbox == mailbox}
         numbers = self.bound.get(item.folder_id) or of_mailbox
-        return set().union(*(self.causes.get((number, bc_id), set()) for number in numbers))
+        ended = {
+            "ended" for each in self.profiles if each.number in numbers and self.ends.is_free(each, item)
+        }
+        return ended.union(*(self.causes.get((number, bc_id), set()) for number in numbers))
 
     # -- after each run --------------------------------------------------------------------------------------------
 
@@ -398,7 +428,9 @@ class Oracle:
                     for other in after.items[mailbox].values()
                 )
                 returned = self.moved_about and twin
-                limits.judge_delete(self.approvals, item, _named(item), is_free="blocked" in causes or twin)
+                limits.judge_delete(
+                    self.approvals, item, _named(item), is_free=twin or bool(causes & {"blocked", "ended"})
+                )
                 check(causes or returned, "I4", f"{_named(item)} of {mailbox} was deleted without a cause")
 
     # -- at the end ------------------------------------------------------------------------------------------------
@@ -410,6 +442,7 @@ class Oracle:
         self._judge_twins(scene)
         self._judge_blocked(scene)
         self._judge_private(scene)
+        self.ends.judge_last(scene)
         self._judge_pairs(scene, engine)
         self._judge_books(engine)
 
@@ -430,7 +463,7 @@ class Oracle:
 
     def read_log(self, engine: Engine) -> list[tuple[set[str], str]]:
         """Return of each change that was carried out, also of one that was removed since, its ids and what lost."""
-        names = "action, losing, before, after, outcome, bc_id, outlook_id"
+        names = "action, losing, before, after, outcome, cause, bc_id, outlook_id"
         return self.log + [
             ({row["bc_id"], row["outlook_id"]}, compact([row["losing"], _deleted(row)]))
             for row in rows(engine, f"SELECT {names} FROM change")
@@ -550,7 +583,7 @@ class Oracle:
             "SELECT p.folder_id, p.id AS profile, c.bc_id, c.outlook_id, c.state, c.differs, c.refused"
             " FROM sync_profile p LEFT JOIN coupling c ON c.profile = p.id",
         )
-        for profile in self.profiles:
+        for profile in [each for each in self.profiles if not each.ended]:
             own = [row for row in staged if row["profile"] == profile.key]
             coupled = {row["bc_id"]: row for row in own if row["bc_id"]}
             waits = excuses.read(engine, profile.key)
@@ -575,8 +608,9 @@ class Oracle:
             expected = profile.wants(contact) and profile.direction != "to_business_central"
             away = coupling is not None and coupling["state"] == "away"
             stays = away and self._stays_away(profile, contact)
+            waits_so = {"stay_away": stays, "left_out": key in profile.left_out}
             for reason in waits.whole[key]:
-                is_so = stays if reason == "stay_away" else _is_so(reason, scene, contact)
+                is_so = waits_so.get(reason, _is_so(reason, scene, contact))
                 check(is_so, "I5", f"{named} is not synced for {reason}, and that is not so")
             check(
                 waits.absence(key) or stays or not expected, "I5", f"{named} is in scope and not in Outlook"
@@ -589,7 +623,8 @@ class Oracle:
             check(not profile.wants(contact), "I5", f"{named} stays released")
             return
         if not profile.wants(contact):
-            stays = coupling["state"] == "pinned" or waits.keeps(key, item.id) or not _fixable(contact)
+            pinned = coupling["state"] == "pinned" and key not in profile.left_out
+            stays = pinned or waits.keeps(key, item.id) or not _fixable(contact)
             check(stays, "I5", f"{named} stays, out of scope")
         differs = excuses.known_as({**json.loads(coupling["differs"]), **json.loads(coupling["refused"])})
         if not (valid_email(item.values["email"]) and valid_email(contact["email"] or "")):
@@ -605,6 +640,8 @@ class Oracle:
 
     def _stays_away(self, profile: Setup, contact: dict[str, Any]) -> bool:
         """Whether Business Central holds what it held when the item went away (rules 2.1)."""
+        if (profile.key, contact["id"]) in self.pairs.wished:
+            return False
         then, now = self.pairs.away.get((profile.key, contact["id"])), bc_values(contact)
         return then is None or all(self._agree(contact, name, then[name], now[name]) for name in FIELDS)
 
@@ -655,7 +692,9 @@ def _judge_couplings(scene: Scene, profile: Setup, own: list[dict[str, Any]]) ->
 
 
 def _deleted(row: dict[str, Any]) -> str:
-    return str(row["before"]) if row["action"] == "delete_outlook" else ""
+    # Before a profile ends its last edits go to Business Central: that they were deleted with it is no excuse.
+    ended = row["cause"] == "profile_ended"
+    return str(row["before"]) if row["action"] == "delete_outlook" and not ended else ""
 
 
 def _fixable(contact: dict[str, Any]) -> bool:

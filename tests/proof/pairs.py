@@ -31,6 +31,8 @@ class Pairs:
     away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
     #: What a person asked for after it went away.
     asked_for: set[Key] = field(default_factory=set)
+    #: What a person wanted synced at once since it went away, of profiles that may write to Outlook.
+    wished: set[Key] = field(default_factory=set)
     #: Ids of folders and items of mailboxes that moved to another server, as they were -> as they are.
     renamed: dict[str, str] = field(default_factory=dict)
 
@@ -38,6 +40,13 @@ class Pairs:
         """Another database takes the place of the one that was followed, or a person has changed what it knows."""
         self.known.clear()
         self.away.clear()
+        self.wished.clear()
+
+    def wish(self, key: Key) -> None:
+        """A person wants a contact synced at once: one that stays away comes back (rules 7.1)."""
+        self.asked_for.add(key)
+        if key in self.away:
+            self.wished.add(key)
 
     def rename(self, ids: Mapping[str, str]) -> None:
         """A mailbox has moved to another server: its folders and items have other ids, and nothing is gone."""
@@ -80,6 +89,7 @@ class Pairs:
         self.away = {
             key: held for key, held in self.away.items() if key in now and now[key]["state"] == "away"
         }
+        self.wished &= self.away.keys()
         self.known = now
 
     def _judge_away(

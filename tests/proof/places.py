@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: What a service, or the sync, changes along with a field.
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sync_lib.operate import answers
 from sync_lib.store.profiles import rows as profiles
@@ -32,6 +32,8 @@ class Places:
 
     def _answer(self, profile: Setup, n: int) -> bool:
         staged = self.player._staged(profile)
+        if profile.ended or not staged:
+            return False
         with self.player.h.edges.engine.begin() as conn:
             stored = profiles.read_profile(conn, staged["id"])
             if staged["successor"]:
@@ -72,7 +74,7 @@ class Places:
     def do_replace_account(self, a: int, _b: int) -> bool:
         """An account is deleted and made again under its address, with an empty mailbox (F33)."""
         profile = self.player._profile(a)
-        staged = [self.player._staged(each) for each in self.player.of_mailbox(profile.mailbox)]
+        staged = self._all_staged(profile)
         if any(
             row["graph_user_id"] and row["mailbox"] != self.player.today[profile.mailbox] for row in staged
         ):
@@ -88,9 +90,7 @@ class Places:
     def do_rename_account(self, a: int, _b: int) -> bool:
         """An account gets another address (F33), which a full sync reads."""
         profile = self.player._profile(a)
-        staged = [
-            self.player._staged(each)["graph_user_id"] for each in self.player.of_mailbox(profile.mailbox)
-        ]
+        staged = [row["graph_user_id"] for row in self._all_staged(profile)]
         if not {None, "", self._user_id(profile)}.issuperset(staged):
             # An account made again is found by its address alone.
             return False
@@ -99,6 +99,11 @@ class Places:
         self.player.today[profile.mailbox] = name
         self.player.first[name] = profile.mailbox
         return True
+
+    def _all_staged(self, profile: Setup) -> list[dict[str, Any]]:
+        """What the staging database knows of the profiles of a mailbox."""
+        of_mailbox = self.player.of_mailbox(profile.mailbox)
+        return [row for each in of_mailbox if (row := self.player._staged(each))]
 
     def _user_id(self, profile: Setup) -> str:
         today = self.player.today[profile.mailbox]

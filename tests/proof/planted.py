@@ -1,9 +1,10 @@
-"""Would anybody notice? 50 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
+"""Would anybody notice? 55 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
 
     python -m tests.proof.planted [NAME...]
 
-The first 25 bugs are those that two-way syncs are known for; the others go against a rule that a fault, a clock or a
-person's answer has to meet before they show. Each is a text that occurs once in a file of the engine, and what
+The first 25 bugs are those that two-way syncs are known for; the next 25 go against a rule that a fault, a clock or a
+person's answer has to meet before they show; the last ones are of profiles that end, contacts that are left out and
+groups of a filter. Each is a text that occurs once in a file of the engine, and what
 it becomes; a text that is no longer there is an error, so that this list can't outlive the code. The quick part of
 the test suite (``QUICK``, on SQLite) runs against the copy until its first failure, where a bug is likely to show
 first. ``control`` plants nothing: it must pass, or the other results mean nothing.
@@ -108,6 +109,7 @@ _BATCH, _OUTLOOK, _RUNS = (
 _APPROVAL, _HELD, _LEAVING = (f"tests/sync/test_{name}.py" for name in ("approval", "held", "leaving"))
 _LESS_KIND, _PRIVATE = (f"tests/sync/test_{name}.py" for name in ("less_kind_bc", "private"))
 _REFUSALS, _SETTLING, _TIME = (f"tests/sync/test_{name}.py" for name in ("refusals", "settling", "time"))
+_ENDING, _WISHES, _GROUPS = (f"tests/sync/test_{name}.py" for name in ("ending", "wishes", "filter_groups"))
 _ELSEWHERE, _WRITES_OFF = (f"tests/sync/test_{name}.py" for name in ("privacy_elsewhere", "writes_off"))
 
 BUGS = (
@@ -464,6 +466,41 @@ BUGS = (
         "present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)",
         'present = row["after"]',
         _SETTLING,
+    ),
+    Bug(
+        "a profile's last edits not carried to BC",
+        "run",
+        "self._sync_last_edits(sync)\n",
+        "self.result = Result()\n",
+        _ENDING,
+    ),
+    Bug(
+        "an end that removes edited items",
+        "_goes",
+        "return ending.removes and ours and not kept",
+        "return ending.removes and ours",
+        _ENDING,
+    ),
+    Bug(
+        "left out and made after all",
+        "read_view",
+        "people = people[~left].reset_index(drop=True) if scope.left_out else people",
+        "people = people.reset_index(drop=True)",
+        _WISHES,
+    ),
+    Bug(
+        "taken back and never synced",
+        "_LEFT_OUT",
+        'bindparam("profile"), _L.back_at.is_(None))',
+        'bindparam("profile"))',
+        _WISHES,
+    ),
+    Bug(
+        "groups of a filter must all hold",
+        "mask",
+        "mask |= _group_mask(group, frame, me)",
+        "mask = _group_mask(group, frame, me) & (mask | (group is self.groups[0]))",
+        _GROUPS,
     ),
 )  # fmt: skip
 

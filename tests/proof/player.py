@@ -14,7 +14,7 @@ from sync_lib.model import Decision
 from sync_lib.store import clock, holds, runs
 from sync_lib.store.holds import HoldState
 from sync_lib.times import shift
-from tests.proof import fleet, mapped, oracle, upkeep
+from tests.proof import filters, fleet, mapped, oracle, upkeep
 from tests.proof.approvals import Approvals
 from tests.proof.bc_users import BcUsers
 from tests.proof.histories import (
@@ -37,6 +37,7 @@ from tests.proof.tracing import Trace
 from tests.proof.troubles import Troubles
 from tests.proof.users import Users
 from tests.proof.verdict import check
+from tests.proof.wanted import Wanted
 from tests.sync.harness import COMPANY, Harness, Ran, person
 
 
@@ -53,9 +54,10 @@ class Player:
     def play(self) -> None:
         """Carry the history out; raise a ``Violation`` where an invariant breaks."""
         people = [
-            person(f"Persoon q{n}q", f"start{n}@klant.example", city=CITIES[n % 3])
+            person(f"Persoon q{n}q", f"start{n}@klant.example", city=CITIES[n % 3], **self._salesperson(n))
             for n in range(self.history.people)
         ]
+        salespeople = [{"code": code} for code in filters.SALESPEOPLE if code]
         boxes = [
             {
                 "user_principal_name": mailbox,
@@ -70,6 +72,7 @@ class Player:
             for mailbox in dict.fromkeys(profile.mailbox for profile in self.history.profiles)
         ]
         companies = [{"name": COMPANY, "contacts": people}, *fleet.companies(self.history.companies)]
+        companies = [{**company, "salespeople": salespeople} for company in companies]
         world = {"companies": companies, "mailboxes": boxes}
         transport: Any = self.history.transport
         self.sim = Sandbox(world=world, settings=self.history.sandbox, transport=transport).start()
@@ -95,6 +98,7 @@ class Player:
         self.users = Users(self)
         self.fleet = fleet.Fleet(self)
         self.upkeep = upkeep.Upkeep(self)
+        self.wanted = Wanted(self)
         self.field_profile = self.history.field_profile
         self.planned: list[Any] = []
         self.typed_by_service: list[str] = []
@@ -109,12 +113,19 @@ class Player:
             self.h.close()
             self.sim.stop()
 
+    def _salesperson(self, n: int) -> dict[str, str]:
+        """Whose contact one of the first ones is, where the page that says it is read."""
+        extended = self.history.field_profile == "extended"
+        return {"salespersonCode": filters.SALESPEOPLE[n % 3]} if extended else {}
+
     def _open(self) -> None:
         self.h = Harness(self.sim, self.new_database(self.history.database), **self.history.settings)
         self._reopen()
         for profile in self.oracle.profiles:
             profile.key = 0
             self._import(profile)
+        self.wanted.forget_all()
+        self.oracle.ends.forget_items(self.h.edges.engine)
         if self.history.checked:
             self._note_check()
 
@@ -145,6 +156,9 @@ class Player:
         return made
 
     def _import(self, profile: Setup) -> None:
+        if profile.ended:
+            # Who imports its row makes a new one of it.
+            return
         mailbox, company = self._staged_address(profile), self.fleet.staged_name(profile)
         self.h.add_profiles(mailbox, company=company, **profile.to_yaml())
         if not profile.key:
@@ -182,7 +196,7 @@ class Player:
         name, *arguments = step
         parts = (
             *(self, self.bc, self.outlook, self.places, self.troubles, self.odd_runs),
-            *(self.users, self.fleet, self.upkeep),
+            *(self.users, self.fleet, self.upkeep, self.wanted),
         )
         act = next(filter(None, (getattr(part, f"do_{name}", None) for part in parts)))
         if act(*arguments) is not False and name in STANDS_FOR:
@@ -199,6 +213,9 @@ class Player:
         self.troubles.do_hours(0, 0)
         self.users.switch_on()
         self.fleet.correct()
+        if any(profile.ending for profile in self.oracle.profiles):
+            self._run_with_retries("incremental")
+        self.wanted.leave_somebody()
         mode = "full" if self.full_needed else "incremental"
         # Where a company moved, the first run only asks (rules 1), and until all that differs was looked at no baseline
         # says which side changed: what only Business Central changed of a private item waits for the run behind it.
@@ -238,6 +255,11 @@ class Player:
     def scene(self) -> Scene:
         return Scene.of(self.sim.dump(), self.first)
 
+    def look(self) -> Scene:
+        """What the services hold before a run; what the staging database holds is noted."""
+        self.oracle.ends.look(self.h.edges.engine)
+        return self.scene()
+
     def _graph(self, what: str, body: dict[str, Any]) -> Any:
         """The control plane of Graph; a mailbox is named by its first address."""
         return self.sim.control("POST", f"graph/{what}", body | {"mailbox": self.today[body["mailbox"]]})
@@ -248,6 +270,7 @@ class Player:
     def _staged(self, profile: Setup) -> dict[str, Any]:
         """What the staging database knows of a profile."""
         names = "id, mailbox, company, company_name, graph_user_id, folder_id, folder_asked, successor, second_folder"
+        names += ", ending, ended_at"
         found = oracle.rows(
             self.h.edges.engine, f"SELECT {names} FROM sync_profile WHERE id = :id", id=profile.key
         )
@@ -273,7 +296,7 @@ class Player:
             return None
 
     def do_run(self, mode: str) -> Ran | None:
-        before = self.scene()
+        before = self.look()
         ran = self.run(mode)
         self._judge(before)
         return ran
@@ -287,6 +310,7 @@ class Player:
         # What was created is judged by its key, so that a cause that arises and goes within a run counts too.
         self.oracle.saw(after)
         self.oracle.judge_run(before, after, users_acted=users_acted)
+        self.oracle.ends.judge(self.h.edges.engine, before, after, users_acted=users_acted)
         self.oracle.pairs.follow(self.h.edges.engine, before, after, mapped.bc_values)
         self.oracle.saw_couplings(self.h.edges.engine)
         oracle.judge_counters(self.sim.counters())
@@ -353,7 +377,7 @@ class Player:
     def _folder(self, profile: Setup) -> str | None:
         """The id of the folder that the profile is bound to, or that has its name."""
         folders = self.scene().folders[profile.mailbox]
-        bound = self._staged(profile)["folder_id"]
+        bound = self._staged(profile).get("folder_id")
         known = [bound] if bound else []
         named = [key for key, name in folders.items() if name == profile.folder]
         return next(

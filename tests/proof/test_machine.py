@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.faults import PRESETS
 from sync_lib import pipeline
-from tests.proof import fleet, histories, mapped, odd_values, shrinking, upkeep, users
+from tests.proof import fleet, histories, mapped, odd_values, shrinking, upkeep, users, wanted
 from tests.proof.databases import Databases
 from tests.proof.histories import History
 from tests.proof.verdict import Violation
@@ -102,9 +102,10 @@ def test_every_fault_is_drawn():
         *users.STEPS,
         *fleet.STEPS,
         *upkeep.STEPS,
+        *wanted.STEPS,
     }
     meanwhile = {inner[0] for step in steps if step[0] == "during" for inner in step[4]}
-    assert meanwhile == {*histories.MEANWHILE, *histories.ABOVE}
+    assert meanwhile == {*histories.MEANWHILE, *histories.ABOVE, *wanted.STEPS}
     fired = {
         histories.FAULTS[step[1] % len(histories.FAULTS)]["name"] for step in steps if step[0] == "fault"
     }

@@ -129,7 +129,7 @@ def test_a_contact_is_approved_with_the_values_that_were_shown(engine):
 
 CONTACT = {
     "id": "a", "type": "Person", "displayName": "Jan", "email": "jan@klant.example", "city": "Utrecht",
-    "privacyBlocked": False, oracle.IN_COMPANY: 0,
+    "privacyBlocked": False, mapped.IN_COMPANY: 0,
 }  # fmt: skip
 
 

@@ -118,9 +118,12 @@ class Troubles:
 
     def do_lag(self, a: int, _b: int) -> None:
         """Delta queries of a mailbox show nothing new for a while (F18)."""
-        self.player._graph("hold-delta", {"mailbox": self.player._profile(a).mailbox})
+        mailbox = self.player._profile(a).mailbox
+        self.player.oracle.ends.lagging.add(mailbox)
+        self.player._graph("hold-delta", {"mailbox": mailbox})
 
     def do_unlag(self, _a: int, _b: int) -> None:
+        self.player.oracle.ends.lagging.clear()
         for profile in self.player.oracle.profiles:
             self.player._graph("hold-delta", {"mailbox": profile.mailbox, "hold": False})
 
@@ -145,7 +148,7 @@ class Troubles:
             return
         self._forget_losers()
         self.player._open()
-        before = self.player.scene()
+        before = self.player.look()
         self.player.run("full")
         self.player._judge(before)
 
@@ -190,6 +193,9 @@ class Troubles:
         expire_leases(self.player.h.edges)
         for profile, key in zip(self.player.oracle.profiles, self.player.kept_keys, strict=True):
             profile.key = key
+        self.player.wanted.read_again()
+        self.player.oracle.ends.forget_items(self.player.h.edges.engine)
+        for profile in self.player.oracle.profiles:
             self.player.fleet.name_folder(profile)
             self.player._import(profile)
             self.player.upkeep.set_region(profile)

@@ -77,6 +77,7 @@ class Upkeep:
         """The other page of Business Central is read from now on."""
         was_extended = self.player.field_profile == "extended"
         if was_extended:
+            self.player.wanted.drop_salespeople()
             # What belongs to that page alone is no longer synced, and not kept apart either.
             self.oracle.tokens = {
                 key: token for key, token in self.oracle.tokens.items() if token.field not in mapped.BC_PARTS
@@ -113,8 +114,8 @@ class Upkeep:
         contact, edges = self.player.bc._contact(a), self.player.h.edges
         if contact is None:
             return False
-        of_company = [p for p in self.oracle.profiles if p.company == contact[oracle.IN_COMPANY]]
-        company = next(filter(None, (self.player._staged(p)["company"] for p in of_company)), None)
+        of_company = [p for p in self.oracle.profiles if p.company == contact[mapped.IN_COMPANY]]
+        company = next(filter(None, (self.player._staged(p).get("company") for p in of_company)), None)
         if company is None:
             return False
         wanted = Wanted(company, contact["id"]) if b % 3 else Wanted(company, address=contact["email"])
@@ -126,6 +127,9 @@ class Upkeep:
             return False
         self.oracle.pairs.forget()
         self.oracle.erased(self.player.scene(), contact["id"])
+        self.oracle.ends.forget_items(edges.engine)
+        for profile in of_company:
+            self.player.wanted.read_left_out(profile)
         return True
 
     # -- many, and in an odd order ---------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ class Users:
         n = self.player._next()
         name = contact["displayName"] if b % 2 else f"Opnieuw q{n}q"
         again = person(name, contact["email"], jobTitle=f"Baan q{n}q")
-        made = self.player.bc._add_contact(contact[oracle.IN_COMPANY], again)
+        made = self.player.bc._add_contact(contact[mapped.IN_COMPANY], again)
         self.player._typed("made again in BC", "name", name, ("bc", made))
         return True
 
