@@ -157,7 +157,8 @@ def decide(
             has of ``wanted`` then came with the key.
     """
     before = present(record)
-    asked = known.get("asked", ())
+    # Nobody can take a key off: an item without one is not the item that the categories were put on.
+    asked = known.get("asked", ()) if keyed else ()
     own = known.get("own", wanted if keyed and not known else ())
     after = [text for text in before if text not in own or text in wanted]
     held = set(map(fold_case, after))

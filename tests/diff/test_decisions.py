@@ -18,7 +18,7 @@ from sync_lib.diff.tables import (
     WRITES_BC,
     WRITES_OUTLOOK,
 )
-from sync_lib.fields import reading
+from sync_lib.fields import categories, reading
 from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.lookups import Lookups
@@ -100,6 +100,7 @@ def coupled(
         baseline_outlook=reading.outlook_baseline(item().record, agreed_outlook),
         outlook_etag="v1",
         differs=differs or {},
+        categories={name: [*categories.DEFAULT] for name in ("asked", "own")},
     )
 
 

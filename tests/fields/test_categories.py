@@ -92,7 +92,9 @@ def after(
 def test_an_item_gets_what_it_lacks_once():
     assert after(["Golf"], ["Zon"], {}) == ["Golf", "Zon"]
     assert after(["zon"], ["Zon"], {}) == ["zon"]
-    assert after(["Golf"], ["Zon"], {"asked": ["Zon"], "own": ["Zon"]}) == ["Golf"]
+    assert after(["Golf"], ["Zon"], {"asked": ["Zon"], "own": ["Zon"]}, keyed=True) == ["Golf"]
+    # Without the key it is another item, of an older copy of the mailbox or made by hand.
+    assert after(["Golf"], ["Zon"], {"asked": ["Zon"], "own": ["Zon"]}) == ["Golf", "Zon"]
 
 
 def test_what_the_sync_put_there_goes_and_what_the_user_had_stays():

@@ -484,7 +484,7 @@ BUGS = (
     Bug(
         "left out and made after all",
         "read_view",
-        "people = people[~left].reset_index(drop=True) if scope.left_out else people",
+        "people = people[~left].reset_index(drop=True)",
         "people = people.reset_index(drop=True)",
         _WISHES,
     ),

@@ -56,9 +56,9 @@ def test_standard_input_is_a_file_too(run, monkeypatch):
 def test_the_list_shows_every_profile(run, file):
     run("profiles", "import", str(file))
     assert run("profiles", "list").out.splitlines() == [
-        "id  mailbox           company  folder            direction  state",
-        "1   anna@example.com  Cronus   Klanten           both       new",
-        "2   bram@example.com  Cronus   Business Central  both       disabled",
+        "id  mailbox           company  folder            direction  categories        state",
+        "1   anna@example.com  Cronus   Klanten           both       Business Central  new",
+        "2   bram@example.com  Cronus   Business Central  both       Business Central  disabled",
     ]
 
 

@@ -87,6 +87,8 @@ def test_all_that_is_wrong_is_named_at_once_where_it_begins():
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return "; ".join(value)
     if isinstance(value, tuple):
         return "\n".join(f"{name}={expression}" for group in value for name, expression in group)
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value

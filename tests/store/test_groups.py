@@ -199,7 +199,7 @@ group_entries = st.builds(
             for each in ("company_name", "folder_name", "filter", "direction", "language")
         ),
         *(getattr(entry, each) for each in profile_file.POLICY_NAMES.values()),
-        leavers,
+        leavers=leavers,
     ),
     entries,
     visible,

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
 
 from sync_lib.errors import ConfigError, SyncError
+from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import email_key_digest, item_key
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
@@ -494,6 +495,7 @@ def test_items_of_couplings_that_ended_are_taken_over_from_the_change_log(empty_
             "bc_id": "b1",
             "origin": "",
             "settled": False,
+            "categories": json.dumps([*categories.digests(categories.DEFAULT)]),
         }
     downgrade(engine, "0014")
     with read(engine) as conn:
@@ -553,7 +555,6 @@ def test_the_category_that_the_sync_put_on_items_stays_known_as_its_own(empty_ur
     """Nothing is written because of it, and the fixed category is the template of every profile; and a way back."""
     from alembic import command
 
-    from sync_lib.fields import categories
     from sync_lib.store import couplings, former_items
     from sync_lib.store.profiles import groups, rows
 
