@@ -231,6 +231,11 @@ class _End:
         else:
             if self._plan(target, profile, refused):
                 raise _MustWaitError("Items are being edited: the profile ends with a later run.")
+        if refused and not self._is_late():
+            # No refusal of a key or a delete speaks of a value: it may pass (rules 6).
+            raise _MustWaitError(
+                f"{len(refused)} items are refused for now: the profile ends with a later run."
+            )
         if refused:
             self.notes["refused"] = len(refused)
 

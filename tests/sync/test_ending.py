@@ -352,6 +352,43 @@ def test_a_second_folder_is_freed_as_well(make_harness, how):
     )
 
 
+def refuse(h: Harness, how: str, count: int | None) -> None:
+    method = "DELETE" if how == endings.REMOVE else "PATCH"
+    refusal = {"status": 413, "code": "ErrorMessageSizeExceeded", "method": method, "path": "/contacts/"}
+    h.sim.add_fault(name="F24", service="graph", part=True, count=count, **refusal)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_an_item_that_is_refused_for_now_is_freed_by_the_next_run(make, how):
+    """Rules 6: a refusal that says nothing of a value passes; until then the profile has not ended."""
+    h = make()
+    ask(h, how)
+    refuse(h, how, 1)
+    ran = h.run()
+    assert (ran.errors, ran.verdict.ok, stored(h).ended_at) == ([], True, None)
+    assert (ran.report.profiles[0].reason, len(h.items())) == (
+        "profile_ending",
+        1 if how == endings.REMOVE else 2,
+    )
+    assert h.run().errors == []
+    ended(h)
+    assert notes(h) == ({"freed": 2} if how == endings.KEEP else {"deleted": 2, "folder": "deleted"})
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_items_that_are_refused_for_a_day_stay_as_they_are(make, how):
+    h = make()
+    ask(h, how)
+    refuse(h, how, None)
+    assert h.run().errors == []
+    assert stored(h).ended_at is None
+    with transaction(h.edges.engine) as conn:
+        conn.execute(update(t.sync_profile).values(ending_at="2020-01-01T00:00:00.000Z"))
+    h.run()
+    assert stored(h).ended_at
+    assert (folders(h), notes(h)) == ({FOLDER: [JAN, PIET]}, {"refused": 2})
+
+
 def test_what_waits_for_a_person_is_asked_no_more(make):
     """A hold ends with its profile; what was held stays as it is."""
     h = make(own=True)
