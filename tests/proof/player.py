@@ -215,11 +215,12 @@ class Player:
         self.fleet.correct()
         if any(profile.ending for profile in self.oracle.profiles):
             self._run_with_retries("incremental")
-        self.wanted.leave_somebody()
         mode = "full" if self.full_needed else "incremental"
         # Where a company moved, the first run only asks (rules 1), and until all that differs was looked at no baseline
         # says which side changed: what only Business Central changed of a private item waits for the run behind it.
         for _ in range(3 if self.fleet.has_moved else 2):
+            # A profile of a company that moved ends only once somebody has accepted the move.
+            self.wanted.leave_somebody()
             self._run_with_retries(mode)
             moved = self.fleet.accept_moves()
             if moved:
