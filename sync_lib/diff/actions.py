@@ -33,8 +33,12 @@ def digest_of(change: PlannedChange) -> str:
 
 def try_digest(change: PlannedChange) -> str:
     """Return the digest of what is to be written and of both sides: with another one a refused change is tried anew."""
-    sides = [side.fingerprint if side else 0 for side in (change.bc, change.item)]
-    return hashlib.blake2b(json.dumps([change.digest, *sides]).encode(), digest_size=16).hexdigest()
+    parts: list[object] = [change.digest]
+    parts += [side.fingerprint if side else 0 for side in (change.bc, change.item)]
+    if change.categories:
+        # Neither fingerprint shows that a template has changed.
+        parts.append(change.categories["after"])
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def part_of(change: PlannedChange, names: Collection[str]) -> PlannedChange:

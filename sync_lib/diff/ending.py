@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sync_lib.diff.actions import digest_of
 from sync_lib.diff.baselines import is_edited
 from sync_lib.diff.context import DiffContext, Policy
 from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
-from sync_lib.model import Action, Categories, Coupling, Origin, OutlookSide, PlannedChange
+from sync_lib.model import Action, Coupling, Origin, OutlookSide, PlannedChange
 
 CAUSE = "profile_ended"
 
@@ -59,7 +58,9 @@ def _plan(item: OutlookSide, ending: Ending) -> PlannedChange | None:
             before=ending.context.mapper.of_outlook(item.record, coupling.baseline_outlook or None),
         )
     change = PlannedChange(Action.UNTIE, CAUSE, bc_id=bc_id, outlook_id=item.id, item=item)
-    return replace(change, categories=taken_off(item.record, kept))
+    if kept is None:
+        return change
+    return replace(change, categories={"before": categories.present(item.record), "after": kept})
 
 
 def own_categories(coupling: Coupling | None, policy: Policy) -> tuple[str, ...]:
@@ -70,11 +71,6 @@ def own_categories(coupling: Coupling | None, policy: Policy) -> tuple[str, ...]
     """
     known = coupling.categories if coupling else {}
     return categories.digests(known.get("own", [] if coupling else categories.render(policy.categories, {})))
-
-
-def taken_off(record: Mapping[str, Any], kept: list[str] | None) -> Categories:
-    """Return the categories of a change that takes the sync's own ones off; {} where there are none."""
-    return {} if kept is None else {"before": categories.present(record), "after": kept}
 
 
 def own_key(bc_key: str, context: DiffContext) -> BcKey | None:

@@ -205,6 +205,16 @@ def digests(own: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(digest, own))
 
 
+def own_digests(known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the digests of what the sync put on an item, by what its coupling remembers."""
+    return digests(known.get("own", ()))
+
+
+def former_digests(former: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the same of a former item of a coupling; what a version before stored does not say it."""
+    return own_digests(former.get("categories", {"own": DEFAULT}))
+
+
 def present(record: Mapping[str, Any]) -> list[str]:
     """Return the categories of an item, in their order."""
     found = record.get("categories")

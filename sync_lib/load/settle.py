@@ -300,9 +300,11 @@ class _Updates:
 
     def _has_categories(self, conn: Connection, row: Row) -> bool:
         """Whether the item holds the categories that were sent, if any were."""
+        if not row["categories"]:
+            return True
         known = outlook_items.read_outlook_records(conn, self.target.profile, [row["outlook_id"]])
         item = known.get(row["outlook_id"])
-        return not row["categories"] or (item is not None and is_written(item["record"], row["categories"]))
+        return item is not None and is_written(item["record"], row["categories"])
 
     def _remember_categories(self, conn: Connection, row: Row) -> None:
         """Remember what the sync put on an item where its write turns out to have been carried out."""

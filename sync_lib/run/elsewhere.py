@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sync_lib.diff.actions import digest_of
-from sync_lib.diff.ending import taken_off
 from sync_lib.extract.folder import look_up_each
 from sync_lib.fields import categories
 from sync_lib.fields.contact_keys import BcKey
@@ -138,7 +137,8 @@ class _Search:
         )
         if action is Action.UNTIE:
             kept = categories.without(contact.record, former.categories)
-            change.categories = taken_off(contact.record, kept)
+            # What it had before is not kept of a blocked contact (rules 7.4).
+            change.categories = {} if kept is None else {"after": kept}
         change.digest = digest_of(change)
         self.found.changes.append(change)
 

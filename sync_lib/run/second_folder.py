@@ -178,9 +178,8 @@ def _own_items(couplings: list[Coupling]) -> dict[str, Coupling]:
 
 def _put_on_items(couplings: list[Coupling]) -> dict[str, tuple[str, ...]]:
     """Digests of the categories that the sync put on items of other folders, by item."""
-    before = {"own": categories.DEFAULT}  # What a version before stored does not say it.
     return {
-        former["id"]: categories.digests(former.get("categories", before).get("own", ()))
+        former["id"]: categories.former_digests(former)
         for coupling in couplings
         for former in coupling.former
     }

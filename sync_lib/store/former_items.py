@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -49,27 +49,18 @@ def remember_ended(conn: Connection, couplings: Sequence[int]) -> None:
         items = ended.setdefault(row.profile, [])
         items += _former(row.bc_id, row.former)
         if row.outlook_id:
-            own = _own(json.loads(row.categories))
+            own = categories.own_digests(json.loads(row.categories))
             items.append(FormerItem(row.bc_id, row.outlook_id, row.origin, categories=own))
     for profile, items in ended.items():
         remember(conn, profile, items)
 
 
 def _former(bc_id: str, former: str) -> list[FormerItem]:
-    # What a version before stored does not say how the item came to be, nor what was put on it.
+    # What a version before stored does not say how the item came to be.
     return [
-        FormerItem(
-            bc_id,
-            each["id"],
-            each.get("origin", ""),
-            categories=_own(each.get("categories", {"own": categories.DEFAULT})),
-        )
+        FormerItem(bc_id, each["id"], each.get("origin", ""), categories=categories.former_digests(each))
         for each in json.loads(former)
     ]
-
-
-def _own(known: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    return categories.digests(known.get("own", ()))
 
 
 def forget_settled(conn: Connection, profile: int, blocked: Collection[str]) -> None:
@@ -127,7 +118,7 @@ def _coupled(conn: Connection, profile: int, blocked: Collection[str]) -> Iterat
         for item in _former(row.bc_id, row.former):
             yield replace(item, settled=True)
         if row.outlook_id:
-            own = _own(json.loads(row.categories))
+            own = categories.own_digests(json.loads(row.categories))
             yield FormerItem(row.bc_id, row.outlook_id, row.origin, categories=own)
 
 

@@ -226,6 +226,26 @@ def test_an_adopted_item_that_moved_away_loses_exactly_ours_by_a_privacy_block(m
     h.edit_contact(JAN, privacyBlocked=True)
     h.run()
     assert (h.items(folder="Prive")[JAN]["key"], of(h, folder="Prive")) == ("", ["Vrienden"])
+    with read(h.edges.engine) as conn:
+        wanted = select(t.change.c.categories).where(t.change.c.cause == "privacy_blocked")
+        assert "Zon" not in conn.scalars(wanted).one(), (
+            "the plan keeps no value of a blocked contact (rules 7.4)"
+        )
+    settled(h)
+
+
+def test_a_contact_made_outside_the_filter_follows_its_template_too(make):
+    h = make(field_profile="extended", categories=["RELATIE", "{territory}"], filter=[{"Territory Code": "N"}])
+    h.add_item(
+        displayName="Els Nieuw",
+        emailAddresses=[{"address": "els@klant.example", "name": "Els"}],
+        categories=[],
+    )
+    h.run()
+    assert of(h, "Els Nieuw") == ["RELATIE"]
+    h.edit_contact("Els Nieuw", territoryCode="Z")
+    h.run()
+    assert of(h, "Els Nieuw") == ["RELATIE", "Z"]
     settled(h)
 
 

@@ -188,6 +188,18 @@ def test_a_new_value_is_tried_at_once(synced):
     assert synced.contacts()["Persoon 02"]["jobTitle"] == "Inkoper"
 
 
+def test_another_template_is_tried_at_once(synced):
+    """R1: no fingerprint shows that a category is another one now."""
+    synced.add_profiles(categories=["Oud"])
+    refuse(synced, "outlook_update", 423, "Locked", count=None)
+    for _ in range(3):
+        scheduled(synced)
+    synced.sim.clear_faults()
+    synced.add_profiles(categories=["Nieuw"])
+    scheduled(synced)
+    assert {tuple(item["categories"]) for item in synced.items().values()} == {("Nieuw",)}
+
+
 @pytest.mark.parametrize(
     "code",
     [
