@@ -68,9 +68,7 @@ def contact_sync() -> None:
         from sync_lib import pipeline
 
         with context.open_services_to_plan() as (services, request):
-            plan = pipeline.plan_run(services, request)
-        context.hand_on("tasks", plan.tasks)
-        return plan.companies
+            return pipeline.plan_run(services, request).companies
 
     tasks.wire(plan_run(), planned_by="plan_run")
 

@@ -77,7 +77,6 @@ def contact_sync_approval() -> None:
                 context.decision(answer),
                 paused=context.is_paused("contact_sync"),
             )
-        context.hand_on("tasks", plan.tasks)
         return plan.companies
 
     decided = decide(wait_for_person.output)

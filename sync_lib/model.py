@@ -390,6 +390,9 @@ class Run:
     message: str
     started_at: str
     full_slot: str | None = None
+    #: Whether only profiles with work are mapped, and when that was decided.
+    finds_work: bool = False
+    found_at: str | None = None
 
     @property
     def overlay(self) -> str:
@@ -423,16 +426,6 @@ class Before:
     state: str
     reason: str
     at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why one mailbox fails. ``known``: long enough, and of few enough, to make no run red; ``due``: to be reported."""
-
-    reason: str
-    since: str
-    known: bool
-    due: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The table of contents: what each task of a run does, from the plan of the run to its verdict.
 
-    plan_run -> extract_business_central (per company) -> sync_profile (per profile) -> finish_run -> run_verdict
+    plan_run -> extract_business_central (per company) -> find_work -> sync_profile (per profile with work)
+        -> finish_run -> run_verdict
 
 Every function can be run again at any time: staging replaces by key, and a plan goes by what both sides hold now.
 Beside the run's tasks there is that of the self-test, and what *Test connection* asks.
@@ -16,6 +17,7 @@ from sync_lib.model import ProfileResult, RunPlan, RunRequest
 from sync_lib.operate import checks
 from sync_lib.operate.checks import Check
 from sync_lib.run import company as company_run
+from sync_lib.run import find_work as finding
 from sync_lib.run import finish, plan, profile
 from sync_lib.run.report import RunReport, Verdict
 from sync_lib.services import Services
@@ -73,6 +75,20 @@ def extract_business_central(
         SyncError: The company could not be read; its profiles fail, others do not.
     """
     return company_run.read_company(edges, run_id, int(company), on_company)
+
+
+def find_work(edges: Services, run_id: str, *, last_try: bool = True) -> list[str]:
+    """Decide which profiles have work, and return what the mapped tasks are mapped over (``run.find_work``).
+
+    Args:
+        edges: The services and the staging database.
+        run_id: DAG run id.
+        last_try: Nobody tries again: where deciding itself fails, all profiles are mapped.
+
+    Raises:
+        SyncError: What keeps all profiles from syncing, found once; each of them has it as its outcome.
+    """
+    return finding.find_work(edges, run_id, last_try=last_try)
 
 
 def sync_profile(

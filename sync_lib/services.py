@@ -14,6 +14,7 @@ from sync_lib.clients.business_central import BusinessCentralClient
 from sync_lib.clients.directory import DirectoryClient
 from sync_lib.clients.listing import Listing
 from sync_lib.clients.outlook import OutlookClient
+from sync_lib.clients.questions import Questions
 from sync_lib.clients.session import ApiSession
 from sync_lib.clients.transport import Transport
 from sync_lib.ports import CHANCE, SYSTEM, Chance, Clock, Pages, draw_id
@@ -28,6 +29,9 @@ from sync_lib.store import clock
 from sync_lib.store.budget import BcBudget
 from sync_lib.store.engine import open_engine
 from sync_lib.times import to_text
+
+#: Seconds that the question about a mailbox may take with its repeats: a slow one must not keep the others waiting.
+QUESTION_PATIENCE = 20.0
 
 
 def brief_business_central(
@@ -90,8 +94,7 @@ class Services:
     @cached_property
     def outlook(self) -> OutlookClient:
         """Microsoft Graph."""
-        tokens = TokenSource(self.graph_settings, transport=self.transport)
-        session = ApiSession(self.graph_settings.root, tokens, **self._session_options())
+        session = ApiSession(self.graph_settings.root, self._graph_tokens, **self._session_options())
         return OutlookClient(
             session,
             window_operations=self.settings.graph_window_operations,
@@ -101,10 +104,23 @@ class Services:
         )
 
     @cached_property
+    def questions(self) -> Questions:
+        """Microsoft Graph, asked about many mailboxes at once."""
+        patience = {"retry_cap": min(self.settings.retry_cap, QUESTION_PATIENCE)}
+        options = self._session_options() | patience
+        session = ApiSession(self.graph_settings.root, self._graph_tokens, **options)
+        return Questions(session, self.settings.graph_batches)
+
+    @cached_property
+    def _graph_tokens(self) -> TokenSource:
+        return TokenSource(self.graph_settings, transport=self.transport)
+
+    @cached_property
     def directory(self) -> DirectoryClient:
         """Users and groups of Entra ID, through Microsoft Graph."""
-        tokens = TokenSource(self.graph_settings, transport=self.transport)
-        return DirectoryClient(ApiSession(self.graph_settings.root, tokens, **self._session_options()))
+        return DirectoryClient(
+            ApiSession(self.graph_settings.root, self._graph_tokens, **self._session_options())
+        )
 
     @cached_property
     def business_central(self) -> BusinessCentralClient:

@@ -74,12 +74,15 @@ class SyncSettings:
     """How the sync behaves; every value can be set as ``CONTACT_SYNC_<NAME>`` (see ``from_environment``).
 
     Seconds unless the name says otherwise. The guard's percentages are of the active and pinned couplings.
-    ``writes`` is the switch that stops every write to both services (rules 8.8c).
+    ``writes`` is the switch that stops every write to both services (rules 8.8c). ``map_quiet`` gives a task to every
+    profile in every run, ``graph_batches`` is how many requests ask at once which profiles have work.
     """
 
     writes: bool = True
 
     profiles_per_task_from: int = 1000
+    map_quiet: bool = False
+    graph_batches: int = 8
     overlap: float = 900.0
     lease: float = 120.0
     longest_request: float = 600.0

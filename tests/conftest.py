@@ -36,6 +36,7 @@ from tests.databases import share_compiled_statements  # noqa: E402
 from tests.e2e.stage import starting_stage  # noqa: E402, F401
 from tests.faults import note_faults  # noqa: E402, F401
 from tests.harnesses import make_harness  # noqa: E402, F401
+from tests.sync.harness import Harness  # noqa: E402
 
 # No test is about time: a machine that is busy must not make one of them fail. And a fixture that outlives an example
 # is what most tests of the staging database want.
@@ -76,6 +77,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="draw that part by this text; without it, by the commit that is checked out",
     )
 
+    parser.addoption(
+        "--audit",
+        action="store_true",
+        help="work on every profile that a run gave no task all the same: it must come to nothing (I21)",
+    )
+
 
 def pytest_report_header(config: pytest.Config) -> str:
     return "on both databases: all" if config.getoption("--both") else f"drawn by --draw {seed(config)}"
@@ -98,6 +105,7 @@ def seed(config: pytest.Config) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    Harness.audits = config.getoption("--audit")
     if config.getoption("--dearest") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(dearest.Dearest(config.getoption("--dearest")))
     if config.getoption("--dearest"):

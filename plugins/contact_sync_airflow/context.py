@@ -82,6 +82,12 @@ def run_request() -> RunRequest:
     )
 
 
+def is_last_try() -> bool:
+    """Whether Airflow does not try the calling task again, should it fail now."""
+    ti = get_current_context()["ti"]
+    return int(ti.try_number) > int(ti.max_tries)
+
+
 def hold_of_run() -> tuple[int, int]:
     """Return the hold that this run asks about, and how often that has been asked."""
     params = get_current_context()["params"]
@@ -145,11 +151,6 @@ def start_run(dag_id: str, run_id: str, conf: dict[str, int]) -> None:
 def is_paused(dag_id: str) -> bool:
     """Whether a DAG is switched off in Airflow."""
     return bool(get_current_context()["ti"].get_dag(dag_id).is_paused)
-
-
-def hand_on(key: str, value: list[str]) -> None:
-    """Leave a second result for the tasks behind this one."""
-    get_current_context()["ti"].xcom_push(key, value)
 
 
 def show_company(company: str) -> None:

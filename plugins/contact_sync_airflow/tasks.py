@@ -16,18 +16,24 @@ OUTLOOK = Asset("outlook_contacts")
 APPROVAL_DAG = "contact_sync_approval"
 
 
-# Airflow maps over what a task returned, and over nothing else; this runs beside the extract and costs no time.
-@task
-def list_profiles(tasks: list[str]) -> list[str]:
-    return tasks
-
-
 @task(map_index_template="{{ company }}")
 def extract_business_central(key: str) -> None:
     from sync_lib import pipeline
 
     with connections.open_services() as services:
         pipeline.extract_business_central(services, context.this_run(), key, context.show_company)
+
+
+# Only profiles with work get a task. A company that could not be read must not keep the others from being looked at;
+# behind a plan that failed there is nothing to find.
+@task(trigger_rule="all_done")
+def find_work(planned: Any) -> list[str]:
+    from sync_lib import pipeline
+
+    if planned is None:
+        return []
+    with connections.open_services() as services:
+        return pipeline.find_work(services, context.this_run(), last_try=context.is_last_try())
 
 
 # A company that could not be read fails its own profiles, inside; it must not keep the others from running.
@@ -78,10 +84,12 @@ def verdict(planned_by: str) -> None:
 def wire(planned: Any, planned_by: str) -> None:
     """Put the tasks of a run behind the one that plans it, named ``planned_by``, and returns its companies."""
     extracted = extract_business_central.expand(key=planned)
-    synced = sync_profile.expand(key=list_profiles(planned["tasks"]))
+    found = find_work(planned)
+    synced = sync_profile.expand(key=found)
     listed = list_holds()
     requested = request_approval.expand_kwargs(listed)
     judged = verdict(planned_by)
-    extracted >> synced >> report() >> judged
+    extracted >> found
+    synced >> report() >> judged
     synced >> listed
     requested >> judged

@@ -258,6 +258,14 @@ class ApiSession:
         """Return whether a link leads to this API's host, port and scheme."""
         return to_origin(link) == self._origin
 
+    def sign_in(self) -> None:
+        """Have a token, as a request would.
+
+        Raises:
+            ApiError: There is none, after as many repeats as patience allows.
+        """
+        self._tokens.token(self.patience())
+
     def close(self) -> None:
         """Close the pooled connections; the session opens new ones where it is used again."""
         self.http.close()

@@ -164,7 +164,7 @@ def stage_folder(conn: Connection, read: FolderRead, staging: Staging) -> tuple[
 def move_folder_cursor(conn: Connection, read: FolderRead, staging: Staging) -> None:
     """Move a profile's cursor behind a complete read; a dry run moves none."""
     if not staging.run.dry_run:
-        values: dict[str, Any] = {"position": read.delta_link}
+        values: dict[str, Any] = {"position": read.delta_link, "linked_at": staging.began or staging.at}
         if read.full:
             values |= runs.end_full(staging.began or staging.at) | {"version": staging.mapper.version}
         runs.write_cursor(conn, "outlook", staging.scope, updated_at=staging.at, **values)

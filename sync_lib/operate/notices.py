@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sync_lib.model import Before, Cause, Mode, ProfileResult
+from sync_lib.model import Before, Mode, ProfileResult
 from sync_lib.run.report import GOOD_STATES, RunReport, age
+from sync_lib.store.causes import Cause
 
 #: Mailboxes that a line names at most.
 MOST = 10

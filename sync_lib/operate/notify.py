@@ -8,7 +8,7 @@ from sync_lib.operate import notices
 from sync_lib.operate.notices import Known, Notice
 from sync_lib.run.report import Verdict, make_report
 from sync_lib.services import Services
-from sync_lib.store import causes, holds, runs
+from sync_lib.store import causes, holds, looking, runs
 from sync_lib.store.engine import transaction
 
 #: Forms of a webhook's body.
@@ -28,7 +28,7 @@ def read_notice(services: Services, run_id: str, verdict: Verdict, *, repeated: 
         run = runs.read_run(conn, run_id)
         if run is None:
             return _of_dead_run(verdict, repeated)
-        found = runs.read_profile_results(conn, run_id)
+        found = looking.read_outcomes(conn, run)
         settings = services.settings
         own = causes.read_causes(conn, settings.known_after_hours * 3600, settings.known_percent)
         known_ones = [key for key, cause in own.items() if cause.known]

@@ -6,13 +6,17 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sync_lib.errors import ServiceError
 from sync_lib.fields.required import PROBLEMS
 from sync_lib.model import Outcome, Plan, Reject
+from sync_lib.run.awaiting import awaited_by
 from sync_lib.run.books import OPEN_OUTCOMES, Progress, rejects_of
 from sync_lib.run.compare import compare_staged
+from sync_lib.run.inputs import ProfileView
 from sync_lib.run.profile_run import ProfileRun
-from sync_lib.store import held, holds, postponed, runs, undo
+from sync_lib.store import awaited, held, holds, looking, postponed, runs, undo
 from sync_lib.store.couplings import count_attention
 from sync_lib.store.rejects import replace_dry_rejects, replace_rejects
 from sync_lib.store.wishes import end_wishes
@@ -31,8 +35,14 @@ class Result:
     stopped: ServiceError | None = None
 
 
-def close(profile_run: ProfileRun, progress: Progress, plan: Plan, stopped: ServiceError | None) -> Result:
-    """Store what the rounds came to, and return it."""
+def close(
+    profile_run: ProfileRun,
+    progress: Progress,
+    plan: Plan,
+    view: ProfileView | None,
+    stopped: ServiceError | None,
+) -> Result:
+    """Store what the rounds came to, of which the last one had this plan and view, and return it."""
     books = progress.books
     rejects = _left_after_load(profile_run, progress, plan)
     books.rejects = set(rejects)
@@ -46,6 +56,7 @@ def close(profile_run: ProfileRun, progress: Progress, plan: Plan, stopped: Serv
         _close_cursor(profile_run, progress, plan, counters, rejects)
         if stopped is None:
             with profile_run.transaction() as conn:
+                _rest(conn, profile_run, progress, plan, view)
                 now = profile_run.services.now()
                 end_wishes(conn, profile_run.wishes.keys, profile_run.run.id, now)
     waiting = [change for change in books.changed.values() if change.outcome is Outcome.HELD]
@@ -102,3 +113,29 @@ def _close_cursor(
         if not undoing.is_open:
             undo.close(conn, undoing.wanted.keys, profile_run.run.id, undoing.summary, now)
         runs.write_cursor(conn, "outlook", key, updated_at=now, **values)
+
+
+def _rest(
+    conn: Connection, profile_run: ProfileRun, progress: Progress, plan: Plan, view: ProfileView | None
+) -> None:
+    """Where nothing moves any more, store what the profile waits for: a time, or something that changes."""
+    key = profile_run.id
+    if view is None or not _rests(plan, progress):
+        return
+    awaited.replace_awaited(conn, key, awaited_by(conn, profile_run.company.id, view, plan))
+    looking.end(conn, key, postponed.read_next_try(conn, key))
+
+
+def _rests(plan: Plan, progress: Progress) -> bool:
+    """Whether a comparison found nothing to do but what waits for a person, or for its next try.
+
+    The next one, of the same contacts, would find the same: also where a pair asks to be looked at field by field.
+    """
+    # What privacy wants gone is tried by every run.
+    acts = any(
+        change.outcome is not Outcome.HELD and (not change.waits or change.cause == "privacy_blocked")
+        for change in plan.changes
+    )
+    open_ = {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED}
+    left = any(change.outcome in open_ for change in progress.books.changed.values())
+    return not (plan.couplings or plan.ended or acts or left)

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from sync_lib.errors import ConfigError
 from sync_lib.model import Mode, ProfileResult
-from sync_lib.run.plan import WRITES_OFF, map_order
+from sync_lib.run.plan import WRITES_OFF
 from sync_lib.run.report import GOOD_STATES, RunReport, Verdict, judge, make_report, shared_cause
 from sync_lib.run.switched_off import remove_blocked
 from sync_lib.services import Services
-from sync_lib.store import causes, runs
+from sync_lib.store import causes, looking, runs
 from sync_lib.store.claims import drop_done_claims
 from sync_lib.store.engine import read, unbroken
 from sync_lib.store.snapshots.writing import drop_overlay
@@ -31,7 +31,7 @@ def _finish(services: Services, run_id: str) -> RunReport:
         if run is None:
             raise ConfigError(f"Run {run_id} was never planned: see the log of its task plan_run.")
         companies_read = runs.read_company_results(conn, run_id)
-        results = runs.read_profile_results(conn, run_id)
+        results = looking.read_outcomes(conn, run)
     if run.mode == Mode.FULL and not run.dry_run and results:
         remove_blocked(services, run_id)
     with services.engine.begin() as conn:
@@ -68,7 +68,9 @@ def _decide(services: Services, run_id: str, task_states: dict[str, str], planne
         if run.state == "skipped":
             return Verdict(True, run.message)
         read_companies = runs.read_company_results(conn, run_id)
-        results = runs.read_profile_results(conn, run_id)
+        results = looking.read_outcomes(conn, run)
+        if run.finds_work and run.found_at is None and task_states.get("find_work", "success") != "success":
+            return Verdict(False, "find_work failed: nobody knows who has work. See its log, and clear it.")
         known = _known(conn, services, results)
         tasks = _known_tasks(conn, run_id, results, known)
     verdict = judge(read_companies, results, task_states, known, tasks)
@@ -89,10 +91,9 @@ def _known_tasks(
 ) -> set[str]:
     """The mapped tasks that failed for nothing but known causes, as Airflow names them."""
     bad = {result.profile for result in results if result.state not in GOOD_STATES}
-    chunks = sorted({*runs.read_chunks(conn, run_id)}, key=map_order) if known else []
     found = set()
-    for index, chunk in enumerate(chunks):
-        failed = bad & set(runs.read_chunk(conn, run_id, chunk))
+    for index, (_, members) in (runs.read_mapped(conn, run_id) if known else {}).items():
+        failed = bad & set(members)
         if failed and failed <= set(known):
             found.add(f"sync_profile_{index}")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
@@ -18,6 +19,7 @@ from sync_lib.store.engine import open_engine, read
 from sync_lib.store.migrate import migrate
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.rows import Profile
+from sync_lib.store.runs import Chunk
 from sync_lib.times import shift, to_text
 
 logger = logging.getLogger(__name__)
@@ -98,17 +100,23 @@ def _plan(services: Services, request: RunRequest) -> RunPlan:
             logger.info("%s", other)
             return RunPlan([], [], other)
         used = sorted({profile.company for profile in chosen if profile.company})
-        chunks = _chunks(chosen, services.settings.profiles_per_task_from)
-        runs.plan_run_rows(conn, request.run_id, used, chunks)
+        chunks = make_chunks([profile.id for profile in chosen], services.settings.profiles_per_task_from)
+        finds_work = _finds_work(services, request, conn)
+        decided = {"finds_work": finds_work, "found_at": None, "asked": None, "quiet": None, "mapped": None}
+        runs.write_run(conn, request.run_id, decided)
+        runs.plan_run_rows(conn, request.run_id, used, [] if finds_work else chunks)
     logger.info("planned a run over %d profiles of %d companies", len(chosen), len(used))
     if not services.may_write():
         logger.warning("%s", WRITES_OFF)
-    return RunPlan([str(company) for company in used], sorted(set(chunks.values()), key=map_order))
+    return RunPlan([str(company) for company in used], [chunk.key for chunk in chunks])
 
 
-def map_order(chunk: str) -> tuple[int, str]:
-    """Return the key by which a run's mapped tasks are sorted."""
-    return (len(chunk), chunk)
+def _finds_work(services: Services, request: RunRequest, conn: Connection) -> bool:
+    """Whether only the profiles with work are mapped: not where somebody wants to see each of them."""
+    run = runs.read_run(conn, request.run_id)
+    chosen = bool(request.profiles) or request.run_type in ("approval", "backfill")
+    is_whole = run is not None and (run.mode == Mode.FULL or run.dry_run)
+    return not (services.settings.map_quiet or chosen or is_whole)
 
 
 def _choose(services: Services, request: RunRequest) -> list[Profile]:
@@ -152,9 +160,7 @@ def _resolve_companies(services: Services, chosen: list[Profile]) -> list[Profil
         return [profiles.read_profile(conn, profile.id) for profile in chosen]
 
 
-def _chunks(chosen: list[Profile], limit: int) -> dict[int, str]:
-    """Profile id -> key of the mapped task: one profile a task, several above the limit."""
-    if len(chosen) <= limit:
-        return {profile.id: str(profile.id) for profile in chosen}
-    size = -(-len(chosen) // limit)
-    return {profile.id: f"c{n // size + 1}" for n, profile in enumerate(chosen)}
+def make_chunks(chosen: Sequence[int], limit: int) -> list[Chunk]:
+    """Return the mapped tasks of some profiles: one profile a task, several above the limit."""
+    size = max(1, -(-len(chosen) // max(1, limit)))
+    return [Chunk(tuple(chosen[n : n + size])) for n in range(0, len(chosen), size)]

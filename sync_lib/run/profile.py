@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from sqlalchemy import Connection
+
 from sync_lib.diff.context import DiffContext
 from sync_lib.errors import ConfigError, ProfileBusyError, ProfileError, SyncError, TransientError, reason_of
 from sync_lib.extract.staging import is_full_due, must_compare
@@ -16,7 +18,7 @@ from sync_lib.fields.filters import parse_filter
 from sync_lib.load.settle import Open, settle
 from sync_lib.logs import phase
 from sync_lib.model import Mode, ProfileResult, Run
-from sync_lib.run import bindings, ending
+from sync_lib.run import bindings, ending, standing
 from sync_lib.run.books import Books, Progress, Undoing
 from sync_lib.run.closing import Result
 from sync_lib.run.folders import Found, MailboxReplacedError
@@ -25,9 +27,10 @@ from sync_lib.run.profile_run import ProfileRun
 from sync_lib.run.reading import inputs_unchanged, note_successor, read_outlook
 from sync_lib.run.rounds import Rounds
 from sync_lib.run.second_folder import Again, SecondFolder
+from sync_lib.run.standing import CompanyHeldError
 from sync_lib.run.turns import MAILBOX_WAIT, keep_lease, mailbox_turn, take
 from sync_lib.services import Services
-from sync_lib.store import causes, clock, companies, company_names, runs, undo, wishes
+from sync_lib.store import causes, clock, companies, company_names, looking, runs, undo, wishes
 from sync_lib.store.changes import give_up_planned, read_unsettled
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
@@ -50,6 +53,8 @@ def sync_profiles(
     with services.engine.begin() as conn:
         run = runs.read_run(conn, run_id)
         keys = runs.read_chunk(conn, run_id, task_key)
+        if run is not None and run.finds_work and not keys:
+            keys = _map_undecided(conn, run_id, task_key)
     if run is None or not keys:
         raise ConfigError(f"Run {run_id} has no profiles for the key {task_key}: clear its task plan_run.")
     if not services.may_write():
@@ -63,7 +68,18 @@ def sync_profiles(
             errors.append(error)
     _raise(errors)
     with read(services.engine) as conn:
-        return [result for result in runs.read_profile_results(conn, run_id) if result.profile in keys]
+        return runs.read_profile_results(conn, run_id, keys)
+
+
+def _map_undecided(conn: Connection, run_id: str, task_key: str) -> list[int]:
+    """Take the profiles of a key that ``find_work`` did not decide about: somebody works on all that was planned."""
+    chunk = runs.Chunk.parse(task_key)
+    known = runs.read_profile_results(conn, run_id)
+    if chunk is None or {result.profile for result in known} & set(chunk.profiles):
+        return []
+    places = runs.read_mapped(conn, run_id)
+    runs.map_profiles(conn, run_id, [chunk], first=max(places, default=-1) + 1)
+    return list(chunk.profiles)
 
 
 def _raise(errors: list[Exception]) -> None:
@@ -82,12 +98,14 @@ def sync_one(services: Services, run: Run, key: int, on_mailbox: Callable[[str],
         profile = profiles.read_profile(conn, key)
         on_mailbox(profile.mailbox)
         runs.write_profile_state(conn, run.id, key, state="running", started_at=services.now())
+        if not run.dry_run:
+            looking.begin(conn, key)
     try:
         result = _sync_with_lease(services, run, profile)
     except ProfileBusyError as error:
         _end(services, run, key, Result(state="skipped", reason="busy", message=str(error)))
         logger.info("%s", error)
-    except _HeldError as error:
+    except CompanyHeldError as error:
         _end(services, run, key, Result(state="held", reason=error.reason, message=str(error)))
         logger.warning("%s", error)
     except SyncError as error:
@@ -120,10 +138,6 @@ def _end(services: Services, run: Run, key: int, result: Result) -> None:
         )
         if not run.dry_run:
             causes.note_outcome(conn, key, result.state, result.reason)
-
-
-class _HeldError(ProfileError):
-    """The profile's company is held by a stop rule (rules 8.3); this is no failure."""
 
 
 def _sync_with_lease(services: Services, run: Run, profile: Profile) -> Result:
@@ -259,15 +273,8 @@ def _check_company(services: Services, run: Run, profile: Profile) -> tuple[Comp
         company = companies.read_company(conn, profile.company)
         key = companies.read_key(conn, company)
     bindings.check_environment(services, company)
-    result = results.get(profile.company)
-    if result is not None and result.state == "held":
-        raise _HeldError(result.reason, result.message)
-    if result is None or result.state != "done":
-        raise ProfileError(
-            "company_not_read",
-            f"The company {profile.company_name!r} could not be read in this run.",
-            remedy=result.message if result else "See the task extract_business_central.",
-        )
+    if error := standing.unread_company(profile, results.get(profile.company)):
+        raise error
     return company, key
 
 
@@ -299,4 +306,5 @@ def _unchanged(profile_run: ProfileRun, cursor: Cursor) -> Result:
     with profile_run.engine.begin() as conn:
         now = profile_run.services.now()
         runs.write_cursor(conn, "outlook", profile_run.id, updated_at=now, last_good_at=now)
+        looking.end(conn, profile_run.id, None)
         return Result(counters=runs.quiet_counters(conn, profile_run.id))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass, replace
 
@@ -13,14 +11,12 @@ from sync_lib.diff.context import DiffContext
 from sync_lib.errors import AccessDeniedError, NotFoundError
 from sync_lib.extract import folder as folder_reads
 from sync_lib.extract.staging import must_compare
-from sync_lib.fields import categories
-from sync_lib.fields.filters import to_written
-from sync_lib.fields.normal_forms import NORMALISER_VERSION
 from sync_lib.model import Run
 from sync_lib.run import folders
 from sync_lib.run.folders import Found
 from sync_lib.run.opening import find_folder, missing_folder
 from sync_lib.run.profile_run import ProfileRun
+from sync_lib.run.standing import digest_of_settings
 from sync_lib.services import Services
 from sync_lib.store import clock, held, runs
 from sync_lib.store.engine import read
@@ -151,20 +147,5 @@ def inputs_unchanged(profile_run: ProfileRun, cursor: Cursor) -> bool:
 
 def settings_digest(profile_run: ProfileRun) -> str:
     """Return the digest of all settings that a diff depends on."""
-    profile = profile_run.profile
-    values = [
-        # One group as it was before there were several: an upgrade is no change of settings.
-        to_written(profile.filter),
-        profile.direction,
-        profile.salesperson_code,
-        profile.language,
-        [profile.deleted_in_outlook, profile.deleted_in_bc, profile.left_scope, profile.blank_in_bc],
-        profile_run.field_profile,
-        NORMALISER_VERSION,
-        [profile_run.company.phone_region, profile_run.company.countries],
-    ]
-    if profile_run.wishes.left_out:
-        values.append(sorted(profile_run.wishes.left_out))
-    if profile.categories != categories.DEFAULT:
-        values.append({"categories": profile.categories})
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    left_out = profile_run.wishes.left_out
+    return digest_of_settings(profile_run.profile, profile_run.field_profile, profile_run.company, left_out)

@@ -13,7 +13,7 @@ from sync_lib.logs import table
 from sync_lib.model import CompanyResult, ProfileResult, Run
 
 #: States in which a profile or a company has had its turn and makes no run red.
-GOOD_STATES = frozenset({"done", "skipped", "held"})
+GOOD_STATES = frozenset({"done", "skipped", "held", "quiet"})
 
 _COLUMNS = (
     "mailbox",
@@ -106,8 +106,23 @@ class RunReport:
             return [self.skip_reason]
         what = "Plan of a dry run (nothing was written)" if self.dry_run else "Run"
         head = [f"{what}: {self.mode}, {len(self.profiles)} profiles, {self.failures} failed"]
-        rows = [_row(profile, self.at) for profile in self.profiles]
-        return [*head, *table([_COLUMNS, *rows]), *self._company_lines(), *self._profile_lines()]
+        rows = [_row(profile, self.at) for profile in self.profiles if profile.state != "quiet"]
+        shown = table([_COLUMNS, *rows]) if rows else []
+        return [*head, *self._quiet_lines(), *shown, *self._company_lines(), *self._profile_lines()]
+
+    def _quiet_lines(self) -> list[str]:
+        """What is said of all that had nothing to do: a line for each would hide the others."""
+        quiet = [profile for profile in self.profiles if profile.state == "quiet"]
+        if not quiet:
+            return []
+        reasons: Counter[str] = Counter()
+        for profile in quiet:
+            reasons.update(profile.counters.get("reasons", {}))
+        counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        lines = [
+            f"{len(quiet)} profiles had nothing to do: both sides are as their last comparison left them"
+        ]
+        return lines + ([f"of these, not synced: {counted}"] if counted else [])
 
     def _company_lines(self) -> list[str]:
         return [
@@ -119,6 +134,8 @@ class RunReport:
     def _profile_lines(self) -> list[str]:
         lines = []
         for profile in self.profiles:
+            if profile.state == "quiet":
+                continue
             if profile.message:
                 lines.append(f"{profile.mailbox}: {profile.state}, {profile.reason}. {profile.message}")
             reasons = profile.counters.get("reasons", {})
@@ -174,10 +191,16 @@ def judge(
     if dead := sorted(task for task in failed if task not in known_tasks):
         return Verdict(False, f"Failed tasks: {', '.join(dead)}. Their logs say why.")
     warned = [f"{p.mailbox}: known since {known[p.profile]}: {_outcome(p)}" for p in bad]
-    held = [profile.mailbox for profile in profiles if profile.state == "held"]
+    held = [profile.mailbox for profile in profiles if _waits(profile)]
     waiting = f" Waiting for a person: {', '.join(held)}." if held else ""
     left = f" {len(warned)} could not sync, for a known cause of their own." if warned else ""
     return Verdict(True, f"All {len(profiles)} profiles had their turn.{left}{waiting}", tuple(warned))
+
+
+def _waits(profile: ProfileResult) -> bool:
+    """Whether something of a profile waits for a person, also where this run had nothing to do for it."""
+    was_held = profile.state == "quiet" and bool(profile.counters.get("outcomes", {}).get("held"))
+    return profile.state == "held" or was_held
 
 
 def _name(result: CompanyResult | ProfileResult) -> str:

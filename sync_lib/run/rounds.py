@@ -19,6 +19,7 @@ from sync_lib.run.books import Progress
 from sync_lib.run.closing import Result, close
 from sync_lib.run.compare import counts_in_words, plan_round
 from sync_lib.run.folders import Found
+from sync_lib.run.inputs import ProfileView
 from sync_lib.run.opening import RestoredError, find_folder, missing_folder
 from sync_lib.run.profile_run import ProfileRun
 from sync_lib.run.reading import read_outlook
@@ -52,10 +53,11 @@ class Rounds:
         most, dry_run = self.profile_run.services.settings.max_rounds, self.profile_run.run.dry_run
         stopped: ServiceError | None = None
         plan = Plan()
+        view: ProfileView | None = None
         for number in range(1, most + 1):
             first = number == 1
             with phase("Compare", round=number):
-                plan, plan_id = self._plan(open_creates, number)
+                plan, plan_id, view = self._plan(open_creates, number)
             if dry_run:
                 self.progress.books.add_changes(plan.changes, first=first)
                 break
@@ -72,9 +74,9 @@ class Rounds:
             self.progress.undoing.add(plan, first=first)
             if stopped or not (loaded.reread or loaded.changed_by_bc or _frees_address(plan)):
                 break
-        return close(self.profile_run, self.progress, plan, stopped)
+        return close(self.profile_run, self.progress, plan, view, stopped)
 
-    def _plan(self, open_creates: Open, number: int) -> tuple[Plan, int]:
+    def _plan(self, open_creates: Open, number: int) -> tuple[Plan, int, ProfileView]:
         compared = plan_round(self.profile_run, self.found, self.progress, open_creates, first=number == 1)
         self.context = compared.context
         self.profile_run, plan_id = store_plan(
@@ -83,7 +85,7 @@ class Rounds:
         reasons = Counter(change.reason for change in compared.plan.changes if change.outcome is Outcome.HELD)
         if reasons:
             logger.warning("the guard holds %s until a person decides", counts_in_words(reasons))
-        return compared.plan, plan_id
+        return compared.plan, plan_id, compared.view
 
     # -- load ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
-from sync_lib.model import Cause
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 
@@ -20,6 +19,16 @@ OWN_CAUSES = frozenset({"mailbox_not_found", "mailbox_access_denied", "mailbox_r
 REFUSED = "request_refused"
 
 DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why one mailbox fails. ``known``: long enough, and of few enough, to make no run red; ``due``: to be reported."""
+
+    reason: str
+    since: str
+    known: bool
+    due: bool
 
 
 @dataclass(frozen=True, slots=True)

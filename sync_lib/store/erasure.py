@@ -23,8 +23,9 @@ from sync_lib.errors import ConfigError, ProfileBusyError
 from sync_lib.fields.contact_keys import BcKey, bc_key, email_key_digest, item_key
 from sync_lib.fields.normal_forms import address_digest, email_key
 from sync_lib.model import Side
-from sync_lib.store import clock, companies, held, holds, runs
+from sync_lib.store import clock, companies, held, holds, looking, runs
 from sync_lib.store import tables as t
+from sync_lib.store.awaited import digests
 from sync_lib.store.bulk import among
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.leases import Lease, acquire_lease, check_lease, release_lease
@@ -96,6 +97,9 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
         _refuse_unsettled(conn, traces, longest_request)
         erasure = _to_erasure(conn, traces, {})
         _read_again(conn, traces, in_bc=erasure.in_bc)
+        # Another contact may have the address, and wait for it.
+        waiting = select(t.awaited.c.profile).where(_awaited(conn, traces)).distinct()
+        looking.ask(conn, sorted(conn.scalars(waiting)))
         for table, condition in _rows(conn, traces):
             erasure.counts[table.name] = conn.execute(delete(table).where(condition)).rowcount
         profiles = list(conn.scalars(_profiles(wanted.company).order_by(t.sync_profile.c.id)))
@@ -300,6 +304,7 @@ def _rows(conn: Connection, traces: _Traces) -> list[tuple[Table, ColumnElement[
         (t.change, _changes(conn, traces)),
         *((table, _rejected(conn, traces, table)) for table in (t.reject, t.dry_reject)),
         (t.postponed, _waiting(conn, traces)),
+        (t.awaited, _awaited(conn, traces)),
         (t.claim, and_(claim.company == traces.company, claimed)),
         (t.coupling, and_(tie.profile.in_(ours), tie.bc_id == traces.contact)),
         (t.former_item, _remembered(conn, traces)),
@@ -339,6 +344,13 @@ def _waiting(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
     c = t.postponed.c
     named = among(conn, c.contact, {traces.contact, *traces.items} - {""})
     return and_(c.profile.in_(_profiles(traces.company)), named)
+
+
+def _awaited(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
+    c, named = t.awaited.c, digests(traces.addresses)
+    own = and_(c.kind == "contact", c.value == traces.contact)
+    there = and_(c.kind == "address", among(conn, c.value, named))
+    return and_(c.profile.in_(_profiles(traces.company)), or_(own, there))
 
 
 def _wished(conn: Connection, traces: _Traces) -> ColumnElement[bool]:

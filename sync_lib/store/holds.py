@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, and_, bindparam, func, insert, select, update
 
 from sync_lib.model import Decision, HeldAction, HeldState, HoldReason, Outcome
-from sync_lib.store import clock, held
+from sync_lib.store import clock, held, looking
 from sync_lib.store import tables as t
 
 #: Why a company is held.
@@ -251,6 +251,7 @@ def decide(conn: Connection, hold: Hold, decision: Decision) -> bool:
     if plan is not None:
         by_person = decision.how == "person"
         held.decide(conn, hold.id, _digests_of(conn, plan), approved=decision.approved, by_person=by_person)
+    _look_again(conn, hold.profile)
     return True
 
 
@@ -305,8 +306,8 @@ def ask_again(conn: Connection, key: int) -> Hold | None:
 
 def _look_again(conn: Connection, profile: int | None) -> None:
     """Let the next run compare, though nothing changed: what was left away is planned again since somebody asks."""
-    c = t.cursor.c
-    conn.execute(update(t.cursor).where(c.side == "outlook", c.scope == str(profile)).values(pending=True))
+    c, now = t.cursor.c, {"pending": True, "due_at": looking.ASKED}
+    conn.execute(update(t.cursor).where(c.side == "outlook", c.scope == str(profile)).values(now))
 
 
 def read_unrequested(conn: Connection, most: int = MOST_QUESTIONS) -> list[Hold]:

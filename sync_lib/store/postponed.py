@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
+    func,
     insert,
     select,
     tuple_,
@@ -75,6 +76,13 @@ def read(conn: Connection, profile: int) -> dict[Key, Postponed]:
         (row.action, row.contact): Postponed(row.digest, row.code, row.run, bool(row.due))
         for row in conn.execute(_waiting(clock.moment(conn)), {"profile": profile})
     }
+
+
+def read_next_try(conn: Connection, profile: int) -> str | None:
+    """Return when something of a profile is tried next, by the staging database's clock; None: nothing waits."""
+    c = t.postponed.c
+    found: str | None = conn.scalar(select(func.min(c.next_try)).where(c.profile == profile))
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from sync_lib.model import Before, CompanyResult, ProfileResult, Run
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import among
 from sync_lib.store.engine import is_postgresql
 
 
@@ -58,12 +59,9 @@ def lock_runs(conn: Connection) -> None:
         conn.execute(text("LOCK TABLE sync_run IN SHARE ROW EXCLUSIVE MODE"))
 
 
-_RUN = select(
-    *(
-        t.sync_run.c[name]
-        for name in ("id", "mode", "dry_run", "run_type", "state", "message", "started_at", "full_slot")
-    )
-).where(t.sync_run.c.id == bindparam("run"))
+_RUN = select(*(t.sync_run.c[name] for name in Run.__dataclass_fields__)).where(
+    t.sync_run.c.id == bindparam("run")
+)
 _CHANGE_RUN = update(t.sync_run).where(t.sync_run.c.id == bindparam("of_run"))
 
 
@@ -100,18 +98,52 @@ def find_full_sync(conn: Connection, run: str, digest: str, since: str, backfill
     )
 
 
-def plan_run_rows(conn: Connection, run: str, companies: Iterable[int], profiles: dict[int, str]) -> None:
+def plan_run_rows(conn: Connection, run: str, companies: Iterable[int], chunks: Iterable[Chunk]) -> None:
     """Write the companies and profiles that a run must give an outcome to; those that have one are planned anew."""
     for table in (t.run_company, t.run_profile):
         conn.execute(table.delete().where(table.c.run == run))
     company_rows = [{"run": run, "company": company, "state": "planned"} for company in companies]
-    profile_rows = [
-        {"run": run, "profile": profile, "chunk": chunk, "state": "planned"}
-        for profile, chunk in profiles.items()
+    if company_rows:
+        conn.execute(insert(t.run_company), company_rows)
+    map_profiles(conn, run, chunks)
+
+
+def map_profiles(
+    conn: Connection, run: str, chunks: Iterable[Chunk], why: Mapping[int, str] | None = None, first: int = 0
+) -> None:
+    """Write the profiles of mapped tasks, of which the first has the place ``first`` among those of the run."""
+    rows = [
+        {
+            "run": run,
+            "profile": profile,
+            "chunk": chunk.key,
+            "map_index": index,
+            "why": (why or {}).get(profile, ""),
+            "state": "planned",
+        }
+        for index, chunk in enumerate(chunks, first)
+        for profile in chunk.profiles
     ]
-    for table, rows in ((t.run_company, company_rows), (t.run_profile, profile_rows)):
-        if rows:
-            conn.execute(insert(table), rows)
+    if rows:
+        conn.execute(insert(t.run_profile), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The profiles of one mapped task, and the key that it is mapped over: their ids, so that it says whose it is."""
+
+    profiles: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """The ids, in their order."""
+        return "-".join(map(str, self.profiles))
+
+    @classmethod
+    def parse(cls, key: str) -> Chunk | None:
+        """Return the chunk of a key, or None where that names no profiles."""
+        parts = key.split("-")
+        return cls(tuple(map(int, parts))) if all(part.isdecimal() for part in parts) else None
 
 
 _CHUNK = (
@@ -126,10 +158,14 @@ def read_chunk(conn: Connection, run: str, chunk: str) -> list[int]:
     return list(conn.scalars(_CHUNK, {"run": run, "chunk": chunk}))
 
 
-def read_chunks(conn: Connection, run: str) -> list[str]:
-    """Return the keys of a run's mapped tasks, one for each profile."""
+def read_mapped(conn: Connection, run: str) -> dict[int, tuple[str, list[int]]]:
+    """Return the mapped tasks of a run by their places: the key of each, and its profiles."""
     c = t.run_profile.c
-    return list(conn.scalars(select(c.chunk).where(c.run == run).order_by(c.profile)))
+    wanted = select(c.map_index, c.chunk, c.profile).where(c.run == run, c.map_index.is_not(None))
+    found: dict[int, tuple[str, list[int]]] = {}
+    for index, key, profile in conn.execute(wanted.order_by(c.map_index, c.profile)):
+        found.setdefault(index, (key, []))[1].append(profile)
+    return found
 
 
 def write_profile_state(conn: Connection, run: str, profile: int, **values: Any) -> None:
@@ -193,11 +229,15 @@ def _profile_results() -> Select[Any]:
     )  # fmt: skip
 
 
-def read_profile_results(conn: Connection, run: str) -> list[ProfileResult]:
-    """Return the outcome of each profile of a run, with the time of its last good sync."""
+def read_profile_results(
+    conn: Connection, run: str, profiles: Collection[int] | None = None
+) -> list[ProfileResult]:
+    """Return the outcome of each profile that a run worked on, or of some, with the time of its last good sync."""
     results = []
-    rows = conn.execute(_profile_results(), {"run": run})
-    for row in rows:
+    wanted = _profile_results()
+    if profiles is not None:
+        wanted = wanted.where(among(conn, t.run_profile.c.profile, profiles))
+    for row in conn.execute(wanted, {"run": run}):
         last = Comparison(row.seen_run, row.compared_at, row.seen_counters) if row.seen_run else None
         counters, at = figures(row.counters, last)
         own = (row.profile, row.mailbox, row.company_name, row.state, row.reason, row.message)
@@ -304,6 +344,9 @@ def drop_run(conn: Connection, run: str) -> None:
 
 # -- cursors ---------------------------------------------------------------------------------------------------------
 
+#: What is due now: the next comparison says when it is due again.
+DUE = "0"
+
 _IS_CURSOR = and_(t.cursor.c.side == bindparam("of_side"), t.cursor.c.scope == bindparam("of_scope"))
 _CURSOR = select(*(t.cursor.c[name] for name in Cursor.__dataclass_fields__)).where(_IS_CURSOR)
 _CHANGE_CURSOR = update(t.cursor).where(_IS_CURSOR)
@@ -316,8 +359,13 @@ def read_cursor(conn: Connection, side: str, scope: int) -> Cursor:
 
 
 def write_cursor(conn: Connection, side: str, scope: int, *, updated_at: str, **values: Any) -> None:
-    """Update a cursor; belongs into the transaction that stages what it stands for."""
+    """Update a cursor; belongs into the transaction that stages what it stands for.
+
+    A profile that has to compare is due, unless the caller says since when.
+    """
     values["updated_at"] = updated_at
+    if values.get("pending"):
+        values.setdefault("due_at", DUE)
     key = {"of_side": side, "of_scope": str(scope)}
     if not conn.execute(_CHANGE_CURSOR, key | values).rowcount:
         conn.execute(insert(t.cursor), {"side": side, "scope": str(scope), **values})

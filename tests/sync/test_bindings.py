@@ -165,7 +165,8 @@ def test_an_accepted_move_reads_all_anew_and_holds_what_differs(synced):
         planned = Counter(map(tuple, conn.execute(held)))
     assert planned["update_outlook", "conflict"] == 2
     again = synced.run()
-    assert again.report.profiles[0].state == "held"
+    assert again.report.profiles[0].state == "quiet"
+    assert "Waiting for a person" in again.verdict.message
     assert set(again.reasons()) == {"company_moved"}
 
 

@@ -42,7 +42,7 @@ def test_nothing_changed_costs_one_request_and_no_diff(synced, caplog):
     caplog.set_level("INFO", "sync_lib")
     caplog.clear()
     ran = synced.run()
-    assert "nothing changed on either side" in caplog.text
+    assert "1 profiles are quiet, 0 have work" in caplog.text
     app = synced.counters()["app"]
     assert app["graph"]["requests"] == 1
     assert synced.app_writes() == 0

@@ -235,7 +235,9 @@ def test_an_adopted_item_that_moved_away_loses_exactly_ours_by_a_privacy_block(m
 
 
 def test_a_contact_made_outside_the_filter_follows_its_template_too(make):
-    h = make(field_profile="extended", categories=["RELATIE", "{territory}"], filter=[{"Territory Code": "N"}])
+    h = make(
+        field_profile="extended", categories=["RELATIE", "{territory}"], filter=[{"Territory Code": "N"}]
+    )
     h.add_item(
         displayName="Els Nieuw",
         emailAddresses=[{"address": "els@klant.example", "name": "Els"}],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -70,7 +71,7 @@ def test_five_that_do_not_sync_still_count_after_three_quiet_runs(h):
     assert compared.report.profiles[0].compared_at is None
     (at,) = {ran.report.profiles[0].compared_at for ran in quiet}
     assert at
-    assert "not synced: 2 duplicate_email_in_bc, 1 email_invalid, 2 email_missing (compared " in str(
+    assert "of these, not synced: 2 duplicate_email_in_bc, 1 email_invalid, 2 email_missing" in str(
         quiet[-1].report.lines()
     )
     with read(h.edges.engine) as conn:
@@ -95,12 +96,36 @@ def test_the_page_of_an_earlier_quiet_run_does_not_show_a_later_comparison(h):
     """P1: figures of a comparison that came afterwards are not those of the run that is looked back at."""
     h.full()
     h.run()
-    quiet = h.run()
+    quiet = h.run(profiles=["anna@voorbeeld.example"])
     assert cells(shown(h, f"/runs/{quiet.report.run}"))["In agreement"] == "8 / 13"
     h.edit_contact("Persoon 1", email="")
     h.run()
     assert cells(shown(h, "/"))["In agreement"] == "7 / 13"
     assert cells(shown(h, f"/runs/{quiet.report.run}"))["In agreement"] == "-"
+
+
+def test_the_page_of_a_run_says_how_many_had_nothing_to_do(h):
+    h.full()
+    h.run()
+    quiet = h.run()
+    page = shown(h, f"/runs/{quiet.report.run}")
+    assert "1 profile had nothing to do" in page
+    assert "No profile had anything to do in this run." in page
+
+
+def test_a_profile_that_failed_is_good_again_by_a_quiet_run(h):
+    """A cause that all share costs nobody a task, and neither does its end."""
+    h.full()
+    h.run()
+    h.run()
+    h.edges.settings = replace(h.edges.settings, retry_cap=0.0)
+    fault = h.sim.add_fault(name="F3", service="graph", status=503, count=None)
+    h.run()
+    assert fault.fired
+    assert 'class="is-failed"' in shown(h, "/")
+    h.sim.clear_faults()
+    assert h.run().report.profiles[0].state == "quiet"
+    assert 'class="is-done"' in shown(h, "/")
 
 
 def test_the_run_that_fixes_a_reject_does_not_report_it(h):

@@ -124,7 +124,7 @@ def test_above_a_number_of_profiles_a_task_takes_several(make_harness):
     )
     h.add_profiles(CATO, ANNA, BRAM)
     plan = pipeline.plan_run(h.edges, RunRequest("look"))
-    assert plan.tasks == ["c1", "c2"]
+    assert plan.tasks == ["1-2", "3"]
     ran = h.full()
     assert ran.profile(CATO).state == "failed"
     assert [ran.profile(box).state for box in (ANNA, BRAM)] == ["done", "done"], "isolated from each other"
@@ -133,7 +133,7 @@ def test_above_a_number_of_profiles_a_task_takes_several(make_harness):
     pipeline.plan_run(h.edges, RunRequest("names", profiles=[ANNA, BRAM, CATO]))
     pipeline.extract_business_central(h.edges, "names", "1")
     with pytest.raises(Exception, match="may not open"):
-        pipeline.sync_profile(h.edges, "names", "c1", seen.append)
+        pipeline.sync_profile(h.edges, "names", "1-2", seen.append)
     assert seen == [CATO, ANNA]
 
 

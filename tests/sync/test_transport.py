@@ -113,6 +113,7 @@ def test_a_folder_whose_id_is_spelled_in_two_ways_is_one_folder(synced, parent):
     """R13: nothing is taken for moved away, and what is moved away is made again."""
     h = synced
     h.sim.set(graph_parent_id=parent)
+    h.settings = replace(h.settings, map_quiet=True)
     h.edges = h.open()
     assert (h.full().writes, h.run().writes) == ({}, {})
     moved = h.items(ANNA)["Jan Jansen"]["id"]
@@ -131,6 +132,7 @@ def test_a_new_worker_that_settles_a_write_first_knows_the_folder_in_either_spel
     """R13: it looks items up before it has read anything of the folder; none of them has moved away."""
     h = synced
     h.sim.set(graph_parent_id=parent)
+    h.settings = replace(h.settings, map_quiet=True)
     h.edges = h.open()
     h.edit_item("Jan Jansen", ANNA, jobTitle="Inkoper")
     lost = h.sim.add_fault(name="F4", service="bc", method="PATCH", moment="before", count=None)

@@ -33,6 +33,7 @@ _FORGOTTEN = (
     t.reject,
     t.dry_reject,
     t.postponed,
+    t.awaited,
     t.comparison,
     t.held_action,
     t.profile_cause,

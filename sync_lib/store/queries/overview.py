@@ -140,7 +140,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A run as a whole."""
+    """A run as a whole; ``quiet`` is how many profiles it gave no task, since they had nothing to do."""
 
     id: str
     mode: str
@@ -149,6 +149,7 @@ class RunLine:
     state: str
     started_at: str
     ended_at: str | None
+    quiet: int
 
 
 def read_overview(conn: Connection, wanted: Wanted) -> Overview:
@@ -180,7 +181,8 @@ def read_last_run(conn: Connection) -> RunLine | None:
 
 def _run_lines() -> Select[Any]:
     c = t.sync_run.c
-    return select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.started_at, c.ended_at)
+    quiet = func.coalesce(c.quiet, 0)
+    return select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.started_at, c.ended_at, quiet)
 
 
 # -- one row per profile ---------------------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ def _profiles(wanted: Wanted, *, by_profile: bool) -> Select[Any]:
             p.id, p.mailbox, p.company_name.label("company"), p.folder_name.label("folder"), p.direction,
             state.label("state"), last.label("last_state"), reason.label("reason"),
             func.coalesce(own.c.message, "").label("message"),
-            own.c.run, own.c.chunk, r.mode, func.coalesce(r.dry_run, False).label("dry_run"),
+            own.c.run, r.mode, func.coalesce(r.dry_run, False).label("dry_run"),
             own.c.started_at, own.c.ended_at, k.last_good_at, _rejects().label("rejects"), now.c.id.label("now"),
         )
         .select_from(t.sync_profile)
@@ -259,19 +261,24 @@ def _state(
     own: Any, now: Any, *, whole_run: bool
 ) -> tuple[ColumnElement[str], ColumnElement[str], ColumnElement[str]]:
     """State now, state of the last run and its reason: a task that is over without an outcome has failed."""
-    p, r = t.sync_profile.c, t.sync_run.c
+    p, r, k = t.sync_profile.c, t.sync_run.c, t.cursor.c
     dead = and_(own.c.state.in_(["planned", "running"]), r.ended_at.is_not(None))
+    # A run that found it quiet has no row of it: what failed before, or kept it waiting, is over by that.
+    is_over = and_(k.last_good_at > own.c.ended_at, hold_in_force().is_(None))
+    is_good = false() if whole_run else func.coalesce(is_over, false())
     last = case(
         (dead, "failed"),
         (own.c.run.is_(None), "never"),
         (own.c.state == "planned", "running"),
+        (is_good, "done"),
         else_=own.c.state,
     )
     # A run that was stopped from outside never ends; one that is over since says that it is not at work any more.
     is_now = and_(now.c.id.is_not(None), now.c.started_at >= func.coalesce(r.started_at, ""))
     # In a run that is looked back at, it does not matter what was switched off since.
     state = last if whole_run else case((~p.enabled, "off"), (is_now, "running"), else_=last)
-    return state, last, case((dead, "no_outcome"), else_=func.coalesce(own.c.reason, ""))
+    reason = case((dead, "no_outcome"), (is_good, ""), else_=func.coalesce(own.c.reason, ""))
+    return state, last, reason
 
 
 def _matches(every: Any, text: str) -> ColumnElement[bool]:
@@ -286,15 +293,10 @@ def _part(every: Any, wanted: Wanted) -> Select[Any]:
     chosen = chosen.order_by(*_order(every, wanted)).limit(wanted.size)
     part = chosen.offset((wanted.part - 1) * wanted.size).subquery("part")
 
-    # Airflow numbers the mapped tasks of a run in this order of their keys: see ``pipeline.plan_run``.
-    other, length = t.run_profile.alias("other").c, func.length(part.c.chunk)
-    is_longer = func.length(other.chunk) < length
-    before = or_(is_longer, and_(func.length(other.chunk) == length, other.chunk < part.c.chunk))
-    index = select(func.count(distinct(other.chunk))).where(other.run == part.c.run, before).correlate(part)
     shown, seen = t.run_profile.alias("shown"), t.comparison.c
     return (
         select(
-            part, shown.c.counters, index.scalar_subquery().label("map_index"), hold_in_force().label("hold"),
+            part, shown.c.counters, shown.c.map_index, hold_in_force().label("hold"),
             seen.run.label("compared_in"), seen.compared_at, seen.counters.label("compared"),
         )
         .join(t.sync_profile, t.sync_profile.c.id == part.c.id)
@@ -321,7 +323,6 @@ def _order(rows: Any, wanted: Wanted) -> list[ColumnElement[Any]]:
 def _line(row: Any, history: list[Bar], *, of_run: bool) -> ProfileLine:
     values = row._asdict()
     compared = Comparison(*(values.pop(name) for name in ("compared_in", "compared_at", "compared")))
-    del values["chunk"]
     counters, at = _figures(row, compared if compared.run else None, of_run=of_run)
     return ProfileLine(**values | {"counters": counters, "compared_at": at, "history": history})
 

@@ -298,6 +298,17 @@ def _company_numbers(overlaid: bool, postgresql: bool) -> Select[Any]:
     return select(key, rows.c.number).where(present, *named)
 
 
+def read_companies_named(conn: Connection, company: int, names: Collection[str]) -> set[str]:
+    """Return the ids of the company contacts that have one of these names, however many have the same."""
+    folded = {fold_case(clean_line(name)) for name in names} - {""}
+    if not folded:
+        return set()
+    rows, present = present_rows(t.bc_contact, overlaid=False)
+    key = rows.c.company_key
+    wanted = select(rows.c.id).where(present, key != "", among(conn, key, folded))
+    return set(conn.scalars(wanted, seen_in(company, "")))
+
+
 def _dicts(conn: Connection, statement: Select[Any], values: dict[str, Any]) -> list[dict[str, Any]]:
     names = [column.name for column in statement.selected_columns]
     return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement, values)]

@@ -30,6 +30,7 @@ from sync_lib.store.tables.shared import (
     lease,
 )
 from sync_lib.store.tables.work import (
+    awaited,
     change,
     comparison,
     cursor,
@@ -47,6 +48,7 @@ from sync_lib.store.tables.work import (
 )
 
 __all__ = [
+    "awaited",
     "bc_contact",
     "budget",
     "budget_slot",

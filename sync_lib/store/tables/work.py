@@ -37,6 +37,14 @@ cursor = Table(
     Column("pending", Boolean, nullable=False, server_default="1"),
     Column("contacts", Integer, nullable=False, server_default="0"),
     Column("last_good_at", Time),
+    # The company's generation that a profile was last looked at with, whether it was compared or not.
+    Column("looked_generation", BigInteger),
+    # When a profile has something to do although nothing changes, by this database's clock (``store.looking``).
+    Column("due_at", Time, server_default=""),
+    Column("linked_at", Time),  # when the delta link was given
+    # How often in a row the question about a mailbox failed, and when its task says again why.
+    Column("ask_failures", Integer, nullable=False, server_default="0"),
+    Column("ask_due", Time),
     Column("updated_at", Time, nullable=False),
 )
 
@@ -53,6 +61,12 @@ sync_run = Table(
     Column("message", Text, nullable=False, server_default=""),
     Column("profiles_digest", Text, nullable=False, server_default=""),
     Column("full_slot", Time),  # the last slot of the full schedule before the run
+    # Whether only profiles with work are mapped, when that was decided, and how many were asked, quiet and mapped.
+    Column("finds_work", Boolean, nullable=False, server_default="0"),
+    Column("found_at", Time),
+    Column("asked", Integer),
+    Column("quiet", Integer),
+    Column("mapped", Integer),
     Column("started_at", Time, nullable=False),
     Column("ended_at", Time),
     Column("counters", Text, nullable=False, server_default="{}"),
@@ -85,6 +99,9 @@ run_profile = Table(
     Column("run", ForeignKey("sync_run.id"), primary_key=True),
     Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
     Column("chunk", Text, nullable=False),  # the mapped task's key
+    # Place of the mapped task among those of the run; NULL: the profile got its outcome without a task.
+    Column("map_index", Integer),
+    blank("why", String(24)),  # what the profile was mapped for (``store.looking.Why``)
     Column("state", String(16), nullable=False),  # planned / running / done / skipped / held / failed
     blank("reason"),
     blank("message"),
@@ -261,6 +278,17 @@ comparison = Table(
     Column("run", Text, nullable=False),  # the run that compared
     Column("compared_at", Time, nullable=False),
     Column("counters", Text, nullable=False, server_default="{}"),  # JSON: read, outcomes, reasons, ...
+)
+
+#: What the last comparison of a profile depended on beside the pairs in agreement: contacts of BC by id, and digests
+#: of addresses and of company names. A contact of BC that changes and is among them may decide it anew.
+awaited = Table(
+    "awaited",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("kind", String(8), primary_key=True),  # contact / address / company
+    Column("value", String(36), primary_key=True),
+    Index(None, "kind", "value"),
 )
 
 #: Why a profile fails, and since when without a break, by this database's clock (rules 8.8).
