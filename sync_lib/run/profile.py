@@ -74,8 +74,7 @@ def sync_profiles(
 def _map_undecided(conn: Connection, run_id: str, task_key: str) -> list[int]:
     """Take the profiles of a key that ``find_work`` did not decide about: somebody works on all that was planned."""
     chunk = runs.Chunk.parse(task_key)
-    known = runs.read_profile_results(conn, run_id)
-    if chunk is None or {result.profile for result in known} & set(chunk.profiles):
+    if chunk is None or runs.read_profile_results(conn, run_id, chunk.profiles):
         return []
     places = runs.read_mapped(conn, run_id)
     runs.map_profiles(conn, run_id, [chunk], first=max(places, default=-1) + 1)

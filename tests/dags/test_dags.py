@@ -60,8 +60,8 @@ def test_every_dag_survives_serialisation(dagbag: Any) -> None:
 
 
 WIRED = {
-    "list_profiles": {"sync_profile"},
-    "extract_business_central": {"sync_profile"},
+    "extract_business_central": {"find_work"},
+    "find_work": {"sync_profile"},
     "sync_profile": {"report", "list_holds"},
     "list_holds": {"request_approval"},
     "request_approval": {"verdict"},
@@ -75,7 +75,7 @@ def downstream(dag: Any) -> dict[str, set[str]]:
 
 
 def test_the_tasks_of_a_run(contact_sync: Any) -> None:
-    planned = {"plan_run": {"extract_business_central", "list_profiles"}}
+    planned = {"plan_run": {"extract_business_central", "find_work"}}
     assert downstream(contact_sync) == planned | WIRED
     assert contact_sync.max_active_runs == 1
 
@@ -85,7 +85,7 @@ def test_the_tasks_of_an_approval(dagbag: Any) -> None:
     asked = {
         "describe": {"wait_for_person"},
         "wait_for_person": {"decide"},
-        "decide": {"extract_business_central", "list_profiles"},
+        "decide": {"extract_business_central", "find_work"},
     }
     assert downstream(dag) == asked | WIRED
     wait = dag.task_dict["wait_for_person"]
@@ -106,6 +106,7 @@ def test_one_profile_never_stops_another(contact_sync: Any) -> None:
     sync_profile = contact_sync.task_dict["sync_profile"]
     assert sync_profile.is_mapped
     assert sync_profile.trigger_rule == "all_done"
+    assert contact_sync.task_dict["find_work"].trigger_rule == "all_done"
     assert sync_profile.partial_kwargs["map_index_template"] == "{{ mailbox }}"
     assert contact_sync.task_dict["extract_business_central"].is_mapped
 

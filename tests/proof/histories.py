@@ -222,7 +222,7 @@ def _with_users(history: History) -> History:
     drawn = list(history.steps)
     for at, step in users.steps(history.seed, history.field_profile):
         drawn.insert(1 + int(at * len(drawn)), step)
-    settings = history.settings | users.settings(history.seed)
+    settings = history.settings | users.settings(history.seed) | users.quiet(history.seed)
     return replace(history, steps=tuple(drawn), settings=settings)
 
 

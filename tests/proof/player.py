@@ -230,7 +230,9 @@ class Player:
         scene = self.scene()
         for mode in ("incremental", "full"):
             self.sim.reset_counters()
+            self.h.audits = True
             ran = self.run(mode)
+            self.h.audits = False
             writes = self._writes()
             lines = list(ran.report.lines()) if ran else []
             check(not writes, "I5", f"the {mode} run after convergence wrote {writes}: {lines}")
@@ -297,10 +299,19 @@ class Player:
             return None
 
     def do_run(self, mode: str) -> Ran | None:
+        """A run that nobody disturbs; where nothing fails, those that it finds quiet must be so (I21)."""
         before = self.look()
-        ran = self.run(mode)
+        self.h.audits = self._is_calm()
+        try:
+            ran = self.run(mode)
+        finally:
+            self.h.audits = False
         self._judge(before)
         return ran
+
+    def _is_calm(self) -> bool:
+        """Whether both services answer as they should, and show all that there is."""
+        return not self.planned and not self.oracle.ends.lagging and not self.patience
 
     def _judge(self, before: Scene, *, users_acted: bool = False) -> None:
         if any(fault.name == "F6" and fault.fired for fault in self.planned):

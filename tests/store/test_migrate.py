@@ -317,6 +317,47 @@ def test_what_was_refused_for_a_passing_reason_is_tried_again(empty_url):
     engine.dispose()
 
 
+def test_profiles_are_due_and_tasks_keep_their_places(empty_url: str) -> None:
+    """0019 to 0020, and back: nobody is left out before it has compared; links into logs go on leading there."""
+    from alembic import command
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0019")
+        for key in (2, 9, 10, 11):
+            values = "(id, mailbox, company_name, created_at, updated_at)"
+            row = f"({key}, 'm{key}@a.example', 'A', '2026', '2026')"
+            conn.execute(text(f"INSERT INTO sync_profile {values} VALUES {row}"))
+        columns = "(side, scope, position, diffed_generation, pending, last_good_at, updated_at)"
+        good = "('outlook', '2', 'link', 7, :no, '2026-03-02', '2026')"
+        conn.execute(text(f"INSERT INTO cursor {columns} VALUES {good}"), {"no": False})
+        for run in ("r1", "r2"):
+            conn.execute(
+                text(
+                    f"INSERT INTO sync_run (id, mode, state, started_at) VALUES ('{run}', 'full', 'success', '2026')"
+                )
+            )
+            for key, chunk in ((2, "2"), (9, "9"), (10, "10"), (11, "10")):
+                values = f"('{run}', {key}, '{chunk}', 'done')"
+                conn.execute(text(f"INSERT INTO run_profile (run, profile, chunk, state) VALUES {values}"))
+    migrate(engine)
+    with read(engine) as conn:
+        k, own, r = t.cursor.c, t.run_profile.c, t.sync_run.c
+        seen = (k.position, k.due_at, k.looked_generation, k.linked_at, k.ask_failures, k.ask_due)
+        assert conn.execute(select(*seen)).one() == ("link", "", None, None, 0, None)
+        places = conn.execute(select(own.profile, own.map_index, own.why).where(own.run == "r2"))
+        assert sorted(map(tuple, places)) == [(2, 0, ""), (9, 1, ""), (10, 2, ""), (11, 2, "")]
+        assert set(conn.execute(select(r.finds_work, r.found_at, r.quiet))) == {(False, None, None)}
+        assert conn.execute(select(t.awaited)).all() == []
+    with transaction(engine) as conn:
+        command.downgrade(alembic_config(conn), "0019")
+    with transaction(engine) as conn:
+        assert conn.execute(text("SELECT count(*) FROM run_profile")).scalar_one() == 8
+        assert conn.execute(text("SELECT position, diffed_generation FROM cursor")).one() == ("link", 7)
+    migrate(engine)
+    engine.dispose()
+
+
 def test_cursors_and_runs_go_on_where_they_are(empty_url: str) -> None:
     """O3: 0011 to 0012, and back: a last full read that was written by its end counts as one that began then."""
     from alembic import command
