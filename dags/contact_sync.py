@@ -1,8 +1,8 @@
 """# Contacts in sync between Business Central and Outlook
 
-One run reads Business Central **once per company**, then works **one profile per mapped task**: it reads the
-Outlook folder, compares, and writes both sides. A mapped task carries its mailbox's name: open its log to see what
-happened to that colleague's contacts.
+One run reads Business Central **once per company**, asks Outlook about all folders at once, and then works **one
+profile with work per mapped task**: it reads the Outlook folder, compares, and writes both sides. A mapped task carries
+its mailbox's name: open its log to see what happened to that colleague's contacts. Who has nothing to do has no task.
 
 | Started | What it does |
 | --- | --- |

@@ -24,14 +24,11 @@ def extract_business_central(key: str) -> None:
         pipeline.extract_business_central(services, context.this_run(), key, context.show_company)
 
 
-# Only profiles with work get a task. A company that could not be read must not keep the others from being looked at;
-# behind a plan that failed there is nothing to find.
+# Only profiles with work get a task. A company that could not be read must not keep the others from being looked at.
 @task(trigger_rule="all_done")
-def find_work(planned: Any) -> list[str]:
+def find_work() -> list[str]:
     from sync_lib import pipeline
 
-    if planned is None:
-        return []
     with connections.open_services() as services:
         return pipeline.find_work(services, context.this_run(), last_try=context.is_last_try())
 
@@ -84,12 +81,12 @@ def verdict(planned_by: str) -> None:
 def wire(planned: Any, planned_by: str) -> None:
     """Put the tasks of a run behind the one that plans it, named ``planned_by``, and returns its companies."""
     extracted = extract_business_central.expand(key=planned)
-    found = find_work(planned)
+    found = find_work()
     synced = sync_profile.expand(key=found)
     listed = list_holds()
     requested = request_approval.expand_kwargs(listed)
     judged = verdict(planned_by)
-    extracted >> found
+    [planned, extracted] >> found
     synced >> report() >> judged
     synced >> listed
     requested >> judged

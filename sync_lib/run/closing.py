@@ -120,7 +120,9 @@ def _rest(
 ) -> None:
     """Where nothing moves any more, store what the profile waits for: a time, or something that changes."""
     key = profile_run.id
-    if view is None or not _rests(plan, progress):
+    # The next comparison sees no wish that ends with this one, and takes no difference for a conflict any more.
+    is_special = profile_run.wanted.keys or profile_run.wishes.keys or profile_run.is_restored
+    if view is None or is_special or not _rests(plan, progress):
         return
     awaited.replace_awaited(conn, key, awaited_by(conn, profile_run.company.id, view, plan))
     looking.end(conn, key, postponed.read_next_try(conn, key))

@@ -77,6 +77,8 @@ def _begin_run(engine: Engine, request: RunRequest, now: str, *, dry_run: bool) 
             "full_slot": to_text(request.full_slot.astimezone(UTC)) if request.full_slot else None,
         }
         runs.write_run(conn, request.run_id, values)
+        # What was planned before, if the task is cleared, is nothing to go on with should planning fail now.
+        runs.plan_run_rows(conn, request.run_id, [], [])
 
 
 def _fail_run(engine: Engine, run_id: str, error: SyncError, now: str) -> None:
