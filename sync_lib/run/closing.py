@@ -123,6 +123,7 @@ def _rest(
     # The next comparison sees no wish that ends with this one, and takes no difference for a conflict any more.
     is_special = profile_run.wanted.keys or profile_run.wishes.keys or profile_run.is_restored
     if view is None or is_special or not _rests(plan, progress):
+        runs.write_cursor(conn, "outlook", key, updated_at=profile_run.services.now(), pending=True)
         return
     awaited.replace_awaited(conn, key, awaited_by(conn, profile_run.company.id, view, plan))
     looking.end(conn, key, postponed.read_next_try(conn, key))
