@@ -36,6 +36,11 @@ def _data() -> _Data:
     return data._replace(codes=frozenset(data.codes))
 
 
+def load_names() -> None:
+    """Read the names of countries now, for all that come after."""
+    _data()
+
+
 @lru_cache(maxsize=16)
 def _names_in(language: str) -> dict[str, str]:
     """Return the names of countries that are written in ``language``, by ISO code."""
