@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync_lib.errors import (
@@ -18,7 +18,7 @@ from sync_lib.errors import (
     VersionMismatchError,
 )
 from sync_lib.fields.slots import has_unreadable
-from sync_lib.load.couple import ItemWrite, coupled_by, key_for, stage_outlook
+from sync_lib.load.couple import ItemWrite, StagedItem, coupled_by, key_for, stage_outlook
 from sync_lib.load.outcomes import (
     BATCH,
     FOLDER_MISSING,
@@ -56,6 +56,8 @@ class _Sending:
 
     changes: list[PlannedChange]
     write: BatchWrite
+    #: The fields of the contact of BC that is written; {} where there is none.
+    bc: Fields = field(default_factory=dict)
     result: WriteResult | None = None
 
 
@@ -96,12 +98,13 @@ class OutlookLoad:
             by_item.setdefault(f"{change.outlook_id or ''}|{change.bc_id}", []).append(change)
         sendings = []
         for group in by_item.values():
-            body = self._body(group)
+            bc = self._fields_of(group[0])
+            body = self._body(group, bc)
             if body is not None:
-                sendings.append(_Sending(group, self._write(group, body)))
+                sendings.append(_Sending(group, self._write(group, body), bc))
         return sendings
 
-    def _body(self, group: list[PlannedChange]) -> dict[str, Any] | None:
+    def _body(self, group: list[PlannedChange], bc: Fields) -> dict[str, Any] | None:
         """The body of one write, or None where nothing that Outlook can hold is left of it."""
         after = {name: value for change in group for name, value in change.after.items()}
         first = group[0]
@@ -115,7 +118,7 @@ class OutlookLoad:
         fields, refused = self.target.mapper.to_outlook(
             after,
             record,
-            all_fields=self._fields_of(first) | after,
+            all_fields=bc | after,
             baseline=first.coupling.baseline_outlook if first.coupling else None,
         )
         for change in group:
@@ -290,9 +293,7 @@ class OutlookLoad:
         self.outcomes.failed |= {change.bc_id or "" for change in changes}
         self.outcomes.finish([(change, outcome, reason, "") for change in changes])
 
-    def _coupled(
-        self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
-    ) -> list[Coupling]:
+    def _coupled(self, sending: _Sending, outcome: Outcome, rows: dict[str, StagedItem]) -> list[Coupling]:
         """The coupling as it is after a successful create or update of an item."""
         if outcome not in (Outcome.CREATED, Outcome.UPDATED) or sending.result is None:
             return []
@@ -300,10 +301,10 @@ class OutlookLoad:
         if first.action is Action.UNTIE:
             return []
         assert isinstance(contact, OutlookContact)
-        row, fingerprint = rows[contact.id]
+        staged = rows[contact.id]
         if first.bc is not None:
-            self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, fingerprint)
-        write = ItemWrite(sending.changes, sending.write.body or {}, contact, row, fingerprint)
+            self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, staged.fingerprint)
+        write = ItemWrite(sending.changes, sending.write.body or {}, contact, staged, sending.bc)
         return [coupled_by(write, self.target.mapper)]
 
 

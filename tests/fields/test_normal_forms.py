@@ -281,6 +281,17 @@ def test_country_names_come_back_as_their_code(language):
         assert country_code(name, language, TABLE) == code
 
 
+def test_each_company_has_its_own_table_of_countries():
+    tables = [{"A": "Nederland"}, {"B": "Nederland"}, dict.fromkeys("C", "Nederland")]
+    for _ in range(2):
+        assert [country_code("NL", "nl", table) for table in tables] == ["A", "B", "C"]
+        assert [Normaliser(Lookups(countries=table)).normal("country", "A") for table in tables] == [
+            "NL",
+            "?a",
+            "?a",
+        ]
+
+
 def test_country_names_are_in_the_language_of_the_profile():
     assert country_name("NL", "en", TABLE) == "Netherlands"
     assert country_name("UK", "nl", TABLE) == "Verenigd Koninkrijk"
