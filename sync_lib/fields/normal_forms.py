@@ -98,6 +98,8 @@ def post_code_form(text: str) -> str:
     return clean_code("".join(clean_code(text).upper().split()))
 
 
+# Each address is asked for a dozen times while its contact is worked on, and hardly ever after that.
+@lru_cache(maxsize=1 << 12)
 def email_key(text: str) -> str:
     """Return the first address of a ``;`` list, folded: what two contacts are matched by (rules 2.2).
 
