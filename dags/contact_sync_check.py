@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag, task
 
-from contact_sync_airflow import connections, context, environment, messages
+from contact_sync_airflow import connections, context, messages, retry
 
 PARAMS = {
     "profiles": Param(
@@ -31,7 +31,7 @@ PARAMS = {
     # It has no schedule, so that it runs for nobody who did not ask; and who asks on a page waits for it.
     is_paused_upon_creation=False,
     params=PARAMS,
-    default_args={"retries": 0, "execution_timeout": environment.task_timeout()},
+    default_args=retry.default_args(retries=0),
     doc_md=__doc__,
     tags=["contacts"],
 )

@@ -10,13 +10,14 @@ from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from contact_sync_airflow import environment
+from contact_sync_airflow import environment, preload
 
 
-def default_args() -> dict[str, Any]:
-    """Return the arguments of each task that may be tried again."""
+def default_args(retries: int = 2) -> dict[str, Any]:
+    """Return the arguments that all tasks of a DAG have in common."""
     return {
-        "retries": 2,
+        "pre_execute": preload.use_current_code,
+        "retries": retries,
         "retry_delay": environment.retry_delay(),
         "retry_policy": ByErrorType(),
         "execution_timeout": environment.task_timeout(),

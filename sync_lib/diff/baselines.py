@@ -36,15 +36,19 @@ def agree(
         record: The item as it is now, whose arrays move on with the fields in them.
         mapper: Says what the item's arrays hold.
     """
+    baseline_bc, baseline_outlook = agreed_baselines(coupling, bc, outlook, record, mapper)
+    return replace(coupling, baseline_bc=baseline_bc, baseline_outlook=baseline_outlook)
+
+
+def agreed_baselines(
+    coupling: Coupling, bc: Fields, outlook: Fields, record: Mapping[str, Any], mapper: FieldMapper
+) -> tuple[Fields, dict[str, Any]]:
+    """Return the baselines of BC and of Outlook that ``agree`` gives a coupling."""
     before = coupling.baseline_outlook
     stale = _unmapped_parts(before.get("fields", {}), outlook, mapper)
     fields = {name: text for name, text in before.get("fields", {}).items() if name not in stale} | outlook
     baseline_bc = {name: text for name, text in coupling.baseline_bc.items() if name not in stale}
-    return replace(
-        coupling,
-        baseline_bc=baseline_bc | bc,
-        baseline_outlook=_moved(before, record, fields, mapper),
-    )
+    return baseline_bc | bc, _moved(before, record, fields, mapper)
 
 
 def _unmapped_parts(before: Fields, outlook: Fields, mapper: FieldMapper) -> frozenset[str]:
@@ -77,8 +81,10 @@ def _moved(
     either: its first entry is the mapped value that the first match decides about.
     """
     moved = outlook_baseline(record, fields)
-    # By the new fields, which say what is ours now, in the array as it was.
-    present = from_outlook(record, "extended", baseline={**before, "fields": fields})
+    present: Fields = {}
+    if not before.keys().isdisjoint(_ARRAYS):
+        # By the new fields, which say what is ours now, in the array as it was.
+        present = from_outlook(record, "extended", baseline={**before, "fields": fields})
     for array, names in _ARRAYS.items():
         found = [name for name in names if name in fields and name in mapper.fields]
         if names[0] not in found:
@@ -99,11 +105,18 @@ def is_agreed(
     """Return whether every field of both sides is what its baseline says: then fingerprints can stand for the pair."""
     bc = mapper.of_business_central(values)
     outlook = mapper.of_outlook(record, coupling.baseline_outlook)
-    baseline = coupling.baseline_outlook["fields"]
+    return hold_baselines((coupling.baseline_bc, coupling.baseline_outlook), bc, outlook, mapper)
+
+
+def hold_baselines(
+    baselines: tuple[Fields, Mapping[str, Any]], bc: Fields, outlook: Fields, mapper: FieldMapper
+) -> bool:
+    """Return whether every field of both sides is what the baselines of BC and of Outlook say."""
+    of_bc, of_outlook = baselines[0], baselines[1]["fields"]
     return all(
-        name in coupling.baseline_bc
-        and mapper.is_equal(name, bc.get(name, ""), coupling.baseline_bc[name])
-        and mapper.is_equal(name, outlook.get(name, ""), baseline.get(name, ""))
+        name in of_bc
+        and mapper.is_equal(name, bc.get(name, ""), of_bc[name])
+        and mapper.is_equal(name, outlook.get(name, ""), of_outlook.get(name, ""))
         for name in mapper.fields
     )
 

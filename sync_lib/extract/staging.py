@@ -11,7 +11,7 @@ from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.fields.required import to_outlook_problem
 from sync_lib.fields.slots import UNREADABLE
-from sync_lib.model import BcContact, OutlookContact, Run
+from sync_lib.model import BcContact, Fields, OutlookContact, Run
 from sync_lib.store import runs
 from sync_lib.store.runs import Cursor
 from sync_lib.store.snapshots.rows import BcRow, OutlookRow
@@ -56,7 +56,11 @@ def gone_items(items: Mapping[str, OutlookContact | None], folder: str) -> Itera
 
 def outlook_row(contact: OutlookContact, mapper: FieldMapper) -> OutlookRow:
     """Return an item as it is staged: with the fingerprint, address and name that the diff looks at."""
-    fields = mapper.of_outlook(contact.record)
+    return row_of(contact, mapper.of_outlook(contact.record), mapper)
+
+
+def row_of(contact: OutlookContact, fields: Fields, mapper: FieldMapper) -> OutlookRow:
+    """Return ``outlook_row`` of an item whose fields were read already."""
     address = fields.get("email", "")
     key = "" if address == UNREADABLE else email_key(address)
     return OutlookRow(contact, mapper.fingerprint(fields), key, fields.get("name", "").strip())

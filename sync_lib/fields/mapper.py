@@ -62,6 +62,12 @@ class FieldMapper:
         """Return the fields of an Outlook record (``reading.from_outlook``)."""
         return reading.from_outlook(record, self.field_profile, baseline=baseline)
 
+    def of_outlook_again(
+        self, fields: Fields, record: Mapping[str, Any], baseline: Mapping[str, Any] | None
+    ) -> Fields:
+        """Return ``of_outlook`` of a record whose fields were read with another baseline (``reading.read_again``)."""
+        return reading.read_again(fields, record, self.field_profile, baseline=baseline)
+
     def to_outlook(
         self,
         changes: Fields,

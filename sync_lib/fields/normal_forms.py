@@ -32,7 +32,7 @@ class Normaliser:
 
     def __init__(self, lookups: Lookups) -> None:
         self._region = lookups.region.strip().upper()
-        self._countries = _countries(lookups.language, tuple(sorted(lookups.countries.items())))
+        self._countries = _countries(lookups.language, lookups.countries)
         forms: dict[str, Callable[[str], str]] = {
             "text": clean_line,
             "lines": lines_form,
@@ -71,8 +71,20 @@ class Normaliser:
 _PERSON = f"fields {NORMALISER_VERSION}".encode()
 
 
+def _countries(language: str, table: Mapping[str, str]) -> Countries:
+    """Return what countries mean with a table of BC; to sort one for each contact would take longer than the rest."""
+    known = _LAST.get(language)
+    if known is None or known[0] is not table:
+        known = _LAST[language] = (table, _countries_of(language, tuple(sorted(table.items()))))
+    return known[1]
+
+
+# By language, the table that was asked for last: that of a company, which nobody changes.
+_LAST: dict[str, tuple[Mapping[str, str], Countries]] = {}
+
+
 @lru_cache(maxsize=64)
-def _countries(language: str, table: tuple[tuple[str, str], ...]) -> Countries:
+def _countries_of(language: str, table: tuple[tuple[str, str], ...]) -> Countries:
     return Countries(dict(table), language)
 
 
@@ -86,6 +98,8 @@ def post_code_form(text: str) -> str:
     return clean_code("".join(clean_code(text).upper().split()))
 
 
+# Each address is asked for a dozen times while its contact is worked on, and hardly ever after that.
+@lru_cache(maxsize=1 << 12)
 def email_key(text: str) -> str:
     """Return the first address of a ``;`` list, folded: what two contacts are matched by (rules 2.2).
 
@@ -170,12 +184,12 @@ def _is_valid(address: str) -> bool:
 
 def country_name(code: str, language: str, countries: Mapping[str, str]) -> str:
     """Return the country's name in ``language`` for a code of BC's table ``countries`` (code -> display name)."""
-    return _countries(language, tuple(sorted(countries.items()))).name(code) if code else ""
+    return _countries(language, countries).name(code) if code else ""
 
 
 def country_code(text: str, language: str, countries: Mapping[str, str]) -> str:
     """Return BC's code for a country's code or name, or "" where BC's table has none."""
-    return _countries(language, tuple(sorted(countries.items()))).code(text)
+    return _countries(language, countries).code(text)
 
 
 def company_key(name: str) -> str:

@@ -68,11 +68,25 @@ def from_outlook(
         parts = parts if isinstance(parts, dict) else {}
         for field, key in address:
             fields[field] = as_text(parts.get(key))
+    fields |= _in_arrays(record, field_profile, baseline)
+    fields |= {name: as_text(record[key]) for name, key in extended if key in record}
+    return fields
+
+
+def read_again(
+    fields: Fields, record: Mapping[str, Any], field_profile: str, *, baseline: Mapping[str, Any] | None
+) -> Fields:
+    """Return ``from_outlook`` of a record that was read with another baseline, or with none: as ``fields``."""
+    return fields | _in_arrays(record, field_profile, baseline)
+
+
+def _in_arrays(record: Mapping[str, Any], field_profile: str, baseline: Mapping[str, Any] | None) -> Fields:
+    """Return the fields that are a slot of an array: all that a baseline decides about."""
+    fields: Fields = {}
     if "emailAddresses" in record:
         fields |= _emails(record, field_profile, baseline)
     if "businessPhones" in record:
         fields["phone"] = _phone(record, baseline)
-    fields |= {name: as_text(record[key]) for name, key in extended if key in record}
     return fields
 
 

@@ -7,8 +7,8 @@ user keeps in the other slots is never replaced, taken or lost.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sync_lib.fields.normal_forms import email_key
 from sync_lib.fields.texts import clean_code
@@ -58,14 +58,14 @@ def phones(record: Mapping[str, Any]) -> list[str]:
     return [number if isinstance(number, str) and number.strip() else "" for number in numbers]
 
 
+@lru_cache(maxsize=1 << 12)
 def phone_key(text: str) -> str:
     """Return what distinguishes one entry of an array from another: the digits, or the text where there are none."""
     digits = "".join(filter(str.isdigit, text))
     return digits or clean_code(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(NamedTuple):
     """An array as it is now beside the array and the mapped values as they last agreed.
 
     Keys, not texts: an address in another case is the same entry. The key "" is an entry that holds nothing that can be

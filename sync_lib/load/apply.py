@@ -1,8 +1,9 @@
 """Carry out a plan (rules 8): conditional writes, creates that cannot be doubled, outcomes.
 
 Everything a write came to is stored in one transaction per request: the outcome, the snapshot that the service
-returned, and the coupling. The lease is checked in the same transaction that marks changes as ``sending``, so that a
-worker that was stalled and lost its lease cannot write.
+returned, and the coupling; so is, in Outlook's direction, that the next batch is being sent. The lease is checked in
+the same transaction that marks changes as ``sending``, so that a worker that was stalled and lost its lease cannot
+write.
 """
 
 from __future__ import annotations

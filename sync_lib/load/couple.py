@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from sync_lib.diff.baselines import agree, agree_on_nothing, agree_whole, is_agreed, left_coupling, without
-from sync_lib.extract.staging import bc_row, outlook_row
+from sync_lib.diff.baselines import (
+    agree_on_nothing,
+    agree_whole,
+    agreed_baselines,
+    hold_baselines,
+    left_coupling,
+    without,
+)
+from sync_lib.extract.staging import bc_row, row_of
 from sync_lib.fields.categories import remembered
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.mapper import FieldMapper
@@ -41,16 +48,28 @@ def key_for(company: BcKey, bc_id: str, origin: Origin) -> str:
 # -- staging ---------------------------------------------------------------------------------------------------------
 
 
+class StagedItem(NamedTuple):
+    """An item that was staged just now: its row, its fingerprint, and the fields that its record was read as."""
+
+    row: int
+    fingerprint: int
+    fields: Fields
+
+
 def stage_outlook(
     conn: Connection, target: Target, contacts: Sequence[OutlookContact], tied: Collection[str] = ()
-) -> dict[str, tuple[int, int]]:
-    """Stage items that were read or returned just now; return row and fingerprint by id."""
-    rows = [outlook_row(contact, target.mapper) for contact in contacts]
+) -> dict[str, StagedItem]:
+    """Stage items that were read or returned just now; return them by id."""
+    read = [target.mapper.of_outlook(contact.record) for contact in contacts]
+    rows = [row_of(each, fields, target.mapper) for each, fields in zip(contacts, read, strict=True)]
     outlook_items.stage_outlook(
         conn, target.profile, rows, normaliser=target.mapper.version, force=True, tied=tied
     )
-    numbers = outlook_items.outlook_row_ids(conn, target.profile, [row.contact.id for row in rows])
-    return {row.contact.id: (numbers[row.contact.id], row.fingerprint) for row in rows}
+    numbers = outlook_items.outlook_row_ids(conn, target.profile, [contact.id for contact in contacts])
+    return {
+        row.contact.id: StagedItem(numbers[row.contact.id], row.fingerprint, fields)
+        for row, fields in zip(rows, read, strict=True)
+    }
 
 
 def stage_business_central(
@@ -87,37 +106,41 @@ class ItemWrite:
     """A write to Outlook that succeeded: its changes, the body that was sent, and what came back.
 
     Attributes:
-        row: Of the staged item.
-        fingerprint: Of the staged item.
+        staged: What came back, as it is staged.
+        bc: The fields of the contact that was written.
     """
 
     changes: Sequence[PlannedChange]
     body: dict[str, Any]
     contact: OutlookContact
-    row: int
-    fingerprint: int
+    staged: StagedItem
+    bc: Fields
 
 
 def coupled_by(write: ItemWrite, mapper: FieldMapper) -> Coupling:
     """Return the coupling as it is after a create or update of its item."""
-    first, contact = write.changes[0], write.contact
-    coupling = _base_coupling(first, contact, write.row)
+    first, contact, staged = write.changes[0], write.contact, write.staged
+    coupling = _base_coupling(first, contact, staged.row)
     written = next((change.categories for change in write.changes if change.categories), None)
-    if written:
-        coupling = replace(coupling, categories=remembered(written))
+    known = remembered(written) if written else coupling.categories
     if first.bc is None:
         # The key of a kept item: nothing is agreed between the sides.
-        return coupling
+        return replace(coupling, categories=known)
     sent = {name: value for change in write.changes for name, value in change.source.items()}
     for refusal in (refusal for change in write.changes for refusal in change.refused):
         sent.pop(refusal.field, None)
-    coupling = _with_baselines(coupling, sent, write, mapper)
-    agreed = is_agreed(coupling, first.bc.values, contact.record, mapper)
+    baselines = _new_baselines(coupling, sent, write, mapper)
+    outlook = mapper.of_outlook_again(staged.fields, contact.record, baselines[1])
+    agreed = hold_baselines(baselines, write.bc, outlook, mapper)
     return replace(
         coupling,
+        baseline_bc=baselines[0],
+        baseline_outlook=baselines[1],
+        differs=without(coupling.differs, sent),
+        categories=known,
         outlook_etag=contact.etag,
         bc_fingerprint=first.bc.fingerprint if agreed else None,
-        outlook_fingerprint=write.fingerprint if agreed else None,
+        outlook_fingerprint=staged.fingerprint if agreed else None,
         attention=not agreed and coupling.state is not CouplingState.RELEASED,
     )
 
@@ -144,15 +167,16 @@ def _base_coupling(change: PlannedChange, contact: OutlookContact, row: int) -> 
     return agree_on_nothing(made)
 
 
-def _with_baselines(coupling: Coupling, sent: Fields, write: ItemWrite, mapper: FieldMapper) -> Coupling:
-    """New baselines for the fields that were sent, and for those only (rules 8.6)."""
-    old = coupling.baseline_outlook.get("fields", {})
+def _new_baselines(
+    coupling: Coupling, sent: Fields, write: ItemWrite, mapper: FieldMapper
+) -> tuple[Fields, dict[str, Any]]:
+    """Return the baselines with those of the fields that were sent, and of those only (rules 8.6)."""
+    record, old = write.contact.record, coupling.baseline_outlook.get("fields", {})
     # What was sent says which entries of the arrays are ours, whatever Outlook made of them.
-    ours = outlook_baseline(write.contact.record | write.body, old | sent)
-    returned = mapper.of_outlook(write.contact.record, ours)
+    ours = outlook_baseline(record | write.body, old | sent)
+    returned = mapper.of_outlook_again(write.staged.fields, record, ours)
     held = {name: returned.get(name, "") for name in sent}
-    coupling = agree(coupling, sent, held, write.contact.record, mapper)
-    return replace(coupling, differs=without(coupling.differs, sent))
+    return agreed_baselines(coupling, sent, held, record, mapper)
 
 
 # -- a contact that was made of an item ------------------------------------------------------------------------------

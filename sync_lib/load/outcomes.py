@@ -70,8 +70,11 @@ class Outcomes:
             raise WritesOffError
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
-            numbers = [change.n for change in changes]
-            begin_sending(conn, self.plan, numbers, self.target.fencing)
+            self.begin_in(conn, changes)
+
+    def begin_in(self, conn: Connection, changes: Sequence[PlannedChange]) -> None:
+        """Mark changes as being sent, in a transaction that has checked the lease; the caller knows of the switch."""
+        begin_sending(conn, self.plan, [change.n for change in changes], self.target.fencing)
 
     def is_over(self, action: Action) -> bool:
         """Whether a kind of action was refused so often in a row that more of it are of no use in this run."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,
     AuthError,
+    LeaseLostError,
     NotFoundError,
     RecordError,
     RejectedError,
@@ -18,7 +21,7 @@ from sync_lib.errors import (
     VersionMismatchError,
 )
 from sync_lib.fields.slots import has_unreadable
-from sync_lib.load.couple import ItemWrite, coupled_by, key_for, stage_outlook
+from sync_lib.load.couple import ItemWrite, StagedItem, coupled_by, key_for, stage_outlook
 from sync_lib.load.outcomes import (
     BATCH,
     FOLDER_MISSING,
@@ -56,6 +59,8 @@ class _Sending:
 
     changes: list[PlannedChange]
     write: BatchWrite
+    #: The fields of the contact of BC that is written; {} where there is none.
+    bc: Fields = field(default_factory=dict)
     result: WriteResult | None = None
 
 
@@ -66,14 +71,17 @@ class OutlookLoad:
         self.target = target
         self.outcomes = outcomes
         self.loaded = outcomes.loaded
+        # Whether the batch that comes next is marked as being sent already.
+        self._begun = False
 
     def apply(self, changes: Sequence[PlannedChange]) -> None:
         """Send the changes, a batch at a time."""
-        for part in chunks(self._sendings(changes), BATCH):
+        parts = list(chunks(self._sendings(changes), BATCH))
+        for part, following in pairwise([*parts, []]):
             if self.loaded.stopped:
                 self._leave(part, Outcome.FAILED, "service_away")
             else:
-                self._send(self._allowed(part))
+                self._send(self._allowed(part), following)
 
     def _allowed(self, part: Iterable[_Sending]) -> list[_Sending]:
         """Leave out kinds of actions that are of no use any more in this run."""
@@ -96,12 +104,13 @@ class OutlookLoad:
             by_item.setdefault(f"{change.outlook_id or ''}|{change.bc_id}", []).append(change)
         sendings = []
         for group in by_item.values():
-            body = self._body(group)
+            bc = self._fields_of(group[0])
+            body = self._body(group, bc)
             if body is not None:
-                sendings.append(_Sending(group, self._write(group, body)))
+                sendings.append(_Sending(group, _write_of(group, body, self.target), bc))
         return sendings
 
-    def _body(self, group: list[PlannedChange]) -> dict[str, Any] | None:
+    def _body(self, group: list[PlannedChange], bc: Fields) -> dict[str, Any] | None:
         """The body of one write, or None where nothing that Outlook can hold is left of it."""
         after = {name: value for change in group for name, value in change.after.items()}
         first = group[0]
@@ -115,7 +124,7 @@ class OutlookLoad:
         fields, refused = self.target.mapper.to_outlook(
             after,
             record,
-            all_fields=self._fields_of(first) | after,
+            all_fields=bc | after,
             baseline=first.coupling.baseline_outlook if first.coupling else None,
         )
         for change in group:
@@ -134,34 +143,26 @@ class OutlookLoad:
             reason = change.refused[0].reason if change.refused else "nothing_to_write"
             self.outcomes.finish([(change, Outcome.REJECTED, reason, "")])
 
-    def _write(self, group: list[PlannedChange], body: dict[str, Any]) -> BatchWrite:
-        first = group[0]
-        etag = first.item.etag if first.item else ""
-        if first.action is Action.DELETE_OUTLOOK:
-            return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)
-        if first.action is Action.UNTIE:
-            return BatchWrite(
-                "PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, clears_key=True
-            )
-        if first.action is Action.CREATE_OUTLOOK:
-            key = key_for(self.target.company_key, first.bc_id or "", Origin.MADE_BY_SYNC)
-            return BatchWrite("POST", folder_id=self.target.folder, body=body, bc_key=key)
-        couples = any(change.action is Action.COUPLE for change in group)
-        origin = first.coupling.origin if first.coupling else Origin.ADOPTED
-        key = key_for(self.target.company_key, first.bc_id or "", origin) if couples else ""
-        return BatchWrite("PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, bc_key=key)
-
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    def _send(self, sendings: list[_Sending]) -> None:
-        sendings = self._unchanged_since_read(sendings)
-        if not sendings:
-            return
-        self.outcomes.begin([change for sending in sendings for change in sending.changes])
+    def _send(self, sendings: list[_Sending], following: Sequence[_Sending]) -> None:
+        if self._begun:
+            self._begun = False
+        else:
+            sendings = self._unchanged_since_read(sendings)
+            if not sendings:
+                return
+            self.outcomes.begin(_changes_of(sendings))
         for sending, result in zip(sendings, self._write_items(sendings), strict=True):
             sending.result = result
         self._send_without_addresses(sendings)
         self._look_up_unknown(sendings)
+        if _can_follow(sendings, following, self.outcomes):
+            with suppress(LeaseLostError):
+                self._record(sendings, following)
+                self._begun = True
+                return
+            # What was written is stored all the same, if that may be: then the next batch finds out by itself.
         self._record(sendings)
 
     def _send_without_addresses(self, sendings: list[_Sending]) -> None:
@@ -227,8 +228,11 @@ class OutlookLoad:
 
     # -- what came of it -------------------------------------------------------------------------------------------
 
-    def _record(self, sendings: list[_Sending]) -> None:
-        """Store what came of one batch: outcomes, snapshots and couplings, in one transaction."""
+    def _record(self, sendings: list[_Sending], following: Sequence[_Sending] = ()) -> None:
+        """Store what came of one batch: outcomes, snapshots and couplings, in one transaction.
+
+        It also marks the batch ``following`` as being sent, which nothing comes before now.
+        """
         contacts = [contact for sending in sendings if (contact := _in_folder(sending)) is not None]
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
@@ -248,6 +252,8 @@ class OutlookLoad:
             stored = write_couplings(conn, self.target.profile, couplings, self.target.now())
             self.outcomes.couplings |= {coupling.bc_id: coupling for coupling in stored}
             self.outcomes.finish_in(conn, finished)
+            if following:
+                self.outcomes.begin_in(conn, _changes_of(following))
 
     def _outcome(self, sending: _Sending) -> tuple[Outcome, str]:
         assert sending.result is not None
@@ -286,13 +292,11 @@ class OutlookLoad:
         self._leave([sending], Outcome.SKIPPED, "version_mismatch")
 
     def _leave(self, sendings: Iterable[_Sending], outcome: Outcome, reason: str) -> None:
-        changes = [change for sending in sendings for change in sending.changes]
+        changes = _changes_of(sendings)
         self.outcomes.failed |= {change.bc_id or "" for change in changes}
         self.outcomes.finish([(change, outcome, reason, "") for change in changes])
 
-    def _coupled(
-        self, sending: _Sending, outcome: Outcome, rows: dict[str, tuple[int, int]]
-    ) -> list[Coupling]:
+    def _coupled(self, sending: _Sending, outcome: Outcome, rows: dict[str, StagedItem]) -> list[Coupling]:
         """The coupling as it is after a successful create or update of an item."""
         if outcome not in (Outcome.CREATED, Outcome.UPDATED) or sending.result is None:
             return []
@@ -300,11 +304,45 @@ class OutlookLoad:
         if first.action is Action.UNTIE:
             return []
         assert isinstance(contact, OutlookContact)
-        row, fingerprint = rows[contact.id]
+        staged = rows[contact.id]
         if first.bc is not None:
-            self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, fingerprint)
-        write = ItemWrite(sending.changes, sending.write.body or {}, contact, row, fingerprint)
+            self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, staged.fingerprint)
+        write = ItemWrite(sending.changes, sending.write.body or {}, contact, staged, sending.bc)
         return [coupled_by(write, self.target.mapper)]
+
+
+def _write_of(group: list[PlannedChange], body: dict[str, Any], target: Target) -> BatchWrite:
+    first = group[0]
+    etag = first.item.etag if first.item else ""
+    if first.action is Action.DELETE_OUTLOOK:
+        return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)
+    if first.action is Action.UNTIE:
+        return BatchWrite("PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, clears_key=True)
+    if first.action is Action.CREATE_OUTLOOK:
+        key = key_for(target.company_key, first.bc_id or "", Origin.MADE_BY_SYNC)
+        return BatchWrite("POST", folder_id=target.folder, body=body, bc_key=key)
+    couples = any(change.action is Action.COUPLE for change in group)
+    origin = first.coupling.origin if first.coupling else Origin.ADOPTED
+    key = key_for(target.company_key, first.bc_id or "", origin) if couples else ""
+    return BatchWrite("PATCH", contact_id=first.outlook_id or "", etag=etag, body=body, bc_key=key)
+
+
+def _can_follow(sendings: Sequence[_Sending], following: Sequence[_Sending], outcomes: Outcomes) -> bool:
+    """Whether the next batch is to be sent whole and at once, whatever this one came to.
+
+    Then both are written down in one transaction. Where it depends on this one, or on a read before it, it has one
+    of its own; so it has where the switch is off, which raises there.
+    """
+    is_good = all(sending.result is not None and sending.result.error is None for sending in sendings)
+    is_read_first = not outcomes.target.enforces_if_match and any(each.write.contact_id for each in following)
+    if not following or not is_good or is_read_first or outcomes.loaded.folder_missing:
+        return False
+    is_over = any(outcomes.is_over(each.changes[0].action) for each in following)
+    return not is_over and outcomes.target.may_write()
+
+
+def _changes_of(sendings: Iterable[_Sending]) -> list[PlannedChange]:
+    return [change for sending in sendings for change in sending.changes]
 
 
 def _categories_of(changes: Iterable[PlannedChange]) -> Categories:

@@ -139,10 +139,9 @@ class _Creates:
         return live and present is not None and present["gone_since"] is None
 
     def _couple_item(self, conn: Connection, row: Row, item: OutlookContact) -> None:
-        (number, _fingerprint) = stage_outlook(conn, self.target, [item])[item.id]
+        made = stage_outlook(conn, self.target, [item])[item.id]
         staged = bc_contacts.read_bc_rows(conn, self.target.company, ids=[row["bc_id"]])
-        returned = self.target.mapper.of_outlook(item.record)
-        fields = {name: returned.get(name, "") for name in row["source"]}
+        fields = {name: made.fields.get(name, "") for name in row["source"]}
         base = _coupling_of(self.target, conn, row["bc_id"])
         state = CouplingState.PINNED if base and base.state is CouplingState.PINNED else CouplingState.ACTIVE
         state = CouplingState.RELEASED if row["cause"] == UNDO else state
@@ -151,7 +150,7 @@ class _Creates:
             row["bc_id"],
             staged[0]["row_id"] if staged else None,
             item.id,
-            number,
+            made.row,
             Origin.MADE_BY_SYNC,
             state,
             outlook_etag=item.etag,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -30,15 +29,13 @@ from sync_lib.model import (
 )
 from sync_lib.store import clock
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import chunks
+from sync_lib.store.bulk import Row, among_named, chunks, insert_rows
+from sync_lib.store.engine import is_postgresql
+from sync_lib.store.json_texts import from_json, to_json
+from sync_lib.store.prepared import Prepared
 
 #: The guard's windows, in seconds (rules 8.3).
 DAY, HOUR = 86_400.0, 3_600.0
-
-
-def to_json(value: Any) -> str:
-    """Return a value as the tables store it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------
@@ -50,38 +47,43 @@ def write_plan(conn: Connection, values: dict[str, Any], changes: Sequence[Plann
     assert result.inserted_primary_key is not None
     plan = int(result.inserted_primary_key[0])
     now = clock.now(conn)
-    rows = [_change_row(plan, values["profile"], change, now) for change in changes]
-    if rows:
-        conn.execute(insert(t.change), rows)
+    insert_rows(
+        conn, t.change, _CHANGE, [_change_row(plan, values["profile"], each, now) for each in changes]
+    )
     return plan
 
 
-def _change_row(plan: int, profile: int, change: PlannedChange, now: str) -> dict[str, Any]:
+_CHANGE = (
+    *("plan", "n", "profile", "action", "coupling", "bc_id", "outlook_id", "email_key"),
+    *("before", "after", "source", "losing", "categories", "etag"),
+    *("cause", "reason", "digest", "guard_class", "hold", "state", "outcome", "ended_at"),
+)
+
+
+def _change_row(plan: int, profile: int, change: PlannedChange, now: str) -> Row:
+    """Return a change as ``_CHANGE`` names its values."""
     done = change.outcome is not None
-    return {
-        "plan": plan,
-        "n": change.n,
-        "profile": profile,
-        "action": change.action,
-        "coupling": change.coupling.id if change.coupling else None,
-        "bc_id": change.bc_id,
-        "outlook_id": change.outlook_id,
-        "email_key": change.email_key,
-        "before": to_json(change.before),
-        "after": to_json(change.after),
-        "source": to_json(change.source),
-        "losing": to_json(change.losing),
-        "categories": to_json(change.categories),
-        "etag": _etag(change),
-        "cause": change.cause,
-        "reason": change.reason,
-        "digest": change.digest,
-        "guard_class": change.guard_class,
-        "hold": change.hold,
-        "state": "done" if done else "planned",
-        "outcome": change.outcome,
-        "ended_at": now if done else None,
-    }
+    texts = (change.before, change.after, change.source, change.losing, change.categories)
+    return (
+        plan,
+        change.n,
+        profile,
+        change.action.value,
+        change.coupling.id if change.coupling else None,
+        change.bc_id,
+        change.outlook_id,
+        change.email_key,
+        *map(to_json, texts),
+        _etag(change),
+        change.cause,
+        change.reason,
+        change.digest,
+        change.guard_class,
+        change.hold,
+        "done" if done else "planned",
+        change.outcome.value if change.outcome else None,
+        now if done else None,
+    )
 
 
 def _etag(change: PlannedChange) -> str:
@@ -95,33 +97,38 @@ def begin_sending(conn: Connection, plan: int, numbers: Sequence[int], fencing: 
     Raises:
         LeaseLostError: One of them is no longer ``planned``; another worker has taken over.
     """
-    c = t.change.c
-    statement = update(t.change).where(c.plan == plan, c.n.in_(numbers), c.state == "planned")
-    result = conn.execute(statement.values(state="sending", fencing=fencing, sent_at=clock.moment(conn)))
-    if result.rowcount != len(numbers):
+    begin = _begin_sending(is_postgresql(conn), clock.moment(conn))
+    if begin.execute(conn, plan, numbers, fencing).rowcount != len(numbers):
         raise LeaseLostError(f"Plan {plan} was taken over by another worker.")
+
+
+@lru_cache(maxsize=16)
+def _begin_sending(postgresql: bool, now: ColumnElement[str]) -> Prepared:
+    c = t.change.c
+    among_numbers = among_named(c.n, "numbers", postgresql=postgresql)
+    planned = update(t.change).where(c.plan == bindparam("of_plan"), among_numbers, c.state == "planned")
+    statement = planned.values(state="sending", fencing=bindparam("by_fencing"), sent_at=now)
+    return Prepared(statement, ("of_plan", "numbers", "by_fencing"), postgresql=postgresql)
 
 
 def finish_changes(conn: Connection, plan: int, results: Iterable[tuple[int, Outcome, str, str]]) -> None:
     """Record outcome, reason and request id of changes of one plan. An ``unknown`` one stays to be settled."""
+    finish = _finish_changes(is_postgresql(conn), clock.moment(conn))
     rows = [
-        {
-            "key_plan": plan,
-            "key_n": n,
-            "state": "sending" if outcome is Outcome.UNKNOWN else "done",
-            "outcome": outcome,
-            "reason": reason,
-            "request_id": request_id,
-        }
+        ("sending" if outcome is Outcome.UNKNOWN else "done", outcome.value, reason, request_id, plan, n)
         for n, outcome, reason, request_id in results
     ]
-    if rows:
-        names = ("state", "outcome", "reason", "request_id")
-        statement = update(t.change).where(
-            t.change.c.plan == bindparam("key_plan"), t.change.c.n == bindparam("key_n")
-        )
-        statement = statement.values({name: bindparam(name) for name in names})
-        conn.execute(statement.values(ended_at=clock.moment(conn)), rows)
+    finish.execute_many(conn, rows)
+
+
+@lru_cache(maxsize=16)
+def _finish_changes(postgresql: bool, now: ColumnElement[str]) -> Prepared:
+    c = t.change.c
+    names = ("state", "outcome", "reason", "request_id")
+    one = update(t.change).where(c.plan == bindparam("of_plan"), c.n == bindparam("of_n"))
+    values = {name: bindparam(f"new_{name}", type_=c[name].type) for name in names}
+    order = (*(f"new_{name}" for name in names), "of_plan", "of_n")
+    return Prepared(one.values(**values, ended_at=now), order, postgresql=postgresql)
 
 
 def has_planned(conn: Connection, profile: int) -> bool:
@@ -178,7 +185,7 @@ def _parsed(found: CursorResult[Any]) -> list[dict[str, Any]]:
     rows = [dict(row) for row in found.mappings()]
     for row in rows:
         for name in ("before", "after", "source", "categories"):
-            row[name] = json.loads(row[name])
+            row[name] = from_json(row[name])
     return rows
 
 
@@ -247,7 +254,7 @@ def read_known_values(
     for part in chunks(bc_ids):
         wanted = select(c.bc_id, c.before, c.after, c.losing).where(c.profile == profile, c.bc_id.in_(part))
         for row in conn.execute(wanted):
-            found += [(row.bc_id, json.loads(text)) for text in (row.before, row.after, row.losing)]
+            found += [(row.bc_id, from_json(text)) for text in (row.before, row.after, row.losing)]
     return found
 
 
@@ -268,7 +275,7 @@ def read_lost_creates(
         for row in conn.execute(wanted.where(or_(lost, deleted)).order_by(c.plan, c.n)):
             sent = found.setdefault(row.bc_id, [])
             if row.cause != LATE_CREATE:
-                sent.append(json.loads(row.after))
+                sent.append(from_json(row.after))
             elif sent:
                 sent.pop(0)
     return {bc_id: sent for bc_id, sent in found.items() if sent}

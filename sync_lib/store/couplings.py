@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -17,7 +16,6 @@ from sqlalchemy import (
     delete,
     false,
     func,
-    insert,
     or_,
     select,
     type_coerce,
@@ -34,9 +32,10 @@ from sync_lib.model import (
 )
 from sync_lib.store import former_items
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import FrameQuery, among, chunks
-from sync_lib.store.changes import to_json
+from sync_lib.store.bulk import FrameQuery, Row, among, chunks, insert_returning
 from sync_lib.store.engine import is_postgresql
+from sync_lib.store.json_texts import from_json, to_json
+from sync_lib.store.prepared import Prepared
 
 _JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differs", "categories")
 
@@ -89,7 +88,7 @@ def read_categories(
         # The keys are written in this order, here and by the migration that made the column.
         known = to_json({"asked": list(unless)}).removesuffix("}") + ","
         wanted = wanted.where(func.substr(c.categories, 1, len(known)) != known)
-    return [(row.id, row.bc_row, json.loads(row.categories)) for row in conn.execute(wanted)]
+    return [(row.id, row.bc_row, from_json(row.categories)) for row in conn.execute(wanted)]
 
 
 def read_coupling_rows(conn: Connection, profile: int, ids: Sequence[int]) -> list[Coupling]:
@@ -127,7 +126,7 @@ def find_coupling(
 
 
 def _coupling(row: Any) -> Coupling:
-    parsed = {name: json.loads(row[name]) for name in _JSON_COLUMNS}
+    parsed = {name: from_json(row[name]) for name in _JSON_COLUMNS}
     return Coupling(
         id=row["id"],
         bc_id=row["bc_id"],
@@ -149,45 +148,51 @@ def write_couplings(
 ) -> list[Coupling]:
     """Insert the couplings that have no id yet, and update the others; return them all with their ids."""
     couplings = list(couplings)
-    new: list[dict[str, Any]] = []
-    known: list[dict[str, Any]] = []
-    for coupling in couplings:
-        values = {
-            "profile": profile,
-            "bc_id": coupling.bc_id,
-            "bc_row": coupling.bc_row,
-            "outlook_id": coupling.outlook_id,
-            "outlook_row": coupling.outlook_row,
-            "origin": coupling.origin,
-            "state": coupling.state,
-            "bc_fingerprint": coupling.bc_fingerprint,
-            "outlook_fingerprint": coupling.outlook_fingerprint,
-            "outlook_etag": coupling.outlook_etag,
-            "attention": coupling.attention,
-            "updated_at": now,
-            **{name: to_json(getattr(coupling, name)) for name in _JSON_COLUMNS},
-        }
-        (known if coupling.id else new).append(values | {"key": coupling.id})
+    new = [(profile, *_values(each, now), now) for each in couplings if not each.id]
+    known = [(*_values(each, now), each.id) for each in couplings if each.id]
     if known:
-        names = [name for name in known[0] if name not in ("key", "profile")]
-        statement = update(t.coupling).where(t.coupling.c.id == bindparam("key"))
-        conn.execute(statement.values({name: bindparam(name) for name in names}), known)
-    if new:
-        rows = [
-            {name: value for name, value in row.items() if name != "key"} | {"created_at": now} for row in new
-        ]
-        conn.execute(insert(t.coupling), rows)
-    ids = _coupling_ids(conn, profile, [coupling.bc_id for coupling in couplings if not coupling.id])
-    return [c if c.id else replace(c, id=ids[c.bc_id]) for c in couplings]
+        _update(is_postgresql(conn)).execute_many(conn, known)
+    names = ("profile", *_WRITTEN, "created_at")
+    ids: dict[str, int] = dict(insert_returning(conn, t.coupling, names, new, ("bc_id", "id")))
+    return [each if each.id else replace(each, id=ids[each.bc_id]) for each in couplings]
 
 
-def _coupling_ids(conn: Connection, profile: int, bc_ids: Sequence[str]) -> dict[str, int]:
+_WRITTEN = (
+    *("bc_id", "bc_row", "outlook_id", "outlook_row", "origin", "state"),
+    *("bc_fingerprint", "outlook_fingerprint", "outlook_etag", "attention", "updated_at"),
+    *_JSON_COLUMNS,
+)
+
+
+def _values(coupling: Coupling, now: str) -> Row:
+    """Return what is stored of a coupling, as ``_WRITTEN`` names it."""
+    return (
+        coupling.bc_id,
+        coupling.bc_row,
+        coupling.outlook_id,
+        coupling.outlook_row,
+        coupling.origin.value,
+        coupling.state.value,
+        coupling.bc_fingerprint,
+        coupling.outlook_fingerprint,
+        coupling.outlook_etag,
+        coupling.attention,
+        now,
+        to_json(coupling.baseline_bc),
+        to_json(coupling.baseline_outlook),
+        to_json(coupling.refused),
+        to_json(coupling.former),
+        to_json(coupling.differs),
+        to_json(coupling.categories),
+    )
+
+
+@cache
+def _update(postgresql: bool) -> Prepared:
     c = t.coupling.c
-    found: dict[str, int] = {}
-    for part in chunks(bc_ids):
-        wanted = select(c.bc_id, c.id).where(c.profile == profile, c.bc_id.in_(part))
-        found |= {row.bc_id: row.id for row in conn.execute(wanted)}
-    return found
+    values = {name: bindparam(f"new_{name}", type_=c[name].type) for name in _WRITTEN}
+    statement = update(t.coupling).where(c.id == bindparam("of_id")).values(**values)
+    return Prepared(statement, (*(f"new_{name}" for name in _WRITTEN), "of_id"), postgresql=postgresql)
 
 
 def end_couplings(conn: Connection, ids: Sequence[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,8 +13,8 @@ from sync_lib.fields.contact_keys import BcKey
 from sync_lib.model import FormerItem
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among, among_named
-from sync_lib.store.changes import to_json
 from sync_lib.store.engine import is_postgresql
+from sync_lib.store.json_texts import from_json, to_json
 
 
 def remember(conn: Connection, profile: int, items: Iterable[FormerItem]) -> None:
@@ -49,7 +48,7 @@ def remember_ended(conn: Connection, couplings: Sequence[int]) -> None:
         items = ended.setdefault(row.profile, [])
         items += _former(row.bc_id, row.former)
         if row.outlook_id:
-            own = categories.own_digests(json.loads(row.categories))
+            own = categories.own_digests(from_json(row.categories))
             items.append(FormerItem(row.bc_id, row.outlook_id, row.origin, categories=own))
     for profile, items in ended.items():
         remember(conn, profile, items)
@@ -59,7 +58,7 @@ def _former(bc_id: str, former: str) -> list[FormerItem]:
     # What a version before stored does not say how the item came to be.
     return [
         FormerItem(bc_id, each["id"], each.get("origin", ""), categories=categories.former_digests(each))
-        for each in json.loads(former)
+        for each in from_json(former)
     ]
 
 
@@ -107,7 +106,7 @@ def _ended(conn: Connection, profile: int, blocked: Collection[str]) -> Iterator
     f = t.former_item.c
     wanted = select(f.bc_id, f.outlook_id, f.origin, f.settled, f.categories)
     for row in conn.execute(wanted.where(and_(f.profile == profile, among(conn, f.bc_id, blocked)))):
-        own = tuple(json.loads(row.categories))
+        own = tuple(from_json(row.categories))
         yield FormerItem(row.bc_id, row.outlook_id, row.origin, bool(row.settled), own)
 
 
@@ -118,7 +117,7 @@ def _coupled(conn: Connection, profile: int, blocked: Collection[str]) -> Iterat
         for item in _former(row.bc_id, row.former):
             yield replace(item, settled=True)
         if row.outlook_id:
-            own = categories.own_digests(json.loads(row.categories))
+            own = categories.own_digests(from_json(row.categories))
             yield FormerItem(row.bc_id, row.outlook_id, row.origin, categories=own)
 
 

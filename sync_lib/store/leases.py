@@ -14,7 +14,6 @@ from sqlalchemy import (
     Double,
     Engine,
     Executable,
-    Select,
     and_,
     bindparam,
     or_,
@@ -29,6 +28,7 @@ from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import upsert
 from sync_lib.store.engine import is_postgresql, transaction, unbroken
+from sync_lib.store.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,8 @@ def check_lease(conn: Connection, lease: Lease) -> None:
         LeaseLostError: It was taken; roll the transaction back.
         LeaseExpiredError: Nobody renewed it, and nobody has taken it yet; roll the transaction back.
     """
-    found = conn.execute(_held_lease(clock.seconds(conn)), _key_of(lease)).first()
+    held = _held_lease(is_postgresql(conn), clock.seconds(conn))
+    found = held.execute(conn, lease.key, lease.holder, lease.fencing).first()
     if found is None:
         raise _lost(lease)
     if not found[0]:
@@ -115,8 +116,9 @@ _CHANGE_LEASE = update(t.lease).where(_IS_HELD)
 
 
 @lru_cache(maxsize=16)
-def _held_lease(now: ColumnElement[float]) -> Select[Any]:
-    return select(t.lease.c.expires_at > now).where(_IS_HELD).with_for_update(read=True)
+def _held_lease(postgresql: bool, now: ColumnElement[float]) -> Prepared:
+    wanted = select(t.lease.c.expires_at > now).where(_IS_HELD).with_for_update(read=True)
+    return Prepared(wanted, ("of_key", "of_holder", "of_fencing"), postgresql=postgresql)
 
 
 def _key_of(lease: Lease) -> dict[str, Any]:

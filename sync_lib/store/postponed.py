@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +25,8 @@ from sqlalchemy import (
 
 from sync_lib.store import clock
 from sync_lib.store import tables as t
+from sync_lib.store.engine import is_postgresql
+from sync_lib.store.prepared import Prepared
 
 DAY = 86_400.0
 #: Seconds to the third try; each further gap is twice as long.
@@ -118,7 +120,19 @@ def keep_only(conn: Connection, profile: int, keys: Collection[Key]) -> None:
 
 def forget(conn: Connection, profile: int, keys: Collection[Key]) -> None:
     """Forget what waited, since it was carried out."""
+    if not keys:
+        return
+    # Hardly ever does anything wait, and looking is cheaper than deleting what is not there.
+    waiting = set(map(tuple, _keys(is_postgresql(conn)).execute(conn, profile)))
+    if carried := sorted(waiting.intersection(keys)):
+        c = t.postponed.c
+        conn.execute(
+            delete(t.postponed).where(c.profile == profile, tuple_(c.action, c.contact).in_(carried))
+        )
+
+
+@cache
+def _keys(postgresql: bool) -> Prepared:
     c = t.postponed.c
-    if keys:
-        among = tuple_(c.action, c.contact).in_(sorted(keys))
-        conn.execute(delete(t.postponed).where(c.profile == profile, among))
+    wanted = select(c.action, c.contact).where(c.profile == bindparam("profile"))
+    return Prepared(wanted, ("profile",), postgresql=postgresql)

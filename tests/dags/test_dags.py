@@ -213,23 +213,25 @@ def test_parsing_imports_nothing_heavy(imports: dict[str, set[str]], name: str) 
     assert {module for heavy in HEAVY for module in imported if f"{module}.".startswith(f"{heavy}.")} == set()
 
 
-def test_the_preload_is_for_those_who_fork_tasks(tmp_path: Path) -> None:
-    script = tmp_path / "airflow"
+def preloads(folder: Path, command: str, *on_path: str) -> bool:
+    """Whether a command of Airflow loads pandas by ``airflow_local_settings`` alone."""
+    script = folder / "airflow"
     script.write_text("import sys\nimport airflow_local_settings\nprint('pandas' in sys.modules)")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "config")}
-    loaded = {
-        command: subprocess.run(
-            [sys.executable, script, *command.split()],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for command in ("scheduler", "celery worker", "api-server", "dag-processor")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in on_path)}
+    line = [sys.executable, str(script), *command.split()]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "True"
+
+
+def test_the_preload_is_for_those_who_fork_tasks(tmp_path: Path) -> None:
+    commands = ("scheduler", "celery worker", "api-server", "dag-processor")
+    assert {command: preloads(tmp_path, command, "config", "plugins") for command in commands} == {
+        "scheduler": True,
+        "celery worker": True,
+        "api-server": False,
+        "dag-processor": False,
     }
-    assert loaded == {
-        "scheduler": "True",
-        "celery worker": "True",
-        "api-server": "False",
-        "dag-processor": "False",
-    }
+
+
+def test_airflow_starts_without_what_is_preloaded(tmp_path: Path) -> None:
+    assert not preloads(tmp_path, "scheduler", "config")

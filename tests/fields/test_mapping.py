@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sync_lib.fields import categories
+from sync_lib.fields import categories, reading
 from sync_lib.fields.bc_body import replace_first_address, to_business_central
 from sync_lib.fields.bc_columns import BC_COLUMNS, columns_of
 from sync_lib.fields.lookups import Lookups
@@ -625,6 +625,20 @@ def test_round_trip_by_business_central_is_stable(record, profile):
         if name in {"first_name", "middle_name", "surname"} and "displayName" in body:
             continue
         assert again[name] == first[name], name
+
+
+@given(records, records, bc_values, st.sampled_from(["standard", "extended"]))
+def test_a_record_that_was_read_once_is_read_by_another_baseline_as_if_anew(record, before, values, profile):
+    mapped = from_business_central(values, profile)
+    first, other = (outlook_baseline(each, mapped) for each in (before, record))
+    for one in (None, first):
+        read = from_outlook(record, profile, baseline=one)
+        kept = dict(read)
+        for baseline in (None, first, other):
+            assert reading.read_again(read, record, profile, baseline=baseline) == from_outlook(
+                record, profile, baseline=baseline
+            )
+        assert read == kept
 
 
 @given(records, bc_values | st.none(), st.sampled_from(["standard", "extended"]))

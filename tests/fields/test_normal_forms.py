@@ -281,6 +281,17 @@ def test_country_names_come_back_as_their_code(language):
         assert country_code(name, language, TABLE) == code
 
 
+def test_each_company_has_its_own_table_of_countries():
+    tables = [{"A": "Nederland"}, {"B": "Nederland"}, dict.fromkeys("C", "Nederland")]
+    for _ in range(2):
+        assert [country_code("NL", "nl", table) for table in tables] == ["A", "B", "C"]
+        assert [Normaliser(Lookups(countries=table)).normal("country", "A") for table in tables] == [
+            "NL",
+            "?a",
+            "?a",
+        ]
+
+
 def test_country_names_are_in_the_language_of_the_profile():
     assert country_name("NL", "en", TABLE) == "Netherlands"
     assert country_name("UK", "nl", TABLE) == "Verenigd Koninkrijk"
@@ -290,10 +301,10 @@ def test_country_names_are_in_the_language_of_the_profile():
 
 
 def test_all_countries_in_all_four_languages_come_back():
-    from sync_lib.fields.countries import _iso_codes
+    from sync_lib.fields.country_source import iso_codes
 
     for language in ("nl", "en", "de", "fr"):
-        names = {code: country_name(code, language, {}) for code in _iso_codes()}
+        names = {code: country_name(code, language, {}) for code in iso_codes()}
         assert {code: PLAIN.normal("country", name) for code, name in names.items()} == {
             code: code for code in names
         }

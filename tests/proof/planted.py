@@ -144,9 +144,9 @@ BUGS = (
     ),
     Bug(
         "create without key",
-        "_write",
-        'return BatchWrite("POST", folder_id=self.target.folder, body=body, bc_key=key)',
-        'return BatchWrite("POST", folder_id=self.target.folder, body=body)',
+        "_write_of",
+        'return BatchWrite("POST", folder_id=target.folder, body=body, bc_key=key)',
+        'return BatchWrite("POST", folder_id=target.folder, body=body)',
         _LOADING,
     ),
     Bug(
@@ -186,10 +186,10 @@ BUGS = (
     ),
     Bug(
         "leaving the filter deletes in Business Central",
-        "_write",
+        "_write_of",
         'return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)',
-        'bc = self.target.business_central; first.cause == "left_scope" and bc._session.request("DELETE",'
-        ' f"{bc._contacts(self.target.company_key.company_id)}({first.bc_id})", headers={"If-Match": "*"});'
+        'bc = target.business_central; first.cause == "left_scope" and bc._session.request("DELETE",'
+        ' f"{bc._contacts(target.company_key.company_id)}({first.bc_id})", headers={"If-Match": "*"});'
         ' return BatchWrite("DELETE", contact_id=first.outlook_id or "", etag=etag)',
         _POLICIES,
     ),
@@ -442,8 +442,8 @@ BUGS = (
     Bug(
         "lease not checked before sending",
         "begin",
-        "self.target.check_lease(conn)\n            numbers",
-        "numbers",
+        "self.target.check_lease(conn)\n            self.begin_in",
+        "self.begin_in",
         _LOADING,
     ),
     Bug(

@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import text
 
 from sync_lib.errors import SyncError
+from sync_lib.load import outlook
 from tests.proof import killed_histories
 from tests.proof.crashes import (
     EffectKiller,
@@ -182,6 +183,30 @@ def test_killed_before_every_effect(start, recoveries, record_property):
     )
     assert counts["crashes"] > 5
     assert counts["places"] > 2 * counts["crashes"]
+    record_property("fired", {"F19": counts["crashes"]})
+
+
+@on_sqlite
+@pytest.mark.timeout(600)
+def test_killed_before_every_effect_of_a_load_of_many_batches(
+    make_harness, tmp_path, monkeypatch, record_property
+):
+    """What one batch came to and the begin of the next one are one effect."""
+    monkeypatch.setattr(outlook, "BATCH", 2)
+    h = make_harness(_world(), **LOOSE)
+    edits_both_ways(h)
+    for number in range(4):
+        h.add_contact(f"Kees Kort {number}")
+    start = Start(h, tmp_path)
+    recover(start.again())
+    recoveries = Recoveries(h, state(h), set())
+    effects = itertools.count()
+    counts = killed_everywhere(
+        start,
+        lambda: h.run(run_id="killed"),
+        lambda what: recoveries.judge(next(effects), what),
+    )
+    assert counts["crashes"] > 10
     record_property("fired", {"F19": counts["crashes"]})
 
 

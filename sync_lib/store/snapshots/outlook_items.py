@@ -5,13 +5,11 @@ Every function works inside the caller's transaction, so that a cursor is saved 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
 from sqlalchemy import (
     Connection,
     Select,
@@ -25,11 +23,11 @@ from sync_lib.model import OutlookContact
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import (
     FrameQuery,
-    among,
     among_named,
     read_tuples,
 )
 from sync_lib.store.engine import is_postgresql
+from sync_lib.store.json_texts import from_json, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,28 +124,13 @@ def _values_of_outlook(row: OutlookRow, stored: Stored | None) -> Values:
     kept = stored or Stored("", 0, "", "", "", 0, None, None, None, "")
     key = contact.bc_key if contact.bc_key is not None else kept.bc_key
     stamp = contact.last_modified or kept.last_modified
-    texts = storable((_to_json(contact.record), row.email_key, row.name))
+    texts = storable((to_json(contact.record), row.email_key, row.name))
     flag = (kept.private, kept.flag_etag) if contact.private is None else (contact.private, contact.etag)
     return (
         *(contact.etag, stamp, contact.created, key, *texts, row.fingerprint, None, ""),
         *flag,
         row.address_digest,
     )
-
-
-def _to_json(record: dict[str, Any]) -> str:
-    try:
-        return orjson.dumps(record).decode()
-    except TypeError:
-        # Halves of surrogate pairs, from a text that something cut: the slower encoder escapes them.
-        return json.dumps(record)
-
-
-def _from_json(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)
 
 
 _OUTLOOK = Snapshot[OutlookRow](
@@ -177,6 +160,8 @@ def mark_gone_outlook(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection, profile: int, ids: Collection[str], *, at: str, reason: str, overlay: str = ""
 ) -> int:
     """Mark items that the folder no longer has; return how many were present until now."""
+    if not ids:
+        return 0
     lock_profile(conn, profile)
     return mark_gone(conn, t.outlook_contact, profile, overlay, ids, gone_since=at, gone_reason=reason)
 
@@ -216,9 +201,15 @@ def outlook_row_ids(
     conn: Connection, profile: int, ids: Collection[str], overlay: str = ""
 ) -> dict[str, int]:
     """Return the staging keys of items, as couplings name them."""
-    rows, picked = rows_of(t.outlook_contact, bool(overlay))
-    wanted = select(rows.c.id, rows.c.row_id).where(picked, among(conn, rows.c.id, ids))
-    return dict(read_tuples(conn, wanted, seen_in(profile, overlay)))
+    wanted = _row_ids(bool(overlay), is_postgresql(conn))
+    return dict(read_tuples(conn, wanted, seen_in(profile, overlay, ids=ids)))
+
+
+@cache
+def _row_ids(overlaid: bool, postgresql: bool) -> Select[Any]:
+    rows, picked = rows_of(t.outlook_contact, overlaid)
+    among_ids = among_named(rows.c.id, "ids", postgresql=postgresql)
+    return select(rows.c.id, rows.c.row_id).where(picked, among_ids)
 
 
 def read_outlook(conn: Connection, profile: int, overlay: str = "") -> pd.DataFrame:
@@ -241,7 +232,7 @@ def read_outlook_records(
     wanted, names = _outlook_records(bool(overlay), ids is not None, is_postgresql(conn))
     found = read_tuples(conn, wanted, seen_in(profile, overlay, ids=ids))
     rows = (dict(zip(names, row, strict=True)) for row in found)
-    return {row["id"]: row | {"record": _from_json(row["record"])} for row in rows}
+    return {row["id"]: row | {"record": from_json(row["record"])} for row in rows}
 
 
 @cache

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.model import BcContact, OutlookContact
 from sync_lib.store.engine import is_postgresql
+from sync_lib.store.prepared import Prepared
 
 if TYPE_CHECKING:
     pass
@@ -127,7 +128,13 @@ def lock(conn: Connection, table: Table, key: int) -> None:
     """Keep others from staging for one company or profile until the transaction ends."""
     # FOR NO KEY UPDATE: rows that only refer to this one may still be written by others. SQLite has one writer.
     if is_postgresql(conn):
-        conn.execute(select(table.c.id).where(table.c.id == key).with_for_update(key_share=True))
+        _lock(table).execute(conn, key)
+
+
+@cache
+def _lock(table: Table) -> Prepared:
+    wanted = select(table.c.id).where(table.c.id == bindparam("of_id")).with_for_update(key_share=True)
+    return Prepared(wanted, ("of_id",), postgresql=True)
 
 
 def storable(texts: tuple[str, ...]) -> tuple[str, ...]:

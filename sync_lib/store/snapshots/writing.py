@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Select,
     Table,
     and_,
     delete,
@@ -31,13 +30,10 @@ from sync_lib.store.bulk import (
     among_named,
     insert_rows,
     parts,
-    read_tuples,
     update_rows,
 )
 from sync_lib.store.engine import is_postgresql
-
-if TYPE_CHECKING:
-    pass
+from sync_lib.store.prepared import Prepared
 from sync_lib.store.snapshots.rows import (
     OVERLAY,
     SCOPE,
@@ -77,14 +73,15 @@ def stage_rows(conn: Connection, snapshot: Snapshot[R], stage: Stage, rows: Iter
 
 
 def _is_empty(conn: Connection, snapshot: Snapshot[R], stage: Stage) -> bool:
-    layers = {"scope": stage.scope, "overlay": stage.overlay}
-    return conn.execute(_any_staged(snapshot.table), layers).first() is None
+    any_staged = _any_staged(snapshot.table, is_postgresql(conn))
+    return any_staged.execute(conn, stage.scope, stage.overlay).first() is None
 
 
 @cache
-def _any_staged(table: Table) -> Select[Any]:
+def _any_staged(table: Table, postgresql: bool) -> Prepared:
     layer = or_(table.c.overlay == "", table.c.overlay == OVERLAY)
-    return select(table.c.row_id).where(owner_of(table) == SCOPE, layer).limit(1)
+    wanted = select(table.c.row_id).where(owner_of(table) == SCOPE, layer).limit(1)
+    return Prepared(wanted, ("scope", "overlay"), postgresql=postgresql)
 
 
 def _stage_part(  # noqa: PLR0913 - one step of the loop above
@@ -160,19 +157,20 @@ def _stored(conn: Connection, snapshot: Snapshot[R], stage: Stage, ids: Collecti
     layers = [""] if not stage.overlay else ["", stage.overlay]
     found: dict[str, Stored] = {}
     for layer in layers:
-        rows = read_tuples(conn, wanted, {"scope": stage.scope, "overlay": layer, "ids": ids})
+        rows = wanted.read(conn, stage.scope, layer, ids)
         found |= {stored.id: stored for stored in map(_to_stored, rows)}
     return found
 
 
 @cache
-def _stored_rows(table: Table, compared: tuple[str, ...], postgresql: bool) -> Select[Any]:
+def _stored_rows(table: Table, compared: tuple[str, ...], postgresql: bool) -> Prepared:
     c = table.c
     own = [c[name] if name in c else literal(None) for name in ("bc_key", "private", "flag_etag")]
     columns = (c.id, c.row_id, c.overlay, c.last_modified, c.etag, c.normaliser, c.gone_since, *own)
-    return select(*columns, *(c[name] for name in compared)).where(
+    wanted = select(*columns, *(c[name] for name in compared)).where(
         owner_of(table) == SCOPE, c.overlay == OVERLAY, among_named(c.id, "ids", postgresql=postgresql)
     )
+    return Prepared(wanted, ("scope", "overlay", "ids"), postgresql=postgresql)
 
 
 def _to_stored(row: tuple[Any, ...]) -> Stored:
