@@ -142,6 +142,9 @@ class Effects:
             payload = reply.payload()
             reply.raw = payload[: max(len(payload) * 2 // 3, 1)]
             return reply
+        if isinstance(body, dict) and "responses" in body:
+            _malform_batch(fault, body)
+            return reply
         if not isinstance(body, dict) or "value" not in body:
             return None
         link = "@odata.nextLink"
@@ -167,3 +170,14 @@ class Effects:
             Random(fault.get("seed", 1)).shuffle(rows)
             body["value"] = rows
         return reply
+
+
+def _malform_batch(fault: Fault, body: dict[str, Any]) -> None:
+    """Let answers of a batch's parts be missing, or carry ids that nobody gave."""
+    answers, variant = body["responses"], fault.get("variant")
+    if variant == "short":
+        body["responses"] = answers[: int(len(answers) * float(fault.get("keep", 0)))]
+    elif variant == "foreign_ids":
+        body["responses"] = [{**answer, "id": f"x{answer['id']}"} for answer in answers]
+    elif variant == "shuffled":
+        Random(fault.get("seed", 1)).shuffle(answers)

@@ -124,7 +124,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "F37": {"kind": "late", "method": "POST", "path": r"/contacts$"},
 }
 KINDS = ("status", "reset", "delay", "gone", "malformed", "user_action", "callback", "late")
-VARIANTS = ("truncated", "no_value", "next_self", "next_foreign", "empty_page", "short", "duplicate")
+VARIANTS = (
+    "truncated",
+    "no_value",
+    "next_self",
+    "next_foreign",
+    "empty_page",
+    "short",
+    "duplicate",
+    "foreign_ids",
+    "shuffled",
+)
 NAMES = frozenset(
     words(
         "id name kind service method path mailbox company identity part nth every probability seed moment "

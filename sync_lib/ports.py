@@ -173,6 +173,21 @@ class BatchWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class BcUpdate:
+    """One change of a contact of Business Central.
+
+    Attributes:
+        contact_id: Its id.
+        body: The properties to change, as BC's API calls them.
+        etag: The version that it is based on, as BC sent it, with ``W/`` and quotes.
+    """
+
+    contact_id: str
+    body: Mapping[str, Any]
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """What one write came to: a contact as the service returned it, or an error, or nothing (a delete).
 
@@ -241,16 +256,16 @@ class BusinessCentral(Protocol):
     ) -> dict[str, BcContact | None]:
         """Return contacts by id: None for one that BC does not have, nothing for one that cannot be judged."""
 
-    def find_by_email(self, company_id: str, email: str, *, since: str = "") -> list[BcContact]:
-        """Return contacts whose e-mail field may hold an address."""
+    def find_by_emails(
+        self, company_id: str, emails: Sequence[str], *, since: str = ""
+    ) -> dict[str, list[BcContact] | None]:
+        """Return, for each address, the contacts whose e-mail field holds it; None where BC's answer proves nothing."""
 
-    def create_contact(self, company_id: str, body: Mapping[str, Any]) -> WriteResult:
-        """Create a contact, once."""
+    def create_contacts(self, company_id: str, bodies: Sequence[Mapping[str, Any]]) -> list[WriteResult]:
+        """Create contacts, each once, and return what each came to, in the order given."""
 
-    def update_contact(
-        self, company_id: str, contact_id: str, body: Mapping[str, Any], etag: str
-    ) -> WriteResult:
-        """Change a contact if it still has the version ``etag``."""
+    def update_contacts(self, company_id: str, updates: Sequence[BcUpdate]) -> list[WriteResult]:
+        """Change contacts that still have the version known, and return what each came to, in the order given."""
 
     def fetch_countries(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Country/Region: code to display name."""

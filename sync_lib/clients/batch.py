@@ -66,9 +66,17 @@ class BatchSender:
     Where some parts of a batch pass and others are refused as too many at a time, batches shrink to four parts,
     which is what Outlook works on at once, and grow back after a row of clean ones; each relapse makes the row
     longer, so that a mailbox that never takes more is not asked again and again.
+
+    Args:
+        session: Sends the batches.
+        path: Of the service's ``$batch``.
+        most: Parts that a batch may have.
+        headers: Of each batch.
+        gate: A limit of these batches' own.
+        fewest: What batches shrink to; ``most`` where the service works on the parts one after the other.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where batches go, and how large they are
         self,
         session: ApiSession,
         path: str,
@@ -76,10 +84,12 @@ class BatchSender:
         most: int,
         headers: Mapping[str, str] | None = None,
         gate: Gate | None = None,
+        fewest: int = _FEWEST,
     ) -> None:
         self._session = session
         self._path = path
         self._most = self._size = most
+        self._fewest = min(fewest, most)
         self._headers = headers
         self._gate = gate
         self._clean = 0
@@ -160,10 +170,10 @@ class BatchSender:
             self._clean += 1
             if self._clean >= self._growth_wait:
                 self._size = self._most
-        elif not all(throttled) and self._size > _FEWEST:
+        elif not all(throttled) and self._size > self._fewest:
             if self._clean or self._growth_wait > _CLEAN_BATCHES_BEFORE_GROWTH:
                 self._growth_wait = min(2 * self._growth_wait, _LONGEST_GROWTH_WAIT)
-            self._size, self._clean = min(_FEWEST, self._most), 0
+            self._size, self._clean = self._fewest, 0
 
 
 class _Work:

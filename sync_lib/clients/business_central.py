@@ -21,12 +21,13 @@ from sync_lib.clients.business_central_records import (
     to_segment,
     to_select,
 )
+from sync_lib.clients.business_central_writes import ContactWrites
 from sync_lib.clients.listing import MOST, Listing
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import AccessDeniedError, ConfigError, RecordError, ServiceError
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.model import BcContact, Company
-from sync_lib.ports import Colleague, Pages, WriteResult
+from sync_lib.ports import BcUpdate, Colleague, Pages, WriteResult
 from sync_lib.settings import BusinessCentralSettings
 
 _API = "/api/v2.0"
@@ -45,6 +46,7 @@ class BusinessCentralClient:
         self._api = environment + (_EXTENDED_API if self._is_extended else _API)
         self._select = to_select(self._columns)
         self._lookups = ContactLookups(session, self._api, self._columns)
+        self._writes = ContactWrites(session, self._api, self._columns)
 
     def fetch_companies(self) -> list[Company]:
         """Return the companies that the app may see; address them by id, since names can change."""
@@ -102,36 +104,19 @@ class BusinessCentralClient:
         """Return contacts by id: None for one that BC does not have, nothing for one that cannot be judged."""
         return self._lookups.fetch_contacts(company_id, ids, may_be_empty=may_be_empty)
 
-    def find_by_email(self, company_id: str, email: str, *, since: str = "") -> list[BcContact]:
-        """Return contacts whose e-mail field may hold an address, alone or in a ``;`` list, in any case."""
-        return self._lookups.find_by_email(company_id, email, since=since)
+    def find_by_emails(
+        self, company_id: str, emails: Sequence[str], *, since: str = ""
+    ) -> dict[str, list[BcContact] | None]:
+        """Return, for each address, the contacts whose e-mail field holds it; None where BC's answer proves nothing."""
+        return self._lookups.find_by_emails(company_id, emails, since=since)
 
-    def create_contact(self, company_id: str, body: Mapping[str, Any]) -> WriteResult:
-        """Create a contact, once: it is never sent again after an unknown outcome (``ServiceError`` in the result).
+    def create_contacts(self, company_id: str, bodies: Sequence[Mapping[str, Any]]) -> list[WriteResult]:
+        """Create contacts, each once, and return what each came to, in the order given."""
+        return self._writes.create_contacts(company_id, bodies)
 
-        Raises:
-            AuthError, AccessDeniedError: The company is closed to the app; nothing was written.
-        """
-        # ``type`` comes first: BC applies properties in order, and splits the name of a Person only.
-        ordered = {"type": body.get("type", "Person"), **body}
-        return self._write("POST", self._contacts(company_id), ordered, {}, repeat=False)
-
-    def update_contact(
-        self, company_id: str, contact_id: str, body: Mapping[str, Any], etag: str
-    ) -> WriteResult:
-        """Change a contact if it still has the version ``etag``, given as BC sent it, with ``W/`` and quotes.
-
-        It is sent again after an unknown outcome, so a ``VersionMismatchError`` may stem from our own write: read,
-        then decide. BC answers 409 to a stale version and 400 to a missing one
-        (https://learn.microsoft.com/dynamics365/business-central/dev-itpro/webservices/use-odata-to-modify-data).
-
-        Raises:
-            AuthError, AccessDeniedError: The company is closed to the app; nothing was written.
-        """
-        if not etag or etag == "*":
-            raise ValueError("an update needs the version it is based on")
-        path = f"{self._contacts(company_id)}({to_segment(contact_id)})"
-        return self._write("PATCH", path, body, {"If-Match": etag}, repeat=True)
+    def update_contacts(self, company_id: str, updates: Sequence[BcUpdate]) -> list[WriteResult]:
+        """Change contacts that still have the version known, and return what each came to, in the order given."""
+        return self._writes.update_contacts(company_id, updates)
 
     def fetch_countries(self, company_id: str) -> dict[str, str]:
         """Return BC's own table Country/Region: code to display name."""
@@ -174,20 +159,3 @@ class BusinessCentralClient:
 
     def _table(self, company_id: str, name: str) -> str:
         return f"{self._standard}/companies({to_segment(company_id)})/{name}"
-
-    def _write(
-        self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str], *, repeat: bool
-    ) -> WriteResult:
-        try:
-            answer = self._session.request(
-                method, path, json=body, headers={**LANGUAGE, **headers}, repeat=repeat
-            )
-            if not answer.body and method == "PATCH":
-                # OData lets a service answer an update with 204 and nothing (8.2.8.7, Preference return).
-                answer = self._session.request(
-                    "GET", path, params={"$select": self._select}, headers=LANGUAGE
-                )
-            contact = to_contact(answer.body, self._columns)
-        except (RecordError, ServiceError) as error:
-            return WriteResult(error=error, request_id=error.request_id)
-        return WriteResult(contact=contact, request_id=answer.request_id)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from sync_lib.clients.answers import Answer
-from sync_lib.clients.batch import BatchSender, Part
+from sync_lib.clients.batch import Part
 from sync_lib.clients.business_central_records import (
     LANGUAGE,
+    bc_batch,
     contacts_of,
     guid_of,
     iter_rows,
@@ -23,16 +24,18 @@ from sync_lib.clients.business_central_records import (
 from sync_lib.clients.listing import Listing
 from sync_lib.clients.odata import to_literal, to_query
 from sync_lib.clients.session import ApiSession
-from sync_lib.errors import ApiError, AuthError, MalformedAnswerError, ServiceError, ThrottledError
+from sync_lib.errors import (
+    ApiError,
+    AuthError,
+    MalformedAnswerError,
+    RejectedError,
+    ServiceError,
+    ThrottledError,
+)
 from sync_lib.fields.bc_columns import BcColumn
 from sync_lib.model import BcContact
 
 logger = logging.getLogger(__name__)
-
-BATCH_SIZE = 100
-
-#: Without it the standard leaves open whether BC looks at the parts after one that failed.
-_CONTINUE = {**LANGUAGE, "Prefer": "odata.continue-on-error"}
 
 #: Statuses by which not one contact but the service as a whole does not answer.
 _AWAY = frozenset({0, 502, 503, 504})
@@ -46,7 +49,7 @@ class ContactLookups:
         self._api = api
         self._columns = columns
         self._select = to_select(columns)
-        self._batch = BatchSender(session, f"{api}/$batch", most=BATCH_SIZE, headers=_CONTINUE)
+        self._batch = bc_batch(session, api)
 
     def fetch_contacts(
         self, company_id: str, ids: Sequence[str], *, may_be_empty: bool = False
@@ -80,28 +83,32 @@ class ContactLookups:
             )
         return {one: found.get(one) for one in answers if one in found or one in absent}
 
-    def find_by_email(self, company_id: str, email: str, *, since: str = "") -> list[BcContact]:
-        """Return contacts whose e-mail field may hold an address, alone or in a ``;`` list, in any case.
+    def find_by_emails(
+        self, company_id: str, emails: Sequence[str], *, since: str = ""
+    ) -> dict[str, list[BcContact] | None]:
+        """Return, for each address, the contacts whose e-mail field holds it, alone or in a ``;`` list, in any case.
+
+        None where the answer proves nothing: BC does not take one of the questions, or a row came that was not asked
+        for. An address like that takes no other along.
 
         A function of a function, which would fold lists too, is documented to work from ``$schemaversion=2.1`` on
         only, and API v2.0 is 2.0 (learn.microsoft.com, "Using filter expressions in OData URIs"). So all lists are
         read, or those that changed at ``since`` or later where the caller knows the older ones.
 
-        More may come than asked for ("an@x.example" finds "jan@x.example"): the caller compares. The address
-        travels in the body of a batch, so that no log of requests shows it.
-
-        Raises:
-            RejectedError: BC does not take one of the questions.
-            MalformedAnswerError: A row came that was not asked for, so nothing that is missing is proven absent.
+        More may come than asked for ("an@x.example" finds "jan@x.example"): the caller compares. Addresses
+        travel in the body of a batch, so that no log of requests shows them.
         """
-        text = email.strip().lower()
-        asked = {f"tolower(email) eq {to_literal(text)}": (lambda held: held.casefold() == text.casefold())}
-        for spelling in (text, email.strip(), text.upper()):
-            asked[f"contains(email,{to_literal(spelling)})"] = lambda held: text.casefold() in held.casefold()
+        own = {email: _questions(email) for email in dict.fromkeys(emails)}
         recent = f" and lastModifiedDateTime ge {since}" if since else ""
-        asked[f"contains(email,';'){recent}"] = lambda held: ";" in held
-        found = self._matching(company_id, asked)
-        return [each for each in found if text.casefold() in each.values["email"].casefold()]
+        lists = f"contains(email,';'){recent}"
+        asked: dict[str, Callable[[str], bool]] = {}
+        for questions in own.values():
+            asked |= questions
+        found = self._matching(company_id, asked | {lists: lambda held: ";" in held}) if own else {}
+        return {
+            email: _holding(email, [found[text] for text in (*questions, lists)])
+            for email, questions in own.items()
+        }
 
     def _ask(self, company_id: str, ids: Iterable[str]) -> dict[str, Answer | ApiError]:
         """Ask for contacts one by one; raise where it is the service that does not answer."""
@@ -155,18 +162,27 @@ class ContactLookups:
                     raise answer
         return bool(found)
 
-    def _matching(self, company_id: str, asked: Mapping[str, Callable[[str], bool]]) -> list[BcContact]:
+    def _matching(
+        self, company_id: str, asked: Mapping[str, Callable[[str], bool]]
+    ) -> dict[str, list[BcContact] | None]:
+        """Return the contacts that pass each of some filters; None where what came does not, or was refused."""
         base = contacts_of(company_id)
         queries = [to_query({"$filter": text, "$select": self._select}) for text in asked]
         answers = self._batch.send([Part("GET", f"{base}?{query}") for query in queries])
-        found: dict[str, BcContact] = {}
-        for answer, fits in zip(answers, asked.values(), strict=True):
-            for row in self._all_rows(answer):
-                contact = to_contact(row, self._columns)
-                if not fits(contact.values["email"]):
-                    raise MalformedAnswerError("Business Central answered a look-up with rows not asked for.")
-                found[contact.id] = contact
-        return list(found.values())
+        found: dict[str, list[BcContact] | None] = {}
+        for answer, (text, fits) in zip(answers, asked.items(), strict=True):
+            try:
+                found[text] = self._fitting(answer, fits)
+            except (RejectedError, MalformedAnswerError) as error:
+                logger.warning("looking up an address in Business Central proves nothing: %s", error)
+                found[text] = None
+        return found
+
+    def _fitting(self, answer: Answer | ApiError, fits: Callable[[str], bool]) -> list[BcContact]:
+        contacts = [to_contact(row, self._columns) for row in self._all_rows(answer)]
+        if not all(fits(contact.values["email"]) for contact in contacts):
+            raise MalformedAnswerError("Business Central answered a look-up with rows not asked for.")
+        return contacts
 
     def _all_rows(self, answer: Answer | ApiError) -> Iterator[object]:
         if isinstance(answer, ApiError):
@@ -176,6 +192,29 @@ class ContactLookups:
         yield from answer.body["value"]
         if link := answer.body.get("@odata.nextLink"):
             yield from iter_rows(self._session, self._session.own_link(link), {}, Listing())
+
+
+def _questions(email: str) -> dict[str, Callable[[str], bool]]:
+    """The filters that find an address, each with what its rows must hold; lists are found by another one."""
+    text = email.strip().lower()
+    folded = text.casefold()
+    questions: dict[str, Callable[[str], bool]] = {
+        f"tolower(email) eq {to_literal(text)}": lambda held: held.casefold() == folded
+    }
+    for spelling in (text, email.strip(), text.upper()):
+        questions[f"contains(email,{to_literal(spelling)})"] = lambda held: folded in held.casefold()
+    return questions
+
+
+def _holding(email: str, answers: Iterable[list[BcContact] | None]) -> list[BcContact] | None:
+    """Return the contacts that hold an address, each once; None where one of the answers proves nothing."""
+    folded = email.strip().casefold()
+    found: dict[str, BcContact] = {}
+    for answer in answers:
+        if answer is None:
+            return None
+        found |= {each.id: each for each in answer if folded in each.values["email"].casefold()}
+    return list(found.values())
 
 
 def _is_away(answer: Answer | ApiError) -> TypeGuard[ApiError]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from sync_lib.clients.batch import BatchSender
 from sync_lib.clients.odata import to_stamp
 from sync_lib.clients.session import ApiSession
 from sync_lib.errors import MalformedAnswerError
@@ -16,6 +17,17 @@ from sync_lib.ports import Pages
 
 #: Language and number format of BC's messages, so that they do not depend on who registered the app.
 LANGUAGE = {"Accept-Language": "en-US"}
+
+#: Parts of a ``$batch``.
+BATCH_SIZE = 100
+#: Without this preference the standard leaves open whether BC looks at the parts of a ``$batch`` after one that failed.
+_BATCH_HEADERS = {**LANGUAGE, "Prefer": "odata.continue-on-error"}
+
+
+def bc_batch(session: ApiSession, api: str) -> BatchSender:
+    """Return what sends batches to one of BC's APIs; they stay as large as they are, since BC limits requests."""
+    path = f"{api}/$batch"
+    return BatchSender(session, path, most=BATCH_SIZE, headers=_BATCH_HEADERS, fewest=BATCH_SIZE)
 
 
 def contacts_of(company_id: str) -> str:

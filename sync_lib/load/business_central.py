@@ -1,14 +1,15 @@
-"""Carry a plan's changes to Business Central: each conditional, one by one, updates before creates (rules 8.5)."""
+"""Carry a plan's changes to Business Central: many a request, each on condition of its version (rules 8.5)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from sync_lib.diff.baselines import agree, is_agreed, refusal_digest, without
 from sync_lib.errors import (
     AccessDeniedError,
     ApiError,
+    AuthError,
     NotFoundError,
     RecordError,
     ThrottledError,
@@ -17,12 +18,26 @@ from sync_lib.errors import (
 )
 from sync_lib.extract.staging import bc_row
 from sync_lib.load.couple import stage_business_central
-from sync_lib.load.creates import BusinessCentralCreates, changed_by_bc, is_of_body
-from sync_lib.load.outcomes import DEPENDS_ON_OUTLOOK, REFUSED_IN_A_ROW, Outcomes, is_away, said
+from sync_lib.load.creates import BusinessCentralCreates, changed_by_bc, is_of_body, waves
+from sync_lib.load.outcomes import DEPENDS_ON_OUTLOOK, REFUSED_IN_A_ROW, Finished, Outcomes, is_away, said
 from sync_lib.load.target import Target
 from sync_lib.model import Action, BcContact, Coupling, Fields, Outcome, PlannedChange, Refusal
-from sync_lib.ports import WriteResult
+from sync_lib.ports import BcUpdate, WriteResult
+from sync_lib.store.bulk import chunks
 from sync_lib.store.couplings import write_couplings
+
+#: Updates in a ``$batch``: as many as BC takes.
+UPDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What one update came to: the values that were sent, and those that BC cannot hold, with reasons."""
+
+    change: PlannedChange
+    result: WriteResult
+    sent: Fields
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class BusinessCentralLoad:
@@ -36,39 +51,59 @@ class BusinessCentralLoad:
         self.creates = BusinessCentralCreates(target, outcomes)
 
     def apply(self, changes: Sequence[PlannedChange]) -> None:
-        """Send the changes; then give the items of what was made their keys."""
+        """Send the changes, updates before creates; then give the items of what was made their keys."""
+        updates = [change for change in changes if change.action is Action.UPDATE_BC]
+        for part in chunks(updates, UPDATES):
+            self._update(self._allowed(part))
+        for part in waves([change for change in changes if change.action is not Action.UPDATE_BC]):
+            self.creates.create(self._allowed(part))
+        self.creates.write_keys()
+
+    def _allowed(self, changes: Sequence[PlannedChange]) -> list[PlannedChange]:
+        """Leave out what depends on something that failed, and kinds of actions that are of no use any more."""
+        left: list[Finished] = []
         for change in changes:
             if self.loaded.stopped:
-                self.outcomes.finish([(change, Outcome.FAILED, "service_away", "")])
+                left.append((change, Outcome.FAILED, "service_away", ""))
             elif change.bc_id in self.outcomes.failed:
-                self.outcomes.finish([(change, Outcome.SKIPPED, DEPENDS_ON_OUTLOOK, "")])
+                left.append((change, Outcome.SKIPPED, DEPENDS_ON_OUTLOOK, ""))
             elif self.outcomes.is_over(change.action):
-                self.outcomes.finish([(change, Outcome.SKIPPED, REFUSED_IN_A_ROW, "")])
-            elif change.action is Action.UPDATE_BC:
-                self._update(change)
-            else:
-                self.creates.create(change)
-        self.creates.write_keys()
+                left.append((change, Outcome.SKIPPED, REFUSED_IN_A_ROW, ""))
+        if left:
+            self.outcomes.finish(left)
+        return [change for change in changes if change.outcome is None]
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    def _update(self, change: PlannedChange) -> None:
+    def _update(self, changes: Sequence[PlannedChange]) -> None:
+        if not changes:
+            return
+        self.outcomes.begin(changes)
+        results = self._send([self._to_update(change) for change in changes])
+        answered, again = [], []
+        for change, result in zip(changes, results, strict=True):
+            if is_of_body(result.error) and len(change.after) > 1:
+                again.append(change)
+            else:
+                answered.append(_Written(change, result, change.after))
+        self._record(answered)
+        for change in again:
+            # What BC refused did nothing, so that whatever ends the load meanwhile leaves it as it was.
+            for allowed in self._allowed([change]):
+                self._update_singly(allowed)
+
+    def _to_update(self, change: PlannedChange) -> BcUpdate:
         assert change.bc is not None
         body, _ = self.mapper.to_business_central(change.after, change.bc.values)
-        self.outcomes.begin([change])
-        result = self._send(change, body, change.bc.etag)
-        if is_of_body(result.error) and len(change.after) > 1:
-            self._update_singly(change)
-            return
-        self._record(change, result, change.after)
+        return BcUpdate(change.bc_id or "", body, change.bc.etag)
 
-    def _send(self, change: PlannedChange, body: dict[str, str], etag: str) -> WriteResult:
+    def _send(self, updates: Sequence[BcUpdate]) -> list[WriteResult]:
         company = self.target.company_key.company_id
         try:
-            return self.target.business_central.update_contact(company, change.bc_id or "", body, etag)
+            return self.target.business_central.update_contacts(company, updates)
         except AccessDeniedError as error:
             # The company could be read: what is missing is a right to write.
-            return WriteResult(error=error, request_id=error.request_id)
+            return [WriteResult(error=error, request_id=error.request_id) for _ in updates]
 
     def _update_singly(self, change: PlannedChange) -> None:
         """BC refused the whole body: send each field on its own, so that one bad value does not stop the others."""
@@ -77,16 +112,16 @@ class BusinessCentralLoad:
         refused: dict[str, ApiError] = {}
         for name, value in change.after.items():
             body, _ = self.mapper.to_business_central({name: value}, values)
-            result = self._send(change, body, etag)
+            [result] = self._send([BcUpdate(change.bc_id or "", body, etag)])
             if is_of_body(result.error):
                 refused[name] = result.error
             elif result.error is not None:
-                self._record(change, result, {})
+                self._record([_Written(change, result, {})])
                 return
             elif isinstance(result.contact, BcContact):
                 values, etag, last = result.contact.values, result.contact.etag, result
                 sent[name] = value
-        self._record(change, last, sent, self._refused_fields(change, sent, refused))
+        self._record([_Written(change, last, sent, self._refused_fields(change, sent, refused))])
 
     # -- what came of it -------------------------------------------------------------------------------------------
 
@@ -104,27 +139,35 @@ class BusinessCentralLoad:
             change.reason = next((reasons[name] for name in reasons if name not in of_value), "")
         return {name: reasons[name] for name in of_value}
 
-    def _record(
-        self, change: PlannedChange, result: WriteResult, sent: Fields, refused: dict[str, str] | None = None
-    ) -> None:
-        refused = refused or {}
-        if result.error is not None:
-            outcome, reason = self._failure(change, result.error)
-            if outcome is Outcome.REJECTED and isinstance(result.error, ApiError):
-                refused = self._refused_fields(change, {}, dict.fromkeys(change.after, result.error))
-        elif sent:
-            outcome, reason = Outcome.UPDATED, changed_by_bc(self.mapper, sent, result.contact)
-        else:
-            outcome, reason = Outcome.REJECTED, change.reason or next(iter(refused.values()), "")
+    def _record(self, written: Sequence[_Written]) -> None:
+        """Store what came of one request: outcomes, snapshots and couplings, in one transaction."""
+        if not written:
+            return
+        finished, couplings = [], []
+        for each in written:
+            outcome, reason, refused = self._judged(each)
+            finished.append((each.change, outcome, reason, each.result.request_id))
+            coupling = self._after_update(each, refused)
+            if coupling is not None:
+                couplings.append(self._settled(coupling, each.change, each.result.contact))
+        contacts = [c for each in written if isinstance(c := each.result.contact, BcContact)]
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
-            if isinstance(result.contact, BcContact):
-                stage_business_central(conn, self.target, [result.contact], force=True)
-            coupling = self._after_update(change, result.contact, sent, refused)
-            if coupling is not None:
-                coupling = self._settled(coupling, change, result.contact)
-                write_couplings(conn, self.target.profile, [coupling], self.target.now())
-            self.outcomes.finish_in(conn, [(change, outcome, reason, result.request_id)])
+            stage_business_central(conn, self.target, contacts, force=True)
+            write_couplings(conn, self.target.profile, couplings, self.target.now())
+            self.outcomes.finish_in(conn, finished)
+
+    def _judged(self, written: _Written) -> tuple[Outcome, str, dict[str, str]]:
+        """Return an outcome, its reason, and the values that BC turned out not to hold, with their reasons."""
+        change, error, refused = written.change, written.result.error, written.refused
+        if error is not None:
+            outcome, reason = self._failure(change, error)
+            if outcome is Outcome.REJECTED and isinstance(error, ApiError):
+                refused = self._refused_fields(change, {}, dict.fromkeys(change.after, error))
+            return outcome, reason, refused
+        if written.sent:
+            return Outcome.UPDATED, changed_by_bc(self.mapper, written.sent, written.result.contact), refused
+        return Outcome.REJECTED, change.reason or next(iter(refused.values()), ""), refused
 
     def _failure(self, change: PlannedChange, error: Exception) -> tuple[Outcome, str]:
         if isinstance(error, ThrottledError):
@@ -133,6 +176,8 @@ class BusinessCentralLoad:
         if isinstance(error, VersionMismatchError | NotFoundError):
             self.loaded.reread_bc.add(change.bc_id or "")
             return Outcome.SKIPPED, "version_mismatch"
+        if isinstance(error, AuthError):
+            return Outcome.FAILED, "access_denied"
         if isinstance(error, RecordError | AccessDeniedError):
             return Outcome.REJECTED, said(error, "refused_by_business_central")
         if is_away(error):
@@ -140,10 +185,9 @@ class BusinessCentralLoad:
         self.loaded.reread_bc.add(change.bc_id or "")
         return Outcome.UNKNOWN, "no_answer"
 
-    def _after_update(
-        self, change: PlannedChange, contact: object, sent: Fields, refused: dict[str, str]
-    ) -> Coupling | None:
+    def _after_update(self, written: _Written, refused: dict[str, str]) -> Coupling | None:
         """New baselines for what was sent (rules 8.6); a refused value is remembered by its digest."""
+        change, contact, sent = written.change, written.result.contact, written.sent
         base = self.outcomes.couplings.get(change.bc_id or "", change.coupling)
         if base is None or base.id == 0 or not (sent or refused):
             return None

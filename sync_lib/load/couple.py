@@ -184,24 +184,40 @@ def _new_baselines(
 
 @dataclass(frozen=True, slots=True)
 class MadeInOutlook:
-    """An item of a user that a BC contact was made of: its staging row, and the values that were read from it."""
+    """A contact of BC that was made of a user's item.
+
+    Attributes:
+        item: The item.
+        row: Of the staged item.
+        source: The values that were read from it.
+        contact: The contact.
+    """
 
     item: OutlookContact
     row: int
     source: Fields
+    contact: BcContact
 
 
-def couple_created(conn: Connection, target: Target, contact: BcContact, made: MadeInOutlook) -> Coupling:
-    """Couple an item of a user with the BC contact that was made of it (rules 7.7)."""
-    stage_business_central(conn, target, [contact], force=True)
-    row = bc_contacts.read_bc_rows(conn, target.company, ids=[contact.id])[0]
+def couple_created(conn: Connection, target: Target, made: Sequence[MadeInOutlook]) -> list[Coupling]:
+    """Couple items of a user with the BC contacts that were made of them (rules 7.7), and settle their claims."""
+    if not made:
+        return []
+    contacts = [each.contact for each in made]
+    stage_business_central(conn, target, contacts, force=True)
+    ids = [contact.id for contact in contacts]
+    rows = {row["id"]: row["row_id"] for row in bc_contacts.read_bc_rows(conn, target.company, ids=ids)}
+    couplings = [_coupling_of(target, each, rows[each.contact.id]) for each in made]
+    stored = write_couplings(conn, target.profile, couplings, target.now())
+    for contact in contacts:
+        address = email_key(contact.values.get("email", ""))
+        settle_claim(conn, target.company, address, run=target.run, state="done", bc_id=contact.id)
+    return stored
+
+
+def _coupling_of(target: Target, made: MadeInOutlook, row: int) -> Coupling:
+    contact, item = made.contact, made.item
     state = CouplingState.ACTIVE if target.in_filter(contact.values) else CouplingState.PINNED
     agreed = {name: value for name, value in made.source.items() if value}
-    coupling = Coupling(
-        0, contact.id, row["row_id"], made.item.id, made.row, Origin.MADE_BY_USER, state, attention=True
-    )
-    coupling = agree_whole(coupling, agreed, agreed, made.item.record)
-    write_couplings(conn, target.profile, [coupling], target.now())
-    address = email_key(contact.values.get("email", ""))
-    settle_claim(conn, target.company, address, run=target.run, state="done", bc_id=contact.id)
-    return coupling
+    coupling = Coupling(0, contact.id, row, item.id, made.row, Origin.MADE_BY_USER, state, attention=True)
+    return agree_whole(coupling, agreed, agreed, item.record)

@@ -6,7 +6,9 @@ What a create came to whose answer never arrived is found out by ``load.settle``
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeGuard
 
 from sqlalchemy import Connection
@@ -14,7 +16,8 @@ from sqlalchemy import Connection
 from sync_lib.diff.tables import REQUIRED
 from sync_lib.errors import (
     AccessDeniedError,
-    MalformedAnswerError,
+    ApiError,
+    AuthError,
     RecordError,
     RejectedError,
     ThrottledError,
@@ -22,12 +25,12 @@ from sync_lib.errors import (
 from sync_lib.fields import categories
 from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.normal_forms import email_key, email_spellings
+from sync_lib.load.claims import Claims
 from sync_lib.load.couple import (
     MadeInOutlook,
     couple_created,
     key_for,
     settle_keyed,
-    stage_business_central,
     stage_outlook,
 )
 from sync_lib.load.outcomes import BATCH, Outcomes, is_away, is_unknown, said
@@ -40,13 +43,12 @@ from sync_lib.model import (
     Fields,
     Outcome,
     OutlookContact,
-    OutlookSide,
     PlannedChange,
 )
 from sync_lib.ports import BatchWrite, WriteResult
 from sync_lib.store import runs
 from sync_lib.store.bulk import chunks
-from sync_lib.store.claims import ClaimState, claim_create, drop_claim, renew_claim, settle_claim, take_claim
+from sync_lib.store.claims import ClaimState, drop_claim, settle_claim
 from sync_lib.times import before
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,14 @@ LOOK_BACK = 86_400.0
 NOT_LOOKED_UP = "not_looked_up"
 
 
+@dataclass(slots=True)
+class _Sending:
+    """One create that was sent, and what it came to."""
+
+    change: PlannedChange
+    result: WriteResult
+
+
 class BusinessCentralCreates:
     """Creates contacts in one company."""
 
@@ -65,154 +75,174 @@ class BusinessCentralCreates:
         self.outcomes = outcomes
         self.loaded = outcomes.loaded
         self.mapper = target.mapper
+        self.claims = Claims(target)
         # Items whose contacts were made by this load, and that have no key yet.
         self._unkeyed: list[tuple[Coupling, OutlookContact, Categories]] = []
 
-    def create(self, change: PlannedChange) -> None:
-        """Create a contact, unless another profile does, or BC has it."""
-        state = self._claim(change)
-        if state.mine or self._take_over(change, state):
-            found = look_up(self.target, change.email_key)
+    def create(self, changes: Sequence[PlannedChange]) -> None:
+        """Create the contacts of one of the ``waves``, but for those that another profile makes, or BC has."""
+        claimed = self._claimed(changes)
+        if not claimed:
+            return
+        held = look_up(self.target, [change.email_key for change, _ in claimed])
+        wanted = []
+        for change, state in claimed:
+            found = held[change.email_key]
             if found is None:
                 self._leave(change, state)
             elif found:
-                self._drop_claim(change, found)
+                self.claims.drop(change.email_key, found)
                 self._finish(change, Outcome.SKIPPED, "found_in_bc")
                 self.loaded.reread_bc |= {contact.id for contact in found}
             else:
-                self._send(change)
-        elif state.bc_id:
-            self._finish(change, Outcome.SKIPPED, "created_by_other_profile")
-            self.loaded.reread_bc.add(state.bc_id)
-        else:
-            self._finish(change, Outcome.SKIPPED, "claimed_by_other_profile")
+                wanted.append(change)
+        self._send(self._with_renewed_claims(wanted))
 
     def _finish(self, change: PlannedChange, outcome: Outcome, reason: str) -> None:
         self.outcomes.finish([(change, outcome, reason, "")])
 
     # -- claims ----------------------------------------------------------------------------------------------------
 
-    def _claim(self, change: PlannedChange) -> ClaimState:
-        with self.target.engine.begin() as conn:
-            self.target.check_lease(conn)
-            return claim_create(
-                conn,
-                self.target.company,
-                change.email_key,
-                profile=self.target.profile,
-                fencing=self.target.fencing,
-                run=self.target.run,
-            )
+    def _claimed(self, changes: Sequence[PlannedChange]) -> list[tuple[PlannedChange, ClaimState]]:
+        """Return the creates that are ours to make, with their claims; finish the others."""
+        if not changes:
+            return []
+        states, claimed = self.claims.claim(change.email_key for change in changes), []
+        for change in changes:
+            state = states[change.email_key]
+            if state.mine or self.claims.take_over(change.email_key, state):
+                claimed.append((change, state))
+            elif state.bc_id:
+                self._finish(change, Outcome.SKIPPED, "created_by_other_profile")
+                self.loaded.reread_bc.add(state.bc_id)
+            else:
+                self._finish(change, Outcome.SKIPPED, "claimed_by_other_profile")
+        return claimed
 
-    def _renew_claim(self, change: PlannedChange) -> bool:
-        """Whether the claim is still ours: the look-up before a create may have queued for long (8.7)."""
-        with self.target.engine.begin() as conn:
-            self.target.check_lease(conn)
-            return renew_claim(
-                conn,
-                self.target.company,
-                change.email_key,
-                profile=self.target.profile,
-                fencing=self.target.fencing,
-            )
-
-    def _take_over(self, change: PlannedChange, state: ClaimState) -> bool:
-        """Take the claim of a worker that is gone, once nothing that it sent can still be carried out (8.7)."""
-        if state.bc_id is not None:
-            return False
-        with self.target.engine.begin() as conn:
-            self.target.check_lease(conn)
-            if state.claimed_at > self.target.too_late(conn):
-                return False
-            return take_claim(
-                conn,
-                self.target.company,
-                change.email_key,
-                state,
-                profile=self.target.profile,
-                fencing=self.target.fencing,
-                run=self.target.run,
-            )
-
-    def _drop_claim(self, change: PlannedChange, found: list[BcContact]) -> None:
-        with self.target.engine.begin() as conn:
-            self.target.check_lease(conn)
-            drop_claim(conn, self.target.company, change.email_key)
-            stage_business_central(conn, self.target, found, force=True)
+    def _with_renewed_claims(self, changes: Sequence[PlannedChange]) -> list[PlannedChange]:
+        if not changes:
+            return []
+        renewed = self.claims.renew(change.email_key for change in changes)
+        for change in changes:
+            if change.email_key not in renewed:
+                self._finish(change, Outcome.SKIPPED, "claimed_by_other_profile")
+        return [change for change in changes if change.email_key in renewed]
 
     def _leave(self, change: PlannedChange, state: ClaimState) -> None:
         """Send no create without a look-up that can be believed (rules 8.4); the next run tries again."""
         if state.state == "open":
-            with self.target.engine.begin() as conn:
-                self.target.check_lease(conn)
-                drop_claim(conn, self.target.company, change.email_key)
+            self.claims.drop(change.email_key)
         self._finish(change, Outcome.FAILED, NOT_LOOKED_UP)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    def _send(self, change: PlannedChange) -> None:
-        body, _ = self.mapper.to_business_central(change.after, None)
-        if not self._renew_claim(change):
-            self._finish(change, Outcome.SKIPPED, "claimed_by_other_profile")
+    def _send(self, changes: Sequence[PlannedChange]) -> None:
+        if not changes:
             return
-        self.outcomes.begin([change])
-        result = self._create_in_bc(body)
-        if is_of_body(result.error) and len(change.after) > len(REQUIRED):
-            # BC refuses something: what a contact must have first; the next round sends each other field by itself.
-            change.after = {name: change.after[name] for name in REQUIRED}
-            change.source = dict(change.after)
-            body, _ = self.mapper.to_business_central(change.after, None)
-            result = self._create_in_bc(body)
-            if isinstance(result.contact, BcContact):
-                self.loaded.reread_bc.add(result.contact.id)
-        if is_unknown(result):
-            name = self.mapper.normal("name", change.after.get("name", ""))
-            for contact in look_up(self.target, change.email_key) or ():
-                if self.mapper.normal("name", contact.values["name"]) == name:
-                    result = WriteResult(contact=contact, request_id=result.request_id)
-        self._record_create(change, result)
+        self.outcomes.begin(changes)
+        results = self._create_in_bc(changes)
+        sendings = [_Sending(*each) for each in zip(changes, results, strict=True)]
+        self._send_what_is_required(sendings)
+        self._look_up_unknown(sendings)
+        self._record(sendings)
 
-    def _create_in_bc(self, body: dict[str, str]) -> WriteResult:
+    def _create_in_bc(self, changes: Sequence[PlannedChange]) -> list[WriteResult]:
+        bodies = [self.mapper.to_business_central(change.after, None)[0] for change in changes]
         company = self.target.company_key.company_id
         try:
-            return self.target.business_central.create_contact(company, body)
+            return self.target.business_central.create_contacts(company, bodies)
         except AccessDeniedError as error:
-            return WriteResult(error=error, request_id=error.request_id)
+            return [WriteResult(error=error, request_id=error.request_id) for _ in bodies]
+
+    def _send_what_is_required(self, sendings: Sequence[_Sending]) -> None:
+        """Where BC refuses something, send what a contact must have; the next round sends the other fields singly."""
+        again = [
+            sending
+            for sending in sendings
+            if is_of_body(sending.result.error) and len(sending.change.after) > len(REQUIRED)
+        ]
+        if not again:
+            return
+        for change in (sending.change for sending in again):
+            change.after = {name: change.after[name] for name in REQUIRED}
+            change.source = dict(change.after)
+        results = self._create_in_bc([sending.change for sending in again])
+        for sending, result in zip(again, results, strict=True):
+            sending.result = result
+            if isinstance(result.contact, BcContact):
+                self.loaded.reread_bc.add(result.contact.id)
+
+    def _look_up_unknown(self, sendings: Sequence[_Sending]) -> None:
+        """Look once for creates whose outcome is unknown (rules 8.4), by address and name."""
+        unknown = [sending for sending in sendings if is_unknown(sending.result)]
+        if not unknown:
+            return
+        try:
+            held = look_up(self.target, [sending.change.email_key for sending in unknown])
+        except ApiError as error:
+            logger.warning("looking up %d unknown creates failed: %s", len(unknown), error)
+            return
+        for sending in unknown:
+            name = self.mapper.normal("name", sending.change.after.get("name", ""))
+            for contact in held[sending.change.email_key] or ():
+                if self.mapper.normal("name", contact.values["name"]) == name:
+                    sending.result = WriteResult(contact=contact, request_id=sending.result.request_id)
 
     # -- what came of it -------------------------------------------------------------------------------------------
 
-    def _record_create(self, change: PlannedChange, result: WriteResult) -> None:
-        company, key = self.target.company, change.email_key
+    def _record(self, sendings: Sequence[_Sending]) -> None:
+        """Store what came of one request: outcomes, claims, snapshots and couplings, in one transaction."""
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
-            if isinstance(result.contact, BcContact) and change.item is not None:
-                outcome, reason = Outcome.CREATED, self._couple(conn, change, change.item, result.contact)
-            elif isinstance(result.error, RecordError | AccessDeniedError):
-                drop_claim(conn, company, key)
-                change.waits = True
-                outcome, reason = Outcome.REJECTED, said(result.error, "refused_by_business_central")
-            elif isinstance(result.error, ThrottledError):
-                drop_claim(conn, company, key)
-                self.loaded.stopped = result.error
-                outcome, reason = Outcome.FAILED, "throttled"
-            else:
-                if is_away(result.error):
-                    self.loaded.stopped = result.error
-                settle_claim(conn, company, key, run=self.target.run, state="unknown")
-                outcome, reason = Outcome.UNKNOWN, "no_answer"
-            self.outcomes.finish_in(conn, [(change, outcome, reason, result.request_id)])
+            said_of_made = self._couple(conn, sendings)
+            finished = []
+            for sending in sendings:
+                made = said_of_made.get(sending.change.n)
+                outcome, reason = (
+                    self._record_create(conn, sending) if made is None else (Outcome.CREATED, made)
+                )
+                finished.append((sending.change, outcome, reason, sending.result.request_id))
+            self.outcomes.finish_in(conn, finished)
 
-    def _couple(self, conn: Connection, change: PlannedChange, side: OutlookSide, contact: BcContact) -> str:
-        """Couple what was made with its item; return what is to be said of it."""
-        item = OutlookContact(side.id, side.etag, "", side.created, "", side.bc_key, side.record)
-        kept = {refusal.field for refusal in change.refused}
-        source: Fields = {name: value for name, value in change.source.items() if name not in kept}
-        coupling = couple_created(conn, self.target, contact, MadeInOutlook(item, side.row_id, source))
-        wanted = self.target.context.categories_of(contact.values)
-        self._unkeyed.append((coupling, item, categories.decide(item.record, wanted, {}, keyed=False)))
-        changed = changed_by_bc(self.mapper, source, contact)
-        self.loaded.changed_by_bc |= bool(changed)
-        return changed if coupling.state is CouplingState.ACTIVE else "created_outside_filter"
+    def _record_create(self, conn: Connection, sending: _Sending) -> tuple[Outcome, str]:
+        """Say what became of the claim of a create that made nothing, as far as anybody knows."""
+        company, key, error = self.target.company, sending.change.email_key, sending.result.error
+        if isinstance(error, RecordError | AccessDeniedError):
+            drop_claim(conn, company, key)
+            sending.change.waits = True
+            return Outcome.REJECTED, said(error, "refused_by_business_central")
+        if isinstance(error, ThrottledError):
+            drop_claim(conn, company, key)
+            self.loaded.stopped = error
+            return Outcome.FAILED, "throttled"
+        if isinstance(error, AuthError):
+            drop_claim(conn, company, key)
+            return Outcome.FAILED, "access_denied"
+        if is_away(error):
+            self.loaded.stopped = error
+        settle_claim(conn, company, key, run=self.target.run, state="unknown")
+        return Outcome.UNKNOWN, "no_answer"
+
+    def _couple(self, conn: Connection, sendings: Sequence[_Sending]) -> dict[int, str]:
+        """Couple what was made with its items; return what is to be said of each, by the number of its change."""
+        made = []
+        for sending in sendings:
+            side, contact = sending.change.item, sending.result.contact
+            if side is not None and isinstance(contact, BcContact):
+                item = OutlookContact(side.id, side.etag, "", side.created, "", side.bc_key, side.record)
+                kept = {refusal.field for refusal in sending.change.refused}
+                source = {name: value for name, value in sending.change.source.items() if name not in kept}
+                made.append((sending.change.n, MadeInOutlook(item, side.row_id, source, contact)))
+        reasons = {}
+        couplings = couple_created(conn, self.target, [each for _, each in made])
+        for (n, each), coupling in zip(made, couplings, strict=True):
+            wanted = self.target.context.categories_of(each.contact.values)
+            decided = categories.decide(each.item.record, wanted, {}, keyed=False)
+            self._unkeyed.append((coupling, each.item, decided))
+            changed = changed_by_bc(self.mapper, each.source, each.contact)
+            self.loaded.changed_by_bc |= bool(changed)
+            reasons[n] = changed if coupling.state is CouplingState.ACTIVE else "created_outside_filter"
+        return reasons
 
     def write_keys(self) -> None:
         """Give the items whose contacts were made in BC their key, in the load that couples them (rules 2.2).
@@ -263,24 +293,42 @@ def is_of_body(error: Exception | None) -> TypeGuard[RejectedError]:
     return isinstance(error, RejectedError) and error.status in (0, 400, 422)
 
 
-def look_up(target: Target, key: str) -> list[BcContact] | None:
-    """Return the contacts of BC with an address (normal form), or None where BC's answer cannot be believed.
+def waves(changes: Iterable[PlannedChange]) -> Iterator[list[PlannedChange]]:
+    """Yield creates in groups that are looked up and sent together, no two of a group for one address.
+
+    So few go at a time since of each, should its answer be lost, nobody knows what became of it, and since between
+    its look-up and itself nobody else should have made the contact.
+    """
+    wave: dict[str, PlannedChange] = {}
+    for change in changes:
+        if len(wave) == BATCH or change.email_key in wave:
+            yield list(wave.values())
+            wave = {}
+        wave[change.email_key] = change
+    if wave:
+        yield list(wave.values())
+
+
+def look_up(target: Target, keys: Sequence[str]) -> dict[str, list[BcContact] | None]:
+    """Return the contacts of BC with each address (normal form), or None where BC's answer cannot be believed.
 
     Lists of addresses that changed before the last read are in the snapshot: whom they hold is matched already.
     """
     with target.engine.connect() as conn:
         cursor = runs.read_cursor(conn, "business_central", target.company)
     since = before(cursor.position, LOOK_BACK) if cursor.position else ""
-    try:
-        found = [
-            contact
-            for spelling in email_spellings(key)
-            for contact in target.business_central.find_by_email(
-                target.company_key.company_id, spelling, since=since
-            )
-        ]
-    except (RejectedError, MalformedAnswerError) as error:
-        logger.warning("looking up an address in Business Central proves nothing: %s", error)
-        return None
-    same = {each.id: each for each in found if email_key(each.values.get("email", "")) == key}
+    asked = {key: email_spellings(key) for key in keys}
+    found = target.business_central.find_by_emails(
+        target.company_key.company_id, list(chain.from_iterable(asked.values())), since=since
+    )
+    return {key: _with_address(key, [found[each] for each in spellings]) for key, spellings in asked.items()}
+
+
+def _with_address(key: str, answers: Sequence[list[BcContact] | None]) -> list[BcContact] | None:
+    """Return whoever has an address, or None where one of the answers about its spellings proves nothing."""
+    same: dict[str, BcContact] = {}
+    for answer in answers:
+        if answer is None:
+            return None
+        same |= {each.id: each for each in answer if email_key(each.values.get("email", "")) == key}
     return list(same.values())

@@ -22,6 +22,7 @@ from sync_lib.errors import (
 )
 from sync_lib.fields.slots import has_unreadable
 from sync_lib.load.couple import ItemWrite, StagedItem, coupled_by, key_for, stage_outlook
+from sync_lib.load.if_match import Changed, IfMatch
 from sync_lib.load.outcomes import (
     BATCH,
     FOLDER_MISSING,
@@ -73,6 +74,7 @@ class OutlookLoad:
         self.loaded = outcomes.loaded
         # Whether the batch that comes next is marked as being sent already.
         self._begun = False
+        self._if_match = IfMatch(target)
 
     def apply(self, changes: Sequence[PlannedChange]) -> None:
         """Send the changes, a batch at a time."""
@@ -164,6 +166,8 @@ class OutlookLoad:
                 return
             # What was written is stored all the same, if that may be: then the next batch finds out by itself.
         self._record(sendings)
+        if not self.loaded.stopped:
+            self._if_match.find_out(each for sending in sendings if (each := _changed(sending)) is not None)
 
     def _send_without_addresses(self, sendings: list[_Sending]) -> None:
         """Let the other fields go on where Graph takes no entries back that it gave without an address (rules 6)."""
@@ -195,7 +199,7 @@ class OutlookLoad:
     def _unchanged_since_read(self, sendings: list[_Sending]) -> list[_Sending]:
         """Where Graph does not check versions, read each item right before its write (rules 8.5)."""
         ids = [sending.write.contact_id for sending in sendings if sending.write.contact_id]
-        if self.target.enforces_if_match or not ids:
+        if self._if_match.is_enforced or not ids:
             return sendings
         present = self.target.outlook.fetch_contacts(self.target.user, ids)
         kept = []
@@ -348,6 +352,12 @@ def _changes_of(sendings: Iterable[_Sending]) -> list[PlannedChange]:
 def _categories_of(changes: Iterable[PlannedChange]) -> Categories:
     """Return what is written of an item's categories: at most one of its changes does."""
     return next((change.categories for change in changes if change.categories), {})
+
+
+def _changed(sending: _Sending) -> Changed | None:
+    """The item that a write has changed, with the version that it had before; None for any other write."""
+    item = _in_folder(sending) if sending.write.method == "PATCH" else None
+    return None if item is None else Changed(sending.write.etag, item)
 
 
 def _in_folder(sending: _Sending) -> OutlookContact | None:

@@ -104,9 +104,7 @@ class _Creates:
     def settle(self, rows: list[Row]) -> Open:
         """Look the creates up; return those of which nobody knows yet."""
         self._creates_in_outlook([row for row in rows if row["action"] == Action.CREATE_OUTLOOK])
-        for row in rows:
-            if row["action"] == Action.CREATE_BC:
-                self._create_in_bc(row)
+        self._creates_in_bc([row for row in rows if row["action"] == Action.CREATE_BC])
         return self.open
 
     def _creates_in_outlook(self, rows: list[Row]) -> None:
@@ -161,12 +159,18 @@ class _Creates:
         coupling = agree_whole(coupling, row["source"], fields, item.record)
         write_couplings(conn, self.target.profile, [coupling], self.target.now())
 
-    def _create_in_bc(self, row: Row) -> None:
-        # It may have been stored by a version with another normal form.
-        key = email_key(row["email_key"])
+    def _creates_in_bc(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        # They may have been stored by a version with another normal form.
+        keys = [email_key(row["email_key"]) for row in rows]
+        held = look_up(self.target, keys)
+        for row, key in zip(rows, keys, strict=True):
+            self._create_in_bc(row, key, held[key])
+
+    def _create_in_bc(self, row: Row, key: str, looked_up: list[BcContact] | None) -> None:
         normal = self.target.mapper.normal
         name = normal("name", row["after"].get("name", ""))
-        looked_up = look_up(self.target, key)
         if looked_up is None:
             self.open.outlook_ids.add(row["outlook_id"])
             return
@@ -210,7 +214,7 @@ class _Creates:
             for name, sent in row["after"].items()
             if normal(name, present.get(name, "")) == normal(name, sent)
         }
-        couple_created(conn, self.target, contact, MadeInOutlook(item, known["row_id"], written))
+        couple_created(conn, self.target, [MadeInOutlook(item, known["row_id"], written, contact)])
 
     def _give_up(self, conn: Connection, row: Row) -> bool:
         """Close a create that was looked up after the longest request time: it was never carried out.

@@ -23,7 +23,9 @@ class Target:
         company: Row of the BC company in the staging database.
         company_key: Any BC key of the company; its tenant, environment and company are what counts.
         in_filter: Whether a BC contact with these values passes the profile's filter.
-        enforces_if_match: Graph refuses a write with an old version; else each write is preceded by a read (8.5).
+        graph_tenant: Whose facts about Graph are known and remembered.
+        enforces_if_match: Graph refuses a write with an old version; else, or where nobody knows (None), each write
+            is preceded by a read (8.5).
         check_lease: Raises ``LeaseLostError`` where another worker took over; called inside the transaction.
         may_write: Reads the switch for writes; a change is not marked as being sent while it is off (8.8c).
     """
@@ -39,7 +41,8 @@ class Target:
     company_key: BcKey
     context: DiffContext
     in_filter: Callable[[dict[str, str]], bool]
-    enforces_if_match: bool
+    graph_tenant: str
+    enforces_if_match: bool | None
     check_lease: Callable[[Connection], None]
     may_write: Callable[[], bool]
     fencing: int

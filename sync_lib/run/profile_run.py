@@ -13,11 +13,12 @@ from sync_lib.diff.context import DiffContext
 from sync_lib.extract.staging import Staging
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import Filter
+from sync_lib.load import if_match
 from sync_lib.load.target import Target
 from sync_lib.model import HoldReason, Mode, Run
 from sync_lib.run.holding import Recreations
 from sync_lib.run.inputs import mapper_of, policy_of
-from sync_lib.store import held, runs, undo
+from sync_lib.store import held, undo
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
 from sync_lib.store.leases import Lease, check_lease
@@ -154,7 +155,7 @@ class ProfileRun:
         """Return what a load works on."""
         services = self.services
         with read(self.engine) as conn:
-            fact = runs.read_fact(conn, services.graph_settings.tenant_id, "graph_if_match")
+            enforces = if_match.read_known(conn, services.graph_settings.tenant_id)
         return Target(
             engine=self.engine,
             outlook=self.outlook,
@@ -167,7 +168,8 @@ class ProfileRun:
             company_key=self.company_key,
             context=context,
             in_filter=lambda values: self.filter.passes(values, me=self.profile.salesperson_code),
-            enforces_if_match=fact == "enforced",
+            graph_tenant=services.graph_settings.tenant_id,
+            enforces_if_match=enforces,
             check_lease=lambda conn: check_lease(conn, self.lease),
             may_write=services.may_write,
             fencing=self.lease.fencing,

@@ -10,6 +10,7 @@ import logging
 
 from sync_lib.diff.context import DiffContext
 from sync_lib.errors import NotFoundError, ServiceError, SyncError
+from sync_lib.load import if_match
 from sync_lib.load.apply import apply_plan
 from sync_lib.load.couple import key_for
 from sync_lib.load.target import Target
@@ -19,7 +20,7 @@ from sync_lib.run.elsewhere import Place
 from sync_lib.run.inputs import mapper_of, policy_of
 from sync_lib.run.turns import keep_lease, mailbox_turn, take
 from sync_lib.services import Services
-from sync_lib.store import companies, former_items, runs
+from sync_lib.store import companies, former_items
 from sync_lib.store.changes import write_plan
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.couplings import read_couplings_of
@@ -175,7 +176,7 @@ class _Sweep:
         field_profile = self.services.business_central_settings.field_profile
         mapper = mapper_of(self.company, field_profile, self.profile.language)
         with read(self.services.engine) as conn:
-            fact = runs.read_fact(conn, self.services.graph_settings.tenant_id, "graph_if_match")
+            enforces = if_match.read_known(conn, self.services.graph_settings.tenant_id)
         return Target(
             engine=self.services.engine,
             outlook=self.services.outlook,
@@ -188,7 +189,8 @@ class _Sweep:
             company_key=self.company_key,
             context=DiffContext(policy_of(self.profile), mapper),
             in_filter=lambda _values: False,
-            enforces_if_match=fact == "enforced",
+            graph_tenant=self.services.graph_settings.tenant_id,
+            enforces_if_match=enforces,
             check_lease=lambda conn: check_lease(conn, lease),
             may_write=self.services.may_write,
             fencing=lease.fencing,

@@ -23,7 +23,8 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
-from sync_lib.ports import BatchWrite, WriteResult
+from sync_lib.model import BcContact
+from sync_lib.ports import BatchWrite, BcUpdate, WriteResult
 from sync_lib.settings import BusinessCentralSettings
 from tests.clients.fakes import BUSINESS_CENTRAL_SCOPE, GRAPH_SCOPE, FakeTime
 
@@ -521,10 +522,21 @@ def test_one_missing_contact_hides_no_other(world: World, after_error: str) -> N
     assert len(found) == 11
 
 
+def updated(world: World, contact: str, body: dict[str, str], etag: str) -> WriteResult:
+    [result] = world.bc.update_contacts(world.company, [BcUpdate(contact, body, etag)])
+    return result
+
+
+def found(world: World, email: str) -> list[BcContact]:
+    held = world.bc.find_by_emails(world.company, [email])[email]
+    assert held is not None
+    return held
+
+
 def test_an_incremental_read_brings_what_changed(world: World) -> None:
     contacts = list(world.bc.iter_contacts(world.company))
     world.sim.clock(advance_seconds=10)
-    result = world.bc.update_contact(world.company, contacts[3].id, {"jobTitle": "Inkoper"}, contacts[3].etag)
+    result = updated(world, contacts[3].id, {"jobTitle": "Inkoper"}, contacts[3].etag)
     assert result.error is None
     newest = result.contact.last_modified  # type: ignore[union-attr]
     changed = list(world.bc.iter_contacts(world.company, since=newest))
@@ -534,19 +546,20 @@ def test_an_incremental_read_brings_what_changed(world: World) -> None:
 
 def test_addresses_are_found_in_any_case_and_in_lists(world: World) -> None:
     body = {"displayName": "Jan Smit", "email": "info@smit.example; Jan.Smit@Smit.example"}
-    made = world.bc.create_contact(world.company, body).contact
+    [result] = world.bc.create_contacts(world.company, [body])
+    made = result.contact
     assert made is not None
-    assert made in world.bc.find_by_email(world.company, "jan.smit@SMIT.example")
-    assert made not in world.bc.find_by_email(world.company, "o'neil@smit.example")
-    assert len(world.bc.find_by_email(world.company, "P1@Firm.example")) == 1
+    assert made in found(world, "jan.smit@SMIT.example")
+    assert made not in found(world, "o'neil@smit.example")
+    assert len(found(world, "P1@Firm.example")) == 1
 
 
 @pytest.mark.parametrize("stale", ["409", "412"])
 def test_a_colleagues_edit_is_never_overwritten(world: World, stale: str) -> None:
     world.sim.set(bc_stale_status=stale)
     contact = next(world.bc.iter_contacts(world.company))
-    assert world.bc.update_contact(world.company, contact.id, {"city": "Zaandam"}, contact.etag).error is None
-    result = world.bc.update_contact(world.company, contact.id, {"city": "Delft"}, contact.etag)
+    assert updated(world, contact.id, {"city": "Zaandam"}, contact.etag).error is None
+    result = updated(world, contact.id, {"city": "Delft"}, contact.etag)
     assert isinstance(result.error, VersionMismatchError)
     (now,) = world.bc.fetch_contacts(world.company, [contact.id]).values()
     assert now is not None
@@ -555,12 +568,10 @@ def test_a_colleagues_edit_is_never_overwritten(world: World, stale: str) -> Non
 
 def test_a_refused_value_is_this_records_own_trouble(world: World) -> None:
     contact = next(world.bc.iter_contacts(world.company))
-    result = world.bc.update_contact(world.company, contact.id, {"jobTitle": "x" * 31}, contact.etag)
+    result = updated(world, contact.id, {"jobTitle": "x" * 31}, contact.etag)
     assert isinstance(result.error, RejectedError)
     assert result.error.code == "Application_StringExceededLength"
-    gone = world.bc.update_contact(
-        world.company, "00000000-0000-4000-8000-000000000000", {"city": "x"}, contact.etag
-    )
+    gone = updated(world, "00000000-0000-4000-8000-000000000000", {"city": "x"}, contact.etag)
     assert isinstance(gone.error, NotFoundError)
 
 
@@ -589,14 +600,14 @@ def test_bc_writes_under_faults_make_no_copy_and_no_false_verdict(
 ) -> None:
     old = next(world.bc.iter_contacts(world.company))
     planned = world.sim.add_fault(service="bc", method="POST", path="contacts$", **fault)
-    created = world.bc.create_contact(world.company, {"displayName": "Nieuw", "email": "n@firm.example"})
+    [created] = world.bc.create_contacts(world.company, [{"displayName": "Nieuw", "email": "n@firm.example"}])
     assert planned.fired == 1
-    copies = len(world.bc.find_by_email(world.company, "n@firm.example"))
+    copies = len(found(world, "n@firm.example"))
     assert copies == (fault["moment"] != "before" or fault.get("status") == 429)
     assert is_unknown(created) or (created.error is None and copies == 1)
 
     planned = world.sim.add_fault(service="bc", method="PATCH", **fault)
-    changed = world.bc.update_contact(world.company, old.id, {"city": "Zaandam"}, old.etag)
+    changed = updated(world, old.id, {"city": "Zaandam"}, old.etag)
     assert planned.fired == 1
     assert changed.error is None or isinstance(changed.error, VersionMismatchError)
     (now,) = world.bc.fetch_contacts(world.company, [old.id]).values()

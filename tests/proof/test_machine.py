@@ -160,13 +160,16 @@ def test_a_failure_is_played_again_from_its_last_line_alone(capsys, monkeypatch)
     real = pipeline.sync_profile
 
     def sync_profile(edges, *arguments):
-        send = edges.business_central.update_contact
+        send = edges.business_central.update_contacts
+
+        def planted(update):
+            body = {k: f"{v}x" if k == "displayName" else v for k, v in update.body.items()}
+            return replace(update, body=body)
+
         monkeypatch.setattr(
             edges.business_central,
-            "update_contact",
-            lambda company, contact, body, etag: send(
-                company, contact, {k: f"{v}x" if k == "displayName" else v for k, v in body.items()}, etag
-            ),
+            "update_contacts",
+            lambda company, updates: send(company, [planted(update) for update in updates]),
         )
         return real(edges, *arguments)
 

@@ -137,8 +137,9 @@ def test_guesses_of_ours_never_reach_a_bc_that_is_not_extended(make_harness, nam
 
     def watch(send: Any) -> Any:
         def sending(request: Any, **options: Any) -> Any:
-            if request.method in ("POST", "PATCH") and "/contacts" in request.url and "/bc/" in request.url:
-                sent.append(set(json.loads(request.body)))
+            if request.method != "GET" and "/bc/" in request.url:
+                parts = json.loads(request.body)["requests"]
+                sent.extend(set(part["body"]) for part in parts if part["method"] != "GET")
             return send(request, **options)
 
         return sending

@@ -167,7 +167,7 @@ def test_no_request_that_changes_anything_is_sent(h):
     for write in (
         lambda: h.edges.outlook.rename_folder(user, h.folder_id(), "Elders"),
         lambda: h.edges.outlook.write_marker(user, h.folder_id(), "x"),
-        lambda: h.edges.business_central.create_contact(h.sim.info()["companies"][0]["id"], {}),
+        lambda: h.edges.business_central.create_contacts(h.sim.info()["companies"][0]["id"], [{}]),
     ):
         with pytest.raises(WritesOffError):
             write()
