@@ -42,7 +42,7 @@ def audit(h: Harness, run_id: str) -> None:
         # What was waited for while an undo was open may be more than what is waited for behind it.
         extra = {*after["awaited"]} - {*before["awaited"]}
         moved.pop("awaited", None)
-        assert not (moved or extra), f"{profile} was left out and had work: {moved} {extra}"
+        assert (moved, extra) == ({}, set()), f"{profile} was left out and had work"
         _put_back(h, run_id, profile, cursor)
 
 
