@@ -117,6 +117,9 @@ def main(words: Sequence[str] | None = None) -> int:
         sections[name] = section(name, measured, tables)
         if given.write:
             write_page(given.write, sections)
+        for table in tables:
+            if table.closing:
+                say(table.closing)
     if given.write:
         write_page(given.write, sections)
     if failed:

@@ -27,6 +27,8 @@ class Table:
     rows: Sequence[tuple[str, ...]]
     #: What a reader has to know to read it.
     note: str = ""
+    #: The last line on the terminal, for whoever reads it by a program.
+    closing: str = ""
 
 
 @dataclass(frozen=True)
