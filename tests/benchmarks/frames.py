@@ -19,7 +19,7 @@ HEAD = ("pairs", "ours ms", "polars ms", "x wall", "x CPU", "gather ms", "s per 
 
 def run(options: Options) -> list[Table]:
     """Return times with so many pairs, 1 % of them changed; each size in a process of its own."""
-    sizes = options.sizes(2_000, 10_000, 100_000, 1_000_000)
+    sizes = options.sizes(2_000, 10_000, 100_000, 1_000_000, small=(300,))
     rows = [_row(size, options.rounds) for size in sizes]
     note = (
         "2,000 pairs are a large profile: at most 10 ms. From 10,000 on at most 1.0 x polars in wall, 1.1 x in CPU; "

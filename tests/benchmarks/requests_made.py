@@ -33,8 +33,12 @@ def pages(rows: int, size: int) -> int:
 
 def run(options: Options) -> list[Table]:
     """Return the counts; they are the same on each machine."""
-    many, few = options.size(10_000, 200), options.size(45, 45)
-    rows = [*_of_one(many, few), *_to_bc(options.size(50, 10)), *_of_office(options.size(100, 5))]
+    many, few = options.size(10_000, 100), options.size(45, 21)
+    rows = [
+        *_of_one(many, few),
+        *_to_bc(options.size(50, 5), options.size(400, 30)),
+        *_of_office(options.size(100, 5)),
+    ]
     note = (
         "BC requests hold the shared read of the company: one for what changed, one for ids where that is due. "
         "Floors are arithmetic on the documented limits; the reach is what quality asks."
@@ -76,10 +80,10 @@ def _of_one(many: int, few: int) -> Iterator[tuple[str, ...]]:
         h.counted()
 
 
-def _to_bc(edits: int) -> Iterator[tuple[str, ...]]:
+def _to_bc(edits: int, unmapped_edits: int) -> Iterator[tuple[str, ...]]:
     """What users do in Outlook."""
     with (
-        Sandbox(world=worlds.office(max(edits, 400), 1), settings=worlds.OPEN_SANDBOX) as sim,
+        Sandbox(world=worlds.office(unmapped_edits, 1), settings=worlds.OPEN_SANDBOX) as sim,
         worlds.client(sim) as h,
     ):
         h.import_office(1)

@@ -306,7 +306,7 @@ def profiles(options: Options) -> list[Table]:
     """How runs grow with the number of profiles, all in one process: without Airflow's own cost."""
     rows = []
     nothing: dict[int, float] = {}
-    for count in options.sizes(10, 100, 1_000, many=10_000, small=(2, 20)):
+    for count in options.sizes(10, 100, 1_000, many=10_000, small=(1, 10)):
         with worlds.sandbox(worlds.office(count * 5, count)) as sim:
             life = apart(one_life, sim.instance.url, count, 1, 2)
         nothing[count] = life.costs["nothing"].cpu

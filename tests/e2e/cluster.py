@@ -1,6 +1,6 @@
 """Two Celery workers, one of which is killed in the middle of a run: does everything end as it should?
 
-    scripts/cluster [--profiles 200] [--people 12] [--keep]
+    scripts/cluster [--profiles 200] [--people 26] [--keep]
 
 Starts the sandbox, PostgreSQL, Redis, and Airflow with CeleryExecutor and two workers. All profiles are synced once;
 then users add contacts on both sides, and a run begins. When profiles run on both workers and some mailbox has a part
@@ -46,7 +46,7 @@ from tests.e2e.database_away import COMPANY, DAG, FOLDER, Office, say  # noqa: E
 
 WORKERS = ("one", "two")
 #: Of each operation: with it a profile has a middle, and requests of several workers meet.
-LATENCY_MS = 200
+GRAPH_LATENCY_MS, BC_LATENCY_MS = 500, 200
 #: Business Central's and Outlook's documented limits.
 BC_AT_A_TIME, MAILBOX_AT_A_TIME = 5, 4
 #: Seconds that the refused request names, and the part of them in which nothing may come: what was on its way when it
@@ -238,8 +238,12 @@ class Cluster:
         state, took = self.wait(self.airflow.trigger(DAG, mode=mode))
         return Verdict(f"a {mode} run ends green", state == "success", f"{state} after {took:.0f} s")
 
+    def latency(self, graph: int, bc: int) -> None:
+        """Let both services take so many milliseconds for each operation."""
+        self.sandbox.control("POST", "switches", {"graph_latency_ms": graph, "bc_latency_ms": bc})
+
     def half_made(self) -> int:
-        """Return how many mailboxes have a part of their new contacts."""
+        """Return how many mailboxes have a part of their new contacts: those of one batch of twenty, and not all."""
         boxes = self.sandbox.writes()["graph"]["mailboxes"].values()
         return sum(0 < box["contacts_created"] < self.office.people - 1 for box in boxes)
 
@@ -254,9 +258,11 @@ class Cluster:
 
         def in_the_middle() -> bool:
             states, half = self.states(run), self.half_made()
+            if states["success"] == self.office.profiles:
+                raise DemoError("the run was over before anything could be killed: ask for more --profiles")
             found[:] = [states["running"], half]
             # More than one worker can run, so both do.
-            return states["success"] > 0 and states["running"] > CONCURRENCY and half > 0
+            return states["running"] > CONCURRENCY and half > 0
 
         wait_until(in_the_middle, 300, "middle of the run", every=0.05, progress=lambda: self.states(run))
         return found[0], found[1]
@@ -300,7 +306,7 @@ def prove(cluster: Cluster) -> Iterator[Verdict]:
     """Sync, kill a worker in the middle of a run, and yield what was found."""
     yield cluster.run("full")
     cluster.edit()
-    cluster.sandbox.control("POST", "switches", {"graph_latency_ms": LATENCY_MS, "bc_latency_ms": LATENCY_MS})
+    cluster.latency(GRAPH_LATENCY_MS, BC_LATENCY_MS)
     cluster.sandbox.control("POST", "counters/reset")
     with cluster.refused_once() as pause:
         run = cluster.airflow.trigger(DAG)
@@ -316,7 +322,7 @@ def prove(cluster: Cluster) -> Iterator[Verdict]:
     yield from of_limits(cluster.sandbox.writes(), fired)
     yield pause.verdict()
     yield of_state("after that run", cluster.office.problems(cluster.sandbox.dump()))
-    cluster.sandbox.control("POST", "switches", {"graph_latency_ms": 0, "bc_latency_ms": 0})
+    cluster.latency(0, 0)
     yield cluster.run("full")
     written = cluster.written()
     yield Verdict("the next run writes nothing", written == 0, f"{written} writes")
@@ -328,7 +334,7 @@ def main(words: Sequence[str] | None = None) -> int:
     about = (__doc__ or "").split("\n\n")[0]
     parser = argparse.ArgumentParser(prog="scripts/cluster", description=about)
     parser.add_argument("--profiles", type=int, default=200, help="mailboxes, with a profile each (200)")
-    parser.add_argument("--people", type=int, default=12, help="contacts that all of them see (12)")
+    parser.add_argument("--people", type=int, default=26, help="contacts that all of them see (26)")
     parser.add_argument("--keep", action="store_true", help="keep logs and databases also if nothing failed")
     chosen = parser.parse_args(words)
     # A shell that ends us has to end all that we started.
