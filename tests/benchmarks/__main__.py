@@ -28,7 +28,7 @@ environment, `.venv-bench`; what is measured against is in `requirements-bench.l
 Figures are counts, which are exact, or ratios to a reference that was measured in turns with ours, in the same run.
 Absolute times depend on the machine. Each section says at which commit it was measured (`+`: files differed from it),
 when, on what, and whether others used the machine; a section that was never run says so. Every time is the median of
-several rounds. What no reference is installed for, or what a program cannot tell, is `-`.
+three rounds or more, unless its table says otherwise. Where there is no reference, or none is installed, stands `-`.
 """
 
 

@@ -47,7 +47,7 @@ class Edit:
 
     @property
     def to_next_minute(self) -> float:
-        """How long it waits for the next run at least, which starts with the minute."""
+        """How long it was until the next minute began. A run that is under way may carry it sooner."""
         return 60 - self.at % 60
 
 
@@ -191,5 +191,5 @@ def figures(edits: list[Edit], profiles: int, refused: int, about: str) -> Table
         )
     head = ("way", "mailboxes", "edits", "not arrived", *(f"p{percent} s" for percent in PERCENTS), "longest s",
             "p50 x", "answers 429")  # fmt: skip
-    note_ = f"In brackets: how long the same edits waited for the minute of the next run. {about}"
+    note_ = f"In brackets: how long it was until the next minute began. One run of the program. {about}"
     return Table("Edit to other side, a run a minute", head, rows, note_)
