@@ -52,12 +52,12 @@ def _whole(count: int, rounds: int, ours: Life) -> Table:
     if _is_installed("dlt"):
         with tempfile.TemporaryDirectory(prefix="contact-sync-bench-") as home:
             costs = apart(merges_of_dlt, count, rounds, home, f"sqlite:///{home}/dlt.db")
-            rows.append(_row("dlt, one side merged into SQLite", costs, ours))
+            rows.append(_row("dlt, one side, rows at hand, merged into SQLite", costs, ours))
         note("dlt into SQLite done")
         with postgres_server() as server, tempfile.TemporaryDirectory(prefix="contact-sync-bench-") as home:
             url = server.create(empty=True).replace("postgresql+psycopg://", "postgresql://")
             costs = apart(merges_of_dlt, count, rounds, home, url)
-            rows.append(_row("dlt, one side merged into PostgreSQL", costs, ours))
+            rows.append(_row("dlt, one side, rows at hand, merged into PostgreSQL", costs, ours))
         note("dlt into PostgreSQL done")
     missing = [name for name in ("vdirsyncer", "dlt") if not _is_installed(name)]
     about = f"CPU (wall) of {count:,} contacts; x: their CPU to ours, above 1 where we need less."
@@ -136,7 +136,7 @@ def _vdirsyncer_run(home: Path, verb: str) -> Cost:
 
 
 def merges_of_dlt(count: int, rounds: int, home: str, url: str) -> dict[str, Cost]:
-    """Return what dlt needs to fetch one side by pages and to merge it into a database by id."""
+    """Return what dlt needs to merge one side, which it is handed, into a database by id."""
     os.environ["DLT_DATA_DIR"] = f"{home}/dlt"
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"

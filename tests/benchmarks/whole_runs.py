@@ -19,11 +19,11 @@ BATCH = 20
 
 @dataclass(frozen=True)
 class Life:
-    """What the runs of a profile's first days cost, and the peak of memory after them."""
+    """What the runs of a profile's first days cost; the peak of memory after the first, and before it began."""
 
     costs: dict[str, Cost]
     mib: int
-    refusals: int = 0
+    idle: int = 0
 
 
 class _Attached(Elsewhere):
@@ -51,6 +51,7 @@ def one_life(url: str, profiles: int, changes: int, further: int = 0) -> Life:
     """Return the costs of a first sync, the run behind it, runs without a change, and a run with some changes."""
     with _client(url) as h:
         h.import_office(profiles)
+        idle = peak_memory()
         costs = {"first": cost_of(lambda: h.counted("full"))}
         mib = peak_memory()
         costs["echo"] = cost_of(h.counted)
@@ -64,7 +65,7 @@ def one_life(url: str, profiles: int, changes: int, further: int = 0) -> Life:
             found.append(cost_of(h.counted))
             h.counted()
         costs["changed"] = median(found)
-        return Life(costs, mib)
+        return Life(costs, mib, idle)
 
 
 def _lives(rounds: int, count: int, profiles: int, changes: int) -> Life:
@@ -73,7 +74,7 @@ def _lives(rounds: int, count: int, profiles: int, changes: int) -> Life:
         with worlds.sandbox(worlds.office(count, profiles)) as sim:
             found.append(apart(one_life, sim.instance.url, profiles, changes, 2))
     costs = {name: median([life.costs[name] for life in found]) for name in found[0].costs}
-    return Life(costs, max(life.mib for life in found))
+    return Life(costs, max(life.mib for life in found), max(life.idle for life in found))
 
 
 def attached(url: str) -> Elsewhere:
@@ -163,7 +164,7 @@ def runs(options: Options) -> list[Table]:
             name, str(count), seconds(cost.cpu), reaches[name], seconds(cost.wall),
             seconds(floor.cpu) if name == "first" else "-",
             ratio(cost.cpu, floor.cpu) if name == "first" else "-",
-            str(life.mib) if name == "first" else "-",
+            f"{life.mib} ({life.idle})" if name == "first" else "-",
         )
         for name, cost in life.costs.items()
     ]  # fmt: skip
@@ -175,7 +176,7 @@ def runs(options: Options) -> list[Table]:
         "wall",
         "CPU of a bare loop of the same batches",
         "x",
-        "peak MiB",
+        "peak MiB (before it began)",
     )
     note_ = "The client's process alone, imports not counted; wall has the sandbox's own work in it."
     return [Table("Local work of whole runs", head, rows, note_)]
