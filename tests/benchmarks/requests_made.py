@@ -14,7 +14,7 @@ from tests.benchmarks.worlds import city
 
 BATCH, BC_BATCH, DELTA_PAGE, BC_PAGE = 20, 100, 200, 20_000
 HEAD = ("case", "Graph floor", "Graph reach", "Graph requests", "BC requests", "writes", "answers 429",
-        "in flight: mailbox", "BC")  # fmt: skip
+        "in flight: mailbox", "in flight: BC")  # fmt: skip
 
 
 @dataclass(frozen=True)
