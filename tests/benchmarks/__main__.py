@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks.measuring import Options, machine, say
+from tests.benchmarks.measuring import Options, busy_cores, machine, say
 from tests.benchmarks.names import BENCHMARKS
 from tests.benchmarks.report import Machine, Section, Table, as_text, new_page, overview
 
@@ -103,14 +103,15 @@ def main(words: Sequence[str] | None = None) -> int:
     for name in chosen(given.name):
         before = machine()
         if before.was_loaded:
-            say(f"\n{name}: others use this machine (load {before.load[0]:.1f}): read ratios only.")
+            say(f"\n{name}: others use this machine ({before.others[0]:.1f} cores busy): read ratios only.")
         try:
             tables = program(name)(options)
         except Exception:  # noqa: BLE001 - the others are measured all the same
             traceback.print_exc()
             failed.append(name)
             continue
-        measured = replace(before, load=(before.load[0], os.getloadavg()[0]))
+        load, others = (before.load[0], os.getloadavg()[0]), (before.others[0], busy_cores())
+        measured = replace(before, load=load, others=others)
         say(f"\n{name}: {BENCHMARKS[name].about}. {measured.line()}")
         for table in tables:
             say(as_text(table))

@@ -94,7 +94,26 @@ def machine() -> Machine:
     about = f"{cores} cores ({_processor()}), {memory} GiB, Python {platform.python_version()}"
     began = os.getloadavg()[0]
     date = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
-    return Machine(_commit(), date, cores, about, (began, began))
+    busy = busy_cores()
+    return Machine(_commit(), date, cores, about, (began, began), (busy, busy))
+
+
+def busy_cores(seconds: float = 2) -> float:
+    """Return how many cores were busy while we did nothing for a moment: with others' work."""
+    before = _busy_ticks()
+    time.sleep(seconds)
+    return (_busy_ticks() - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def _busy_ticks() -> int:
+    """Return what all processors have worked since the start of the machine; 0 where it does not say."""
+    statistics_ = Path("/proc/stat")
+    if not statistics_.exists():
+        return 0
+    user, nice, system, _idle, _wait, *interrupts = map(
+        int, statistics_.read_text().split("\n")[0].split()[1:8]
+    )
+    return user + nice + system + sum(interrupts)
 
 
 def _processor() -> str:

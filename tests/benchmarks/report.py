@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 #: Where a program that was never run stands in the page.
 NOT_MEASURED = "not measured yet on this commit"
-#: Above this part of the cores the machine did something else as well, and absolute times say little.
-BUSY = 0.5
+#: Above this part of the cores others used the machine as well, and absolute times say little.
+BUSY = 0.25
 
 _SECTION = re.compile(r"^## `(?P<name>[a-z_]+)`", re.MULTILINE)
 
@@ -40,7 +40,9 @@ class Machine:
         date: Day and minute, UTC.
         cores: Number of processors.
         about: Processor, memory, Python.
-        load: Processes that wanted to run in the minute before the first figure, and in the one before the last.
+        load: Processes that wanted to run in the minute before the first figure, and in the one before the last; a
+            benchmark that ran just before is in the first.
+        others: Cores that others kept busy while we did nothing, shortly before and after.
     """
 
     commit: str
@@ -48,11 +50,12 @@ class Machine:
     cores: int
     about: str
     load: tuple[float, float] = (0.0, 0.0)
+    others: tuple[float, float] = (0.0, 0.0)
 
     @property
     def was_loaded(self) -> bool:
-        """Whether others used the machine when the measuring began."""
-        return self.load[0] > BUSY * self.cores
+        """Whether others used the machine when the measuring began, or when it ended."""
+        return max(self.others) > BUSY * self.cores
 
     def line(self) -> str:
         """Return a sentence about it."""
@@ -60,7 +63,8 @@ class Machine:
         verdict = "the machine was LOADED by others: read ratios only" if self.was_loaded else "quiet"
         return (
             f"Measured {self.date} UTC at {self.commit}, {self.about}; "
-            f"load {began:.1f} at the start, {ended:.1f} at the end: {verdict}."
+            f"load {began:.1f} at the start, {ended:.1f} at the end; "
+            f"{self.others[0]:.1f} and {self.others[1]:.1f} cores busy with other things: {verdict}."
         )
 
 
