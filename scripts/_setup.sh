@@ -1,6 +1,8 @@
-# Sourced by scripts/demo and scripts/test: finds a Python, makes .venv, installs a lock file into it.
+# Sourced by the scripts beside it: finds a Python, makes .venv (or what VENV says), installs a lock file into it.
 # Needs nothing but a shell, git and Python 3.11 to 3.13. Expects the current folder to be the checkout.
 # shellcheck shell=bash
+
+VENV=${VENV:-.venv}
 
 # Airflow is many processes: without byte code each of them would compile all of it again.
 unset PYTHONDONTWRITEBYTECODE
@@ -37,22 +39,22 @@ find_python() {
 }
 
 make_venv() {
-  if .venv/bin/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+  if "$VENV/bin/python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
     return
   fi
   find_python
-  say "making .venv with $("$PYTHON" --version 2>&1)"
-  rm -rf .venv
-  "$PYTHON" -m venv .venv >/dev/null 2>&1 && return
+  say "making $VENV with $("$PYTHON" --version 2>&1)"
+  rm -rf "$VENV"
+  "$PYTHON" -m venv "$VENV" >/dev/null 2>&1 && return
   # Debian and Ubuntu ship venv's pip in a package of its own.
-  rm -rf .venv
+  rm -rf "$VENV"
   local package
   package="$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
   if is_root_on_debian; then
     say "$PYTHON cannot make virtual environments; installing $package"
     apt_install "$package" || apt_install python3-venv || true
-    "$PYTHON" -m venv .venv >/dev/null 2>&1 && return
-    rm -rf .venv
+    "$PYTHON" -m venv "$VENV" >/dev/null 2>&1 && return
+    rm -rf "$VENV"
   fi
   fail "$PYTHON cannot make virtual environments. On Debian or Ubuntu: sudo apt-get install $package"
 }
@@ -69,7 +71,7 @@ install_locked_package() {
   local list
   list=$(mktemp)
   locked "$1" >"$list"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$list"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$list"
   local code=$?
   rm -f "$list"
   return $code
@@ -77,33 +79,33 @@ install_locked_package() {
 
 # uv is an aid, never a need: everything goes on with pip where it can't be had.
 install_uv() {
-  [ -x .venv/bin/uv ] || install_locked_package uv >/dev/null 2>&1
-  [ -x .venv/bin/uv ]
+  [ -x "$VENV/bin/uv" ] || install_locked_package uv >/dev/null 2>&1
+  [ -x "$VENV/bin/uv" ]
 }
 
-install_files() { # install_files OPTION...: into .venv, with uv or pip
+install_files() { # install_files OPTION...: into the environment, with uv or pip
   if install_uv; then
-    VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install --quiet "$@"
+    VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet "$@"
   else
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
   fi
 }
 
-# install_lock LOCK: brings .venv to what the lock says, and installs this project into it. Does nothing when
+# install_lock LOCK: brings the environment to what the lock says, and installs this project into it. Does nothing when
 # that was done before and neither the lock nor the project's metadata changed.
 install_lock() {
   make_venv
   if is_installed requirements-test.lock || is_installed "$1"; then return; fi
-  say "installing $1 into .venv (a minute the first time)"
+  say "installing $1 into $VENV (a minute the first time)"
   install_files --require-hashes -r "$1" ||
     fail "could not install $1: see above. It needs a package index (PyPI or a mirror of it): is there a network?"
   install_files --no-deps --no-build-isolation -e . || fail "could not install this project itself: see above."
-  install_stamp "$1" >".venv/.installed-$1"
+  install_stamp "$1" >"$VENV/.installed-$1"
 }
 
 # The larger lock holds all of the smaller one.
-is_installed() { [ "$(cat ".venv/.installed-$1" 2>/dev/null)" = "$(install_stamp "$1")" ]; }
+is_installed() { [ "$(cat "$VENV/.installed-$1" 2>/dev/null)" = "$(install_stamp "$1")" ]; }
 
 install_stamp() {
-  printf '%s %s %s' "$(cat "$1" pyproject.toml | cksum)" "$PWD" "$(.venv/bin/python --version)"
+  printf '%s %s %s' "$(cat "$1" pyproject.toml | cksum)" "$PWD" "$("$VENV/bin/python" --version)"
 }

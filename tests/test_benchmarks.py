@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.names import BENCHMARKS
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Where a module of this repository may be.
 FOLDERS = (ROOT, ROOT / "scripts", ROOT / "plugins")
@@ -49,10 +51,10 @@ def package_of(file: Path) -> tuple[str, ...]:
     return file.parent.relative_to(folder).parts
 
 
-def closure(start: str) -> dict[str, list[str]]:
-    """Return all that comes with a module: each package from elsewhere, with the files that import it."""
+def closure(*start: str) -> dict[str, list[str]]:
+    """Return all that comes with modules: each package from elsewhere, with the files that import it."""
     found: dict[str, list[str]] = {}
-    seen, todo = set(), [start]
+    seen, todo = set(), [*start]
     while todo:
         module = todo.pop()
         parents = [module.rpartition(".")[0]] if "." in module else []
@@ -81,7 +83,8 @@ def for_tests_alone(packages: dict[str, list[str]]) -> set[str]:
 
 
 def test_the_benchmarks_need_no_package_of_the_tests() -> None:
-    packages = closure("tests.benchmarks.__main__")
+    modules = {f"tests.benchmarks.{each.where.split(':')[0]}" for each in BENCHMARKS.values()}
+    packages = closure("tests.benchmarks.__main__", *modules)
     assert {"pandas", "sqlalchemy", "fastapi", "requests"} <= packages.keys()
     assert {name: packages[name] for name in for_tests_alone(packages)} == {}
 

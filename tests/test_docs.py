@@ -32,6 +32,9 @@ from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT, Sync
 from sync_lib.store.looking import Why
 from sync_lib.store.profiles import file as profile_file
 from sync_lib.store.profiles import values as profile_values
+from tests.benchmarks import __main__ as benchmarks
+from tests.benchmarks.names import BENCHMARKS
+from tests.benchmarks.report import NOT_MEASURED, names_in
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -40,7 +43,7 @@ OPERATOR = ROOT / "docs" / "operator.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 # What programs make and git does not keep.
-LEFT_BY_PROGRAMS = {".venv", ".demo", ".env", ".long"}
+LEFT_BY_PROGRAMS = {".venv", ".venv-bench", ".demo", ".env", ".long"}
 MADE_BY_PEOPLE = {"config/local.env"}
 
 
@@ -657,6 +660,22 @@ def test_airflow_is_called_as_it_can_be() -> None:
         assert asked.dag_id == "contact_sync"
         if getattr(asked, "conf", None):
             assert set(json.loads(asked.conf)) == known
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_benchmarks_of_the_page_are_those_of_the_tool() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert names_in(page) == list(BENCHMARKS)
+    # A section has figures, or says that it has none.
+    for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+        assert (NOT_MEASURED in section) != ("\nMeasured " in section and "| --- |" in section), section[:60]
+
+
+def test_benchmarks_are_called_as_they_can_be() -> None:
+    for words in of("scripts/bench"):
+        benchmarks.arguments().parse_args(words[1:])
 
 
 # -- SQL -------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ["scripts/demo", "scripts/test", "scripts/lock", ".ci/run"]
+SCRIPTS = ["scripts/bench", "scripts/cluster", "scripts/demo", "scripts/lock", "scripts/test", ".ci/run"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -24,7 +24,7 @@ def test_scripts_can_be_run(name: str) -> None:
     assert subprocess.run(["bash", "-n", name], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test"])
+@pytest.mark.parametrize("name", ["scripts/bench", "scripts/cluster", "scripts/demo", "scripts/test"])
 def test_scripts_explain_themselves(name: str) -> None:
     shown = subprocess.run([ROOT / name, "--help"], capture_output=True, text=True, check=True).stdout
     source = (ROOT / name).read_text()
@@ -39,6 +39,36 @@ def test_demo_options_are_those_that_its_help_names() -> None:
     explained = set(re.findall(r"^# (--[a-z-]+)", (ROOT / "scripts/demo").read_text(), flags=re.MULTILINE))
     taken = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', Path(main.__file__).read_text()))
     assert explained == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("scripts/bench", "tests/benchmarks/__main__.py"), ("scripts/cluster", "tests/e2e/cluster.py")],
+)
+def test_options_of_measuring_scripts_are_those_that_their_help_names(name: str, module: str) -> None:
+    explained = set(re.findall(r"^# (--[a-z-]+)", (ROOT / name).read_text(), flags=re.MULTILINE))
+    taken = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', (ROOT / module).read_text()))
+    assert explained == taken
+
+
+def test_the_long_run_ends_with_the_cluster() -> None:
+    steps = re.findall(
+        r'^\[ -z "\$long" \] \|\| step .* (\S+)$', (ROOT / "scripts/test").read_text(), re.MULTILINE
+    )
+    assert steps[-1] == "scripts/cluster"
+
+
+def test_no_lock_names_a_package_index() -> None:
+    locks = sorted(ROOT.glob("*.lock"))
+    assert [lock.name for lock in locks] == [
+        "requirements-bench.lock",
+        "requirements-test.lock",
+        "requirements.lock",
+    ]
+    for lock in locks:
+        text = lock.read_text()
+        assert "--hash=sha256:" in text
+        assert re.findall(r"https?://|--index-url|--extra-index", text) == []
 
 
 def test_ci_requires_a_browser() -> None:

@@ -81,8 +81,16 @@ class AirflowInstance:
         self._session.trust_env = False
         self._token_until = 0.0
         home.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).parent / "airflow"), "standalone"]
-        self.program = Program("Airflow", command, home / "standalone.log", self.environment)
+        self.program = self._start()
+
+    def _start(self) -> Program:
+        """Start Airflow, and return what has to stay alive."""
+        return self._part("Airflow", "standalone")
+
+    def _part(self, name: str, *words: str) -> Program:
+        """Start a program of Airflow, with a log of its own."""
+        command = [str(Path(sys.executable).parent / "airflow"), *words]
+        return Program(name, command, self.home / f"{'-'.join(words[:2])}.log", self.environment)
 
     def wait_healthy(self, seconds: float = 180) -> None:
         """Wait until scheduler, DAG processor and API answer."""

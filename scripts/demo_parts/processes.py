@@ -113,6 +113,10 @@ class Program:
         """The process id, which is the id of the session too."""
         return self._process.pid
 
+    def ended(self) -> int | None:
+        """Return the exit code of a program that has ended."""
+        return self._process.poll()
+
     def require_alive(self) -> None:
         """Raise with the end of the program's output when it has stopped by itself."""
         if (code := self._process.poll()) is not None:
@@ -166,16 +170,25 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def cpu_seconds(self) -> float:
+        """Return what the session's processes have used of the processor, with all children that have ended."""
+        ticks = sum(sum(map(int, fields[11:15])) for _, fields in self._stats())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def _members(self) -> list[int]:
         """Return the living processes of the session: Airflow's parts make process groups of their own in it."""
         self._process.poll()
-        members = []
+        return [pid for pid, (state, *_) in self._stats() if state != "Z"]
+
+    def _stats(self) -> list[tuple[int, list[str]]]:
+        """Return what the system says of the session's processes: from the state on, behind the name."""
+        found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
                 # The second field, the name, may hold spaces and brackets: the rest is behind the last bracket.
-                state, _, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(session) == self.pid and state != "Z":
-                    members.append(int(entry.name))
-        return members
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self.pid:
+                    found.append((int(entry.name), fields))
+        return found

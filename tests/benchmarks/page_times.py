@@ -181,12 +181,14 @@ def _get(client: TestClient, address: str) -> None:
     assert answer.status_code == 200, address
 
 
-def measure(home: Path, median: Callable[[Callable[[], object]], float]) -> list[tuple[object, ...]]:
-    """Return per page: seconds with SQLite and with PostgreSQL, and statements with 20 and with 1,000 profiles."""
+def measure(
+    home: Path, median: Callable[[Callable[[], object]], float], profiles: int, contacts: int
+) -> list[tuple[object, ...]]:
+    """Return per page: seconds with SQLite and with PostgreSQL, and statements with 20 and with so many profiles."""
     few = statements(f"sqlite:///{home}/few.db", 20)
-    sqlite = seconds(f"sqlite:///{home}/many.db", 1_000, 200_000, median)
+    sqlite = seconds(f"sqlite:///{home}/many.db", profiles, contacts, median)
     with postgres_server() as server:
-        postgres = seconds(server.create(), 1_000, 200_000, median)
+        postgres = seconds(server.create(), profiles, contacts, median)
     return [
         (page, f"{sqlite[page][0]:.3f}", f"{postgres[page][0]:.3f}", few[page], sqlite[page][1])
         for page in ADDRESSES
