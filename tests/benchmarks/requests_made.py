@@ -124,11 +124,12 @@ def _of_office(profiles: int) -> Iterator[tuple[str, ...]]:
         h.import_office(profiles)
         h.counted("full")
         h.counted()
-        yield _row(Case(f"{profiles} profiles, nothing changed", profiles, profiles), h.counted())
+        asked = pages(profiles, BATCH)
+        yield _row(Case(f"{profiles} profiles, nothing changed", asked, asked), h.counted())
         h.in_bc("PATCH", f"contacts({h.ids()[0]})", {"city": city(0), "jobTitle": "Chef"})
-        case = Case(
-            f"{profiles} profiles, one contact of one of them changed in BC", profiles + 1, profiles + 2
-        )
+        # The questions about the others, and of the one its delta and the write.
+        floor = pages(profiles - 1, BATCH) + 2
+        case = Case(f"{profiles} profiles, one contact of one of them changed in BC", floor, floor + 1)
         yield _row(case, h.counted())
 
 
