@@ -6,7 +6,7 @@ its mailbox's name: open its log to see what happened to that colleague's contac
 
 | Started | What it does |
 | --- | --- |
-| by schedule (`CONTACT_SYNC_SCHEDULE`, every 15 minutes) | *incremental*: what changed since the last run |
+| by schedule (`CONTACT_SYNC_SCHEDULE`, every 5 minutes) | *incremental*: what changed since the last run |
 | by schedule, at a slot of `CONTACT_SYNC_FULL_SCHEDULE` (nightly) | *full*: all contacts, whatever their dates |
 | by hand (**Trigger**) | what the form says: mode, some profiles or all, dry run |
 | by a backfill | *full*, once: its other runs see that and end green |
@@ -54,7 +54,8 @@ PARAMS = {
     schedule=environment.schedule(),
     start_date=datetime(2020, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    # A long profile delays nobody else: leases keep two runs from one profile, and the third place is for persons.
+    max_active_runs=3,
     params=PARAMS,
     default_args=retry.default_args(),
     doc_md=__doc__,

@@ -473,12 +473,16 @@ def _switch(_: Engine, options: Options, environment: Mapping[str, str]) -> None
 
 
 def _clean(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
-    days = options.days or SyncSettings.from_environment(environment).airflow_days
-    cleaned = airflow_clean.clean(days)
+    settings = SyncSettings.from_environment(environment)
+    days, hours = options.days or settings.airflow_days, settings.quiet_run_hours
+    cleaned = airflow_clean.clean(days, hours)
     with transaction(engine) as conn:
         runs.write_fact(conn, "airflow", "cleaned_at", _now(), _now())
     logs = f"{cleaned.files} log files, {cleaned.size / 1e6:.1f} MB"
-    print(f"Airflow's own database and logs: what is older than {days} days went ({logs}).")
+    print(
+        f"Airflow's own database and logs: what is older than {days} days went ({logs}), and so did "
+        f"{cleaned.quiet_runs} runs without work that ended more than {hours:g} hours ago."
+    )
 
 
 def _migrate(engine: Engine, options: Options, _environment: Mapping[str, str]) -> None:

@@ -357,6 +357,7 @@ class RunRequest:
         run_after: The run's own time; a manual run has no logical date.
         requested_at: When the run was made; for a backfill a few milliseconds after the backfill itself.
         full_slot: The last slot of the full schedule; who has not been read in full since is, in this run (rules 5).
+        others: How many other runs of the DAG are at work.
     """
 
     run_id: str
@@ -367,6 +368,7 @@ class RunRequest:
     run_after: datetime | None = None
     requested_at: datetime | None = None
     full_slot: datetime | None = None
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class SyncSettings:
     retry_cap: float = 120.0
     retention_days: int = 90
     airflow_days: int = 14
+    quiet_run_hours: float = 24.0
     drift_sample: int = 5
     drift_warn_percent: float = 95.0
     notify_after_hours: float = 24.0

@@ -79,6 +79,7 @@ def run_request() -> RunRequest:
         run_after=dag_run.run_after,
         requested_at=_made_at(context["ti"].id),
         full_slot=environment.last_full_slot(dag_run.run_after),
+        others=_others_at_work(context["ti"]),
     )
 
 
@@ -86,6 +87,11 @@ def is_last_try() -> bool:
     """Whether Airflow does not try the calling task again, should it fail now."""
     ti = get_current_context()["ti"]
     return int(ti.try_number) > int(ti.max_tries)
+
+
+def _others_at_work(ti: Any) -> int:
+    """Return how many other runs of the calling task's DAG are at work."""
+    return max(0, int(ti.get_dr_count(dag_id=ti.dag_id, states=["running"])) - 1)
 
 
 def hold_of_run() -> tuple[int, int]:

@@ -164,7 +164,7 @@ class Demo:
         say(f"Sandbox:  {self.sandbox.url}/__sim/info")
         command = ROOT / ".venv" / "bin" / "contact-sync"
         say(f"Profiles: {command} --database {self.staging_url} profiles list")
-        say(f"All of it is kept in {self.home}. From now on {DAG} runs every 15 minutes.")
+        say(f"All of it is kept in {self.home}. From now on {DAG} runs every 5 minutes.")
         say("Ctrl-C stops everything.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:

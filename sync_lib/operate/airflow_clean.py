@@ -6,6 +6,7 @@ It calls Airflow's own command and must run outside of a task, where Airflow hid
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,25 +19,32 @@ from sync_lib.errors import ConfigError
 #: Holds wait for a person in a run of their own; Airflow must not forget it before the person has answered.
 FEWEST_DAYS = 8
 
+#: What removes runs without work: it stands beside the plugin that knows Airflow.
+QUIET_RUNS = Path(__file__).parents[2] / "plugins" / "contact_sync_airflow" / "quiet_runs.py"
+_REMOVED = "removed "
+
 Call = Callable[[Sequence[str]], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What was cut: log files and their bytes, and the time before which everything went."""
+    """What was cut: log files and their bytes, the time before which everything went, and runs without work."""
 
     before: datetime
     files: int
     size: int
+    quiet_runs: int = 0
 
 
-def clean(days: int, *, now: datetime | None = None, call: Call | None = None) -> Cleaned:
+def clean(days: int, quiet_hours: float, *, now: datetime | None = None, call: Call | None = None) -> Cleaned:
     """Remove what Airflow's database and log folder hold that is older than so many days.
 
     Args:
         days: How many are kept; at least ``FEWEST_DAYS``.
+        quiet_hours: Hours for which runs of ``contact_sync`` are kept that had nothing to do.
         now: The present, for tests.
-        call: Runs ``airflow`` with these arguments and returns what it printed.
+        call: Runs ``airflow`` with these arguments, or a script of ours in Airflow's Python where the first one is its
+            path, and returns what it printed.
 
     Raises:
         ConfigError: Too few days, there is no ``airflow``, or it failed.
@@ -61,7 +69,11 @@ def clean(days: int, *, now: datetime | None = None, call: Call | None = None) -
     )
     folder = Path(call(["config", "get-value", "logging", "base_log_folder"]).strip().splitlines()[-1])
     files, size = cut_logs(folder, before.timestamp())
-    return Cleaned(before, files, size)
+    said = call([str(QUIET_RUNS), f"{quiet_hours:g}"]).splitlines() if QUIET_RUNS.exists() else []
+    quiet = [line.removeprefix(_REMOVED) for line in said if line.startswith(_REMOVED)]
+    for run_id in quiet:
+        shutil.rmtree(folder / "dag_id=contact_sync" / f"run_id={run_id}", ignore_errors=True)
+    return Cleaned(before, files, size, len(quiet))
 
 
 def cut_logs(folder: Path, before: float) -> tuple[int, int]:
@@ -90,10 +102,14 @@ def cut_logs(folder: Path, before: float) -> tuple[int, int]:
 
 
 def _airflow(arguments: Sequence[str]) -> str:
-    program = Path(sys.executable).parent / "airflow"
+    beside = Path(sys.executable).parent / "airflow"
+    program = str(beside) if beside.exists() else shutil.which("airflow") or "airflow"
+    # A script of ours runs in the Python that Airflow's own command runs in.
+    is_script = arguments[0].endswith(".py")
+    first = str(Path(program).parent / "python") if is_script else program
     try:
         done = subprocess.run(  # noqa: S603 - Airflow's own command, with arguments of ours
-            [str(program) if program.exists() else "airflow", *arguments],
+            [first, *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -101,5 +117,6 @@ def _airflow(arguments: Sequence[str]) -> str:
     except FileNotFoundError as error:
         raise ConfigError("There is no command airflow here. Run this where Airflow is installed.") from error
     if done.returncode:
-        raise ConfigError(f"airflow {' '.join(arguments[:2])} failed:\n{done.stderr.strip()[-2000:]}")
+        what = Path(first).name + " " + " ".join(Path(each).name for each in arguments[:2])
+        raise ConfigError(f"{what} failed:\n{done.stderr.strip()[-2000:]}")
     return done.stdout

@@ -35,10 +35,11 @@ def remove_old(services: Services) -> dict[str, int]:
     days = max(services.settings.retention_days, SHORTEST_RETENTION)
     with read(services.engine) as conn:
         before, overlays = clock.now(conn, -days * DAY), clock.now(conn, -SHORTEST_RETENTION * DAY)
+        quiet_before = clock.now(conn, -services.settings.quiet_run_hours * 3600)
     left = retention.drop_left_overlays(services.engine, overlays)
     if left:
         logger.info("threw away what %d dry runs left that were stopped", left)
-    removed = retention.remove_old(services.engine, before)
+    removed = retention.remove_old(services.engine, before, quiet_before=quiet_before)
     for table, rows in removed.items():
         logger.info("%s: removed %d rows older than %d days", table, rows, days)
     return removed

@@ -1,6 +1,6 @@
 """What people should hear of a run: what failed, what waits for them, who has not synced for long. Pure.
 
-A message holds mailboxes, companies, counts and reasons, and no value of a contact. A run every quarter of an hour
+A message holds mailboxes, companies, counts and reasons, and no value of a contact. A run every few minutes
 would report the same trouble a hundred times a day: so a run reports what it did not find already, and a full run, by
 night, reports all that is still wrong.
 """

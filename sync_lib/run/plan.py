@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 #: Seconds. A backfill makes its runs one after the other, some 14 ms each; the first may have started when the last
 #: one is made. A second backfill is not made that soon after the first one's full sync began.
 BACKFILL_SPREAD = 5.0
+#: Runs that may be at work beside a scheduled one.
+MOST_AT_WORK = 2
 #: Said of a run that plans only, whatever it was asked for (rules 8.8c).
 WRITES_OFF = "Writes are off (CONTACT_SYNC_WRITES): this run plans only."
 
@@ -94,7 +96,7 @@ def _plan(services: Services, request: RunRequest) -> RunPlan:
     digest = hashlib.sha256(repr(sorted(profile.id for profile in chosen)).encode()).hexdigest()
     with services.engine.begin() as conn:
         runs.lock_runs(conn)
-        other = _done_by(conn, request, digest)
+        other = _done_by(conn, request, digest) or _left_to_others(request)
         state = "skipped" if other else "running"
         message = other or ("" if services.may_write() else WRITES_OFF)
         runs.write_run(conn, request.run_id, {"state": state, "message": message, "profiles_digest": digest})
@@ -146,6 +148,13 @@ def _done_by(conn: Connection, request: RunRequest, digest: str) -> str | None:
     since = to_text(request.requested_at)
     other = runs.find_full_sync(conn, request.run_id, digest, since, shift(since, -BACKFILL_SPREAD))
     return f"The full sync of this backfill is done by run {other}." if other else None
+
+
+def _left_to_others(request: RunRequest) -> str | None:
+    """Say why a scheduled run leaves its turn to those that are at work, or None: the third place is for persons."""
+    if request.run_type != "scheduled" or request.others < MOST_AT_WORK:
+        return None
+    return f"{request.others} runs are still at work: this one is left out, and the next one does its work."
 
 
 def _resolve_companies(services: Services, chosen: list[Profile]) -> list[Profile]:

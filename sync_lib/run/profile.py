@@ -28,7 +28,7 @@ from sync_lib.run.reading import inputs_unchanged, note_successor, read_outlook
 from sync_lib.run.rounds import Rounds
 from sync_lib.run.second_folder import Again, SecondFolder
 from sync_lib.run.standing import CompanyHeldError
-from sync_lib.run.turns import MAILBOX_WAIT, keep_lease, mailbox_turn, take
+from sync_lib.run.turns import MAILBOX_PATIENCE, MAILBOX_WAIT, keep_lease, mailbox_turn, take
 from sync_lib.services import Services
 from sync_lib.store import causes, clock, companies, company_names, looking, runs, undo, wishes
 from sync_lib.store.changes import give_up_planned, read_unsettled
@@ -145,7 +145,9 @@ def _sync_with_lease(services: Services, run: Run, profile: Profile) -> Result:
             raise ProfileBusyError("Another run works on this profile now; this run leaves it alone.")
         logger.info("another run works on this profile: waiting, since a person approved this one")
         services.clock.sleep(MAILBOX_WAIT)
-    with keep_lease(services, lease), mailbox_turn(services, profile):
+    # A person waits for what was approved.
+    patience = MAILBOX_PATIENCE if run.run_type != "approval" else float("inf")
+    with keep_lease(services, lease), mailbox_turn(services, profile, patience):
         with read(services.engine) as conn:
             # Another run may have ended it, or a person have asked for that, since this one looked.
             profile = profiles.read_profile(conn, profile.id)

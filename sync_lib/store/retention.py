@@ -33,16 +33,17 @@ IN_FORCE = (HoldState.OPEN, HoldState.APPROVED, HoldState.REJECTED)
 Remove = Callable[[Connection], int]
 
 
-def remove_old(engine: Engine, before: str, *, batch: int = BATCH) -> dict[str, int]:
+def remove_old(engine: Engine, before: str, *, quiet_before: str = "", batch: int = BATCH) -> dict[str, int]:
     """Remove what is older than a time and needed by no later run; return the number of rows per table.
 
     Args:
         engine: The staging database.
         before: What happened since this time stays.
+        quiet_before: The same of runs that had nothing to do; "": all of them stay as long as others.
         batch: Rows per transaction.
     """
     removed: dict[str, int] = {}
-    for table, remove in _steps(engine, before, batch):
+    for table, remove in _steps(engine, before, quiet_before, batch):
         size = RUNS if table == "sync_run" else batch
         removed[table] = removed.get(table, 0) + _drain(engine, remove, size)
     return removed
@@ -68,7 +69,7 @@ def _drain(engine: Engine, remove: Remove, size: int) -> int:
     return total
 
 
-def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remove]]:
+def _steps(engine: Engine, before: str, quiet_before: str, batch: int) -> Iterator[tuple[str, Remove]]:
     """Yield the deletes in the order in which tables refer to each other."""
     with read(engine) as conn:
         # In one order, whatever the order of the rows: what is done is then the same on every database.
@@ -79,6 +80,7 @@ def _steps(engine: Engine, before: str, batch: int) -> Iterator[tuple[str, Remov
     yield "hold", partial(_remove_holds, before=before, batch=batch)
     yield "plan", partial(_remove_plans, before=before, batch=batch)
     yield "sync_run", partial(_remove_runs, before=before)
+    yield "sync_run", partial(_remove_quiet_runs, before=quiet_before)
     yield "former_item", partial(_remove_former_items, batch=batch)
     for key in companies:
         yield "bc_contact", partial(_remove_gone_contacts, company=key, before=before, batch=batch)
@@ -154,6 +156,16 @@ def _remove_runs(conn: Connection, before: str) -> int:
     runs = list(conn.scalars(select(r.id).where(r.started_at < before, ~named).limit(RUNS)))
     for table in (t.run_profile, t.run_company):
         conn.execute(delete(table).where(table.c.run.in_(runs)))
+    return conn.execute(delete(t.sync_run).where(r.id.in_(runs))).rowcount
+
+
+def _remove_quiet_runs(conn: Connection, before: str) -> int:
+    """Runs that had nothing to do: a run a minute leaves half a million of them a year."""
+    r, own = t.sync_run.c, t.run_profile.c
+    named = or_(r.id.in_(select(t.plan.c.run)), r.id.in_(select(t.hold.c.run)), r.id.in_(select(own.run)))
+    quiet = (r.finds_work, r.found_at.is_not(None), r.state == "success", r.ended_at < before, ~named)
+    runs = list(conn.scalars(select(r.id).where(*quiet).limit(RUNS)))
+    conn.execute(delete(t.run_company).where(t.run_company.c.run.in_(runs)))
     return conn.execute(delete(t.sync_run).where(r.id.in_(runs))).rowcount
 
 

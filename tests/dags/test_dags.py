@@ -77,7 +77,7 @@ def downstream(dag: Any) -> dict[str, set[str]]:
 def test_the_tasks_of_a_run(contact_sync: Any) -> None:
     planned = {"plan_run": {"extract_business_central", "find_work"}}
     assert downstream(contact_sync) == planned | WIRED
-    assert contact_sync.max_active_runs == 1
+    assert contact_sync.max_active_runs == 3
 
 
 def test_the_tasks_of_an_approval(dagbag: Any) -> None:

@@ -82,6 +82,26 @@ def log(engine, company, profile):
     return Log(engine, company, profile)
 
 
+def test_runs_without_work_go_sooner(log):
+    """A run a minute: those that had nothing to do stay a day, and whatever else was there as long as all others."""
+    found = {"finds_work": True, "found_at": NEW, "ended_at": NEW}
+    gone, young = "gone", "young"
+    for run, ended in ((gone, NEW), (young, "2026-03-09")):
+        values = {**found, "ended_at": ended}
+        log.add(t.sync_run, id=run, mode="incremental", state="success", started_at=NEW, **values)
+        log.add(t.run_company, run=run, company=log.company, state="done")
+    log.add(t.sync_run, id="failed", mode="incremental", state="failed", started_at=NEW, **found)
+    worked = log.run(NEW, **found)
+    held = "held"
+    log.add(t.sync_run, id=held, mode="incremental", state="success", started_at=NEW, **found)
+    log.hold(None, "open", NEW, run=held)
+    log.forget()
+    assert len(log.ids(t.sync_run)) == 5
+    log.forget(quiet_before="2026-03-05")
+    assert log.ids(t.sync_run) == sorted(["failed", held, worked, young])
+    assert log.count(t.run_company) == 2
+
+
 def test_what_is_old_goes_and_what_is_new_stays(log):
     for at in (OLD, NEW):
         plan = log.plan(at, log.run(at))

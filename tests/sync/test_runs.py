@@ -18,6 +18,7 @@ from sync_lib.model import CompanyResult, ProfileResult, Run, RunRequest
 from sync_lib.run.report import age, judge, make_report
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.leases import acquire_lease, release_lease
 from tests.sync.harness import COMPANY, Harness, person, world
 
 ANNA, BRAM, CATO = (f"{name}@voorbeeld.example" for name in ("anna", "bram", "cato"))
@@ -135,6 +136,31 @@ def test_above_a_number_of_profiles_a_task_takes_several(make_harness):
     with pytest.raises(Exception, match="may not open"):
         pipeline.sync_profile(h.edges, "names", "1-2", seen.append)
     assert seen == [CATO, ANNA]
+
+
+def test_a_third_scheduled_run_leaves_its_turn_to_those_at_work(three):
+    """A long profile delays nobody else, and runs do not pile up behind it; a person's run always has its place."""
+    three.full()
+    ran = three.run(run_type="scheduled", others=2)
+    assert (ran.report.skip_reason, ran.verdict.ok, ran.report.profiles) == (ran.verdict.message, True, [])
+    assert "2 runs are still at work" in ran.report.skip_reason
+    assert three.run(run_type="scheduled", others=1).report.skip_reason == ""
+    assert three.run(run_type="manual", others=2).report.skip_reason == ""
+
+
+def test_who_waits_long_for_another_profile_of_its_mailbox_is_left_alone(make_harness):
+    h = make_harness(world(*people(2), mailboxes=[ANNA, BRAM]), transport="in_process")
+    h.add_profiles(ANNA)
+    h.add_profiles(ANNA, folder="Klanten")
+    h.full()
+    h.edit_contact("Persoon 000", jobTitle="Inkoper")
+    other = acquire_lease(h.edges.engine, "mailbox:1", "another run", 10_000)
+    assert other is not None
+    ran = h.run()
+    assert [(each.state, each.reason) for each in ran.report.profiles] == [("skipped", "busy")] * 2
+    assert ran.verdict.ok
+    release_lease(h.edges.engine, other)
+    assert h.run().writes == {"updated_outlook": 2}
 
 
 # -- verdict and report ----------------------------------------------------------------------------------------------
