@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from sync_lib.model import ProfileResult
 from sync_lib.run.report import make_report
-from sync_lib.store import runs, tables
+from sync_lib.store import looking, runs, tables
 from sync_lib.store.engine import open_engine, read
 
 
@@ -21,7 +21,7 @@ def report_lines(url: str, run_id: str) -> list[str]:
         run = runs.read_run(conn, run_id)
         if run is None:
             return ["The run left no plan: see the log of its task plan_run."]
-        companies, profiles = runs.read_company_results(conn, run_id), runs.read_profile_results(conn, run_id)
+        companies, profiles = runs.read_company_results(conn, run_id), looking.read_outcomes(conn, run)
     engine.dispose()
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return list(make_report(run, companies, profiles, now).lines())
@@ -31,7 +31,8 @@ def profile_results(url: str, run_id: str) -> list[ProfileResult]:
     """Return what became of each profile of a run."""
     engine = open_engine(url)
     with read(engine) as conn:
-        results = runs.read_profile_results(conn, run_id)
+        run = runs.read_run(conn, run_id)
+        results = looking.read_outcomes(conn, run) if run else []
     engine.dispose()
     return results
 

@@ -173,6 +173,7 @@ def test_other_companies_stay_although_ids_and_addresses_are_the_same(log, new_c
                 "reject",
                 "dry_reject",
                 "postponed",
+                "awaited",
                 "claim",
                 "coupling",
                 "former_item",

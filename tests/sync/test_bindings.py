@@ -164,6 +164,7 @@ def test_an_accepted_move_reads_all_anew_and_holds_what_differs(synced):
         held = select(t.change.c.action, t.change.c.cause).where(t.change.c.outcome == "held")
         planned = Counter(map(tuple, conn.execute(held)))
     assert planned["update_outlook", "conflict"] == 2
+    assert synced.run().report.profiles[0].state == "held", "it was no plain comparison"
     again = synced.run()
     assert again.report.profiles[0].state == "quiet"
     assert "Waiting for a person" in again.verdict.message

@@ -79,7 +79,6 @@ def test_numbers_of_the_last_run_and_a_chart_of_the_last_ones(visit: Make) -> No
 
 def test_the_link_goes_to_the_mapped_tasks_log(visit: Make, world: dict[str, int]) -> None:
     html = visit().get("/?q=held").text
-    # Airflow numbers the tasks of the run in the order of their keys: good, held, failed, dead, off.
     run = quote("manual__3", safe="")
     assert f'data-airflow href="/dags/contact_sync/runs/{run}/tasks/sync_profile/mapped/1"' in html
 

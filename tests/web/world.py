@@ -43,7 +43,8 @@ def add_run(conn: Connection, run: str, started: str, **values: Any) -> str:
 
 def add_result(conn: Connection, run: str, profile: int, state: str = "done", **values: Any) -> None:
     counters = values.pop("counters", {})
-    row = {"run": run, "profile": profile, "chunk": str(profile), "state": state, **values}
+    mapped = {"chunk": str(profile), "map_index": profile - 1}
+    row = {"run": run, "profile": profile, "state": state, **mapped, **values}
     conn.execute(insert(t.run_profile).values(counters=json.dumps(counters), **row))
 
 
