@@ -21,28 +21,28 @@ def remove(hours: float) -> list[str]:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     before = datetime.now(UTC) - timedelta(hours=hours)
-    worked = select(TaskInstance.run_id).where(
-        TaskInstance.dag_id == DagRun.dag_id,
-        TaskInstance.run_id == DagRun.run_id,
-        TaskInstance.task_id == MAPPED,
-        TaskInstance.map_index >= 0,
-    )
-    quiet = (
-        select(DagRun)
-        .where(DagRun.dag_id == DAG, DagRun.run_type == "scheduled", DagRun.state == "success")
-        .where(DagRun.end_date < before, ~worked.correlate(DagRun).exists())
-        .order_by(DagRun.id)
-        .limit(BATCH)
-    )
-    # The newest run stays: by it the scheduler knows where the schedule is.
-    newest = select(DagRun.id).where(DagRun.dag_id == DAG).order_by(DagRun.run_after.desc()).limit(1)
     removed: list[str] = []
     while True:
         with create_session() as session:
-            runs = list(session.scalars(quiet.where(DagRun.id.not_in(newest))))
+            worked = session.query(TaskInstance).filter(
+                TaskInstance.dag_id == DagRun.dag_id,
+                TaskInstance.run_id == DagRun.run_id,
+                TaskInstance.task_id == MAPPED,
+                TaskInstance.map_index >= 0,
+            )
+            # The newest run stays: by it the scheduler knows where the schedule is.
+            newest = session.query(DagRun.id).filter(DagRun.dag_id == DAG).order_by(DagRun.run_after.desc())
+            quiet = session.query(DagRun).filter(
+                DagRun.dag_id == DAG,
+                DagRun.run_type == "scheduled",
+                DagRun.state == "success",
+                DagRun.end_date < before,
+                DagRun.id != newest.limit(1).scalar(),
+                ~worked.exists(),
+            )
+            runs = quiet.order_by(DagRun.id).limit(BATCH).all()
             for run in runs:
                 session.delete(run)
         removed += [run.run_id for run in runs]

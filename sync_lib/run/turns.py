@@ -33,13 +33,12 @@ def wait_for(
     services: Services, key: str, seconds: float, message: str, patience: float = float("inf")
 ) -> Lease | None:
     """Return a lease, once nobody else has it; the message is logged at each wait. None: that took too long."""
-    waited = 0.0
+    began = services.clock.monotonic()
     while (lease := take(services, key)) is None:
-        if waited >= patience:
+        if services.clock.monotonic() - began >= patience:
             return None
         logger.info("%s", message)
         services.clock.sleep(seconds)
-        waited += seconds
     return lease
 
 

@@ -21,7 +21,7 @@ def test_schedules_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         timetable = environment.schedule()
         return [] if timetable is None else [single.expression for single in timetable.timetables]
 
-    assert slots() == ["*/15 * * * *", "0 2 * * *"]
+    assert slots() == ["*/5 * * * *", "0 2 * * *"]
     monkeypatch.setenv(environment.SCHEDULE_VARIABLE, "none")
     assert slots() == ["0 2 * * *"]
     monkeypatch.setenv(environment.FULL_SCHEDULE_VARIABLE, "")
@@ -56,7 +56,7 @@ def test_settings_may_be_in_a_file_that_is_read_again(
             "een week",
             lambda: environment.approval_timeout() == timedelta(days=7),
         ),
-        ("CONTACT_SYNC_SCHEDULE", "elk uur", lambda: environment.incremental_schedule() == "*/15 * * * *"),
+        ("CONTACT_SYNC_SCHEDULE", "elk uur", lambda: environment.incremental_schedule() == "*/5 * * * *"),
         ("CONTACT_SYNC_FULL_SCHEDULE", "0 25 * * *", lambda: environment.full_schedule() == "0 2 * * *"),
         (
             "CONTACT_SYNC_HOUSEKEEPING_SCHEDULE",
@@ -97,7 +97,7 @@ def test_a_settings_file_that_is_gone_stops_no_dag_and_all_writes(
         lambda: (path.unlink(), path.mkdir()),
     ):
         broken()
-        assert environment.incremental_schedule() == "*/15 * * * *"
+        assert environment.incremental_schedule() == "*/5 * * * *"
         assert environment.sync_settings() == SyncSettings(writes=False)
         assert not environment.may_write()
         [problem] = environment.setting_problems()

@@ -1,13 +1,13 @@
-"""Would anybody notice? 55 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
+"""Would anybody notice? 70 one-line bugs, planted one at a time in a copy of the engine, and the tests that catch them.
 
     python -m tests.proof.planted [NAME...]
 
 The first 25 bugs are those that two-way syncs are known for; the next 25 go against a rule that a fault, a clock or a
-person's answer has to meet before they show; the last ones are of profiles that end, contacts that are left out and
-groups of a filter. Each is a text that occurs once in a file of the engine, and what
-it becomes; a text that is no longer there is an error, so that this list can't outlive the code. The quick part of
-the test suite (``QUICK``, on SQLite) runs against the copy until its first failure, where a bug is likely to show
-first. ``control`` plants nothing: it must pass, or the other results mean nothing.
+person's answer has to meet before they show; then come profiles that end, contacts that are left out and groups of a
+filter; the last ones drop a condition by which a profile has work. Each is a text that occurs once in a file of the
+engine, and what it becomes; a text that is no longer there is an error, so that this list can't outlive the code. The
+quick part of the test suite (``QUICK``, on SQLite) runs against the copy until its first failure, where a bug is
+likely to show first. ``control`` plants nothing: it must pass, or the other results mean nothing.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ _APPROVAL, _HELD, _LEAVING = (f"tests/sync/test_{name}.py" for name in ("approva
 _LESS_KIND, _PRIVATE = (f"tests/sync/test_{name}.py" for name in ("less_kind_bc", "private"))
 _REFUSALS, _SETTLING, _TIME = (f"tests/sync/test_{name}.py" for name in ("refusals", "settling", "time"))
 _ENDING, _WISHES, _GROUPS = (f"tests/sync/test_{name}.py" for name in ("ending", "wishes", "filter_groups"))
+_WORK, _WORK_RULES = (f"tests/sync/test_find_work{name}.py" for name in ("", "_rules"))
 _ELSEWHERE, _WRITES_OFF = (f"tests/sync/test_{name}.py" for name in ("privacy_elsewhere", "writes_off"))
 
 BUGS = (
@@ -501,6 +502,81 @@ BUGS = (
         "mask |= _group_mask(group, frame, me)",
         "mask = _group_mask(group, frame, me) & (mask | (group is self.groups[0]))",
         _GROUPS,
+    ),
+    Bug("persons wait", "_why", "if self._is_wanted(profile):", "if False:", _WORK),
+    Bug("nothing is ever due", "_why", "look.due_at <= self.known.now)", "look.due_at < \"\")", _WORK),
+    Bug(
+        "full reads wait",
+        "_why",
+        "if is_full_due(look.cursor, self.run, self.known.now):",
+        "if False:",
+        _WORK,
+    ),
+    Bug(
+        "settings wait",
+        "_why",
+        "return Why.SETTINGS if look.cursor.diffed_settings != digest else None",
+        "return None",
+        _WORK,
+    ),
+    Bug(
+        "a person's run is like any other",
+        "read",
+        "looking.read_postponed(conn) if is_manual else set(),",
+        "set(),",
+        _WORK,
+    ),
+    Bug(
+        "who leaves the scope is not missed",
+        "_concerns",
+        "return not (is_same and contact in passing)",
+        "return not is_same",
+        _WORK,
+    ),
+    Bug(
+        "pairs are always the same",
+        "_concerns",
+        "is_same = state in _TOGETHER and agreed == fingerprint and plain",
+        "is_same = state in _TOGETHER",
+        _WORK,
+    ),
+    Bug(
+        "categories come of no field",
+        "_concerns",
+        "agreed == fingerprint and plain",
+        "agreed == fingerprint",
+        "tests/sync/test_categories.py",
+    ),
+    Bug(
+        "nobody waits for an address",
+        "_concerns",
+        '(("contact", contact), ("address", address), ("company", name))',
+        '(("contact", contact), ("company", name))',
+        _WORK,
+    ),
+    Bug(
+        "nobody waits for a contact",
+        "_concerns",
+        '(("contact", contact), ("address", address), ("company", name))',
+        '(("address", address), ("company", name))',
+        _WORK,
+    ),
+    Bug("blocks stay in the folder", "concerns", "if profile.id in self.former:", "if False:", _WORK_RULES),
+    Bug("a change is no change", "_take", "or not answer:", "and not answer:", _WORK),
+    Bug("items on the page are overlooked", "_next_link", 'body.get("value") == [] and not', "not", _WORK),
+    Bug(
+        "mapped, and forgotten",
+        "note_mapped",
+        "conn.execute(due.values(due_at=DUE))",
+        "conn.execute(due.values(due_at=None))",
+        _WORK,
+    ),
+    Bug(
+        "a moved profile rests",
+        "_rest",
+        "if view is None or is_special or not _rests(plan, progress):",
+        "if view is None or is_special:",
+        _WORK,
     ),
 )  # fmt: skip
 

@@ -196,6 +196,18 @@ def test_an_address_that_somebody_waits_for(make_harness):
     assert other in h.items(ANNA)
 
 
+def test_an_address_by_which_an_item_is_out_for_another_reason(make_harness):
+    """An item without a name, whose address somebody outside the filter gets: what keeps it out is another reason."""
+    h = synced(make_harness)
+    h.add_item(BRAM, emailAddresses=[{"address": "kees@nieuw.example", "name": "x"}])
+    assert h.run().reasons(BRAM) == {"name_missing": 1}
+    h.run()
+    assert mapped(h, h.run()) == {}
+    h.edit_contact(KEES, email="kees@nieuw.example")
+    ran = h.run()
+    assert (mapped(h, ran), ran.reasons(BRAM)) == ({BRAM: "business_central"}, {"outside_filter": 1})
+
+
 def test_a_company_name_that_somebody_waits_for(make_harness):
     """Two companies have one name, so that an item's company goes nowhere, until one of them is called differently."""
     zon = [{"type": "Company", "number": f"C{n}", "displayName": "Zon"} for n in (1, 2)]
