@@ -104,6 +104,11 @@ SCENARIOS: dict[str, tuple[dict[str, Any], Act]] = {
     "7.4 blocked": ({}, lambda h: h.edit_contact(JAN, privacyBlocked=True)),
     "7.4 blocked, moved before": ({"policies": {"deleted_in_outlook": "stay_away"}}, twice(
         lambda h: moved(h, JAN), lambda h: h.edit_contact(JAN, privacyBlocked=True))),
+    "7.4 blocked, and coupled no more": ({"filter": [{"City": "Zaandam"}]}, twice(
+        lambda h: moved(h, JAN),
+        lambda h: h.edit_contact(JAN, city="Utrecht"),
+        lambda h: h.run(),
+        lambda h: h.edit_contact(JAN, privacyBlocked=True))),
     "7.5 deleted on both sides": ({}, lambda h: (h.delete_item(JAN, ANNA), h.delete_contact(JAN))),
     "7.6 new in BC": ({}, lambda h: h.add_contact("Nieuw")),
     "7.7 new in the folder": ({"filter": [{"City": "Zaandam"}]}, twice(
