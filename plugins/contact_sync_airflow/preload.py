@@ -63,7 +63,11 @@ def load() -> None:
     """
     global _loaded  # noqa: PLW0603 - one process, one state of its modules
     for name in PACKAGES:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            # Some are there only where another package wants them, and none of them may keep the others away.
+            log.info("%s is not loaded before tasks are forked: %s", name, error)
     stamp = source_stamp()
     try:
         for name in OURS:

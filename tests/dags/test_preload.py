@@ -167,6 +167,16 @@ def test_what_cannot_be_imported_is_left_to_the_tasks(elsewhere: Path, harm: str
     assert run(script, path=elsewhere) == "True False"
 
 
+def test_a_package_that_is_not_there_keeps_no_other_one_away(elsewhere: Path) -> None:
+    """Some come with others only: where tests run there are more of them than where the product does."""
+    without = (
+        "import sys; sys.modules['msal_extensions'] = sys.modules['alembic'] = None\n"
+        + LOAD
+        + "print('pandas' in sys.modules, 'sync_lib.pipeline' in sys.modules)"
+    )
+    assert run(without, path=elsewhere) == "True True"
+
+
 def test_the_names_of_new_and_lost_files_count(elsewhere: Path) -> None:
     stamp = "from contact_sync_airflow import preload; print(preload.source_stamp())"
     before = run(stamp, path=elsewhere)
