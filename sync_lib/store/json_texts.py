@@ -1,4 +1,7 @@
-"""JSON as the tables hold it: text without spaces, letters of all scripts as they are, keys in the order given."""
+"""JSON as the tables hold it: text without spaces, letters of all scripts as they are, keys in the order given.
+
+Whole numbers have 64 bits at most, as in the tables' own columns: a longer one would come back as a fraction.
+"""
 
 from __future__ import annotations
 

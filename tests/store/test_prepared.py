@@ -20,7 +20,7 @@ from sync_lib.store.prepared import Prepared
 NOW = "2026-03-02T09:00:00.000Z"
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(st.characters()),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters()),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
     max_leaves=10,
 )
@@ -135,7 +135,7 @@ def test_json_is_what_the_standard_library_writes_and_comes_back(value):
         plain.encode()
     except UnicodeEncodeError:
         return
-    # Numbers beyond 64 bits go by the standard library, which then escapes what is not ASCII.
+    # Half of a surrogate pair goes by the standard library, which then escapes what is not ASCII.
     assert text in (plain, json.dumps(value, separators=(",", ":")))
 
 
