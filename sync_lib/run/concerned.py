@@ -20,6 +20,7 @@ from sync_lib.fields import categories
 from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.fields.contact_keys import BcKey
 from sync_lib.fields.filters import Filter, parse_filter
+from sync_lib.fields.normal_forms import address_digest
 from sync_lib.load.couple import key_for
 from sync_lib.model import CouplingState, Origin
 from sync_lib.store import awaited, companies, looking
@@ -65,10 +66,9 @@ class _Changed:
     """Contacts that changed, and all that ties profiles to them.
 
     Attributes:
-        frame: The contacts: ``CHANGED_COLUMNS``.
+        frame: The contacts: ``CHANGED_COLUMNS``, and digests of address and of name as a company.
         couplings: (profile, contact) -> state, and BC's fingerprint in agreement.
         waiting: Kind -> value -> profiles that wait for it.
-        digests: Contact -> digests of its address and of its name as a company.
         former: Profiles in which a blocked contact stood.
         passing: (groups of a filter, own code) -> contacts in scope by it.
     """
@@ -84,8 +84,8 @@ class _Changed:
         frame = pd.DataFrame(rows, columns=pd.Index(CHANGED_COLUMNS), dtype=object)
         texts = dict.fromkeys(COLUMN_NAMES, "str")
         frame = frame.astype(texts)
-        frame["address"] = [next(iter(awaited.digests([key])), "") for key in frame["email_key"]]
-        frame["company_name_key"] = [next(iter(awaited.digests([key])), "") for key in frame["company_key"]]
+        frame["address"] = list(map(address_digest, frame["email_key"]))
+        frame["company_name_key"] = list(map(address_digest, frame["company_key"]))
         ids = frame["id"].tolist()
         wanted = Awaited(
             frozenset(ids),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from demo_parts.processes import LOOPBACK, Program, airflow_free_environment, free_port
+from demo_parts.processes import LOOPBACK, Program, airflow_free_environment, free_port, wait_until
 
 from sandbox import Sandbox
 from sync_lib.clients.outlook_records import to_contact
@@ -133,10 +133,15 @@ def _one_demo(home: Path) -> tuple[str, str, str]:
     process = Program("The demo", command, home.parent / "demo.log", airflow_free_environment())
     seen = ""
     try:
-        while (code := process.ended()) is None:
+
+        def ended() -> bool:
+            nonlocal seen
             if not seen and _created(sandbox_port):
                 seen = f"{time.monotonic() - begun:.0f}"
-            time.sleep(0.2)
+            return process.ended() is not None
+
+        wait_until(ended, 1800, "the demo ended", every=0.2)
+        code = process.ended()
     finally:
         process.stop()
     return seen or "-", f"{time.monotonic() - begun:.0f}", str(code)

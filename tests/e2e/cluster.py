@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -42,7 +41,7 @@ from demo_parts.sandbox import SandboxInstance  # noqa: E402
 from sqlalchemy import create_engine, text  # noqa: E402
 
 from tests.e2e.celery_airflow import CONCURRENCY, CeleryAirflow, Redis  # noqa: E402
-from tests.e2e.database_away import COMPANY, DAG, FOLDER, Office, say  # noqa: E402
+from tests.e2e.database_away import DAG, Office, say  # noqa: E402
 
 WORKERS = ("one", "two")
 #: Of each operation: with it a profile has a middle, and requests of several workers meet.
@@ -172,33 +171,12 @@ class Cluster:
         }
         self.airflow = CeleryAirflow(home / "airflow", free_port(), settings, broker=redis.url, database=url)
         running.callback(self.airflow.stop)
-        self._import_profiles()
+        office.import_profiles(home, self.airflow.environment)
         self.airflow.wait_healthy()
         for name in WORKERS:
             self.airflow.start_worker(name)
         self.airflow.wait_for_dag(DAG)
         self.airflow.pause(DAG, paused=False)
-
-    def _import_profiles(self) -> None:
-        path = self.home / "profiles.yaml"
-        path.write_text(self.office.file())
-        command = [sys.executable, "-m", "sync_lib.cli", "profiles", "import", str(path)]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.airflow.environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise DemoError(f"The profiles were not imported:\n{done.stdout}{done.stderr}")
-
-    def edit(self) -> None:
-        """Let users add the other contacts: most in Business Central, and one in each Outlook."""
-        contacts = f"{self.sandbox.company_url(COMPANY)}/contacts"
-        for person in self.office.contacts()[1:]:
-            self.sandbox.as_user("bc", "POST", contacts, person)
-        for box in self.sandbox.dump()["mailboxes"]:
-            mailbox = box["user_principal_name"]
-            [folder] = [each["id"] for each in box["folders"] if each["name"] == FOLDER]
-            items = f"{self.sandbox.info['graph_root']}/users/{mailbox}/contactFolders/{folder}/contacts"
-            self.sandbox.as_user("graph", "POST", items, self.office.typed(mailbox))
 
     def ask(self, statement: str, **values: Any) -> list[Any]:
         """Return rows of Airflow's own database: that costs its server nothing."""
@@ -305,7 +283,7 @@ class Cluster:
 def prove(cluster: Cluster) -> Iterator[Verdict]:
     """Sync, kill a worker in the middle of a run, and yield what was found."""
     yield cluster.run("full")
-    cluster.edit()
+    cluster.office.edit(cluster.sandbox)
     cluster.latency(GRAPH_LATENCY_MS, BC_LATENCY_MS)
     cluster.sandbox.control("POST", "counters/reset")
     with cluster.refused_once() as pause:

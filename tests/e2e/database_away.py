@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -123,6 +123,30 @@ class Office:
         contacts = Counter(contact["email"] for contact in company["contacts"])
         return found + _differing(COMPANY, contacts, [*self.shared, *map(self.own, self.mailboxes)])
 
+    def import_profiles(self, home: Path, environment: Mapping[str, str]) -> None:
+        """Import the profiles into the staging database of an environment, as a person would.
+
+        Raises:
+            DemoError: They were refused.
+        """
+        path = home / "profiles.yaml"
+        path.write_text(self.file())
+        command = [sys.executable, "-m", "sync_lib.cli", "profiles", "import", str(path)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoError(f"The profiles were not imported:\n{done.stdout}{done.stderr}")
+
+    def edit(self, sandbox: SandboxInstance) -> None:
+        """Let users add the other contacts: most in Business Central, and one in each Outlook."""
+        contacts = f"{sandbox.company_url(COMPANY)}/contacts"
+        for person in self.contacts()[1:]:
+            sandbox.as_user("bc", "POST", contacts, person)
+        for box in sandbox.dump()["mailboxes"]:
+            mailbox = box["user_principal_name"]
+            [folder] = [each["id"] for each in box["folders"] if each["name"] == FOLDER]
+            items = f"{sandbox.info['graph_root']}/users/{mailbox}/contactFolders/{folder}/contacts"
+            sandbox.as_user("graph", "POST", items, self.typed(mailbox))
+
 
 def _differing(place: str, found: Counter[str], expected: list[str]) -> list[str]:
     wanted = Counter(expected)
@@ -160,30 +184,10 @@ class Stage:
         }
         self.airflow = AirflowInstance(home / "airflow", free_port(), settings)
         running.callback(self.airflow.stop)
-        self._import_profiles()
+        office.import_profiles(home, self.airflow.environment)
         self.airflow.wait_healthy()
         self.airflow.wait_for_dag(DAG)
         self.airflow.pause(DAG, paused=False)
-
-    def _import_profiles(self) -> None:
-        path = self.home / "profiles.yaml"
-        path.write_text(self.office.file())
-        command = [sys.executable, "-m", "sync_lib.cli", "profiles", "import", str(path)]
-        environment = self.airflow.environment
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DemoError(f"The profiles were not imported:\n{done.stdout}{done.stderr}")
-
-    def edit(self) -> None:
-        """Let users add the other contacts: most in Business Central, and one in each Outlook."""
-        contacts = f"{self.sandbox.company_url(COMPANY)}/contacts"
-        for person in self.office.contacts()[1:]:
-            self.sandbox.as_user("bc", "POST", contacts, person)
-        for box in self.sandbox.dump()["mailboxes"]:
-            mailbox = box["user_principal_name"]
-            [folder] = [each["id"] for each in box["folders"] if each["name"] == FOLDER]
-            items = f"{self.sandbox.info['graph_root']}/users/{mailbox}/contactFolders/{folder}/contacts"
-            self.sandbox.as_user("graph", "POST", items, self.office.typed(mailbox))
 
     def sync(self, mode: str) -> list[str]:
         """Run the sync; return whatever did not end well."""
@@ -256,7 +260,7 @@ def prove(stage: Stage, away: float) -> list[str]:
     """Run the sync, take the database away, and return what is not as it should be."""
     if problems := stage.sync("full"):
         return problems
-    stage.edit()
+    stage.office.edit(stage.sandbox)
     stage.sandbox.control("POST", "switches", {"graph_latency_ms": LATENCY_MS})
     stage.sandbox.control("POST", "counters/reset")
     run = stage.airflow.trigger(DAG)

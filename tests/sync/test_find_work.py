@@ -16,7 +16,7 @@ from sync_lib.store.engine import read, transaction
 from sync_lib.store.profiles import endings
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.history import Author
-from tests.sync.harness import COMPANY, FOLDER, Harness, Ran, person, world
+from tests.sync.harness import Harness, Ran, person, world
 
 ANNA, BRAM, CORA = "anna@voorbeeld.example", "bram@voorbeeld.example", "cora@voorbeeld.example"
 JAN, PIET, KEES = "Jan Jansen", "Piet Smit", "Kees de Boer"
@@ -495,7 +495,3 @@ def test_the_link_of_an_empty_answer_replaces_one_of_yesterday(make_harness):
 def _given(h: Harness) -> list[str]:
     with read(h.edges.engine) as conn:
         return [str(look.linked_at) for look in looking.read_looks(conn).values()]
-
-
-def test_the_company_is_the_one_that_the_harness_names():
-    assert (COMPANY, FOLDER) == ("Molenzicht BV", "Business Central")
