@@ -111,7 +111,8 @@ class Counters:
             self._count_entra(call, reply)
             return
         written = call.notes.get("written") if operation else None
-        refused = operation and reply.status == 429
+        # Also of a batch that was refused as a whole: it is no operation, and an answer 429 all the same.
+        refused = reply.status == 429
         for key in self._keys_of(call):
             tally = self.tally(*key)
             tally.counts["requests"] += request

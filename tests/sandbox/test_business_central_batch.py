@@ -74,6 +74,18 @@ def test_a_part_is_throttled_alone(sim, bc, rows):
     assert (fault.fired, titles(bc)["Jan Bos"]) == (1, "")
 
 
+def test_a_batch_that_is_refused_as_a_whole_counts_as_a_refusal(sim, bc, rows):
+    fault = sim.add_fault(name="F1", service="bc", method="POST", path=r"/\$batch")
+    before = sum(
+        app.get("bc", {}).get("refusals", 0) for app in sim.counters().values() if isinstance(app, dict)
+    )
+    assert bc.send("POST", f"{bc.api}/$batch", {"requests": updates(bc, rows)}).status_code == 429
+    after = sum(
+        app.get("bc", {}).get("refusals", 0) for app in sim.counters().values() if isinstance(app, dict)
+    )
+    assert (fault.fired, after - before, titles(bc)["Jan Bos"]) == (1, 1, "")
+
+
 def test_parts_count_singly_against_the_rate(sim, bc, rows):
     sim.set(bc_rate=len(rows) + 2)
     assert [answer["status"] for answer in run(bc, updates(bc, rows))] == [200, 200, 429]
