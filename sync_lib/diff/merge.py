@@ -182,10 +182,12 @@ class Merge:
                 couple.guard_class = "overwrites"  # of the key of another contact (rules 2.6)
             couple.categories = wanted
             self.builder.add(couple)
+            self._see(coupling)
         elif wanted:
             couple = self._change(Action.COUPLE, "categories", coupling, {})
             couple.categories = wanted
             self.builder.add(couple)
+            self._see(coupling)
         elif self.pair.found_by or coupling != self.pair.coupling:
             plan.couplings.append(coupling)
         if to_outlook:
@@ -200,6 +202,16 @@ class Merge:
             coupled = bool(self.pair.found_by)
             outcome = Outcome.REJECTED if rejected else Outcome.COUPLED if coupled else Outcome.UNCHANGED
             self.builder.count(outcome)
+
+    def _see(self, coupling: Coupling) -> None:
+        """Store the version of an item that was seen in agreement, whatever becomes of the write of its key.
+
+        A held key is no edit of the item's owner. Without fingerprints the pair is looked at until the key is there.
+        """
+        known = self.pair.coupling
+        if known.id and not self.pair.found_by and coupling.outlook_etag != known.outlook_etag:
+            seen = replace(coupling, bc_fingerprint=None, outlook_fingerprint=None, attention=known.attention)
+            self.builder.plan.couplings.append(seen)
 
     def _categories(self) -> Categories:
         """What the item's categories become, and what is remembered of them; {} where they stay as they are.

@@ -21,6 +21,7 @@ from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.history import Author, read_author
 from sync_lib.store.profiles.importing import export_profiles
 from tests.sync.harness import FOLDER, Harness, person, settled, world
+from tests.sync.test_bindings import accept, copy_environment
 from tests.sync.test_folders import ANNA, hand_made, mailbox, people
 from tests.sync.test_second_folder import with_both
 
@@ -149,6 +150,20 @@ def test_remove_keeps_what_was_there_before_and_what_could_not_go(make):
     ended(h)
     assert folders(h) == {FOLDER: [EIGEN, JAN]}
     assert notes(h) == {"deleted": 1, "freed": 2, "edits": 1}
+
+
+def test_remove_takes_what_was_seen_in_agreement_while_its_key_waits(make):
+    """2.1: an item whose new key waits for a person was not edited by its owner, who typed what was there before."""
+    h = make()
+    copy_environment(h, "Nieuw")
+    h.run()
+    accept(h, "Nieuw")
+    h.edit_item(JAN, jobTitle="")
+    ask(h, endings.REMOVE)
+    assert set(h.run().reasons()) >= {"company_moved"}
+    ended(h)
+    assert folders(h) == {}
+    assert notes(h) == {"deleted": 2, "folder": "deleted"}
 
 
 def test_what_may_not_be_written_to_outlook_is_not_deleted(make):
