@@ -22,6 +22,7 @@ from sandbox.faults import Faults
 from sandbox.guids import make_uuid
 from sandbox.late import LateCalls
 from sandbox.operations import Operations
+from sandbox.pages.service import Pages
 from sandbox.services import Services, problem
 from sandbox.user_actions import UserActions
 from sandbox.wire import ApiError, Call, Reply, lower_headers, split_target
@@ -41,6 +42,7 @@ class Server:
         self.control = Control(self.services, self.counters, self.faults, late)
         self._access = Access(self.services)
         users = UserActions(self.services, self._access, self.counters, self.control.handle)
+        self._pages = Pages(self.services, users)
         self._effects = Effects(self.services, self.faults, late, users.act)
         self._operations = Operations(self.services, self.counters)
         self._batches = Batches(self.services, self._access, self._operations, self._effects)
@@ -83,6 +85,8 @@ class Server:
             call.notes["service_root"] = f"{call.base}/graph/v1.0"
         elif segments[:2] == ["bc", "v2.0"]:
             call.service, call.segments = "bc", segments[2:]
+        elif self._pages.takes(call):
+            return await self._pages.handle(call)
         else:
             return await self._answer_entra(call)
         return await self._answer_service(call)

@@ -157,14 +157,15 @@ class Demo:
 
     def stay(self) -> None:
         """Leave everything running until Ctrl-C."""
-        self._schedule("*/15 * * * *")
+        self._schedule("* * * * *")
         name, password = self.airflow.login
         say()
         say(f"Airflow:  {self.airflow.url}/dags/{DAG}   user {name}, password {password}")
-        say(f"Sandbox:  {self.sandbox.url}/__sim/info")
+        say(f"Outlook:  {self.sandbox.url}/outlook   edit a contact here, and a minute later it is there:")
+        say(f"BC:       {self.sandbox.url}/business-central")
         command = ROOT / ".venv" / "bin" / "contact-sync"
         say(f"Profiles: {command} --database {self.staging_url} profiles list")
-        say(f"All of it is kept in {self.home}. From now on {DAG} runs every 5 minutes.")
+        say(f"All of it is kept in {self.home}. From now on {DAG} runs every minute.")
         say("Ctrl-C stops everything.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
