@@ -27,6 +27,7 @@ RETRY_DELAY_VARIABLE = "CONTACT_SYNC_RETRY_DELAY"
 TIMEOUT_VARIABLE = "CONTACT_SYNC_TASK_TIMEOUT"
 APPROVAL_TIMEOUT_VARIABLE = "CONTACT_SYNC_APPROVAL_TIMEOUT"
 NOTIFY_VARIABLE = "CONTACT_SYNC_NOTIFY"
+NOTIFY_LANGUAGE_VARIABLE = "CONTACT_SYNC_NOTIFY_LANGUAGE"
 WRITES_VARIABLE = "CONTACT_SYNC_WRITES"
 
 _SECONDS = {RETRY_DELAY_VARIABLE: 15.0, TIMEOUT_VARIABLE: 3600.0, APPROVAL_TIMEOUT_VARIABLE: 604800.0}
@@ -79,7 +80,7 @@ def setting_problems() -> list[str]:
         problems += _seconds(given, variable, default)[1]
     for variable, cron in _CRONS.items():
         problems += _read_cron(given, variable, cron)[1]
-    return [*problems, *_zone(given)[1], *SyncSettings.read_environment(given)[1]]
+    return [*problems, *_zone(given)[1], *_language(given)[1], *SyncSettings.read_environment(given)[1]]
 
 
 def sync_settings() -> SyncSettings:
@@ -144,6 +145,11 @@ def timezone() -> str:
     return _zone(variables())[0]
 
 
+def notify_language() -> str:
+    """Return the language that messages are written in: ``en`` or ``nl``."""
+    return _language(variables())[0]
+
+
 def retry_delay() -> timedelta:
     """Return the pause before a task's next try, where the service named none."""
     return _duration(RETRY_DELAY_VARIABLE)
@@ -203,6 +209,14 @@ def _zone(given: dict[str, str]) -> tuple[str, list[str]]:
         remedy = "It takes a name such as Europe/Amsterdam. Until it is corrected, UTC counts."
         return "UTC", [f"{TIMEZONE_VARIABLE} is {name!r}. {remedy}"]
     return name, []
+
+
+def _language(given: dict[str, str]) -> tuple[str, list[str]]:
+    language = given.get(NOTIFY_LANGUAGE_VARIABLE) or "en"
+    if language in ("en", "nl"):
+        return language, []
+    remedy = "It takes en or nl. Until it is corrected, en counts."
+    return "en", [f"{NOTIFY_LANGUAGE_VARIABLE} is {language!r}. {remedy}"]
 
 
 def _duration(variable: str) -> timedelta:

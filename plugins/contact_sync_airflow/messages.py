@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sync_lib.model import ProfileResult
     from sync_lib.operate.checks import Check
     from sync_lib.operate.groups import GroupReport
-    from sync_lib.operate.notices import Notice
+    from sync_lib.operate.notices import News, Notice
     from sync_lib.run.report import RunReport, Verdict
     from sync_lib.services import Services
 
@@ -82,8 +82,6 @@ def notify(services: Services | None, verdict: Verdict) -> None:
 
     Whatever goes wrong here is logged, and makes no run red.
     """
-    if not _receivers():
-        return
     try:
         notice = _notice(services, verdict)
     except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
@@ -196,13 +194,30 @@ def raise_unless_all_ok(checks: Iterable[Check]) -> None:
 
 
 def _notice(services: Services | None, verdict: Verdict) -> Notice | None:
+    from sync_lib.operate import notify
+
+    receivers = _receivers()
+    if not receivers:
+        if services:
+            notify.forget(services)
+        return None
+    news = _news(services, verdict, receivers)
+    if news is None:
+        return None
+    from sync_lib.web.news_words import in_words
+
+    return in_words(news, environment.notify_language(), environment.address_of_airflow() + context.PAGES)
+
+
+def _news(services: Services | None, verdict: Verdict, receivers: list[str]) -> News | None:
     from sync_lib.operate import notices, notify
 
     repeated = False
     try:
         repeated = not verdict.ok and context.failed_before()
         if services:
-            return notify.read_notice(services, context.this_run(), verdict, repeated=repeated)
+            run = context.this_run()
+            return notify.read_news(services, run, verdict, repeated=repeated, receivers=receivers)
     except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
         log.warning("what to send could not be read: %s", _cause(error))
     return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)

@@ -17,6 +17,7 @@ from demo_parts.agreement import compare
 from demo_parts.main import ANNA, COMPANY, EXPECTED, FOLDER
 from demo_parts.sandbox import SandboxInstance, edit_as_users
 
+from sync_lib.web.words import reason_of
 from tests import receivers
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
@@ -184,7 +185,8 @@ def test_one_bad_profile_stops_no_other(stage: Any, first_sync: str) -> None:
     for word in (NO_MAILBOX, DENIED, "position", "company_not_read"):
         assert word in logs
     message = str(stage.messages.bodies[-1])
-    for word in (NO_MAILBOX, DENIED, "filter_invalid", "company_not_read"):
+    reasons = [reason_of(reason).means for reason in ("filter_invalid", "company_not_read")]
+    for word in (NO_MAILBOX, DENIED, *reasons, f"{stage.airflow.url}/contact_sync/?state=failed"):
         assert word in message
     again = stage.sync(mode="incremental")
     assert stage.state(again) == "success"

@@ -8,8 +8,9 @@ import pytest
 
 from sync_lib.model import Before, CompanyResult, ProfileResult, Run
 from sync_lib.operate import notices
-from sync_lib.operate.notices import Known, Notice
+from sync_lib.operate.notices import Kind, Known, Notice
 from sync_lib.run.report import make_report
+from sync_lib.store.heard import NewRejects
 
 AT = "2026-03-02T09:00:00.000Z"
 EARLIER = "2026-03-02T08:45:00.000Z"
@@ -27,8 +28,18 @@ def notice_of(*profiles, mode="incremental", dry_run=False, **known):
     return notices.of_run(make_report(run, [], profiles, AT), Known(**known))
 
 
-def lines(notice):
-    return [line for _, part in notice.parts for line in part]
+def lines(news):
+    """What the news hold, in codes."""
+    return [" ".join(filter(None, _of(item))) for part in news.parts for item in part.items]
+
+
+def _of(item):
+    count = f"{item.count} changes" if item.count else ""
+    return (item.reason, ", ".join(item.names), count, item.since, item.text)
+
+
+def kinds(news):
+    return {part.kind: part.count for part in news.parts}
 
 
 def failed(key=1, reason="mailbox_not_found", **values):
@@ -40,39 +51,66 @@ def test_nothing_bad_nothing_reported():
 
 
 def test_a_profile_that_fails_is_reported_once():
-    assert lines(notice_of(failed())) == ["mailbox_not_found: m1@example.nl"]
-    again = {1: Before("failed", "mailbox_not_found", EARLIER)}
-    assert notice_of(failed(), before=again) is None
-    assert notice_of(failed(), before={1: Before("failed", "folder_taken", EARLIER)}) is not None
-    assert notice_of(failed(), before={1: Before("done", "", EARLIER)}) is not None
-    assert notice_of(profile(1, "running"), before={1: Before("done", "", EARLIER)}) is not None
-    assert notice_of(failed(), before={2: Before("failed", "mailbox_not_found", EARLIER)}) is not None
+    assert lines(notice_of(failed())) == ["mailbox_not_found m1@example.nl"]
+    assert notice_of(failed(), heard={1: "mailbox_not_found"}) is None
+    assert notice_of(failed(), heard={1: "folder_taken"}) is not None
+    assert notice_of(profile(1, "running")) is not None
+    assert notice_of(failed(), heard={2: "mailbox_not_found"}) is not None
+
+
+def test_who_failed_and_works_again_is_reported_once():
+    news = notice_of(
+        profile(), profile(2, "skipped", "busy"), heard={1: "mailbox_not_found", 2: "folder_taken"}
+    )
+    assert kinds(news) == {Kind.WORKS_AGAIN: 1}
+    assert lines(news) == ["m1@example.nl"]
+    assert kinds(notice_of(profile(), heard={0: "run_failed"})) == {Kind.RUN_WORKS_AGAIN: 1}
+
+
+def test_what_is_heard_of_is_what_fails_still():
+    run = Run("r", "incremental", False, "scheduled", "running", "", AT)
+    profiles = [profile(), failed(2), profile(3, "skipped", "busy"), profile(5, "quiet")]
+    heard = {0: "run_failed", 1: "a", 2: "b", 3: "c", 4: "d", 5: "e"}
+    left = notices.heard_after(make_report(run, [], profiles, AT), Known(heard=heard))
+    assert left == {2: "mailbox_not_found", 3: "c", 4: "d"}, "4 was no part of this run"
+
+
+def test_whoever_gets_messages_from_now_on_hears_all_that_is_wrong():
+    held = profile(2, "held", "too_many_deletes", held=12)
+    assert kinds(notice_of(failed(), held, first=True)) == {Kind.FAILED: 1, Kind.HELD: 1}
+
+
+def test_contacts_that_newly_do_not_sync_are_reported_by_owner():
+    news = notice_of(profile(), rejects=(NewRejects("AB", "email_missing", 3), NewRejects("AB", "x", 1)))
+    assert kinds(news) == {Kind.NOT_SYNCED: 4}
+    assert [(item.names, item.reason, item.count) for item in news.parts[0].items] == [
+        (("AB",), "email_missing", 3),
+        (("AB",), "x", 1),
+    ]
 
 
 def test_a_full_run_reports_all_that_is_wrong():
-    again = {1: Before("failed", "mailbox_not_found", EARLIER)}
-    assert lines(notice_of(failed(), mode="full", before=again)) == ["mailbox_not_found: m1@example.nl"]
+    heard = {1: "mailbox_not_found"}
+    assert lines(notice_of(failed(), mode="full", heard=heard)) == ["mailbox_not_found m1@example.nl"]
     held = profile(2, "held", "too_many_deletes", held=12)
-    assert lines(notice_of(held, mode="full")) == ["m2@example.nl: 12 changes, too_many_deletes"]
+    assert lines(notice_of(held, mode="full")) == ["too_many_deletes m2@example.nl 12 changes"]
 
 
-def test_failures_are_listed_by_reason_and_not_without_end():
+def test_failures_are_listed_by_reason():
     many = [failed(key, "company_not_read") for key in range(1, 31)]
-    notice = notice_of(*many, profile(40, "running"))
-    assert notice.subject == "Contact sync: 31 failed"
-    first, second = lines(notice)
-    assert first.startswith("company_not_read: m1@example.nl, m2@")
-    assert first.endswith("m10@example.nl and 20 more")
-    assert second == "no_outcome: m40@example.nl"
+    news = notice_of(*many, profile(40, "running"))
+    assert kinds(news) == {Kind.FAILED: 31}
+    first, second = news.parts[0].items
+    assert (first.reason, len(first.names), first.profile) == ("company_not_read", 30, None)
+    assert (second.reason, second.names, second.profile) == ("no_outcome", ("m40@example.nl",), 40)
 
 
 def test_what_waits_is_reported_when_its_hold_is_opened():
     held = profile(1, "held", "too_many_deletes", held=12)
     assert notice_of(held) is None
     notice = notice_of(held, opened={1})
-    assert lines(notice) == ["m1@example.nl: 12 changes, too_many_deletes"]
-    assert notice.subject == "Contact sync: 1 wait for a decision"
-    assert "Required Actions" in notice.parts[0][0]
+    assert lines(notice) == ["too_many_deletes m1@example.nl 12 changes"]
+    assert kinds(notice) == {Kind.HELD: 1}
 
 
 def test_a_company_that_waits_is_reported_once_and_not_for_each_of_its_profiles():
@@ -85,13 +123,13 @@ def test_a_company_that_waits_is_reported_once_and_not_for_each_of_its_profiles(
 
     assert heard("incremental") is None
     for notice in (heard("incremental", companies={7}), heard("full")):
-        assert lines(notice) == ["Cronus: bc_count_dropped, the whole company"]
+        assert lines(notice) == ["bc_count_dropped Cronus"]
 
 
 def test_a_profile_without_a_good_sync_is_reported_when_the_hours_are_over():
     old = profile(1, "skipped", "busy", good="2026-03-01T08:50:00.000Z")
     assert lines(notice_of(old, before={1: Before("skipped", "busy", EARLIER)})) == [
-        "m1@example.nl: last good sync 1 d ago"
+        "m1@example.nl 2026-03-01T08:50:00.000Z"
     ]
     later = {1: Before("skipped", "busy", "2026-03-02T08:55:00.000Z")}
     assert notice_of(old, before=later) is None, "the run before has reported it"

@@ -67,8 +67,12 @@ def verdict(h: Harness, ran: Ran) -> Any:
 
 
 def heard(h: Harness, ran: Ran) -> list[str]:
-    notice = notify.read_notice(h.edges, ran.report.run, ran.verdict, repeated=False)
-    return [line for _, lines in notice.parts for line in lines] if notice else []
+    news = notify.read_news(h.edges, ran.report.run, ran.verdict, repeated=False)
+    return (
+        [f"{item.reason}: {', '.join(item.names)}" for part in news.parts for item in part.items]
+        if news
+        else []
+    )
 
 
 # -- what all share --------------------------------------------------------------------------------------------------
