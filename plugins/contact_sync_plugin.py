@@ -49,6 +49,7 @@ def build() -> FastAPI:
             edges=connections.open_services,
             mount=MOUNT,
             surroundings=_surroundings,
+            bc_client=_bc_client,
         )
     )
 
@@ -82,6 +83,20 @@ def _authorize() -> Any:
     # FastAPI reads annotations from here, and names of this function's own are not there as text.
     authorize.__annotations__["request"] = Request
     return authorize
+
+
+def _bc_client() -> str:
+    """Return where people open Business Central in a browser; "" where it is not Microsoft's own cloud."""
+    from contact_sync_airflow import connections
+    from sync_lib.errors import ConfigError
+    from sync_lib.settings import BUSINESS_CENTRAL_CLIENT, BUSINESS_CENTRAL_ROOT
+
+    try:
+        root = connections.business_central_settings().root
+    except ConfigError:
+        # The page says so where it matters; a link is none of that.
+        return ""
+    return BUSINESS_CENTRAL_CLIENT if root.rstrip("/") == BUSINESS_CENTRAL_ROOT else ""
 
 
 def _surroundings() -> Surroundings:

@@ -11,6 +11,7 @@ from sync_lib.errors import ConfigError
 
 GRAPH_ROOT = "https://graph.microsoft.com/v1.0"
 BUSINESS_CENTRAL_ROOT = "https://api.businesscentral.dynamics.com/v2.0"
+BUSINESS_CENTRAL_CLIENT = "https://businesscentral.dynamics.com"
 AUTHORITY = "https://login.microsoftonline.com"
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sync_lib.errors import ConfigError
 from sync_lib.fields import reading
 from sync_lib.fields.bc_columns import BcColumn
-from sync_lib.store import wishes
+from sync_lib.store import companies, wishes
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.history import Author
 from sync_lib.store.queries import contacts as store
@@ -99,6 +99,7 @@ def contact(
         twins = store.read_twins(conn, subject, email_key, [tie.profile for tie in ties])
         left_out = wishes.read_history(conn, key, [tie.profile for tie in ties], LEFT_OUT_SHOWN)
         total = 1 if asked.profile else store.count_ties(conn, company)
+        place = companies.read_company(conn, company) if row else None
     if row is None and not life.total:
         raise HTTPException(404)
     answers = [(tie, why.of_contact(row, tie, twins, visit.field_profile) if row else []) for tie in ties]
@@ -110,6 +111,9 @@ def contact(
         "profiles": total,
         "address": f"contacts/{company}/{key}",
         "left_out": left_out,
+        "card": visit.business_central(place.tenant_id, place.environment, place.name, row["number"])
+        if place and row
+        else "",
     }
     return _show(visit, asked, life, values)
 
@@ -191,6 +195,7 @@ def _show(visit: Visit, asked: AskedContact, life: store.Life, values: dict[str,
     shown = {
         "twins": [],
         "company": None,
+        "card": "",
         "left_out": {},
         **values,
         "asked": asked,

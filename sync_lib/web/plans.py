@@ -27,11 +27,9 @@ from sync_lib.web.visit import CurrentVisit, PartNumber, SearchText, Visit
 logger = logging.getLogger(__name__)
 
 router = APIRouter()
-PAGE = Page("plans", "plans", msg("Plans"), router)
+PAGE = Page("plans", "plans", msg("To decide"), router)
 
 PART_SIZE = 50
-#: Newest plans under the list of holds.
-NEWEST = 25
 APPROVAL_DAG = "contact_sync_approval"
 QUESTION = "wait_for_person"
 
@@ -90,7 +88,7 @@ class AskedFile(Asked):
 
 @router.get("/plans")
 def plans(visit: CurrentVisit, asked: Annotated[AskedList, Query()]) -> HTMLResponse:
-    """Show what waits for a person, and the newest plans."""
+    """Show what waits for a person."""
     with visit.read() as conn:
         counts = store.count_holds(conn, asked.q)
         values: dict[str, Any] = {
@@ -101,7 +99,6 @@ def plans(visit: CurrentVisit, asked: Annotated[AskedList, Query()]) -> HTMLResp
             ),
             "states": [str(state) for state in HoldState],
             "lines": store.read_hold_lines(conn, asked.state, asked.q, asked.part, PART_SIZE),
-            "newest": store.read_plans(conn, asked.q, NEWEST),
             "size": PART_SIZE,
         }
     if visit.wants_fragment("plans"):

@@ -18,7 +18,7 @@ from sync_lib.web.spreadsheet import spreadsheet
 from sync_lib.web.visit import CurrentVisit, PartNumber, SearchText, Visit
 
 router = APIRouter()
-PAGE = Page("rejects", "rejects", msg("Rejects"), router)
+PAGE = Page("rejects", "rejects", msg("Not synced"), router)
 
 PART_SIZE = 50
 
@@ -34,6 +34,8 @@ _TITLES = (
     msg("Plan only"),
     msg("Since"),
     msg("Next try"),
+    msg("Contact number"),
+    msg("Open in Business Central"),
     msg("Id"),
 )
 
@@ -94,5 +96,7 @@ def _rows(visit: Visit, wanted: Wanted) -> Iterator[Sequence[object]]:
                 visit.text(msg("yes")) if line.dry_run else "",
                 line.since,
                 line.next_try,
+                line.number,
+                visit.business_central(line.tenant_id, line.environment, line.company, line.number),
                 line.contact,
             )

@@ -63,6 +63,8 @@ class Seams:
         edges: Opens both services and the staging database, as a task has them.
         mount: Where the pages are mounted below Airflow's root.
         surroundings: Returns what Airflow says; called for every page.
+        bc_client: Returns where people open Business Central in a browser, without a slash at its end; "" where nobody
+            knows that, since it is not Microsoft's own cloud.
     """
 
     authorize: Callable[..., Any]
@@ -72,3 +74,4 @@ class Seams:
     edges: Callable[[], AbstractContextManager[Services]]
     mount: str = "/contact_sync"
     surroundings: Callable[[], Surroundings] = Surroundings
+    bc_client: Callable[[], str] = str

@@ -103,6 +103,20 @@ class Visit:
         question = f"?{urlencode(given, doseq=True)}" if given else ""
         return f"{self.root}{self.seams.mount}/{quote(path)}{question}"
 
+    def business_central(self, tenant_id: str, environment: str, company: str, number: str) -> str:
+        """Return the address of a contact's card in Business Central, or "" where nobody knows it.
+
+        How it is written: Microsoft's "Web Client URL"; page 5050 is the card.
+        """
+        client = self.seams.bc_client()
+        if not client or not number:
+            return ""
+        place = "/".join(quote(part, safe="") for part in (tenant_id, environment))
+        # Quotes within a text of a filter are doubled.
+        chosen = f"'No.' IS '{number.replace(chr(39), chr(39) * 2)}'"
+        question = urlencode({"company": company, "page": "5050", "filter": chosen}, quote_via=quote)
+        return f"{client}/{place}/?{question}"
+
     def airflow(self, path: str) -> str:
         """Return the address of one of Airflow's own pages, relative to the host.
 

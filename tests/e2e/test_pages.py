@@ -95,7 +95,7 @@ def test_the_connection_of_one_profile_is_checked_by_a_task(pages: Any) -> None:
     pages.get_by_role("link", name=JORIS, exact=True).click()
     pages.get_by_text("Not checked yet.").wait_for()
     pages.get_by_role("button", name="Check the connection").click()
-    pages.get_by_text("All is well.").wait_for(timeout=A_RUN)
+    pages.get_by_text("Everything is right.").wait_for(timeout=A_RUN)
     pages.locator("#checked").get_by_text("Opens; its folder is").wait_for()
 
 

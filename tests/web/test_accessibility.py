@@ -33,6 +33,7 @@ KINDS = {
     "/holds/#",
     "/items/#/#",
     "/plans",
+    "/history",
     "/plans/#/#",
     "/runs/#",
     "/profiles/#",

@@ -405,7 +405,7 @@ def test_a_contact_that_staging_does_not_know_still_has_its_life(
         gone = {"action": "delete_outlook", "outcome": "deleted", "bc_id": "b9", "before": {"name": "Ans"}}
         add_plan(conn, seeded["anna"], "r", gone)
     page = visit().get(f"/contacts/{seeded['one']}/b9").text
-    assert "Staging holds it no more" in page
+    assert "It is not stored here any more" in page
     assert "Ans" in page
 
 

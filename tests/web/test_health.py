@@ -50,7 +50,7 @@ def addresses(engine: Engine) -> list[str]:
         plan = add_plan(conn, profile, run, change)
         hold = add_hold(conn, profile=profile, plan=plan)
     return [
-        "/", f"/runs/{run}", f"/profiles/{profile}", "/profiles/new", "/plans", f"/plans/{profile}/{run}",
+        "/", f"/runs/{run}", f"/profiles/{profile}", "/profiles/new", "/plans", "/history", f"/plans/{profile}/{run}",
         f"/holds/{hold}", "/contacts", f"/contacts/{company}/b1", "/rejects", f"/undo?profile={profile}&run={run}",
     ]  # fmt: skip
 

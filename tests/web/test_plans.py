@@ -297,10 +297,34 @@ def test_a_held_company(visit: Make, engine: Engine, world: dict[str, int]) -> N
     assert visit().get(f"/changes.csv?hold={key}").status_code == 404
 
 
-def test_the_list_of_holds_and_of_the_newest_plans(visit: Make, world: dict[str, int]) -> None:
+def test_the_history_of_plans(visit: Make, world: dict[str, int], engine: Engine) -> None:
+    with engine.begin() as conn:
+        add_plan(
+            conn, world["anna"], add_run(conn, "dry", "2026-03-05T08:00:00.000Z", dry_run=True), dry_run=True
+        )
+    html = visit(VIEWER).get("/history").text
+    assert f'href="/contact_sync/plans/{world["anna"]}/{quote(RUN)}"' in html
+    planned = visit().get("/history?kind=planned").text
+    assert f'href="/contact_sync/plans/{world["anna"]}/dry"' in planned
+    assert quote(RUN) not in planned
+    assert f'/plans/{world["anna"]}/dry"' not in visit().get("/history?kind=done").text
+    assert "Nothing matches." in visit().get("/history?q=nobody").text
+    assert "Nothing matches." not in visit().get("/history?q=ANNA").text
+    assert visit().get("/history?kind=x").status_code == 400
+    assert "Older" not in html
+    with engine.begin() as conn:
+        for n in range(60):
+            run = add_run(conn, f"more{n:02}", f"2026-03-05T10:{n:02}:00.000Z")
+            change = {"action": "update_outlook", "bc_id": "b1", "outlook_id": "o", "outcome": "updated"}
+            add_plan(conn, world["anna"], run, change)
+    first, second = (visit().get(f"/history?part={part}").text for part in (1, 2))
+    assert ("more59" in first, "Older" in first, "Newer" in first) == (True, True, False)
+    assert ("more00" in second, quote(RUN) in second, "Newer" in second) == (True, True, True)
+
+
+def test_the_list_of_holds(visit: Make, world: dict[str, int]) -> None:
     html = visit(VIEWER).get("/plans").text
     assert html.count(f'href="/contact_sync/holds/{world["hold"]}"') == 1
-    assert f'href="/contact_sync/plans/{world["anna"]}/{quote(RUN)}"' in html
     assert "Molenzicht BV" in visit().get("/plans?state=superseded").text
     assert "whole company" in visit().get("/plans?state=superseded").text
     assert "Nothing matches." in visit().get("/plans?q=nobody").text

@@ -55,7 +55,7 @@ def test_all_is_well(visit: Make, harness: Harness) -> None:
     assert "Not checked yet." in visit().get("/profiles/1").text
     check(harness, "1")
     html = visit(VIEWER).get("/profiles/1").text
-    assert "All is well." in html
+    assert "Everything is right." in html
     shown = lines(html)
     # There is no group, and the profile asks for no salesperson's contacts.
     unasked = {profile_words.CHECKS[each] for each in ("group", "salesperson")}
@@ -116,7 +116,7 @@ def test_the_page_waits_for_the_run_that_it_started(visit: Make, harness: Harnes
     check(harness, "1", run="manual__1")
     fragment = visit(VIEWER).get("/profiles/1/check", params={"run": "manual__1"}).text
     assert "<html" not in fragment
-    assert "All is well." in fragment
+    assert "Everything is right." in fragment
     # Its task died before it looked at anything, so that what is there is older.
     fragment = visit().get("/profiles/1/check", params={"run": "manual__2+00:00"}).text
     assert "The check came to no result." in fragment

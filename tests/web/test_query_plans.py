@@ -17,7 +17,7 @@ from tests.web.world import add_company, add_hold, add_person, add_plan, add_pro
 PROFILES, RUNS = 200, 200
 ADDRESSES = (
     "/", "/?q=collega7", "/?sort=rejects&order=down", "/?state=done", "/runs/run199", "/profiles/7", "/plans",
-    "/plans/7/run199", "/holds/1", "/contacts", "/contacts/1/b1", "/rejects", "/undo?profile=7&run=run199",
+    "/history", "/plans/7/run199", "/holds/1", "/contacts", "/contacts/1/b1", "/rejects", "/undo?profile=7&run=run199",
 )  # fmt: skip
 
 

@@ -6,16 +6,19 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from sync_lib.fields.table import FIELD_MAPS
+from sync_lib.settings import BUSINESS_CENTRAL_CLIENT
 from sync_lib.web import rejects, spreadsheet, words
+from sync_lib.web.app import make_app
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
-from tests.web.surroundings import VIEWER
+from tests.web.surroundings import VIEWER, open_seams
 from tests.web.world import add_company, add_item, add_person, add_profile, add_reject
 
 Make = Callable[..., TestClient]
@@ -117,6 +120,30 @@ def test_the_file_holds_what_the_page_shows(visit: Make, language: str, separato
     assert [line[:4] for line in lines] == [
         ["anna@a.example", "Molenzicht BV", "Jan Jansen", "jan@x.example"]
     ] * 2
+
+
+def test_who_gets_the_file_finds_the_contact_in_business_central(engine: Engine) -> None:
+    """U9: by its number, and by a link to its card."""
+    with engine.begin() as conn:
+        company = add_company(conn, "Bakker & Zn")
+        profile = add_profile(conn, "anna@a.example", company=company, company_name="Bakker & Zn")
+        add_person(conn, company, "b1", name="Piet", number="CT0'1")
+        add_reject(conn, profile, "b1", "email_missing")
+        add_reject(conn, profile, "o1", "email_missing", side="outlook")
+    card = (
+        "https://businesscentral.dynamics.com/t/e/?company=Bakker%20%26%20Zn&page=5050"
+        "&filter=%27No.%27%20IS%20%27CT0%27%271%27"
+    )
+    for client, address in ((BUSINESS_CENTRAL_CLIENT, card), ("", "")):
+        seams = replace(open_seams(engine), bc_client=lambda client=client: client)
+        with TestClient(make_app(seams)) as pages:
+            of_bc, of_outlook = read_file(pages.get("/rejects.csv").text, ",")[1:]
+            assert of_bc[-3:] == ["CT0'1", address, "b1"]
+            assert of_outlook[-3:] == ["", "", "o1"]
+            for page in ("/rejects", f"/contacts/{company}/b1"):
+                html = pages.get(page).text
+                assert "CT0&#39;1" in html
+                assert (f'href="{address.replace("&", "&amp;")}"' in html) == bool(address)
 
 
 def test_long_files_are_whole(visit: Make, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -373,15 +373,26 @@ def _hold_line(row: Any) -> HoldLine:
     )
 
 
-def read_plans(conn: Connection, text: str, size: int) -> list[PlanLine]:
-    """Return the newest plans, one for each run and profile that had something to do."""
+def read_plans(conn: Connection, text: str, kind: str, part: int, size: int) -> list[PlanLine]:
+    """Return plans, one for each run and profile that had something to do, the newest first.
+
+    Args:
+        conn: The staging database.
+        text: A part of a mailbox or a company's name, or "".
+        kind: ``done`` leaves out what was planned only, ``planned`` all else; "" leaves out nothing.
+        part: Which part of the list, from 1.
+        size: How long a part is; one line more is returned where another part follows.
+    """
     c, p, k = t.plan.c, t.sync_profile.c, t.change.c
     newest = select(t.plan, p.mailbox, p.company_name, p.folder_name).join(t.sync_profile, p.id == c.profile)
     if text:
         columns = (p.mailbox, p.company_name)
         newest = newest.where(or_(*(func.lower(x).contains(text.lower(), autoescape=True) for x in columns)))
+    if kind:
+        newest = newest.where(c.dry_run if kind == "planned" else ~c.dry_run)
     # The rounds behind the first one decide once more about some contacts of it.
-    shown = newest.where(c.round == 1).order_by(c.id.desc()).limit(size).subquery("shown").c
+    window = newest.where(c.round == 1).order_by(c.id.desc()).limit(size + 1).offset((part - 1) * size)
+    shown = window.subquery("shown").c
     changes = select(func.count()).where(k.plan == shown.id).scalar_subquery()
     rows = conn.execute(
         select(

@@ -49,7 +49,8 @@ class ProfileCount:
 class RejectLine:
     """One contact, or one field of it, that does not sync.
 
-    ``name`` is "" where staging no longer holds the contact, ``next_try`` where a value must change first.
+    ``name`` is "" where staging no longer holds the contact, ``next_try`` where a value must change first, ``number``
+    where the contact is in Outlook.
     """
 
     profile: int
@@ -64,6 +65,9 @@ class RejectLine:
     email: str
     dry_run: bool = False
     next_try: str = ""
+    number: str = ""
+    tenant_id: str = ""
+    environment: str = ""
 
     @property
     def is_private(self) -> bool:
@@ -139,7 +143,7 @@ def _lines(wanted: Wanted, **window: int) -> Select[Any]:
     c = shown.c
     is_bc = and_(bc.company == p.company, bc.overlay == "", bc.id == c.contact, c.side == "business_central")
     is_item = and_(item.profile == c.profile, item.overlay == "", item.id == c.contact, c.side == "outlook")
-    wait = t.postponed.c
+    place, wait = t.company.c, t.postponed.c
     next_try = select(func.min(wait.next_try)).where(
         wait.profile == c.profile, wait.contact == c.contact, wait.code == c.reason
     )
@@ -147,10 +151,12 @@ def _lines(wanted: Wanted, **window: int) -> Select[Any]:
         select(
             c.profile, p.mailbox, p.company_name, c.side, c.contact, c.field, c.reason, c.since,
             func.coalesce(bc.name, item.name, c.name), func.coalesce(bc.email, item.email_key, c.email), c.dry_run,
-            func.coalesce(next_try.scalar_subquery(), ""),
+            func.coalesce(next_try.scalar_subquery(), ""), func.coalesce(bc.number, ""),
+            func.coalesce(place.tenant_id, ""), func.coalesce(place.environment, ""),
         )
         .select_from(shown)
         .join(t.sync_profile, p.id == c.profile)
+        .outerjoin(t.company, place.id == p.company)
         .outerjoin(t.bc_contact, is_bc)
         .outerjoin(t.outlook_contact, is_item)
         .order_by(c.profile, c.side, c.contact, c.field, c.dry_run)
