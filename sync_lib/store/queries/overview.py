@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from sync_lib.store import tables as t
+from sync_lib.store.days import AGREED
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.queries import search
 from sync_lib.store.queries.plans import hold_in_force
@@ -111,7 +112,7 @@ class ProfileLine:
     @property
     def in_agreement(self) -> int:
         """Contacts that are the same on both sides, as they were last compared."""
-        return self.outcome("unchanged", "created", "updated", "coupled", "conflict", "deleted")
+        return self.outcome(*AGREED)
 
     @property
     def written(self) -> int:
