@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -308,26 +308,35 @@ def _filled(
 ) -> list[Day]:
     names = ("day", *_GAUGES, *_SUMS, "arrivals")
     rows = {row.day: row for row in conn.execute(select(*(table.c[name] for name in names)).where(condition))}
-    last: dict[str, int | None] = dict.fromkeys(_GAUGES)
-    found = []
+    last, found = Day(""), []
     for day in sorted({*rows, *calendar}):
         row = rows.get(day)
         if row is not None and row.contacts is not None:
-            last = {name: getattr(row, name) for name in _GAUGES}
-        sums = {name: getattr(row, name) for name in _SUMS} if row else {}
-        found.append(Day(day, **last, **sums, arrivals=Arrivals.parse(row.arrivals) if row else Arrivals()))
+            last = Day("", row.contacts, row.agreed, row.rejected, row.held)
+        own = replace(last, day=day)
+        if row is not None:
+            outlook, bc = row.written_outlook, row.written_business_central
+            arrivals = Arrivals.parse(row.arrivals)
+            own = replace(own, written_outlook=outlook, written_business_central=bc, arrivals=arrivals)
+        found.append(own)
     return [each for each in found if each.day >= calendar[0]]
 
 
 def _sum(days: Sequence[Day]) -> Day:
-    def known(name: str) -> int | None:
-        values = [value for each in days if (value := getattr(each, name)) is not None]
-        return sum(values) if values else None
+    def known(values: Iterable[int | None]) -> int | None:
+        found = [value for value in values if value is not None]
+        return sum(found) if found else None
 
-    gauges = {name: known(name) for name in _GAUGES}
-    sums = {name: known(name) or 0 for name in _SUMS}
-    arrivals = sum((each.arrivals for each in days), Arrivals())
-    return Day(days[0].day, **gauges, **sums, arrivals=arrivals)
+    return Day(
+        days[0].day,
+        known(each.contacts for each in days),
+        known(each.agreed for each in days),
+        known(each.rejected for each in days),
+        known(each.held for each in days),
+        sum(each.written_outlook for each in days),
+        sum(each.written_business_central for each in days),
+        sum((each.arrivals for each in days), Arrivals()),
+    )
 
 
 # -- one run ---------------------------------------------------------------------------------------------------------

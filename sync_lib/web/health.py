@@ -1,7 +1,8 @@
-"""The plain lines at the top of every page: why nothing syncs, what waits, and which credential ends soon."""
+"""The top of every page: one calm line where all is well, else why nothing syncs, what waits, and what ends soon."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +14,8 @@ from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store.causes import read_trouble
 from sync_lib.store.profiles.endings import count_ending
-from sync_lib.store.runs import read_waiting
+from sync_lib.store.runs import read_last_good, read_waiting
+from sync_lib.times import shift
 from sync_lib.web import words
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Surroundings
@@ -30,11 +32,38 @@ class Reader(Protocol):
     def settings(self) -> SyncSettings:
         """The settings that hold now."""
 
+    @property
+    def now(self) -> str:
+        """The time, as the staging database writes it."""
+
     def text(self, message: str, /, **values: Any) -> str:
         """Return a message in the language of the page."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """Open the staging database for reading."""
+
+
+#: Intervals of the schedule without a run that worked, and seconds at least, after which that is said.
+LATE, LATE_AT_LEAST = 3, 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is said at the top of a page.
+
+    Attributes:
+        lines: What is wrong or waits, the worst first; none where all is well.
+        last_good_at: When the last run ended that worked; None for never.
+        schedule: When runs come by themselves, in Airflow's words; "" for by hand only.
+        next_run: When the next one comes; None where none does.
+        known: False where nobody asked, since the page itself says what is wrong.
+    """
+
+    lines: Sequence[Line] = ()
+    last_good_at: str | None = None
+    schedule: str = ""
+    next_run: str | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +85,29 @@ class Line:
     detail: str = ""
 
 
-def lines_of(visit: Reader, around: Surroundings) -> list[Line]:
-    """Return what everybody should know who looks at any page, the worst first."""
-    waiting = [*_writes(visit), *_settings(visit, around), *_pause(visit, around), *_queue(visit, around)]
-    return [*_trouble(visit), *waiting, *(_ending(visit, each) for each in around.endings)]
+def health_of(visit: Reader, around: Surroundings) -> Health:
+    """Return what everybody should know who looks at any page."""
+    with visit.read() as conn:
+        last_good_at = read_last_good(conn)
+    lines = [*_trouble(visit), *_writes(visit), *_settings(visit, around), *_pause(visit, around)]
+    if not lines:
+        lines += _late(visit, around, last_good_at)
+    lines += [*_queue(visit, around), *(_ending(visit, each) for each in around.endings)]
+    # The order within a kind is that of how much it stops.
+    lines.sort(key=lambda line: line.kind != "bad")
+    next_run = None if around.paused else around.next_run
+    return Health(lines, last_good_at, around.schedule, next_run, known=True)
+
+
+def _late(visit: Reader, around: Surroundings, last_good_at: str | None) -> list[Line]:
+    """Runs should come and none has worked for long, although no cause is known: Airflow itself may be at a stand."""
+    if around.interval is None or last_good_at is None:
+        return []
+    if last_good_at >= shift(visit.now, -max(LATE_AT_LEAST, LATE * around.interval)):
+        return []
+    text = visit.text(msg("No run has worked for long."))
+    remedy = msg("Look at the last runs of contact_sync in Airflow, and whether its scheduler is at work.")
+    return [Line("wait", text, last_good_at, visit.text(remedy))]
 
 
 def _trouble(visit: Reader) -> list[Line]:

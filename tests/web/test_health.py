@@ -56,8 +56,24 @@ def addresses(engine: Engine) -> list[str]:
 
 
 def lines(html: str) -> list[str]:
-    found = re.findall(r'<p class="health[^"]*">(.*?)</p>', html, flags=re.DOTALL)
-    return [" ".join(unescape(re.sub(r"<[^>]*>", " ", line)).split()) for line in found]
+    """What the banner says, line by line, with what is folded below each; [] where there is none."""
+    found = re.search(r'<details class="health[^"]*"[^>]*>(.*?)</details>', html, flags=re.DOTALL)
+    if found is None:
+        return []
+    first = re.findall(r"<summary>(.*?)</summary>", found[1], flags=re.DOTALL)
+    first += re.findall(r'<p class="remedy">(.*?)</p>', found[1], flags=re.DOTALL)
+    others = re.findall(r'<p class="(?:bad|wait)">(.*?)</p>', found[1], flags=re.DOTALL)
+    return [in_words(" ".join(first)), *map(in_words, others)]
+
+
+def well(html: str) -> str:
+    """The quiet line of a page where all is well; "" where there is none."""
+    found = re.search(r'<p class="(?:well|facts faint)"[^>]*>(.*?)</p>', html, flags=re.DOTALL)
+    return in_words(found[1]) if found else ""
+
+
+def in_words(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 def run_dag(h: Harness, run_id: str) -> None:
@@ -101,11 +117,10 @@ def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
     assert line.startswith("The sync is paused in Airflow")
     html = page_of(engine, paused, "/")
     assert 'data-started="The run waits, since the sync is paused in Airflow."' in html
-    assert "next run" not in html
+    assert well(html) == "Last run that worked: none yet · Schedule: */15 * * * *"
     html = page_of(engine, replace(paused, paused=False, queued=0), "/")
     assert lines(html) == []
-    assert "Schedule: */15 * * * *" in html
-    assert "next run" in html
+    assert well(html).startswith("Last run that worked: none yet · Schedule: */15 * * * * · next run")
     assert 'data-started="The run has been started."' in html
 
 
@@ -204,6 +219,7 @@ def test_what_waits_while_writes_are_off_is_on_every_page(h: Harness) -> None:
     for page in ("/", "/contacts", "/rejects"):
         first, *waits = lines(client.get(page, headers=ENGLISH).text)
         assert first.startswith("Writes are off")
+        assert "and 2 more" in first
         assert waits == [
             "Deletes after a privacy block that wait for that: 1.", "Other changes that wait for that: 1.",
         ]  # fmt: skip
@@ -230,3 +246,52 @@ def test_the_overview_says_when_airflow_was_cleaned(h: Harness) -> None:
     with h.edges.engine.begin() as conn:
         runs.write_fact(conn, "airflow", "cleaned_at", at(1), at(1))
     assert "were last cut" in client.get("/", headers=ENGLISH).text
+
+
+def test_the_last_run_that_worked_is_on_every_page(h: Harness) -> None:
+    """15.2: with the schedule and the next run; a dry run, and one that failed, are none."""
+    client = TestClient(make_app(open_seams(h.edges.engine)), headers=ENGLISH)
+    assert well(client.get("/").text) == "Last run that worked: none yet · Schedule: by hand only"
+    h.run(dry_run=True)
+    assert "none yet" in well(client.get("/rejects").text)
+    h.full()
+    for page in ("/", "/rejects", "/trends"):
+        assert re.match(r"Last run that worked: \d+ seconds? ago", well(client.get(page).text))
+    dutch = well(client.get("/", headers=DUTCH).text)
+    assert dutch.startswith("Laatste run die lukte:")
+    assert "seconde" in dutch
+
+
+def test_that_no_run_has_worked_for_long_is_said_without_a_known_cause(engine: Engine) -> None:
+    """15.2: a scheduler that stands still leaves no cause behind."""
+    around = Surroundings(schedule="*/5 * * * *", interval=300.0)
+    assert lines(page_of(engine, around)) == [], "nothing has ever worked: the overview says what to do first"
+    with engine.begin() as conn:
+        runs.write_fact(conn, *runs.LAST_GOOD, "r", at(5))
+    (line,) = lines(page_of(engine, around))
+    assert line.startswith("No run has worked for long. Since 2 Mar 2026")
+    assert "whether its scheduler is at work" in line
+    assert lines(page_of(engine, replace(around, interval=None))) == []
+    (line,) = lines(page_of(engine, replace(around, paused=True)))
+    assert line.startswith("The sync is paused")
+
+
+def test_the_worst_comes_first_and_the_rest_is_folded(engine: Engine) -> None:
+    ended = Ending("microsoft_graph_default", False, date(2026, 1, 1), -1)
+    found = lines(page_of(engine, Surroundings(paused=True, endings=(ended,))))
+    assert found[0].startswith("The client secret of the Connection microsoft_graph_default ended on")
+    assert found[1].startswith("The sync is paused")
+
+
+def test_the_navigation_says_how_much_waits(h: Harness) -> None:
+    """U13: holds that nobody has decided about, and contacts that do not sync."""
+    client = TestClient(make_app(open_seams(h.edges.engine)), headers=ENGLISH)
+    assert 'class="waiting"' not in client.get("/").text
+    h.full()
+    h.add_item(displayName="Zonder Adres")
+    h.run()
+    with h.edges.engine.begin() as conn:
+        for state in ("open", "open", "rejected"):
+            add_hold(conn, profile=1, state=state)
+    found = re.findall(r'>(\w+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
+    assert found == [("Plans", "2"), ("Rejects", "1")]

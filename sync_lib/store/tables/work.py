@@ -89,7 +89,7 @@ run_company = Table(
     blank("reason"),
     blank("message"),
     Column("counters", Text, nullable=False, server_default="{}"),
-    blank("progress"),  # while it is at work, as JSON (``store.runs.Progress``)
+    blank("progress"),  # while it is at work, as JSON (``store.progress``)
     Column("started_at", Time),
     Column("ended_at", Time),
 )
@@ -107,7 +107,7 @@ run_profile = Table(
     blank("reason"),
     blank("message"),
     Column("counters", Text, nullable=False, server_default="{}"),
-    blank("progress"),  # while it is at work, as JSON (``store.runs.Progress``)
+    blank("progress"),  # while it is at work, as JSON (``store.progress``)
     Column("started_at", Time),
     Column("ended_at", Time),
     Index(None, "profile", "started_at"),
