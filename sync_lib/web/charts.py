@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 360, 132
+WIDTH, HEIGHT = 340, 128
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 22
 
 

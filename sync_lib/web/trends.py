@@ -68,8 +68,8 @@ def trends(visit: CurrentVisit, profile: ProfileKey = None) -> HTMLResponse:
         "interval": visit.seams.surroundings().interval,
     }
     if visit.wants_fragment("trends"):
-        return visit.fragment("trends_charts.html", **values)
-    return visit.page("trends.html", "trends", **values)
+        return visit.fragment("trends_charts.html", is_page=False, **values)
+    return visit.page("trends.html", "trends", is_page=True, **values)
 
 
 @router.get("/progress")

@@ -38,6 +38,7 @@ KINDS = {
     "/profiles/#",
     "/profiles/new",
     "/rejects",
+    "/trends",
     "/undo",
 }
 
