@@ -12,6 +12,8 @@ from sync_lib.store import tables as t
 
 #: Seconds after which a task that says nothing may be dead: it tells every five.
 SILENT = 60.0
+#: The newest runs that are not over; one that was stopped from outside never is.
+OPEN_RUNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,13 @@ class Reading:
 def read_of_profile(conn: Connection, profile: int) -> AtWork | None:
     """Return the newest run that is not over and has a profile before it, or at hand."""
     r, rp = t.sync_run.c, t.run_profile.c
-    at_hand = (rp.profile == profile, rp.state.in_(["planned", "running"]), r.ended_at.is_(None))
-    query = select(rp.run, rp.state, rp.progress).join(t.sync_run, r.id == rp.run).where(*at_hand)
-    row = conn.execute(query.order_by(r.started_at.desc()).limit(1)).first()
-    return AtWork(row.run, row.state, Progress.parse(row.progress)) if row else None
+    # Run by run: few are open, while a profile has rows of many.
+    newest = select(r.id).where(r.ended_at.is_(None)).order_by(r.started_at.desc()).limit(OPEN_RUNS)
+    for run in list(conn.scalars(newest)):
+        row = conn.execute(select(rp.state, rp.progress).where(rp.run == run, rp.profile == profile)).first()
+        if row is not None and row.state in ("planned", "running"):
+            return AtWork(run, row.state, Progress.parse(row.progress))
+    return None
 
 
 def read_reading(conn: Connection) -> list[Reading]:

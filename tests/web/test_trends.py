@@ -156,7 +156,7 @@ def test_the_number_of_queries_does_not_grow(visit: Make, engine: Engine, world:
 
 def test_names_are_text(visit: Make, engine: Engine) -> None:
     with engine.begin() as conn:
-        company = add_company(conn, "".join(HOSTILE))
+        company = add_company(conn, "".join(HOSTILE).replace("\0", ""))
         add_day(conn, t.company_day, company, 1, arrivals=Arrivals.of([1.0]).dump())
     assert_plain_text(visit().get("/trends").text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from sync_lib.store import tables as t
 
@@ -19,8 +19,8 @@ class Attention:
 
 def read_attention(conn: Connection) -> Attention:
     """Return what waits for people."""
-    # Written out, so that the small index of open holds serves.
-    is_open = t.hold.c.state == "open"
+    # Written out, not as a parameter, so that the small index of open holds serves.
+    is_open = t.hold.c.state == literal_column("'open'")
     holds = select(func.count()).where(is_open).scalar_subquery()
     rejects = select(func.coalesce(func.sum(t.comparison.c.rejected), 0)).scalar_subquery()
     return Attention(*conn.execute(select(holds, rejects)).one())
