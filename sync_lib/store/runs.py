@@ -424,6 +424,14 @@ def read_last_good(conn: Connection) -> str | None:
     return conn.scalar(select(c.found_at).where(c.scope == LAST_GOOD[0], c.name == LAST_GOOD[1]))
 
 
+def read_last_failures(conn: Connection) -> int:
+    """Return how many companies and profiles failed in the last run that is over and was no dry run."""
+    c = t.sync_run.c
+    over = (c.ended_at.is_not(None), c.state.in_(["success", "failed"]), ~c.dry_run)
+    counters = conn.scalar(select(c.counters).where(*over).order_by(c.started_at.desc()).limit(1))
+    return int(json.loads(counters or "{}").get("failures", 0))
+
+
 def write_fact(conn: Connection, scope: str, name: str, value: str, found_at: str) -> None:
     """Record what was found out about a service."""
     values = {"value": value, "found_at": found_at}

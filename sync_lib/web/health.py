@@ -14,7 +14,7 @@ from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store.causes import read_trouble
 from sync_lib.store.profiles.endings import count_ending
-from sync_lib.store.runs import read_last_good, read_waiting
+from sync_lib.store.runs import read_last_failures, read_last_good, read_waiting
 from sync_lib.times import shift
 from sync_lib.web import words
 from sync_lib.web.language import msg
@@ -43,8 +43,8 @@ class Reader(Protocol):
         """Open the staging database for reading."""
 
 
-#: Intervals of the schedule without a run that worked, and seconds at least, after which that is said.
-LATE, LATE_AT_LEAST = 3, 1800.0
+#: Seconds by which the next run may be late before that is said: Airflow is busy now and then.
+LATE = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class Line:
         since: When it began, or None.
         remedy: What a person can do, in the reader's language.
         detail: What the error itself said.
+        state: Profiles in this state, on the overview, are what it is about; "" for none.
     """
 
     kind: str
@@ -83,15 +84,22 @@ class Line:
     since: str | None = None
     remedy: str = ""
     detail: str = ""
+    state: str = ""
 
 
 def health_of(visit: Reader, around: Surroundings) -> Health:
     """Return what everybody should know who looks at any page."""
     with visit.read() as conn:
-        last_good_at = read_last_good(conn)
-    lines = [*_trouble(visit), *_writes(visit), *_settings(visit, around), *_pause(visit, around)]
-    if not lines:
-        lines += _late(visit, around, last_good_at)
+        last_good_at, failures = read_last_good(conn), read_last_failures(conn)
+    trouble = _trouble(visit)
+    lines = [
+        *trouble,
+        *_writes(visit),
+        *_settings(visit, around),
+        *_pause(visit, around),
+        *_late(visit, around),
+    ]
+    lines += [] if trouble else _failed(visit, failures)
     lines += [*_queue(visit, around), *(_ending(visit, each) for each in around.endings)]
     # The order within a kind is that of how much it stops.
     lines.sort(key=lambda line: line.kind != "bad")
@@ -99,15 +107,22 @@ def health_of(visit: Reader, around: Surroundings) -> Health:
     return Health(lines, last_good_at, around.schedule, next_run, known=True)
 
 
-def _late(visit: Reader, around: Surroundings, last_good_at: str | None) -> list[Line]:
-    """Runs should come and none has worked for long, although no cause is known: Airflow itself may be at a stand."""
-    if around.interval is None or last_good_at is None:
+def _late(visit: Reader, around: Surroundings) -> list[Line]:
+    """A run should have begun long ago and has not: Airflow itself stands still, so that no run can say why."""
+    if around.paused or around.next_run is None or around.next_run >= shift(visit.now, -LATE):
         return []
-    if last_good_at >= shift(visit.now, -max(LATE_AT_LEAST, LATE * around.interval)):
+    text = visit.text(msg("The next run should have begun, and has not."))
+    remedy = msg("Look whether Airflow's scheduler is at work, and how many of its runs wait.")
+    return [Line("bad", text, around.next_run, visit.text(remedy))]
+
+
+def _failed(visit: Reader, failures: int) -> list[Line]:
+    if not failures:
         return []
-    text = visit.text(msg("No run has worked for long."))
-    remedy = msg("Look at the last runs of contact_sync in Airflow, and whether its scheduler is at work.")
-    return [Line("wait", text, last_good_at, visit.text(remedy))]
+    text = visit.text(msg("Profiles or companies that failed in the last run: %(count)s."), count=failures)
+    return [
+        Line("wait", text, remedy=visit.text(msg("The overview says why, and what to do.")), state="failed")
+    ]
 
 
 def _trouble(visit: Reader) -> list[Line]:

@@ -58,14 +58,15 @@ def trends(visit: CurrentVisit, profile: ProfileKey = None) -> HTMLResponse:
             found = store.read_company_days(conn, DAYS)
             whose, by_company = "", {names[key]: days for key, days in found.items()}
     all_days = store.together(list(by_company.values()))
+    interval = visit.seams.surroundings().interval
     values: dict[str, Any] = {
         "profile": profile,
         "whose": whose,
         "days": all_days,
         "charts": draw(visit, all_days),
         "size": (charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT),
-        "arrivals": _arrivals(by_company, visit.seams.surroundings().interval),
-        "interval": visit.seams.surroundings().interval,
+        "arrivals": _arrivals(by_company, interval),
+        "interval": interval,
     }
     if visit.wants_fragment("trends"):
         return visit.fragment("trends_charts.html", is_page=False, **values)

@@ -27,6 +27,8 @@ from tests.web.surroundings import open_seams
 from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_reject, add_run, at
 
 ENGLISH, DUTCH = {"accept-language": "en"}, {"accept-language": "nl"}
+#: When a run will come.
+LATER = "2999-01-01T00:00:00.000Z"
 
 
 @pytest.fixture
@@ -102,7 +104,8 @@ def test_an_expired_secret_is_on_every_page_within_one_run(h: Harness) -> None:
     assert "health" not in client.get("/", headers={"hx-request": "true", "hx-target": "profiles"}).text
     h.sim.control("POST", "entra/app", {"client_secret": secret})
     run_dag(h, "scheduled__2")
-    assert lines(client.get("/").text) == []
+    (line,) = lines(client.get("/", headers=ENGLISH).text)
+    assert line.startswith("Profiles or companies that failed in the last run: 2."), "of a company that is none"
 
 
 def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **seams: Any) -> str:
@@ -112,7 +115,7 @@ def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **sea
 
 def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
     """P2, P5: a run that is started while the sync is paused waits, and is not called started."""
-    paused = Surroundings(paused=True, schedule="*/15 * * * *", next_run=at(5), queued=2)
+    paused = Surroundings(paused=True, schedule="*/15 * * * *", next_run=LATER, queued=2)
     (line,) = lines(page_of(engine, paused))
     assert line.startswith("The sync is paused in Airflow")
     html = page_of(engine, paused, "/")
@@ -262,18 +265,32 @@ def test_the_last_run_that_worked_is_on_every_page(h: Harness) -> None:
     assert "seconde" in dutch
 
 
-def test_that_no_run_has_worked_for_long_is_said_without_a_known_cause(engine: Engine) -> None:
+def test_a_run_that_does_not_begin_is_said(engine: Engine) -> None:
     """15.2: a scheduler that stands still leaves no cause behind."""
-    around = Surroundings(schedule="*/5 * * * *", interval=300.0)
-    assert lines(page_of(engine, around)) == [], "nothing has ever worked: the overview says what to do first"
-    with engine.begin() as conn:
-        runs.write_fact(conn, *runs.LAST_GOOD, "r", at(5))
+    around = Surroundings(schedule="*/5 * * * *", next_run=at(5))
     (line,) = lines(page_of(engine, around))
-    assert line.startswith("No run has worked for long. Since 2 Mar 2026")
-    assert "whether its scheduler is at work" in line
-    assert lines(page_of(engine, replace(around, interval=None))) == []
+    assert line.startswith("The next run should have begun, and has not. Since 2 Mar 2026")
+    assert "scheduler is at work" in line
     (line,) = lines(page_of(engine, replace(around, paused=True)))
     assert line.startswith("The sync is paused")
+    assert lines(page_of(engine, replace(around, next_run=LATER))) == []
+
+
+def test_profiles_that_fail_are_said_with_the_way_to_them(engine: Engine) -> None:
+    with engine.begin() as conn:
+        add_run(conn, "bad", at(1), state="failed", counters='{"failures": 3}')
+    html = page_of(engine, Surroundings())
+    (line,) = lines(html)
+    assert line == (
+        "Profiles or companies that failed in the last run: 3. The overview says why, and what to do. Show them"
+    )
+    assert 'href="/contact_sync/?state=failed"' in html
+    with engine.begin() as conn:
+        add_run(conn, "dry", at(2), dry_run=True)
+    assert len(lines(page_of(engine, Surroundings()))) == 1, "a dry run is no proof"
+    with engine.begin() as conn:
+        add_run(conn, "good", at(3))
+    assert lines(page_of(engine, Surroundings())) == []
 
 
 def test_the_worst_comes_first_and_the_rest_is_folded(engine: Engine) -> None:
