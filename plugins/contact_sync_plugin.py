@@ -126,6 +126,7 @@ def _surroundings() -> Surroundings:
             queued=sum(state == "queued" for state, _ in runs),
             endings=tuple(connections.endings()),
             problems=tuple(environment.setting_problems()),
+            interval=environment.interval(),
         )
 
 

@@ -314,6 +314,7 @@ class BcSide:
     problem: str = ""
     #: By a person, of this profile's folder: out of its scope, whatever the filter says.
     left_out: bool = False
+    last_modified: str = ""  # by BC's clock; "" where that was not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +338,7 @@ class OutlookSide:
     private: bool = False
     flag_read: bool = True
     address_digest: str = ""
+    last_modified: str = ""  # by Graph's clock; "" where that was not read
 
     @property
     def is_veiled(self) -> bool:
@@ -488,6 +490,9 @@ class PlannedChange:
     outcome: Outcome | None = None
     elsewhere: bool = False  # of an item outside the profile's folder, which counts beside the contacts (7.4)
     waits: bool = False  # refused, all of it or a field, for a reason that may pass: tried again later
+    edited_at: str | None = (
+        None  # when the edit behind it was made, by the service's clock; None: no fresh edit
+    )
 
     @property
     def subject(self) -> tuple[str, str]:

@@ -108,9 +108,15 @@ def sync_profile(
     return profile.sync_profiles(edges, run_id, task_key, on_mailbox)
 
 
-def finish_run(edges: Services, run_id: str) -> RunReport:
-    """Write down the end of a run, and return its report."""
-    return finish.finish(edges, run_id)
+def finish_run(edges: Services, run_id: str, interval: float | None = None) -> RunReport:
+    """Write down the end of a run, and return its report.
+
+    Args:
+        edges: The services and the staging database.
+        run_id: DAG run id.
+        interval: Seconds between two runs of the schedule: the report says how many edits arrived within it.
+    """
+    return finish.finish(edges, run_id, interval)
 
 
 def run_verdict(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sync_lib.model import BcContact, Company, OutlookContact
+from sync_lib.model import BcContact, Company, OutlookContact, PlannedChange
 
 
 class Clock(Protocol):
@@ -64,6 +64,67 @@ class SystemClock:
         finally:
             done.set()
             thread.join()
+
+
+class Headway:
+    """How far one worker is: what it reads and sends, and what it waits for. Others may look at any moment.
+
+    Attributes:
+        pages: Pages of lists that came from either service.
+        items: Rows in them.
+        changes: Those that the load under way carries out; each has an outcome once that is stored.
+        mailbox: Whose folder they are of, as its limit is kept by.
+        began: Seconds at work, without waits, when that load began.
+    """
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+        self._since = 0.0
+        self._waits: dict[object, float] = {}
+        self._lock = threading.Lock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with another profile or company: nothing of it has been read or sent."""
+        self.pages = 0
+        self.items = 0
+        self.changes: Sequence[PlannedChange] = ()
+        self.mailbox = ""
+        self.began = 0.0
+
+    def saw_page(self, items: int) -> None:
+        """Take note of a page."""
+        self.pages += 1
+        self.items += items
+
+    def load(self, changes: Sequence[PlannedChange], mailbox: str, now: float) -> None:
+        """Take note of what a load is about to carry out, by the clock's seconds now."""
+        self.mailbox, self.began = mailbox, now - self.waited(now)
+        self.changes = changes
+
+    def wait(self, clock: Clock, seconds: float) -> None:
+        """Wait for a service; of several threads that wait at once the time counts once."""
+        key, now = object(), clock.monotonic()
+        with self._lock:
+            self._since = self._since if self._waits else now
+            self._waits[key] = now + seconds
+        try:
+            clock.sleep(seconds)
+        finally:
+            with self._lock:
+                del self._waits[key]
+                self._waited += 0.0 if self._waits else clock.monotonic() - self._since
+
+    def waited(self, now: float) -> float:
+        """Return how many seconds went by in waits, by the clock's seconds now."""
+        with self._lock:
+            return self._waited + (now - self._since if self._waits else 0.0)
+
+    @property
+    def waits_until(self) -> float | None:
+        """When the wait that is under way ends, in the clock's seconds; None where nobody waits."""
+        with self._lock:
+            return min(self._waits.values(), default=None)
 
 
 class Chance(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from sync_lib.clients.outlook import OutlookClient
 from sync_lib.clients.questions import Questions
 from sync_lib.clients.session import ApiSession
 from sync_lib.clients.transport import Transport
-from sync_lib.ports import CHANCE, SYSTEM, Chance, Clock, Pages, draw_id
+from sync_lib.ports import CHANCE, SYSTEM, Chance, Clock, Headway, Pages, draw_id
 from sync_lib.settings import (
     AppSettings,
     BusinessCentralSettings,
@@ -79,6 +79,9 @@ class Services:
     #: Reads the switch for writes again; without it the settings' own holds for as long as the services live.
     read_switch: Callable[[], bool] | None = None
 
+    #: How far this task is, for its log and the pages.
+    headway: Headway = field(default_factory=Headway)
+
     def __post_init__(self) -> None:
         self.worker = self.worker or draw_id(self.chance)
 
@@ -100,7 +103,7 @@ class Services:
             window_operations=self.settings.graph_window_operations,
             window=self.settings.graph_window,
             clock=self.clock.monotonic,
-            sleep=self.clock.sleep,
+            sleep=self._wait,
         )
 
     @cached_property
@@ -133,7 +136,7 @@ class Services:
             window_requests=settings.bc_window_requests,
             window=settings.bc_window,
             slot_seconds=settings.longest_request,
-            sleep=self.clock.sleep,
+            sleep=self._wait,
             jitter=self.chance.random,
         )
         tokens = TokenSource(bc, transport=self.transport)
@@ -173,10 +176,14 @@ class Services:
             "retry_cap": self.settings.retry_cap,
             "transport": self.transport,
             "clock": self.clock.monotonic,
-            "sleep": self.clock.sleep,
+            "sleep": self._wait,
             "jitter": self.chance.random,
             "new_id": partial(draw_id, self.chance),
+            "on_page": self.headway.saw_page,
         }
+
+    def _wait(self, seconds: float) -> None:
+        self.headway.wait(self.clock, seconds)
 
     def now(self) -> str:
         """Return the time as the staging database writes it; for records only, never to select what is read."""

@@ -140,6 +140,21 @@ def last_full_slot(moment: datetime) -> datetime | None:
     return slot
 
 
+def interval() -> float | None:
+    """Return the seconds between the next two regular runs, None where they start by hand only."""
+    from zoneinfo import ZoneInfo
+
+    from croniter import croniter
+
+    cron = incremental_schedule()
+    if not cron:
+        return None
+    slots = croniter(cron, datetime.now(ZoneInfo(timezone())))
+    first: datetime = slots.get_next(datetime)
+    second: datetime = slots.get_next(datetime)
+    return (second - first).total_seconds()
+
+
 def timezone() -> str:
     """Return the time zone that the schedules are read in."""
     return _zone(variables())[0]

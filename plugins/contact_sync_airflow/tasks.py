@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import Asset, task
 
-from contact_sync_airflow import connections, context, messages
+from contact_sync_airflow import connections, context, environment, messages
 
 BUSINESS_CENTRAL = Asset("business_central_contacts")
 OUTLOOK = Asset("outlook_contacts")
@@ -48,7 +48,8 @@ def report(outlet_events: Any = None) -> None:
     from sync_lib import pipeline
 
     with connections.open_services() as services:
-        messages.publish(pipeline.finish_run(services, context.this_run()), outlet_events)
+        finished = pipeline.finish_run(services, context.this_run(), environment.interval())
+        messages.publish(finished, outlet_events)
 
 
 @task(trigger_rule="all_done")

@@ -73,6 +73,10 @@ class Mailboxes:
             for page in self.iter_pages(user, self._session.own_link(link), None, LIST_PAGE):
                 yield from page["value"]
 
+    def forecast(self, user: str, operations: int, seconds: float) -> float:
+        """Return how long so many operations will take, each so many seconds by itself (``WindowPacer.forecast``)."""
+        return self._pacer(user).forecast(operations, seconds, BATCH_SIZE)
+
     def _pacer(self, user: str) -> WindowPacer:
         with self._lock:
             if user.lower() not in self._pacers:

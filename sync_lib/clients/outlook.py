@@ -67,6 +67,16 @@ class OutlookClient:
         self._folders = OutlookFolders(self._mailboxes)
         self._folder_ids = FolderIds(self._mailboxes)
 
+    def forecast(self, user: str, operations: int, seconds: float) -> float:
+        """Return how many seconds so many writes to a mailbox will take, its documented limit among them.
+
+        Args:
+            user: As the writes name it.
+            operations: How many.
+            seconds: How long each takes where nothing has to wait.
+        """
+        return self._mailboxes.forecast(user, operations, seconds)
+
     def fetch_user_id(self, mailbox: str) -> str:
         """Return the Graph user id of a user principal name.
 

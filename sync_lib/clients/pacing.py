@@ -73,6 +73,32 @@ class WindowPacer:
         with self._lock:
             self._not_before = max(self._not_before, self._clock() + seconds)
 
+    def forecast(self, operations: int, seconds: float, at_once: int = 20) -> float:
+        """Return how many seconds so many operations will take from now on, the waits for room among them.
+
+        Args:
+            operations: How many are to come.
+            seconds: How long each takes by itself.
+            at_once: How many go in a request.
+        """
+        with self._lock:
+            began = now = self._clock()
+            counted = deque(self._done)
+            if self._in_flight:
+                counted.append((now + self._window, self._in_flight))
+            not_before = self._not_before
+        total = sum(count for _, count in counted)
+        while operations > 0:
+            batch = min(at_once, operations, self._limit)
+            now = max(now, not_before)
+            while counted and (counted[0][0] <= now or total + batch > self._limit):
+                until, count = counted.popleft()
+                now, total = max(now, until), total - count
+            now += seconds * batch
+            counted.append((now + self._window, batch))
+            total, operations = total + batch, operations - batch
+        return now - began
+
     def _enter(self, operations: int) -> float:
         """Take the room and return 0, or return how long to wait before asking again."""
         with self._lock:

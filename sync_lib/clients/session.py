@@ -99,6 +99,7 @@ class ApiSession:
         sleep: Waits so many seconds.
         jitter: Yields 0 to 1.
         new_id: Yields the id of an attempt, which the service logs too.
+        on_page: Called with the number of rows of each page of a list.
     """
 
     def __init__(  # noqa: PLR0913 - options of one session; the last five are what a simulated world replaces
@@ -116,6 +117,7 @@ class ApiSession:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        on_page: Callable[[int], None] = lambda _rows: None,
     ) -> None:
         check_root(root, "API root")
         self.root = root.rstrip("/")
@@ -130,6 +132,7 @@ class ApiSession:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._on_page = on_page
 
     def request(  # noqa: PLR0913 - an HTTP request has as many sides
         self,
@@ -209,6 +212,7 @@ class ApiSession:
                 raise self._malformed(url, "a page has no value")
             if paging is not None:
                 paging.answered(answer.headers)
+            self._on_page(len(body["value"]))
             yield body
             link = body.get("@odata.nextLink")
             if not link:

@@ -16,6 +16,7 @@ from sync_lib.run import switched_off
 from sync_lib.run.inputs import bc_side, mapper_of
 from sync_lib.services import Services
 from sync_lib.store import clock, companies, drift_checks, retention
+from sync_lib.store import days as days_of_trends
 from sync_lib.store.couplings import read_live_couplings
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.migrate import require_schema
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 DAY = 86_400.0
 #: Days that are kept whatever the setting says: the guard counts deletes over 24 hours, and no run takes this long.
 SHORTEST_RETENTION = 2
+#: Days that figures per day are kept whatever the setting says: pages show 30 of them.
+LONGEST_TREND = 31
 
 
 def remove_old(services: Services) -> dict[str, int]:
@@ -39,7 +42,13 @@ def remove_old(services: Services) -> dict[str, int]:
     left = retention.drop_left_overlays(services.engine, overlays)
     if left:
         logger.info("threw away what %d dry runs left that were stopped", left)
+    with transaction(services.engine) as conn:
+        # What runs that were killed left uncounted, before the changes go that it is counted from.
+        days_of_trends.count_all(conn, SHORTEST_RETENTION - 1)
+        kept = max(days, LONGEST_TREND) * DAY
+        old = days_of_trends.remove_days(conn, clock.now(conn, -kept)[:10])
     removed = retention.remove_old(services.engine, before, quiet_before=quiet_before)
+    removed["days"] = old
     for table, rows in removed.items():
         logger.info("%s: removed %d rows older than %d days", table, rows, days)
     return removed

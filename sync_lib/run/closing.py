@@ -100,7 +100,8 @@ def _close_cursor(
     with profile_run.transaction() as conn:
         replace_rejects(conn, key, rejects, profile_run.run.id, now)
         postponed.keep_only(conn, key, {change.subject for change in plan.changes})
-        runs.write_comparison(conn, key, profile_run.run.id, counters, now)
+        left = len({reject.contact for reject in rejects})
+        runs.write_comparison(conn, key, profile_run.run.id, counters, now, left)
         # What a diff or a load moves decides about other contacts too (a copy whose pair agrees now): only a
         # diff that moves nothing is the last one.
         moved = bool(plan.couplings or plan.ended or plan.changes)

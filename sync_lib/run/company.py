@@ -26,6 +26,7 @@ from sync_lib.ports import Pages
 from sync_lib.run import bindings
 from sync_lib.run.inputs import mapper_of
 from sync_lib.run.turns import company_turn
+from sync_lib.run.watch import watch_company
 from sync_lib.services import Services
 from sync_lib.store import clock, companies, holds, runs
 from sync_lib.store.claims import renew_claims
@@ -51,7 +52,7 @@ def read_company(
         before = runs.read_cursor(conn, "business_central", key)
     try:
         bindings.check_environment(services, row)
-        with company_turn(services, key):
+        with company_turn(services, key), watch_company(services, run_id, key):
             counters, unread = _read_company(services, run, row, before)
     except _CompanyHeldError as error:
         counters = {"count": error.count}
@@ -90,7 +91,7 @@ def _run_and_company(services: Services, run_id: str, key: int) -> tuple[Run, Co
         if run is None:
             raise ConfigError(f"Run {run_id} was never planned: clear its task plan_run.")
         row = companies.read_company(conn, key)
-        runs.write_company_state(conn, run_id, key, state="running", started_at=services.now())
+        runs.write_company_state(conn, run_id, key, state="running", started_at=services.now(), progress="")
     return run, row
 
 
@@ -210,4 +211,5 @@ def _stage_company(services: Services, run: Run, row: CompanyRow, found: Company
 
 def _end_company(services: Services, run_id: str, company: int, state: str, **values: Any) -> None:
     with services.engine.begin() as conn:
-        runs.write_company_state(conn, run_id, company, state=state, ended_at=services.now(), **values)
+        ended = {"state": state, "ended_at": services.now(), "progress": ""}
+        runs.write_company_state(conn, run_id, company, **ended, **values)

@@ -8,24 +8,32 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from sync_lib.errors import ConfigError
-from sync_lib.model import Mode, ProfileResult
+from sync_lib.model import Mode, ProfileResult, Run
 from sync_lib.run.plan import WRITES_OFF
-from sync_lib.run.report import GOOD_STATES, RunReport, Verdict, judge, make_report, shared_cause
+from sync_lib.run.report import (
+    GOOD_STATES,
+    Arrived,
+    RunReport,
+    Verdict,
+    judge,
+    make_report,
+    shared_cause,
+)
 from sync_lib.run.switched_off import remove_blocked
 from sync_lib.services import Services
-from sync_lib.store import causes, looking, runs
+from sync_lib.store import causes, days, looking, runs
 from sync_lib.store.claims import drop_done_claims
 from sync_lib.store.engine import read, unbroken
 from sync_lib.store.snapshots.writing import drop_overlay
 
 
-def finish(services: Services, run_id: str) -> RunReport:
-    """Write down the end of a run, and return its report."""
+def finish(services: Services, run_id: str, interval: float | None = None) -> RunReport:
+    """Write down the end of a run, and return its report (``pipeline.finish_run``)."""
     # The ends of a run have no second try in Airflow: people would get messages twice.
-    return unbroken(lambda: _finish(services, run_id))
+    return unbroken(lambda: _finish(services, run_id, interval))
 
 
-def _finish(services: Services, run_id: str) -> RunReport:
+def _finish(services: Services, run_id: str, interval: float | None) -> RunReport:
     with services.engine.begin() as conn:
         run = runs.read_run(conn, run_id)
         if run is None:
@@ -48,8 +56,24 @@ def _finish(services: Services, run_id: str) -> RunReport:
             runs.write_run(conn, run_id, values | ({"message": shared.message} if shared else {}))
         if run.dry_run or not services.may_write():
             drop_overlay(conn, run.id)
+        elif run.state != "skipped":
+            report = replace(report, arrived=_count(conn, services, run, report, interval))
         drop_done_claims(conn, run_id)
     return report
+
+
+def _count(
+    conn: Connection, services: Services, run: Run, report: RunReport, interval: float | None
+) -> list[Arrived]:
+    """Count the days of a run anew, and return how long edits took that it carried over."""
+    if not report.profiles:
+        return []
+    if not report.failures:
+        runs.write_fact(conn, *runs.LAST_GOOD, run.id, services.now())
+    if not days.count_run(conn, run.id, run.started_at):
+        return []
+    took = days.read_run_arrivals(conn, run.id, run.started_at)
+    return [Arrived(name, seconds, interval) for name, seconds in sorted(took.items())]
 
 
 def decide(services: Services, run_id: str, task_states: dict[str, str], planned_by: str) -> Verdict:

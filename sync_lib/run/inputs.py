@@ -287,6 +287,7 @@ def bc_side(row: Mapping[str, Any], *, in_filter: bool) -> BcSide:
         status=_status(row, in_filter),
         values={name: row[name] for name in COLUMN_NAMES},
         problem=row["problem"],
+        last_modified=row["last_modified"],
     )
 
 
@@ -317,4 +318,5 @@ def _outlook_side(row: Mapping[str, Any]) -> OutlookSide:
         private=bool(row["private"]),
         flag_read=row["private"] is not None and row["flag_etag"] == row["etag"],
         address_digest=row["address_digest"],
+        last_modified=row["last_modified"],
     )

@@ -29,6 +29,7 @@ from sync_lib.run.rounds import Rounds
 from sync_lib.run.second_folder import Again, SecondFolder
 from sync_lib.run.standing import CompanyHeldError
 from sync_lib.run.turns import MAILBOX_PATIENCE, MAILBOX_WAIT, keep_lease, mailbox_turn, take
+from sync_lib.run.watch import watch_profile
 from sync_lib.services import Services
 from sync_lib.store import causes, clock, companies, company_names, looking, runs, undo, wishes
 from sync_lib.store.changes import give_up_planned, read_unsettled
@@ -96,7 +97,8 @@ def sync_one(services: Services, run: Run, key: int, on_mailbox: Callable[[str],
     with services.engine.begin() as conn:
         profile = profiles.read_profile(conn, key)
         on_mailbox(profile.mailbox)
-        runs.write_profile_state(conn, run.id, key, state="running", started_at=services.now())
+        values = {"state": "running", "started_at": services.now(), "progress": ""}
+        runs.write_profile_state(conn, run.id, key, **values)
         if not run.dry_run:
             looking.begin(conn, key)
     try:
@@ -134,6 +136,7 @@ def _end(services: Services, run: Run, key: int, result: Result) -> None:
             message=result.message,
             counters=result.counters,
             ended_at=services.now(),
+            progress="",
         )
         if not run.dry_run:
             causes.note_outcome(conn, key, result.state, result.reason)
@@ -147,7 +150,8 @@ def _sync_with_lease(services: Services, run: Run, profile: Profile) -> Result:
         services.clock.sleep(MAILBOX_WAIT)
     # A person waits for what was approved.
     patience = MAILBOX_PATIENCE if run.run_type != "approval" else float("inf")
-    with keep_lease(services, lease), mailbox_turn(services, profile, patience):
+    watched = watch_profile(services, run.id, profile.id)
+    with keep_lease(services, lease), mailbox_turn(services, profile, patience), watched:
         with read(services.engine) as conn:
             # Another run may have ended it, or a person have asked for that, since this one looked.
             profile = profiles.read_profile(conn, profile.id)

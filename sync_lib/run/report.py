@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,43 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """How long edits took from where they were made to our write, of one company in one run.
+
+    Attributes:
+        company: Its name.
+        seconds: Of each edit, in any order; at least one.
+        interval: Seconds between two runs of the schedule, None where there is none.
+    """
+
+    company: str
+    seconds: Sequence[float]
+    interval: float | None = None
+
+    def percentile(self, percent: float) -> float:
+        """Return the seconds within which so many percent arrived."""
+        ordered = sorted(self.seconds)
+        return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+    def line(self) -> str:
+        """Return it as a line of the log."""
+        parts = ", ".join(f"{name} {in_words(self.percentile(n))}" for name, n in _PERCENTILES)
+        within = ""
+        if self.interval:
+            share = sum(each <= self.interval for each in self.seconds) / len(self.seconds)
+            within = f"; {share:.0%} within the schedule's {in_words(self.interval)}"
+        return f"{self.company}: from edit to write, of {len(self.seconds)} edits: {parts}{within}"
+
+
+_PERCENTILES = (("p50", 50.0), ("p95", 95.0), ("p99", 99.0))
+#: What every figure of arrival is to be read with.
+CLOCKS = (
+    "edits by the clocks of Business Central and Microsoft 365, writes by that of the staging database: what these "
+    "differ by is in the figures"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The summary of one run.
 
@@ -50,6 +88,8 @@ class RunReport:
         companies: Outcome of each company.
         profiles: Outcome of each profile.
         at: When the report was made.
+        failures: Companies and profiles that make the run red.
+        arrived: How long edits took, of each company that had any.
     """
 
     run: str
@@ -60,6 +100,7 @@ class RunReport:
     profiles: list[ProfileResult]
     at: str
     failures: int = field(default=0)
+    arrived: list[Arrived] = field(default_factory=list)
 
     @property
     def writes(self) -> Counter[str]:
@@ -108,7 +149,8 @@ class RunReport:
         head = [f"{what}: {self.mode}, {len(self.profiles)} profiles, {self.failures} failed"]
         rows = [_row(profile, self.at) for profile in self.profiles if profile.state != "quiet"]
         shown = table([_COLUMNS, *rows]) if rows else []
-        return [*head, *self._quiet_lines(), *shown, *self._company_lines(), *self._profile_lines()]
+        others = [*self._company_lines(), *self._profile_lines(), *self._arrival_lines()]
+        return [*head, *self._quiet_lines(), *shown, *others]
 
     def _quiet_lines(self) -> list[str]:
         """What is said of all that had nothing to do: a line for each would hide the others."""
@@ -130,6 +172,10 @@ class RunReport:
             for company in self.companies
             if company.state != "done" or company.reason
         ]
+
+    def _arrival_lines(self) -> list[str]:
+        lines = [each.line() for each in self.arrived]
+        return [*lines, f"({CLOCKS})"] if lines else []
 
     def _profile_lines(self) -> list[str]:
         lines = []
@@ -274,6 +320,14 @@ def _compared(profile: ProfileResult, at: str) -> str:
     if profile.compared_at is None:
         return "now" if "outcomes" in profile.counters else "-"
     return age(profile.compared_at, at)
+
+
+def in_words(seconds: float) -> str:
+    """Return a time span in words short enough for a line of a log."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def age(since: str | None, at: str) -> str:

@@ -98,6 +98,8 @@ class Rounds:
                 logger.info("the folder is gone before the first write: %s", error)
                 return self._leave_for_folder(plan_id, open_changes)
         with phase("Load", changes=len(open_changes)):
+            services = self.profile_run.services
+            services.headway.load(open_changes, self.found.user, services.clock.monotonic())
             loaded = apply_plan(self.profile_run.target(self.found, self.context), plan_id, plan.changes)
             counts = Counter(f"{change.action} {change.outcome}" for change in plan.changes)
             logger.info("%s", counts_in_words(counts) or "nothing to load")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sync_lib.diff import guard
 from sync_lib.model import Coupling, HeldAction, Plan
 from sync_lib.run import holding
+from sync_lib.run.arrival import note_edits
 from sync_lib.run.books import Progress
 from sync_lib.run.folders import Found
 from sync_lib.run.profile_run import ProfileRun
@@ -60,6 +61,7 @@ def store_plan(
         former_items.forget_settled(conn, profile_run.id, blocked)
         couplings = write_couplings(conn, profile_run.id, plan.couplings, profile_run.services.now())
         _give_ids(plan, couplings)
+        _note_edits(conn, profile_run, plan)
         profile_run = _save_inputs(conn, profile_run)
         return profile_run, holding.store(conn, verdict, known, holding.Stored(values, number == 1))
 
@@ -84,6 +86,12 @@ def _circumstances(  # noqa: PLR0913 - what the guard is given, and whence
         whole=profile_run.held_as_a_whole(),
         first_look=profile_run.run.dry_run and is_first_look(profile_run, found.folder.id),
     )
+
+
+def _note_edits(conn: Connection, profile_run: ProfileRun, plan: Plan) -> None:
+    if plan.changes:
+        last_good_at = runs.read_cursor(conn, "outlook", profile_run.id).last_good_at
+        note_edits(plan.changes, last_good_at, profile_run.services.settings.overlap)
 
 
 def _save_inputs(conn: Connection, profile_run: ProfileRun) -> ProfileRun:

@@ -56,7 +56,7 @@ def write_plan(conn: Connection, values: dict[str, Any], changes: Sequence[Plann
 _CHANGE = (
     *("plan", "n", "profile", "action", "coupling", "bc_id", "outlook_id", "email_key"),
     *("before", "after", "source", "losing", "categories", "etag"),
-    *("cause", "reason", "digest", "guard_class", "hold", "state", "outcome", "ended_at"),
+    *("cause", "reason", "digest", "guard_class", "hold", "state", "outcome", "edited_at", "ended_at"),
 )
 
 
@@ -82,6 +82,7 @@ def _change_row(plan: int, profile: int, change: PlannedChange, now: str) -> Row
         change.hold,
         "done" if done else "planned",
         change.outcome.value if change.outcome else None,
+        change.edited_at,
         now if done else None,
     )
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sync_lib.model import Before, CompanyResult, ProfileResult, Run
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
+from sync_lib.store.days import AGREED
 from sync_lib.store.engine import is_postgresql
 
 
@@ -272,9 +273,29 @@ class Comparison:
     counters: str
 
 
-def write_comparison(conn: Connection, profile: int, run: str, counters: dict[str, Any], at: str) -> None:
-    """Store what a comparison found; belongs into the transaction that closes it."""
-    values = {"run": run, "compared_at": at, "counters": json.dumps(counters)}
+def write_comparison(  # noqa: PLR0913 - what a comparison came to
+    conn: Connection, profile: int, run: str, counters: dict[str, Any], at: str, rejected: int
+) -> None:
+    """Store what a comparison found; belongs into the transaction that closes it.
+
+    Args:
+        conn: Inside a transaction.
+        profile: The profile.
+        run: The run that compared.
+        counters: As the report shows them.
+        at: When.
+        rejected: How many contacts do not sync, or not with all their fields.
+    """
+    outcomes = counters["outcomes"]
+    values = {
+        "run": run,
+        "compared_at": at,
+        "counters": json.dumps(counters),
+        "contacts": counters["read"],
+        "agreed": sum(outcomes.get(name, 0) for name in AGREED),
+        "rejected": rejected,
+        "held": outcomes.get("held", 0),
+    }
     if not conn.execute(_CHANGE_COMPARISON, {"of_profile": profile, **values}).rowcount:
         conn.execute(insert(t.comparison), {"profile": profile, **values})
 
@@ -384,6 +405,8 @@ def end_full(began: str) -> dict[str, Any]:
 
 # -- facts -----------------------------------------------------------------------------------------------------------
 
+#: Scope and name of the fact that says which run was the last one that worked, and when it ended.
+LAST_GOOD = ("runs", "last_good")
 
 _IS_FACT = and_(t.fact.c.scope == bindparam("of_scope"), t.fact.c.name == bindparam("of_name"))
 _FACT = select(t.fact.c.value).where(_IS_FACT)
@@ -393,6 +416,20 @@ _CHANGE_FACT = update(t.fact).where(_IS_FACT)
 def read_fact(conn: Connection, scope: str, name: str) -> str | None:
     """Return what was found out about a service, or None."""
     return conn.scalar(_FACT, {"of_scope": scope, "of_name": name})
+
+
+def read_last_good(conn: Connection) -> str | None:
+    """Return when the last run ended that worked for everybody and was no dry run, or None for never."""
+    c = t.fact.c
+    return conn.scalar(select(c.found_at).where(c.scope == LAST_GOOD[0], c.name == LAST_GOOD[1]))
+
+
+def read_last_failures(conn: Connection) -> int:
+    """Return how many companies and profiles failed in the last run that is over and was no dry run."""
+    c = t.sync_run.c
+    over = (c.ended_at.is_not(None), c.state.in_(["success", "failed"]), ~c.dry_run)
+    counters = conn.scalar(select(c.counters).where(*over).order_by(c.started_at.desc()).limit(1))
+    return int(json.loads(counters or "{}").get("failures", 0))
 
 
 def write_fact(conn: Connection, scope: str, name: str, value: str, found_at: str) -> None:

@@ -1,7 +1,8 @@
-"""The plain lines at the top of every page: why nothing syncs, what waits, and which credential ends soon."""
+"""The top of every page: one calm line where all is well, else why nothing syncs, what waits, and what ends soon."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +14,8 @@ from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store.causes import read_trouble
 from sync_lib.store.profiles.endings import count_ending
-from sync_lib.store.runs import read_waiting
+from sync_lib.store.runs import read_last_failures, read_last_good, read_waiting
+from sync_lib.times import shift
 from sync_lib.web import words
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Surroundings
@@ -30,11 +32,38 @@ class Reader(Protocol):
     def settings(self) -> SyncSettings:
         """The settings that hold now."""
 
+    @property
+    def now(self) -> str:
+        """The time, as the staging database writes it."""
+
     def text(self, message: str, /, **values: Any) -> str:
         """Return a message in the language of the page."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """Open the staging database for reading."""
+
+
+#: Seconds by which the next run may be late before that is said: Airflow is busy now and then.
+LATE = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is said at the top of a page.
+
+    Attributes:
+        lines: What is wrong or waits, the worst first; none where all is well.
+        last_good_at: When the last run ended that worked; None for never.
+        schedule: When runs come by themselves, in Airflow's words; "" for by hand only.
+        next_run: When the next one comes; None where none does.
+        known: False where nobody asked, since the page itself says what is wrong.
+    """
+
+    lines: Sequence[Line] = ()
+    last_good_at: str | None = None
+    schedule: str = ""
+    next_run: str | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +76,7 @@ class Line:
         since: When it began, or None.
         remedy: What a person can do, in the reader's language.
         detail: What the error itself said.
+        state: Profiles in this state, on the overview, are what it is about; "" for none.
     """
 
     kind: str
@@ -54,12 +84,45 @@ class Line:
     since: str | None = None
     remedy: str = ""
     detail: str = ""
+    state: str = ""
 
 
-def lines_of(visit: Reader, around: Surroundings) -> list[Line]:
-    """Return what everybody should know who looks at any page, the worst first."""
-    waiting = [*_writes(visit), *_settings(visit, around), *_pause(visit, around), *_queue(visit, around)]
-    return [*_trouble(visit), *waiting, *(_ending(visit, each) for each in around.endings)]
+def health_of(visit: Reader, around: Surroundings) -> Health:
+    """Return what everybody should know who looks at any page."""
+    with visit.read() as conn:
+        last_good_at, failures = read_last_good(conn), read_last_failures(conn)
+    trouble = _trouble(visit)
+    lines = [
+        *trouble,
+        *_writes(visit),
+        *_settings(visit, around),
+        *_pause(visit, around),
+        *_late(visit, around),
+    ]
+    lines += [] if trouble else _failed(visit, failures)
+    lines += [*_queue(visit, around), *(_ending(visit, each) for each in around.endings)]
+    # The order within a kind is that of how much it stops.
+    lines.sort(key=lambda line: line.kind != "bad")
+    next_run = None if around.paused else around.next_run
+    return Health(lines, last_good_at, around.schedule, next_run, known=True)
+
+
+def _late(visit: Reader, around: Surroundings) -> list[Line]:
+    """A run should have begun long ago and has not: Airflow itself stands still, so that no run can say why."""
+    if around.paused or around.next_run is None or around.next_run >= shift(visit.now, -LATE):
+        return []
+    text = visit.text(msg("The next run should have begun, and has not."))
+    remedy = msg("Look whether Airflow's scheduler is at work, and how many of its runs wait.")
+    return [Line("bad", text, around.next_run, visit.text(remedy))]
+
+
+def _failed(visit: Reader, failures: int) -> list[Line]:
+    if not failures:
+        return []
+    text = visit.text(msg("Profiles or companies that failed in the last run: %(count)s."), count=failures)
+    return [
+        Line("wait", text, remedy=visit.text(msg("The overview says why, and what to do.")), state="failed")
+    ]
 
 
 def _trouble(visit: Reader) -> list[Line]:

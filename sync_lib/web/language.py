@@ -8,10 +8,11 @@ used, so that no compiled copy can be out of date.
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from gettext import NullTranslations
 from pathlib import Path
+from typing import Literal
 
 from babel import Locale, dates, numbers
 from babel.core import negotiate_locale
@@ -75,12 +76,29 @@ def age(stamp: str, language: str, now: datetime | None = None) -> str:
     return dates.format_timedelta(passed, add_direction=True, threshold=1.2, locale=Locale(language))
 
 
+def span(seconds: float, language: str, *, short: bool = False) -> str:
+    """Return how long something takes, in words."""
+    style: Literal["narrow", "long"] = "narrow" if short else "long"
+    passed = timedelta(seconds=max(0, round(seconds)))
+    return dates.format_timedelta(passed, threshold=1.2, format=style, locale=Locale(language))
+
+
+def clock(stamp: str, language: str) -> str:
+    """Return the time of day of a time of the staging database, in UTC."""
+    return dates.format_time(datetime.fromisoformat(stamp), "HH:mm", locale=Locale(language)) + " UTC"
+
+
 def moment(stamp: str, language: str) -> str:
     """Return a time of the staging database as people of that language write it, in UTC."""
     return (
         dates.format_datetime(datetime.fromisoformat(stamp), "d MMM y HH:mm", locale=Locale(language))
         + " UTC"
     )
+
+
+def percent(value: float, language: str) -> str:
+    """Return a part of 1 as a percentage."""
+    return numbers.format_percent(value, "#,##0.#%", locale=Locale(language))
 
 
 def number(value: float, language: str) -> str:

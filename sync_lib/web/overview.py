@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from sync_lib.store import runs
 from sync_lib.store.profiles import endings
+from sync_lib.store.progress import read_reading
 from sync_lib.store.queries import overview as store
 from sync_lib.store.queries.overview import Bar, Wanted
 from sync_lib.web.language import msg
@@ -86,6 +87,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
             if wanted.run
             else []
         )
+        reading = [] if wanted.run else read_reading(conn)
         cleaned = runs.read_fact(conn, "airflow", "cleaned_at")
         ended = [] if wanted.run else endings.read_ended_list(conn, ENDED_SHOWN)
     values: dict[str, Any] = {
@@ -99,6 +101,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         "address": f"runs/{wanted.run}" if wanted.run else "",
         "bars": bars,
         "cleaned": cleaned,
+        "reading": reading,
         "ended": ended,
     }
     if visit.wants_fragment("profiles"):

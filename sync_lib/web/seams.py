@@ -39,6 +39,7 @@ class Surroundings:
         queued: Runs that wait for it.
         endings: Credentials that end soon, or have ended.
         problems: What is wrong with settings, each with its name, its value, and what counts meanwhile.
+        interval: Seconds between two regular runs, None for by hand only.
     """
 
     paused: bool = False
@@ -48,6 +49,7 @@ class Surroundings:
     queued: int = 0
     endings: tuple[Ending, ...] = ()
     problems: tuple[str, ...] = ()
+    interval: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

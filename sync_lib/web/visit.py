@@ -21,10 +21,11 @@ from sqlalchemy import Connection, Engine
 
 from sync_lib.settings import SyncSettings
 from sync_lib.store.engine import read, transaction
+from sync_lib.store.queries.attention import read_attention
 from sync_lib.times import to_text
 from sync_lib.web import language, words
 from sync_lib.web.assets import asset_versions
-from sync_lib.web.health import Line, lines_of
+from sync_lib.web.health import Health, health_of
 from sync_lib.web.seams import Seams, Surroundings, User
 
 #: Characters that would change how the text around them is shown, each with what is shown in its place.
@@ -135,12 +136,14 @@ class Visit:
     def page(self, template: str, page: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a whole page; ``page`` is its name in the navigation."""
         around = Surroundings()
-        health: list[Line] = []
+        health, waiting = Health(), {}
         # What went wrong with a request may be what these lines would be read from.
         if status < 400:
             around = self.seams.surroundings()
-            health = lines_of(self, around)
+            health = health_of(self, around)
+            waiting = self._waiting()
         known = {"page": page, "navigation": self._navigation(), "health": health, "around": around}
+        known["waiting"] = waiting
         return self._answer(template, status, {**known, **values})
 
     def fragment(self, template: str, **values: Any) -> HTMLResponse:
@@ -154,6 +157,12 @@ class Visit:
 
     def _navigation(self) -> Any:
         return self.request.app.state.navigation
+
+    def _waiting(self) -> dict[str, int]:
+        """How much waits for people, by the page of the navigation that shows it."""
+        with self.read() as conn:
+            found = read_attention(conn)
+        return {"plans": found.holds, "rejects": found.rejects}
 
     def _answer(self, template: str, status: int, values: dict[str, Any]) -> HTMLResponse:
         html = environment(self.language).get_template(template).render(visit=self, **values)
@@ -208,6 +217,9 @@ def environment(code: str) -> Environment:
         age=lambda stamp: language.age(stamp, code),
         moment=lambda stamp: language.moment(stamp, code),
         number=lambda value: language.number(value, code),
+        span=lambda seconds: language.span(seconds, code),
+        clock=lambda stamp: language.clock(stamp, code),
+        percent=lambda value: language.percent(value, code),
         reason=lambda code: translated(words.reason_of(code).means),
         remedy=lambda code: translated(words.reason_of(code).remedy),
         field=lambda name: translated(words.field_of(name)),

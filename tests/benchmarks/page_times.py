@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import Engine
 
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import insert_rows, parts
+from sync_lib.store.days import Arrivals
 from sync_lib.store.engine import open_engine
 from sync_lib.store.migrate import migrate
 from sync_lib.web.app import make_app
@@ -28,6 +30,8 @@ CITIES = ("Zaandam", "Utrecht", "Haarlem", "Amsterdam", "Rotterdam")
 MOUNT = "/contact_sync"
 #: Runs that the log still holds, and how many contacts of a profile each of them changed.
 RUNS, CHANGED = 10, 20
+#: Days of figures per day.
+DAYS = 90
 #: Profile, contact and run that the addresses below name.
 PROFILE, RUN = 7, f"manual__{RUNS - 1}"
 #: The profile that has no filter: everybody of the company would come into its folder.
@@ -59,6 +63,9 @@ ADDRESSES = {
     "rejects": "/rejects",
     "rejects, of a profile": f"/rejects?profile={PROFILE}",
     "undo of a run": f"/undo?profile={PROFILE}&run={RUN}",
+    "trends": "/trends",
+    "trends, of a profile": f"/trends?profile={PROFILE}",
+    "progress of a profile": f"/progress?profile={PROFILE}",
 }
 
 
@@ -94,10 +101,25 @@ def fill(engine: Engine, profiles: int, contacts: int) -> None:
                 graph_user_id=f"user-{n}", folder_id=f"folder-{n}",
             )  # fmt: skip
             _fill_profile(conn, key, [n + profiles * m for m in range(each)])
+        _fill_days(conn, company, profiles)
         add_hold(conn, profile=PROFILE, plan=1, requested=1)
         conn.exec_driver_sql("UPDATE change SET outcome = 'held', state = 'done' WHERE plan = 1")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.exec_driver_sql("ANALYZE")
+
+
+def _fill_days(conn: Any, company: int, profiles: int) -> None:
+    """What 90 days left of each profile, and of all of them together."""
+    today = datetime.now(UTC)
+    arrived = Arrivals.of([30.0, 90.0, 400.0]).dump()
+    names = ("day", "contacts", "agreed", "rejected", "held", "written_outlook", "arrivals")
+    days = [(f"{today - timedelta(days=n):%Y-%m-%d}", 200, 195, 5, 0, 20, arrived) for n in range(DAYS)]
+    rows = [(profile, *day) for profile in range(1, profiles + 1) for day in days]
+    insert_rows(conn, t.profile_day, ("profile", *names), rows)
+    insert_rows(conn, t.company_day, ("company", *names), [(company, *day) for day in days])
+    compared = [(profile, RUN, NOON, 200, 195, 5, 0) for profile in range(1, profiles + 1)]
+    of_comparisons = ("profile", "run", "compared_at", "contacts", "agreed", "rejected", "held")
+    insert_rows(conn, t.comparison, of_comparisons, compared)
 
 
 def _fill_profile(conn: Any, profile: int, people: list[int]) -> None:

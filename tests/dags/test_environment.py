@@ -110,6 +110,15 @@ def test_a_settings_file_that_is_gone_stops_no_dag_and_all_writes(
     assert not environment.may_write()
 
 
+def test_the_interval_is_that_of_the_next_two_regular_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.interval() == 300
+    # At whatever time of the week that is asked.
+    monkeypatch.setenv(environment.SCHEDULE_VARIABLE, "*/15 * * * *")
+    assert environment.interval() == 900
+    monkeypatch.setenv(environment.SCHEDULE_VARIABLE, "none")
+    assert environment.interval() is None
+
+
 def test_the_full_slot_is_read_in_the_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     midnight_utc = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
     assert not environment.is_full_slot(midnight_utc)

@@ -39,6 +39,7 @@ KINDS = {
     "/profiles/#",
     "/profiles/new",
     "/rejects",
+    "/trends",
     "/undo",
 }
 

@@ -27,6 +27,8 @@ from tests.web.surroundings import open_seams
 from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_reject, add_run, at
 
 ENGLISH, DUTCH = {"accept-language": "en"}, {"accept-language": "nl"}
+#: When a run will come.
+LATER = "2999-01-01T00:00:00.000Z"
 
 
 @pytest.fixture
@@ -56,8 +58,24 @@ def addresses(engine: Engine) -> list[str]:
 
 
 def lines(html: str) -> list[str]:
-    found = re.findall(r'<p class="health[^"]*">(.*?)</p>', html, flags=re.DOTALL)
-    return [" ".join(unescape(re.sub(r"<[^>]*>", " ", line)).split()) for line in found]
+    """What the banner says, line by line, with what is folded below each; [] where there is none."""
+    found = re.search(r'<details class="health[^"]*"[^>]*>(.*?)</details>', html, flags=re.DOTALL)
+    if found is None:
+        return []
+    first = re.findall(r"<summary>(.*?)</summary>", found[1], flags=re.DOTALL)
+    first += re.findall(r'<p class="remedy">(.*?)</p>', found[1], flags=re.DOTALL)
+    others = re.findall(r'<p class="(?:bad|wait)">(.*?)</p>', found[1], flags=re.DOTALL)
+    return [in_words(" ".join(first)), *map(in_words, others)]
+
+
+def well(html: str) -> str:
+    """The quiet line of a page where all is well; "" where there is none."""
+    found = re.search(r'<p class="(?:well|facts faint)"[^>]*>(.*?)</p>', html, flags=re.DOTALL)
+    return in_words(found[1]) if found else ""
+
+
+def in_words(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 def run_dag(h: Harness, run_id: str) -> None:
@@ -86,7 +104,8 @@ def test_an_expired_secret_is_on_every_page_within_one_run(h: Harness) -> None:
     assert "health" not in client.get("/", headers={"hx-request": "true", "hx-target": "profiles"}).text
     h.sim.control("POST", "entra/app", {"client_secret": secret})
     run_dag(h, "scheduled__2")
-    assert lines(client.get("/").text) == []
+    (line,) = lines(client.get("/", headers=ENGLISH).text)
+    assert line.startswith("Profiles or companies that failed in the last run: 2."), "of a company that is none"
 
 
 def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **seams: Any) -> str:
@@ -96,16 +115,15 @@ def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **sea
 
 def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
     """P2, P5: a run that is started while the sync is paused waits, and is not called started."""
-    paused = Surroundings(paused=True, schedule="*/15 * * * *", next_run=at(5), queued=2)
+    paused = Surroundings(paused=True, schedule="*/15 * * * *", next_run=LATER, queued=2)
     (line,) = lines(page_of(engine, paused))
     assert line.startswith("The sync is paused in Airflow")
     html = page_of(engine, paused, "/")
     assert 'data-started="The run waits, since the sync is paused in Airflow."' in html
-    assert "next run" not in html
+    assert well(html) == "Last run that worked: none yet · Schedule: */15 * * * *"
     html = page_of(engine, replace(paused, paused=False, queued=0), "/")
     assert lines(html) == []
-    assert "Schedule: */15 * * * *" in html
-    assert "next run" in html
+    assert well(html).startswith("Last run that worked: none yet · Schedule: */15 * * * * · next run")
     assert 'data-started="The run has been started."' in html
 
 
@@ -204,6 +222,7 @@ def test_what_waits_while_writes_are_off_is_on_every_page(h: Harness) -> None:
     for page in ("/", "/contacts", "/rejects"):
         first, *waits = lines(client.get(page, headers=ENGLISH).text)
         assert first.startswith("Writes are off")
+        assert "and 2 more" in first
         assert waits == [
             "Deletes after a privacy block that wait for that: 1.", "Other changes that wait for that: 1.",
         ]  # fmt: skip
@@ -230,3 +249,66 @@ def test_the_overview_says_when_airflow_was_cleaned(h: Harness) -> None:
     with h.edges.engine.begin() as conn:
         runs.write_fact(conn, "airflow", "cleaned_at", at(1), at(1))
     assert "were last cut" in client.get("/", headers=ENGLISH).text
+
+
+def test_the_last_run_that_worked_is_on_every_page(h: Harness) -> None:
+    """15.2: with the schedule and the next run; a dry run, and one that failed, are none."""
+    client = TestClient(make_app(open_seams(h.edges.engine)), headers=ENGLISH)
+    assert well(client.get("/").text) == "Last run that worked: none yet · Schedule: by hand only"
+    h.run(dry_run=True)
+    assert "none yet" in well(client.get("/rejects").text)
+    h.full()
+    for page in ("/", "/rejects", "/trends"):
+        assert re.match(r"Last run that worked: \d+ seconds? ago", well(client.get(page).text))
+    dutch = well(client.get("/", headers=DUTCH).text)
+    assert dutch.startswith("Laatste run die lukte:")
+    assert "seconde" in dutch
+
+
+def test_a_run_that_does_not_begin_is_said(engine: Engine) -> None:
+    """15.2: a scheduler that stands still leaves no cause behind."""
+    around = Surroundings(schedule="*/5 * * * *", next_run=at(5))
+    (line,) = lines(page_of(engine, around))
+    assert line.startswith("The next run should have begun, and has not. Since 2 Mar 2026")
+    assert "scheduler is at work" in line
+    (line,) = lines(page_of(engine, replace(around, paused=True)))
+    assert line.startswith("The sync is paused")
+    assert lines(page_of(engine, replace(around, next_run=LATER))) == []
+
+
+def test_profiles_that_fail_are_said_with_the_way_to_them(engine: Engine) -> None:
+    with engine.begin() as conn:
+        add_run(conn, "bad", at(1), state="failed", counters='{"failures": 3}')
+    html = page_of(engine, Surroundings())
+    (line,) = lines(html)
+    assert line == (
+        "Profiles or companies that failed in the last run: 3. The overview says why, and what to do. Show them"
+    )
+    assert 'href="/contact_sync/?state=failed"' in html
+    with engine.begin() as conn:
+        add_run(conn, "dry", at(2), dry_run=True)
+    assert len(lines(page_of(engine, Surroundings()))) == 1, "a dry run is no proof"
+    with engine.begin() as conn:
+        add_run(conn, "good", at(3))
+    assert lines(page_of(engine, Surroundings())) == []
+
+
+def test_the_worst_comes_first_and_the_rest_is_folded(engine: Engine) -> None:
+    ended = Ending("microsoft_graph_default", False, date(2026, 1, 1), -1)
+    found = lines(page_of(engine, Surroundings(paused=True, endings=(ended,))))
+    assert found[0].startswith("The client secret of the Connection microsoft_graph_default ended on")
+    assert found[1].startswith("The sync is paused")
+
+
+def test_the_navigation_says_how_much_waits(h: Harness) -> None:
+    """U13: holds that nobody has decided about, and contacts that do not sync."""
+    client = TestClient(make_app(open_seams(h.edges.engine)), headers=ENGLISH)
+    assert 'class="waiting"' not in client.get("/").text
+    h.full()
+    h.add_item(displayName="Zonder Adres")
+    h.run()
+    with h.edges.engine.begin() as conn:
+        for state in ("open", "open", "rejected"):
+            add_hold(conn, profile=1, state=state)
+    found = re.findall(r'>(\w+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
+    assert found == [("Plans", "2"), ("Rejects", "1")]

@@ -18,6 +18,7 @@ PROFILES, RUNS = 200, 200
 ADDRESSES = (
     "/", "/?q=collega7", "/?sort=rejects&order=down", "/?state=done", "/runs/run199", "/profiles/7", "/plans",
     "/history", "/plans/7/run199", "/holds/1", "/contacts", "/contacts/1/b1", "/rejects", "/undo?profile=7&run=run199",
+    "/trends", "/trends?profile=7", "/progress?profile=7",
 )  # fmt: skip
 
 

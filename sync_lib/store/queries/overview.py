@@ -30,7 +30,9 @@ from sqlalchemy import (
 )
 
 from sync_lib.store import tables as t
+from sync_lib.store.days import AGREED
 from sync_lib.store.engine import is_postgresql
+from sync_lib.store.progress import Progress
 from sync_lib.store.queries import search
 from sync_lib.store.queries.plans import hold_in_force
 from sync_lib.store.runs import Comparison, figures, result_in
@@ -72,7 +74,8 @@ class ProfileLine:
 
     ``state`` is ``running`` where a run works on it, or is going to; ``last_state`` is how the last one ended all the
     same. ``compared_at`` is when its figures were found, where that was before its last run. ``map_index`` is that of
-    its task in Airflow; ``hold`` is what waits for a person now, of the profile or its company.
+    its task in Airflow; ``hold`` is what waits for a person now, of the profile or its company; ``progress`` is how far
+    the run is that works on it.
     """
 
     id: int
@@ -96,6 +99,7 @@ class ProfileLine:
     compared_at: str | None
     map_index: int | None
     hold: int | None
+    progress: Progress | None = None
     history: list[Bar] = field(default_factory=list)
 
     def outcome(self, *names: str) -> int:
@@ -111,7 +115,7 @@ class ProfileLine:
     @property
     def in_agreement(self) -> int:
         """Contacts that are the same on both sides, as they were last compared."""
-        return self.outcome("unchanged", "created", "updated", "coupled", "conflict", "deleted")
+        return self.outcome(*AGREED)
 
     @property
     def written(self) -> int:
@@ -293,14 +297,16 @@ def _part(every: Any, wanted: Wanted) -> Select[Any]:
     chosen = chosen.order_by(*_order(every, wanted)).limit(wanted.size)
     part = chosen.offset((wanted.part - 1) * wanted.size).subquery("part")
 
-    shown, seen = t.run_profile.alias("shown"), t.comparison.c
+    shown, busy, seen = t.run_profile.alias("shown"), t.run_profile.alias("busy"), t.comparison.c
+    progress = func.coalesce(func.nullif(busy.c.progress, ""), shown.c.progress, "").label("progress")
     return (
         select(
             part, shown.c.counters, shown.c.map_index, hold_in_force().label("hold"),
-            seen.run.label("compared_in"), seen.compared_at, seen.counters.label("compared"),
+            seen.run.label("compared_in"), seen.compared_at, seen.counters.label("compared"), progress,
         )
         .join(t.sync_profile, t.sync_profile.c.id == part.c.id)
         .outerjoin(shown, and_(shown.c.run == part.c.run, shown.c.profile == part.c.id))
+        .outerjoin(busy, and_(busy.c.run == part.c.now, busy.c.profile == part.c.id))
         .outerjoin(t.comparison, seen.profile == part.c.id)
         .order_by(*_order(part, wanted))
     )  # fmt: skip
@@ -324,6 +330,7 @@ def _line(row: Any, history: list[Bar], *, of_run: bool) -> ProfileLine:
     values = row._asdict()
     compared = Comparison(*(values.pop(name) for name in ("compared_in", "compared_at", "compared")))
     counters, at = _figures(row, compared if compared.run else None, of_run=of_run)
+    values["progress"] = Progress.parse(row.progress)
     return ProfileLine(**values | {"counters": counters, "compared_at": at, "history": history})
 
 

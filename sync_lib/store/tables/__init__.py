@@ -4,6 +4,7 @@ The modules of this package hold them by what they are about; whoever works with
 """
 
 from sync_lib.store.tables.contacts import bc_contact, coupling, former_item, left_out, outlook_contact, wish
+from sync_lib.store.tables.days import company_day, profile_day
 from sync_lib.store.tables.profiles import (
     company,
     company_setting,
@@ -56,6 +57,7 @@ __all__ = [
     "change",
     "claim",
     "company",
+    "company_day",
     "company_setting",
     "comparison",
     "coupling",
@@ -80,6 +82,7 @@ __all__ = [
     "profile_cause",
     "profile_change",
     "profile_check",
+    "profile_day",
     "profile_default",
     "profile_group",
     "profile_group_member",

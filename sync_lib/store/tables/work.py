@@ -89,6 +89,7 @@ run_company = Table(
     blank("reason"),
     blank("message"),
     Column("counters", Text, nullable=False, server_default="{}"),
+    blank("progress"),  # while it is at work, as JSON (``store.progress``)
     Column("started_at", Time),
     Column("ended_at", Time),
 )
@@ -106,6 +107,7 @@ run_profile = Table(
     blank("reason"),
     blank("message"),
     Column("counters", Text, nullable=False, server_default="{}"),
+    blank("progress"),  # while it is at work, as JSON (``store.progress``)
     Column("started_at", Time),
     Column("ended_at", Time),
     Index(None, "profile", "started_at"),
@@ -157,6 +159,8 @@ hold = Table(
     Index(None, "profile", "state"),
     Index(None, "company", "state"),
     Index(None, "plan"),
+    # How many wait for a person, which every page says.
+    Index("ix_hold_open", "id", postgresql_where=text("state = 'open'"), sqlite_where=text("state = 'open'")),
 )
 
 #: Rules 8.3: what is held, action by action, and what a person said of it. An action is known by its class and its
@@ -209,6 +213,8 @@ change = Table(
     Column("outcome", String(16)),
     Column("request_id", Text, nullable=False, server_default=""),
     Column("fencing", BigInteger),
+    # When the edit was made that caused it, by the clock of the service that it was made in (``run.arrival``).
+    Column("edited_at", Time),
     Column("sent_at", Time),
     Column("ended_at", Time),
     Index(None, "profile", "state"),
@@ -278,6 +284,11 @@ comparison = Table(
     Column("run", Text, nullable=False),  # the run that compared
     Column("compared_at", Time, nullable=False),
     Column("counters", Text, nullable=False, server_default="{}"),  # JSON: read, outcomes, reasons, ...
+    # Of these, what is added up over all profiles.
+    Column("contacts", Integer, nullable=False, server_default="0"),
+    Column("agreed", Integer, nullable=False, server_default="0"),
+    Column("rejected", Integer, nullable=False, server_default="0"),
+    Column("held", Integer, nullable=False, server_default="0"),
 )
 
 #: What the last comparison of a profile depended on beside the pairs in agreement: contacts of BC by id, and digests

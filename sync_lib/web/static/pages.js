@@ -67,10 +67,21 @@
   // The server writes times in UTC; people read them in their own time zone.
   function localise(part) {
     var written = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    var ofDay = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" });
     part.querySelectorAll("time[datetime]").forEach(function (time) {
       time.title = written.format(new Date(time.dateTime));
+      if ("clock" in time.dataset) time.textContent = ofDay.format(new Date(time.dateTime));
     });
   }
+
+  // Nothing hovers on a phone: a tap shows the time itself, another one how long ago that was.
+  document.addEventListener("click", function (event) {
+    var time = event.target.closest("time[datetime]");
+    if (!time || time.closest("a, button, summary, label")) return;
+    var shown = time.textContent;
+    time.textContent = time.title;
+    time.title = shown;
+  });
 
   // -- Airflow's REST API -----------------------------------------------------------------------------------------
 
@@ -158,6 +169,8 @@
 
   // What has been answered on this page: the list behind it is fetched anew before the answer has been recorded.
   var answered = "";
+  // What Airflow has been answered about a hold, "" for nothing yet. It knows that before its run has stored it here.
+  var taken = {};
 
   function holdOf(part) {
     var panel = part.closest("[data-hold]");
@@ -170,10 +183,29 @@
   }
 
   function offerAnswers(panel) {
-    var is = answered === panel.dataset.hold + "." + panel.dataset.asked;
-    panel.querySelectorAll("[data-answer]").forEach(function (button) { button.disabled = is; });
+    var key = panel.dataset.hold + "." + panel.dataset.asked;
+    panel.querySelectorAll("[data-answer]").forEach(function (button) {
+      button.disabled = answered === key;
+      button.hidden = Boolean(taken[key]);
+    });
+    panel.querySelectorAll("[data-taken]").forEach(function (line) { line.hidden = line.dataset.taken !== taken[key]; });
+    if (taken[key] && panel.querySelector("[data-answer]")) panel.querySelector("[data-ask-again]").hidden = true;
     var changed = panel.querySelector("[data-changed]");
     if (changed) changed.hidden = shownHash() === panel.dataset.hash;
+  }
+
+  // Who opens the page between an answer and the run that stores it is not asked once more.
+  async function findAnswer(panel) {
+    var key = panel.dataset.hold + "." + panel.dataset.asked;
+    if (key in taken || !panel.querySelector("[data-answer]")) return;
+    taken[key] = "";
+    try {
+      var found = await airflow("GET", panel.querySelector(".decide").dataset.question);
+      if (found.response_received) taken[key] = (found.chosen_options || [])[0] || "";
+    } catch (error) {
+      return;  // Airflow has no such question, or does not show it: the buttons say so when they are used.
+    }
+    document.querySelectorAll("[data-hold]").forEach(offerAnswers);
   }
 
   async function answer(button) {
@@ -185,6 +217,8 @@
     offerAnswers(button.closest("[data-hold]"));
     try {
       await airflow("PATCH", words.question, { chosen_options: [button.dataset.answer], params_input: shown ? { shown: shown } : {} });
+      taken[hold.key] = button.dataset.answer;
+      document.querySelectorAll("[data-hold]").forEach(offerAnswers);
       announce(words.answered, "good", { href: root + run, text: words.open });
     } catch (error) {
       answered = "";
@@ -257,7 +291,10 @@
   });
 
   document.addEventListener("htmx:load", function (event) {
-    document.querySelectorAll("[data-hold]").forEach(offerAnswers);
+    document.querySelectorAll("[data-hold]").forEach(function (panel) {
+      offerAnswers(panel);
+      findAnswer(panel);
+    });
     localise(event.target);
     // A list that was fetched anew does not forget what was selected.
     if (start) showChosen();
