@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from sync_lib.errors import StagingAwayError, SyncError
 from sync_lib.store.engine import AWAY
-from sync_lib.web import assets, contacts, groups, overview, plans, profile, rejects, undo
+from sync_lib.web import assets, bulk, contacts, groups, many, overview, plans, profile, rejects, undo
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Seams, User
 from sync_lib.web.security import SafeAnswers, refuse_cross_site
@@ -21,7 +21,10 @@ from sync_lib.web.visit import current_visit
 logger = logging.getLogger(__name__)
 
 #: In the order of the navigation.
-PAGES = (overview.PAGE, profile.PAGE, plans.PAGE, contacts.PAGE, rejects.PAGE, undo.PAGE, groups.PAGE)
+PAGES = (
+    *(overview.PAGE, profile.PAGE, plans.PAGE, contacts.PAGE, rejects.PAGE, undo.PAGE, groups.PAGE),
+    *(bulk.PAGE, many.PAGE),
+)
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 

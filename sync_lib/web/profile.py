@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
@@ -27,6 +27,7 @@ from sync_lib.store.profiles.settings import ChangedMeanwhile, add_profile, chan
 from sync_lib.store.profiles.values import POLICIES, WrongValue
 from sync_lib.web import profile_status
 from sync_lib.web import profile_words as words
+from sync_lib.web.forms import Submitted
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
 from sync_lib.web.profile_sheet import Row, Sheet
@@ -46,14 +47,6 @@ HISTORY = 50
 
 SecondAnswer = Literal["go-back", "leave"]
 How = Literal["keep", "remove"]
-
-
-async def _submitted(request: Request) -> FormData:
-    """Read the form: as a dependency, so that nobody's form is looked at before the app knows who sends it."""
-    return await request.form()
-
-
-Submitted = Annotated[FormData, Depends(_submitted)]
 
 
 # -- routes ----------------------------------------------------------------------------------------------------------

@@ -89,6 +89,25 @@ def change_profile(
         profile_history.write_change(conn, stored.id, before, entry, by)
 
 
+def change_many(
+    conn: Connection, changes: Iterable[tuple[int, ProfileEntry, ProfileEntry]], *, by: Author
+) -> None:
+    """Give many profiles other settings: (id, before, after), none of which changes mailbox, company or folder.
+
+    Args:
+        conn: Inside the transaction that locked the profiles and read what they were before.
+        changes: What to change.
+        by: Who does, and the time: each profile's history says so.
+    """
+    for key, before, after in changes:
+        if _place(before) != _place(after):
+            raise ValueError("mailbox, company and folder are not changed for many at once")
+        was, becomes = columns_of_entry(before), columns_of_entry(after)
+        changed = {name: value for name, value in becomes.items() if value != was[name]}
+        update_profile(conn, key, changed, by)
+        profile_history.write_change(conn, key, before, after, by)
+
+
 def correct_profile(engine: Engine, profile: int, *, mailbox: str = "", company: str = "", now: str) -> None:
     """Correct mailbox or company of a profile that has never synced; blank: as it is.
 
