@@ -17,6 +17,7 @@ from starlette.datastructures import FormData
 
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.operate import many_profiles as many
+from sync_lib.operate.many_contacts import Look, count_contacts
 from sync_lib.operate.many_profiles import Change, Plan
 from sync_lib.store.profiles.history import Author
 from sync_lib.store.profiles.rows import Profile, lock_profiles, read_chosen
@@ -37,7 +38,7 @@ PAGE = Page("bulk", "bulk", msg("Change many profiles"), router, in_navigation=F
 #: Profiles that are named, of those that change and of those that are refused.
 NAMED = 50
 #: Seconds for which contacts are counted.
-PATIENCE = 2.0
+PATIENCE = 3.0
 
 
 class Choice(BaseModel):
@@ -135,7 +136,7 @@ def _preview(visit: Visit, conn: Connection, asked: Asked, *, is_stale: bool = F
     plan = contacts = None
     if asked.change is not None:
         plan = _plan(visit, conn, asked.choice, asked.change)
-        contacts = many.count_contacts(conn, plan, many.Look(visit.settings, visit.field_profile, PATIENCE))
+        contacts = count_contacts(conn, plan, Look(visit.settings, visit.field_profile, PATIENCE))
     return visit.fragment(
         "bulk_preview.html", plan=plan, contacts=contacts, row=asked.row, named=NAMED, is_stale=is_stale
     )

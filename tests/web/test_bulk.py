@@ -11,12 +11,17 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, select, update
 
+from sync_lib.fields.filters import parse_filter
+from sync_lib.operate import many_contacts, many_profiles, settings_preview
+from sync_lib.operate.settings_preview import Subject, Wish, make_preview
+from sync_lib.settings import SyncSettings
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
-from sync_lib.store.profiles import endings, history, rows
+from sync_lib.store.profiles import history, rows
 from sync_lib.store.profiles.rows import Profile
 from sync_lib.web import bulk as page
 from tests.web.hostile import HOSTILE, assert_plain_text
+from tests.web.queries import counted
 from tests.web.surroundings import EDITOR, VIEWER
 from tests.web.test_profile_preview import add_synced
 from tests.web.world import NOON, add_company, add_item, add_person, add_profile
@@ -234,16 +239,11 @@ def test_nothing_is_done_where_it_would_be_something_else(
 def test_all_of_it_or_nothing(
     visit: Make, engine: Engine, world: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, asked = endings.ask_end, []
+    def fail(*_: Any) -> None:
+        raise RuntimeError("at the last moment")
 
-    def fail_at_the_third(*given: Any) -> None:
-        asked.append(given)
-        if len(asked) == 3:
-            raise RuntimeError("the third")
-        ask(*given)
-
-    monkeypatch.setattr(endings, "ask_end", fail_at_the_third)
-    with pytest.raises(RuntimeError, match="the third"):
+    monkeypatch.setattr(history, "write_setting", fail)
+    with pytest.raises(RuntimeError, match="at the last moment"):
         confirm(visit(), what="end", how="keep")
     assert [stored(engine, world[name]).ending for name in ("anna", "bram", "cees")] == ["", "", ""]
     assert authors(engine, world["anna"]) == []
@@ -287,13 +287,45 @@ def test_hostile_text_is_text(visit: Make, engine: Engine) -> None:
 
 @pytest.mark.both_databases
 def test_a_thousand_profiles(visit: Make, engine: Engine) -> None:
-    """Two statements a profile at most, and no more to look at a thousand than at ten."""
+    """A few statements, however many they are."""
     with engine.begin() as conn:
         row = {"company_name": "Molenzicht BV", "created_at": NOON, "updated_at": NOON}
         conn.execute(insert(t.sync_profile), [{"mailbox": f"user{n}@a.example", **row} for n in range(1_000)])
-    assert "1,000 profiles were changed." in confirm(visit(), what="policy", policy="left_scope:keep")
+    with counted(engine) as statements:
+        assert "1,000 profiles were changed." in confirm(visit(), what="policy", policy="left_scope:keep")
+    assert len(statements) < 60
     with engine.connect() as conn:
         values = set(conn.scalars(select(t.sync_profile.c.left_scope)))
         lines = conn.execute(select(t.profile_change.c.who)).scalars().all()
     assert values == {"keep"}
     assert lines == [EDITOR] * 1_000
+
+
+def test_many_are_counted_as_each_page_counts_one(engine: Engine, world: dict[str, int]) -> None:
+    """What a condition takes out of many folders at once is what the preview of each profile says."""
+    with engine.begin() as conn:
+        # One of Bram's was edited, one of Cees' was put there by himself, and one of Anna's is in the filter no more.
+        edited = t.outlook_contact.c.id == "obram-Zeist"
+        conn.execute(update(t.outlook_contact).where(edited).values(etag="other"))
+        own = t.coupling.c.bc_id == "cees-Zeist"
+        conn.execute(update(t.coupling).where(own).values(origin="made_by_user"))
+        key = t.sync_profile.c.id == world["anna"]
+        conn.execute(update(t.sync_profile).where(key).values(filter='[["Name", "*Utrecht"]]'))
+    change = many_profiles.Change(many_profiles.CONDITION, pair=("City", "Utrecht"))
+    with read(engine) as conn:
+        plan = many_profiles.make_plan(rows.read_profiles(conn, enabled_only=False), change, "standard")
+        found = many_contacts.count_contacts(conn, plan, many_contacts.Look(SyncSettings(), "standard", 60.0))
+        for row in plan.changed:
+            before, after = (
+                Wish(parse_filter(each.filter, field_profile="standard"), "", each.direction, each.left_scope)
+                for each in (rows.entry_of(row.profile), row.after)
+                if each
+            )
+            subject = Subject(row.profile.company or 0, row.profile.id, before)
+            one = make_preview(conn, subject, after, settings_preview.Look(SyncSettings(), 0))
+            figures = found.figures[row.profile.id]
+            shown = (one.coming.total, one.deleted.total, one.released.total, bool(one.held))
+            assert (figures.coming, figures.deleted, figures.released, figures.held) == shown, (
+                row.profile.mailbox
+            )
+    assert [found.figures[world[name]].released for name in ("anna", "bram", "cees")] == [0, 1, 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -227,16 +227,19 @@ def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stor
     companies = {name: today for name, today in companies.items() if name not in in_use}
 
     known = CompanyNames.read(conn)
+    of_mailbox = _by_mailbox(stored)
 
     def today(entry: ProfileEntry) -> ProfileEntry:
         entry = replace(entry, mailbox=mailboxes.get(entry.mailbox.casefold(), entry.mailbox))
-        company = company_as_stored(entry, known.id_of(entry.company_name), stored)
+        own = of_mailbox.get(entry.mailbox.casefold(), [])
+        company = company_as_stored(entry, known.id_of(entry.company_name), own)
         company = company or companies.get(entry.company_name.casefold(), entry.company_name)
         return replace(entry, company_name=company)
 
     def was_as_stored(entry: ProfileEntry, was: Was) -> Was:
         before = replace(entry, mailbox=was.mailbox or entry.mailbox, company_name=was.company)
-        company = company_as_stored(before, known.id_of(was.company), stored)
+        own = of_mailbox.get(before.mailbox.casefold(), [])
+        company = company_as_stored(before, known.id_of(was.company), own)
         return replace(was, company=company or was.company)
 
     entries = tuple(map(today, content.profiles))
@@ -254,6 +257,13 @@ def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stor
         for name, region in content.regions.items()
     }
     return replace(content, profiles=entries, regions=regions, was=was)
+
+
+def _by_mailbox(stored: Iterable[Stored]) -> dict[str, list[Stored]]:
+    found: dict[str, list[Stored]] = {}
+    for one in stored:
+        found.setdefault(one.entry.mailbox.casefold(), []).append(one)
+    return found
 
 
 def read_former_mailboxes(conn: Connection, stored: list[Stored]) -> dict[str, str]:
@@ -292,18 +302,22 @@ def _former_names(conn: Connection, table: Table, today: Any, former: Any) -> di
 def _taken_folders(matches: list[Match], stored: list[Stored]) -> list[str]:
     """Say which folders of new and renamed profiles belong to others, as the page does."""
     meant = {match.stored.id for match in matches if match.stored}
-    others = [one.entry for one in stored if one.id not in meant and one.has_synced]
+    others = _by_mailbox(one for one in stored if one.id not in meant and one.has_synced)
+    rows: dict[str, list[tuple[int, Match]]] = {}
+    for number, match in enumerate(matches):
+        rows.setdefault(match.entry.mailbox.casefold(), []).append((number, match))
     problems = []
     for number, match in enumerate(matches):
         if match.stored and not match.moves:
             continue
-        staying = [each.entry for each in matches[number + 1 :] if each.stored and not each.moves]
-        rows = [each.entry for each in matches[:number]] + staying
-        same = [
-            each for each in [*others, *rows] if each.mailbox.casefold() == match.entry.mailbox.casefold()
-        ]
+        mailbox = match.entry.mailbox.casefold()
+        # Of the rows behind it, those that keep their names.
+        before = [each for n, each in rows[mailbox] if n < number]
+        staying = [each for n, each in rows[mailbox] if n > number and each.stored and not each.moves]
+        neighbours = [one.entry for one in others.get(mailbox, ())]
+        neighbours += [each.entry for each in (*before, *staying)]
         try:
-            refuse_taken_folder(match.entry, same)
+            refuse_taken_folder(match.entry, neighbours)
         except WrongValue as wrong:
             problems.append(f"{match.entry.mailbox}: {wrong}")
     return problems
@@ -325,6 +339,8 @@ def _move_in_words(before: ProfileEntry, after: ProfileEntry) -> str:
 def _make_way(conn: Connection, matches: list[Match]) -> None:
     """Let names be passed on among profiles: no two may have one in between either."""
     moved = [match.stored.id for match in matches if match.stored and match.moves]
+    if not moved:
+        return
     c = t.sync_profile.c
     held = literal("/") + cast(c.id, Text)
     conn.execute(update(t.sync_profile).where(c.id.in_(moved)).values(folder_name=held))

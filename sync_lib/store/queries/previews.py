@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, and_, case, func, select, type_coerce
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    func,
+    select,
+    type_coerce,
+)
 
 from sync_lib.model import Origin
 from sync_lib.store import tables as t
@@ -22,8 +32,18 @@ def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
     ``present`` says whether the item is in the folder, ``edited`` whether somebody edited it since the pair last
     agreed (rules 2.1).
     """
+    return read_frame(conn, _pairs().where(t.coupling.c.profile == profile))
+
+
+def read_pairs_of(conn: Connection, profiles: Sequence[int]) -> pd.DataFrame:
+    """Return the same of many profiles, each pair with its ``profile``."""
+    c = t.coupling.c
+    return read_frame(conn, _pairs().add_columns(c.profile).where(among(conn, c.profile, profiles)))
+
+
+def _pairs() -> Select[Any]:
     c, item = t.coupling.c, t.outlook_contact.c
-    wanted = (
+    return (
         select(
             func.coalesce(c.bc_row, 0).label("bc_row"),
             c.state,
@@ -33,9 +53,7 @@ def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
         )
         .select_from(t.coupling)
         .outerjoin(t.outlook_contact, and_(item.row_id == c.outlook_row, item.gone_since.is_(None)))
-        .where(c.profile == profile)
     )
-    return read_frame(conn, wanted)
 
 
 @dataclass(frozen=True, slots=True)
