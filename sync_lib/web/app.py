@@ -12,7 +12,20 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from sync_lib.errors import StagingAwayError, SyncError
 from sync_lib.store.engine import AWAY
-from sync_lib.web import assets, contacts, groups, history, overview, plans, profile, rejects, trends, undo
+from sync_lib.web import (
+    assets,
+    bulk,
+    contacts,
+    groups,
+    history,
+    many,
+    overview,
+    plans,
+    profile,
+    rejects,
+    trends,
+    undo,
+)
 from sync_lib.web.language import msg
 from sync_lib.web.seams import Seams, User
 from sync_lib.web.security import SafeAnswers, refuse_cross_site
@@ -31,6 +44,8 @@ PAGES = (
     undo.PAGE,
     groups.PAGE,
     trends.PAGE,
+    bulk.PAGE,
+    many.PAGE,
 )
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -35,7 +35,9 @@ _ELSEWHERE = {
         "fields/filters.py",
         "store/profiles/values.py",
         "store/profiles/settings.py",
-    )
+    ),
+    "bulk": ("operate/many_profiles.py",),
+    "many": ("store/profiles/lists.py",),
 }
 _SETTINGS: Any = {"trimmed": "true", "trim_blocks": "true", "silent": "false"}
 

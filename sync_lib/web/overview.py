@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from sync_lib.store import runs
+from sync_lib.store import company_names, runs
 from sync_lib.store.profiles import endings
 from sync_lib.store.progress import read_reading
 from sync_lib.store.queries import overview as store
@@ -90,6 +90,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         reading = [] if wanted.run else read_reading(conn)
         cleaned = runs.read_fact(conn, "airflow", "cleaned_at")
         ended = [] if wanted.run else endings.read_ended_list(conn, ENDED_SHOWN)
+        listed = [] if found.counts else [each.name for each in company_names.read_listed(conn)]
     values: dict[str, Any] = {
         "wanted": wanted,
         "run": run_line,
@@ -103,6 +104,7 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         "cleaned": cleaned,
         "reading": reading,
         "ended": ended,
+        "listed": listed,
     }
     if visit.wants_fragment("profiles"):
         return visit.fragment("overview_profiles.html", **values)

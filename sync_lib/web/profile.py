@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
@@ -24,13 +25,18 @@ from sync_lib.store.profiles.history import Author, read_changes
 from sync_lib.store.profiles.rows import Profile
 from sync_lib.store.profiles.settings import ChangedMeanwhile, add_profile, change_profile, remove_profile
 from sync_lib.store.profiles.values import POLICIES, WrongValue
+from sync_lib.web import profile_status
 from sync_lib.web import profile_words as words
+from sync_lib.web.forms import Submitted
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
 from sync_lib.web.profile_sheet import Row, Sheet
+from sync_lib.web.profile_status import ProfileId
+from sync_lib.web.profile_status import find as _find
 from sync_lib.web.visit import CurrentVisit, Visit
 
 router = APIRouter()
+router.include_router(profile_status.router)
 PAGE = Page("profile", "profiles", msg("Profile"), router, in_navigation=False)
 
 LANGUAGES = ("nl", "en", "de", "fr")
@@ -39,17 +45,8 @@ NAMES, MORE_NAMES, MOST_NAMES = 25, 200, 5_000
 #: Changes of the settings that are shown.
 HISTORY = 50
 
-ProfileId = Annotated[int, Path(ge=1, lt=2**31)]
 SecondAnswer = Literal["go-back", "leave"]
 How = Literal["keep", "remove"]
-
-
-async def _submitted(request: Request) -> FormData:
-    """Read the form: as a dependency, so that nobody's form is looked at before the app knows who sends it."""
-    return await request.form()
-
-
-Submitted = Annotated[FormData, Depends(_submitted)]
 
 
 # -- routes ----------------------------------------------------------------------------------------------------------
@@ -65,9 +62,15 @@ def check(visit: CurrentVisit, form: Submitted) -> HTMLResponse:
 
 
 @router.get("/profiles/new")
-def new(visit: CurrentVisit) -> HTMLResponse:
-    """Show an empty form."""
-    return _show(visit, None, Sheet.of(ProfileEntry("", "")))
+def new(visit: CurrentVisit, like: Annotated[int | None, Query(ge=1, lt=2**31)] = None) -> HTMLResponse:
+    """Show an empty form; or one with the settings of another profile, without what is its colleague's own."""
+    if like is None:
+        return _show(visit, None, Sheet.of(ProfileEntry("", "")))
+    model = _find(visit, like)
+    entry = replace(profiles.entry_of(model), mailbox="", salesperson_code="", enabled=True)
+    sheet = Sheet.of(entry)
+    sheet.model = model
+    return _show(visit, None, sheet)
 
 
 @router.post("/profiles/new")
@@ -245,17 +248,10 @@ def _subject(conn: Connection, visit: Visit, profile: Profile | None, sheet: She
         return None
     if profile is None:
         return Subject(company)
+    if not profile.has_synced:
+        # Nothing is in its folder yet: whatever is saved, all of them come with the first sync.
+        return Subject(company, profile.id)
     return Subject(company, profile.id, Sheet.of(profiles.entry_of(profile)).wish(visit.field_profile))
-
-
-def _find(visit: Visit, profile: int, *, may_have_ended: bool = False) -> Profile:
-    with visit.read() as conn:
-        found = profiles.find_profile(conn, profile)
-    if found is None:
-        raise HTTPException(404)
-    if found.ended_at and not may_have_ended:
-        raise HTTPException(409, msg("This profile has ended."))
-    return found
 
 
 def _show_ended(visit: Visit, profile: Profile) -> HTMLResponse:
@@ -294,17 +290,24 @@ def _known_companies(conn: Connection) -> list[str]:
 
 
 def _show(
-    visit: Visit, profile: Profile | None, sheet: Sheet, *, status: int = 200, is_saved: bool = False
+    visit: Visit,
+    profile: Profile | None,
+    sheet: Sheet,
+    *,
+    status: int = 200,
+    is_saved: bool = False,
 ) -> HTMLResponse:
     with visit.read() as conn:
         known = [] if profile and profile.has_synced else _known_companies(conn)
         changes, total = read_changes(conn, profile.id, HISTORY) if profile else ([], 0)
         checked = read_check(conn, profile.id) if profile else None
+        doing = profile_status.values_of(conn, profile) if profile else {"line": None, "status": None}
     return visit.page(
         "profile.html",
         "overview",
         status,
         profile=profile,
+        doing=doing,
         sheet=sheet,
         seen=sheet.seen_as_text() if profile else "",
         blank=Row("Name", ""),

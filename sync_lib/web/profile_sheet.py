@@ -28,6 +28,7 @@ from sync_lib.fields.filters import (
 from sync_lib.operate.settings_preview import Wish
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.file import OWN_CONTACTS, ProfileEntry
+from sync_lib.store.profiles.rows import Profile
 from sync_lib.store.profiles.values import POLICIES, WrongValue
 from sync_lib.web.language import msg
 from sync_lib.web.visit import shown
@@ -109,6 +110,7 @@ class Sheet:
         theirs: What somebody else made of a setting meanwhile, by column.
         fixed: What may not be changed.
         seen: The settings that were shown when the person began; None for a new profile.
+        model: The profile that a new one begins as.
     """
 
     texts: dict[str, str]
@@ -117,6 +119,7 @@ class Sheet:
     problems: dict[str, WrongValue] = field(default_factory=dict)
     theirs: dict[str, Any] = field(default_factory=dict)
     fixed: tuple[str, ...] = FIXED
+    model: Profile | None = None
 
     @classmethod
     def of(cls, entry: ProfileEntry) -> Sheet:

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from sync_lib.store.queries import rejects as store
+from sync_lib.store.queries.overview import read_last_run
 from sync_lib.store.queries.rejects import Wanted
 from sync_lib.web import words
 from sync_lib.web.language import msg
@@ -67,6 +68,7 @@ def rejects(visit: CurrentVisit, asked: Annotated[Asked, Query()]) -> HTMLRespon
             "total": store.count_rejects(conn, wanted),
             "lines": store.read_rejects(conn, wanted, asked.part, PART_SIZE),
             "size": PART_SIZE,
+            "has_run": read_last_run(conn) is not None,
         }
     if visit.wants_fragment("rejects"):
         return visit.fragment("rejects_list.html", **values)

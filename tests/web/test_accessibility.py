@@ -26,12 +26,14 @@ SCREENS = {
 }
 KINDS = {
     "/",
+    "/bulk",
     "/contacts",
     "/contacts/#/#",
     "/contacts/of/#/#",
     "/groups",
     "/holds/#",
     "/items/#/#",
+    "/many",
     "/plans",
     "/history",
     "/plans/#/#",
@@ -82,7 +84,7 @@ def one_of_each_kind(page: Page, root: str) -> Iterator[str]:
         page.goto(address, wait_until="networkidle")
         yield kind_of(address)
         for found in links_of(page, root):
-            if ".csv" not in found and kind_of(found) not in seen:
+            if not re.search("[.](csv|yaml)", found) and kind_of(found) not in seen:
                 seen.add(kind_of(found))
                 queue.append(found)
 

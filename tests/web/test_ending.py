@@ -121,7 +121,7 @@ def test_what_became_of_it_is_shown(visit: Make, gone: int) -> None:
 
 def test_it_is_listed_apart(visit: Make, gone: int) -> None:
     text = visit().get("/").text
-    assert "There are no profiles yet" in text
+    assert "First steps" in text
     assert "Profiles that have ended" in text
     assert f"profiles/{gone}" in text
 

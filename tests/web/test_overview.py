@@ -11,7 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, update
 
+from sync_lib.model import Company
 from sync_lib.store import tables as t
+from sync_lib.store.company_names import write_listed
 from sync_lib.web import overview
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
@@ -195,6 +197,40 @@ def test_long_lists_come_in_parts(visit: Make, engine: Engine) -> None:
     )
 
 
+def test_first_steps_where_there_is_nothing_yet(visit: Make, engine: Engine) -> None:
+    """U5: connections, companies, the first profile; each says whether it is done."""
+    html = visit().get("/").text
+    steps = re.findall(r'<li class="is-(\w+)"><strong>([^<]*)</strong>', html)
+    assert steps == [("next", "Connections"), ("later", "Companies"), ("later", "The first profile")]
+    assert 'href="/connections"' in html
+    assert 'id="check-all"' in html
+    assert 'id="start"' not in html, "there is nothing to sync yet"
+    with engine.begin() as conn:
+        write_listed(conn, [Company("c1", "Molenzicht BV")], now=NOON)
+    html = visit().get("/").text
+    assert [state for state, _ in re.findall(r'<li class="is-(\w+)"><strong>([^<]*)</strong>', html)] == [
+        "done", "done", "next",
+    ]  # fmt: skip
+    assert "Molenzicht BV" in html
+    viewed = visit(VIEWER).get("/").text
+    assert "check-all" not in viewed
+    assert "profiles/new" not in viewed
+    # A search that finds nobody is not the first day.
+    assert "No profile matches." in visit().get("/?q=nobody").text
+
+
+@pytest.mark.usefixtures("world")
+def test_all_that_match_can_be_chosen_not_only_those_that_are_shown(visit: Make, engine: Engine) -> None:
+    with engine.begin() as conn:
+        for n in range(overview.PART_SIZE + 3):
+            add_profile(conn, f"user{n:03d}@a.example")
+    html = visit().get("/?q=user").text
+    assert 'id="change" href="/contact_sync/bulk?q=user"' in html
+    assert "Change all 53 that match" in html
+    assert 'data-address="/contact_sync/bulk/profiles?q=user"' in html
+    assert 'id="change"' not in visit(VIEWER).get("/?q=user").text
+
+
 def test_a_bar_is_higher_the_more_was_written() -> None:
     history = [overview.Bar("r", "done", NOON, written) for written in (0, 1, 10, 1000, 10**9)]
     heights = [bar.height for bar in overview.bars(history)]
@@ -229,6 +265,8 @@ def test_the_number_of_queries_does_not_grow_with_the_profiles(visit: Make, engi
             assert visit().get("/").status_code == 200
         return len(statements)
 
+    with engine.begin() as conn:
+        add_profile(conn, "first@a.example")
     few = queries()
     with engine.begin() as conn:
         add_run(conn, "r", at(1))

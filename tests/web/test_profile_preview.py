@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, insert, select
 
 from sync_lib.store import tables as t
 from sync_lib.web import profile as page
@@ -43,7 +43,8 @@ def anna(engine: Engine) -> int:
         company = add_company(conn)
         conn.execute(insert(t.cursor).values(side="business_central", scope=str(company), updated_at=NOON))
         pairs = json.dumps([["City", "Utrecht"]])
-        key = add_profile(conn, "anna@a.example", company=company, filter=pairs)
+        bound = {"company": company, "graph_user_id": "anna", "folder_id": "f-anna"}
+        key = add_profile(conn, "anna@a.example", filter=pairs, **bound)
         for n in range(3):
             values = {"name": f"Utrecht {n}", "email_key": f"u{n}@x.example", "city": "Utrecht"}
             add_synced(conn, key, company, f"u{n}", **values)
@@ -139,9 +140,29 @@ def test_a_new_profile_of_a_company_that_is_known(visit: Make, anna: int) -> Non
     values = blank | {"company_name": "molenzicht bv", "field-0": "City", "expression-0": "Zeist"}
     shown = plain(client.post("/profiles/new/preview", data=values).text)
     assert "4 contacts match" in shown
-    assert "+ 4 would come into the folder" in shown
+    assert "4 contacts come with the first sync. Zeist 0" in shown
+    only = {"direction": "to_business_central"}
+    shown = plain(client.post("/profiles/new/preview", data=values | only).text)
+    assert "4 contacts would only be tied to those that are in the folder already." in shown
     unknown = client.post("/profiles/new/preview", data=blank | {"company_name": "Other"})
     assert "Nothing of this company has been read yet" in unknown.text
+
+
+def test_a_profile_that_has_never_synced_says_who_comes_with_the_first_sync(
+    visit: Make, engine: Engine, anna: int
+) -> None:
+    """U4: nothing is in its folder yet, so that nobody is added to it or removed by saving."""
+    with engine.begin() as conn:
+        company = conn.execute(select(t.company.c.id)).scalar_one()
+        new = add_profile(conn, "new@a.example", company=company, filter='[["City", "Utrecht"]]')
+        # Somebody who joins by a filter of nobody.
+        empty = add_profile(conn, "empty@a.example", company=company, filter='[["City", "Delft"]]')
+    shown = plain(preview(visit(), new))
+    assert "3 contacts come with the first sync. Utrecht 0" in shown
+    assert "nobody" not in shown
+    assert "next run adds" not in shown
+    assert "Nobody comes with the first sync." in plain(preview(visit(), empty))
+    assert "3 contacten komen bij de eerste sync" in plain(preview(visit(language="nl"), new))
 
 
 def test_nothing_is_staged_yet(visit: Make, engine: Engine) -> None:

@@ -19,7 +19,7 @@ from sync_lib.web.app import make_app
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
 from tests.web.surroundings import VIEWER, open_seams
-from tests.web.world import add_company, add_item, add_person, add_profile, add_reject
+from tests.web.world import NOON, add_company, add_item, add_person, add_profile, add_reject, add_run
 
 Make = Callable[..., TestClient]
 
@@ -94,7 +94,11 @@ def test_search(visit: Make, text: str, found: int) -> None:
     assert rows(visit().get("/rejects", params={"q": text}).text) == found
 
 
-def test_nothing_to_do(visit: Make) -> None:
+def test_nothing_to_do(visit: Make, engine: Engine) -> None:
+    # U5: before the first run nothing is known to sync.
+    assert "Nothing has been synced yet." in visit().get("/rejects").text
+    with engine.begin() as conn:
+        add_run(conn, "r", NOON)
     assert "Everything syncs" in visit().get("/rejects").text
 
 

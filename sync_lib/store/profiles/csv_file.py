@@ -1,27 +1,39 @@
 """A list of colleagues as CSV: each row names a mailbox and whatever its profile is to have. Text in, values out.
 
 The first line names the columns, as the YAML file calls its keys; a policy is a column of its own. ``filter`` holds
-``field=expression``, one condition a line of the cell; ``categories`` are separated by semicolons. A cell that is
-blank says nothing. Spreadsheets of some languages write semicolons: the head shows which.
+``field=expression``, one condition a line of the cell, and a line ``or`` before each further group; ``categories`` are
+separated by semicolons. A cell that is blank says nothing. Spreadsheets of some languages write semicolons: the head
+shows which. A quote before what a spreadsheet would calculate, as our export writes it, is no part of the cell.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sync_lib.errors import ConfigError, FilterSyntaxError
-from sync_lib.fields.categories import split_templates
+from sync_lib.fields.categories import join_templates, split_templates
 from sync_lib.fields.filters import Groups, check_length
 from sync_lib.store.profiles import values as profile_values
-from sync_lib.store.profiles.file import NAMES, OWN_CONTACTS, POLICY_NAMES
+from sync_lib.store.profiles.file import NAMES, OWN_CONTACTS, POLICY_NAMES, ProfileEntry
 from sync_lib.store.profiles.values import WrongValue
 
 #: Name of a column of the file -> column of ``sync_profile``.
 COLUMNS: Mapping[str, str] = {**NAMES, "salesperson_code": "salesperson_code", **POLICY_NAMES}
+
+
+#: Columns of an export, in their order.
+EXPORTED: Mapping[str, str] = {**NAMES, **POLICY_NAMES}
+
+#: What separates the groups of a filter, on a line of its own.
+OR = "or"
+
+# What makes a spreadsheet calculate, behind the quote that keeps it from doing so.
+_QUOTED = re.compile(r"'(?=[\s\u200b\ufeff]*[=+\-@|\uff1d\uff0b\uff0d\uff20]|[\t\n])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,17 @@ def parse_condition(text: str, *, field_profile: str) -> tuple[str, str]:
     return profile_values.check_condition(name, expression, field_profile=field_profile)
 
 
+def cells_of(entry: ProfileEntry) -> list[str]:
+    """Return a profile as a row of ``EXPORTED``; what its cell cannot say, such as no filter, is left blank."""
+    values = {column: getattr(entry, column) for column in EXPORTED.values()}
+    if entry.default_folder:
+        values["folder_name"] = ""
+    groups = ("\n".join(f"{name}={expression}" for name, expression in group) for group in entry.filter)
+    values["filter"] = f"\n{OR}\n".join(groups)
+    values["categories"] = join_templates(entry.categories)
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in values.values()]
+
+
 def parse(text: str, *, field_profile: str) -> list[CsvRow]:
     """Return the rows of a file.
 
@@ -71,6 +94,7 @@ class _Parser:
             raise ConfigError(f"The file is not CSV: {error}") from error
         if not records:
             raise ConfigError("The file is empty; its first line names the columns, 'mailbox' among them.")
+        records = [(line, [_unquoted(cell) for cell in cells]) for line, cells in records]
         (line, cells), *rest = records
         head = self._head(line, cells)
         rows = [row for number, cells in rest if (row := self._row(number, head, cells))]
@@ -125,14 +149,16 @@ class _Parser:
             return None
 
     def _filter(self, cell: str) -> Groups:
-        """One group: a cell has no way to say which conditions belong together."""
-        pairs = [
-            parse_condition(each, field_profile=self._field_profile)
-            for each in cell.splitlines()
-            if each.strip()
-        ]
-        check_length([pairs])
-        return (tuple(pairs),)
+        groups: list[list[tuple[str, str]]] = [[]]
+        for each in cell.splitlines():
+            if each.strip().casefold() == OR:
+                groups.append([])
+            elif each.strip():
+                groups[-1].append(parse_condition(each, field_profile=self._field_profile))
+        if len(groups) > 1 and not all(any(expression for _, expression in group) for group in groups):
+            raise WrongValue("a group without a condition: there is one on each side of 'or'.")
+        check_length(groups)
+        return tuple(tuple(group) for group in groups)
 
     def _note(self, line: int, column: str, message: str) -> None:
         self._problems.append(f"Line {line}, column {column!r}: {message}")
@@ -140,6 +166,10 @@ class _Parser:
 
 #: The name by which an error calls a column.
 _NAMED = {column: name for name, column in COLUMNS.items() if name != "salesperson"}
+
+
+def _unquoted(cell: str) -> str:
+    return _QUOTED.sub("", cell, count=1) if _QUOTED.match(cell) else cell
 
 
 def _records(text: str) -> Iterator[tuple[int, list[str]]]:

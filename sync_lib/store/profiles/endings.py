@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from sync_lib.fields.contact_keys import BcKey
 from sync_lib.model import FormerItem, Outcome
 from sync_lib.store import clock, former_items
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import among
 from sync_lib.store.couplings import end_couplings
 from sync_lib.store.holds import HoldState
 from sync_lib.store.profiles import history, rows
@@ -70,18 +72,32 @@ def ask_end(conn: Connection, profile: Profile, how: str, by: Author) -> None:
     Raises:
         ConfigError: It has never synced, is about to end already, or has ended.
     """
+    ask_ends(conn, [profile], how, by)
+
+
+def ask_ends(conn: Connection, profiles: Sequence[Profile], how: str, by: Author) -> None:
+    """Store that many profiles are to end.
+
+    Raises:
+        ConfigError: One of them has never synced, is about to end already, or has ended.
+    """
     lock_profiles(conn)
+    for profile in profiles:
+        _refuse_end(profile)
+    asked = [profile for profile in profiles if profile.ending != how]
+    values = {"ending": how, "ending_at": clock.now(conn), "updated_at": by.now}
+    keys = [profile.id for profile in asked]
+    conn.execute(update(t.sync_profile).where(among(conn, _P.id, keys)).values(values))
+    history.write_setting(conn, ((profile.id, profile.ending) for profile in asked), "ending", how, by)
+
+
+def _refuse_end(profile: Profile) -> None:
     if not profile.has_synced:
         raise ConfigError(f"{profile.mailbox}: this profile has never synced. Remove it instead.")
     if profile.ended_at:
         raise ConfigError(f"{profile.mailbox}: this profile has ended already.")
     if profile.ending_began:
         raise ConfigError(f"{profile.mailbox}: this profile is being ended already.")
-    if profile.ending == how:
-        return
-    values = {"ending": how, "ending_at": clock.now(conn), "updated_at": by.now}
-    conn.execute(update(t.sync_profile).where(_P.id == profile.id).values(values))
-    history.write_setting(conn, profile.id, "ending", (profile.ending, how), by)
 
 
 def begin_end(conn: Connection, profile: int, notes: dict[str, Any]) -> None:

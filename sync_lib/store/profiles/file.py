@@ -56,6 +56,8 @@ from sync_lib.store.profiles.values import WrongValue
 T = TypeVar("T")
 
 OWN_CONTACTS = "Contacts"
+#: Profiles of one file.
+MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,11 @@ class _Parser:
             self._problems.append("The file has no list 'profiles:'.")
         defaults = self._defaults(top["defaults"]) if "defaults" in top else None
         rows = self._attempt("profiles", _sequence, top.get("profiles")) or []
+        if len(rows) > MOST_ROWS:
+            # One row may be named many times over by a few bytes each.
+            raise ConfigError(
+                f"Nothing was changed. A file has at most {MOST_ROWS} profiles: take it in parts."
+            )
         entries = [entry for n, row in enumerate(rows, 1) if (entry := self._entry(n, row, defaults or {}))]
         self._refuse_twins(entries)
         groups = self._groups(top.get("groups"), defaults or {})

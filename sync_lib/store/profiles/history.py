@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,8 @@ from sqlalchemy import Connection, func, insert, select
 from sync_lib.fields.filters import from_written, to_written
 from sync_lib.store import tables as t
 from sync_lib.store.profiles.file import ProfileEntry
+
+_NAMES = tuple(each.name for each in fields(ProfileEntry))
 
 #: Who changes profiles by a file or from a terminal.
 TERMINAL = "contact-sync"
@@ -47,23 +50,52 @@ def write_change(
     conn: Connection, profile: int, before: ProfileEntry | None, after: ProfileEntry, by: Author
 ) -> None:
     """Write down what differs; ``before`` is None for a new profile."""
+    write_changes(conn, [(profile, before, after)], by)
+
+
+def write_changes(
+    conn: Connection, changes: Iterable[tuple[int, ProfileEntry | None, ProfileEntry]], by: Author
+) -> None:
+    """Write down what differs of many profiles: (id, before, after)."""
+    rows = [
+        {
+            "profile": profile,
+            "at": by.now,
+            "who": by.name,
+            "is_new": before is None,
+            "settings": json.dumps(_changed(before, after), ensure_ascii=False),
+        }
+        for profile, before, after in changes
+    ]
+    if rows:
+        conn.execute(insert(t.profile_change), rows)
+
+
+def _changed(before: ProfileEntry | None, after: ProfileEntry) -> dict[str, list[Any]]:
     shown = before or ProfileEntry(after.mailbox, after.company_name)
-    values = {
-        each.name: [getattr(shown, each.name), getattr(after, each.name)] for each in fields(ProfileEntry)
-    }
+    values = {name: [getattr(shown, name), getattr(after, name)] for name in _NAMES}
     changed = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
     if "filter" in changed:
         changed["filter"] = [to_written(groups) for groups in changed["filter"]]
-    text = json.dumps(changed, ensure_ascii=False)
-    row = {"at": by.now, "who": by.name, "is_new": before is None, "settings": text}
-    conn.execute(insert(t.profile_change).values(profile=profile, **row))
+    return changed
 
 
-def write_setting(conn: Connection, profile: int, column: str, pair: tuple[str, str], by: Author) -> None:
-    """Write down what a person said of a profile that no file says: (before, after)."""
-    text = json.dumps({column: list(pair)}, ensure_ascii=False)
-    row = {"at": by.now, "who": by.name, "is_new": False, "settings": text}
-    conn.execute(insert(t.profile_change).values(profile=profile, **row))
+def write_setting(
+    conn: Connection, changes: Iterable[tuple[int, str]], column: str, value: str, by: Author
+) -> None:
+    """Write down what a person said of profiles that no file says: (id, what it was before)."""
+    rows = [
+        {
+            "profile": profile,
+            "at": by.now,
+            "who": by.name,
+            "is_new": False,
+            "settings": json.dumps({column: [before, value]}, ensure_ascii=False),
+        }
+        for profile, before in changes
+    ]
+    if rows:
+        conn.execute(insert(t.profile_change), rows)
 
 
 def read_author(conn: Connection, profile: int, column: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,27 +99,91 @@ def import_profiles(
         ConfigError: Something in the file is wrong; the message names all of it.
     """
     content = profile_file.parse(yaml_text, field_profile=field_profile)
-    report = ImportReport()
     with transaction(engine) as conn:
         # Two imports at once would both find a profile missing and add it.
         lock_profiles(conn)
-        stored, by = _read_stored(conn), Author(TERMINAL, now)
-        content = _with_todays_names(conn, content, stored)
-        matches, problems = match_rows(content, stored)
-        problems += _taken_folders(matches, stored)
-        if problems:
-            raise ConfigError("Nothing was changed. " + "\n".join(problems))
-        for match in matches:
-            if match.stored and match.moves:
-                announce(_move_in_words(match.stored.entry, match.entry))
-        _make_way(conn, matches)
-        for match in matches:
-            if match.stored is None:
-                report.added.append(insert_profile(conn, match.entry, by))
-            else:
-                _import_known(conn, match, by, report)
-        report = _import_groups(conn, content, report, now)
-        _import_regions(conn, content)
+        plan = plan_import(conn, content)
+        for sentence in plan.moves:
+            announce(sentence)
+        return take_import(conn, plan, Author(TERMINAL, now))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """What becomes of one row: ``before`` is None for a new profile; ``moves``: its name in the file is new."""
+
+    match: Match
+    entry: ProfileEntry
+    before: ProfileEntry | None
+
+    @property
+    def moves(self) -> bool:
+        """Whether mailbox, company or folder of a profile get another name."""
+        return self.before is not None and self.match.moves
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the profile stays as it is."""
+        return self.entry == self.before
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What an import would do, in the order of the file; groups, defaults and regions are in ``content``."""
+
+    content: ProfileFile
+    rows: list[PlannedRow]
+
+    @property
+    def moves(self) -> list[str]:
+        """Each change of a name, in a sentence."""
+        return [_move_in_words(row.before, row.match.entry) for row in self.rows if row.moves and row.before]
+
+    def only_new(self) -> ImportPlan:
+        """Return the plan without what is said of profiles that there are."""
+        return replace(self, rows=[row for row in self.rows if row.before is None])
+
+
+def plan_import(conn: Connection, content: ProfileFile) -> ImportPlan:
+    """Return what taking a file over would do; nothing is written.
+
+    Raises:
+        ConfigError: Something in the file is wrong; the message names all of it.
+    """
+    stored = read_stored(conn)
+    content = _with_todays_names(conn, content, stored)
+    matches, problems = match_rows(content, stored)
+    problems += [*_taken_folders(matches, stored), *_unknown_regions(conn, content)]
+    if problems:
+        raise ConfigError("Nothing was changed. " + "\n".join(problems))
+    return ImportPlan(content, [_planned(match) for match in matches])
+
+
+def _planned(match: Match) -> PlannedRow:
+    if match.stored is None:
+        return PlannedRow(match, match.entry, None)
+    entry, before = match.entry, match.stored.entry
+    if entry.default_folder or (entry.identity != before.identity and not match.moves):
+        # The file asks for what it asked for before: the name that a user has given the folder since stays.
+        entry = replace(entry, folder_name=before.folder_name)
+    return PlannedRow(match, entry, before)
+
+
+def take_import(conn: Connection, plan: ImportPlan, by: Author) -> ImportReport:
+    """Do what a plan says.
+
+    Args:
+        conn: Inside the transaction that locked the profiles, and in which the plan was made.
+        plan: What to do.
+        by: Who does, and the time.
+    """
+    report = ImportReport()
+    _make_way(conn, [row.match for row in plan.rows])
+    for row in plan.rows:
+        _take(conn, row, by, report)
+    report = _import_groups(conn, plan.content, report, by.now)
+    for name, region in plan.content.regions.items():
+        write_phone_region(conn, name, region)
     return report
 
 
@@ -131,7 +195,8 @@ def _import_groups(conn: Connection, content: ProfileFile, report: ImportReport,
     return replace(report, groups=groups.write_groups(conn, content.groups, now=now))
 
 
-def _read_stored(conn: Connection) -> list[Stored]:
+def read_stored(conn: Connection) -> list[Stored]:
+    """Return all profiles as a file is compared with them."""
     asked = dict(conn.execute(select(t.sync_profile.c.id, t.sync_profile.c.folder_asked)).all())
     bound = dict(conn.execute(select(t.company.c.id, t.company.c.company_id)).all())
     names = CompanyNames.read(conn)
@@ -155,43 +220,60 @@ def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stor
     Raises:
         ConfigError: Two rows mean one profile then.
     """
-    mailboxes = _former_names(conn, t.former_mailbox, t.sync_profile.c.mailbox, t.former_mailbox.c.mailbox)
+    mailboxes = read_former_mailboxes(conn, stored)
     named = t.sync_profile.c.company_name
     companies = _former_names(conn, t.former_company_name, named, t.former_company_name.c.name)
-    mailboxes = {name: today for name, today in mailboxes.items() if name not in _names(stored, "mailbox")}
-    companies = {
-        name: today for name, today in companies.items() if name not in _names(stored, "company_name")
-    }
+    in_use = _names(stored, "company_name")
+    companies = {name: today for name, today in companies.items() if name not in in_use}
 
     known = CompanyNames.read(conn)
+    of_mailbox = _by_mailbox(stored)
 
     def today(entry: ProfileEntry) -> ProfileEntry:
         entry = replace(entry, mailbox=mailboxes.get(entry.mailbox.casefold(), entry.mailbox))
-        company = company_as_stored(entry, known.id_of(entry.company_name), stored)
+        own = of_mailbox.get(entry.mailbox.casefold(), [])
+        company = company_as_stored(entry, known.id_of(entry.company_name), own)
         company = company or companies.get(entry.company_name.casefold(), entry.company_name)
         return replace(entry, company_name=company)
 
     def was_as_stored(entry: ProfileEntry, was: Was) -> Was:
         before = replace(entry, mailbox=was.mailbox or entry.mailbox, company_name=was.company)
-        company = company_as_stored(before, known.id_of(was.company), stored)
+        own = of_mailbox.get(before.mailbox.casefold(), [])
+        company = company_as_stored(before, known.id_of(was.company), own)
         return replace(was, company=company or was.company)
 
     entries = tuple(map(today, content.profiles))
     was = tuple(map(was_as_stored, content.profiles, content.was))
-    twins = [
-        entry.mailbox
-        for n, entry in enumerate(entries)
-        if entry.identity in {e.identity for e in entries[:n]}
-    ]
-    if twins:
-        raise ConfigError(
-            f"Nothing was changed. Two rows mean one profile of {twins[0]}: take the one with the old name out."
-        )
+    seen: set[tuple[str, ...]] = set()
+    for entry in entries:
+        if entry.identity in seen:
+            raise ConfigError(
+                f"Nothing was changed. Two rows mean one profile of {entry.mailbox}: take the one with the old name "
+                "out."
+            )
+        seen.add(entry.identity)
     regions = {
         companies.get(name.casefold()) or _name_in_use(name, known, entries, stored): region
         for name, region in content.regions.items()
     }
     return replace(content, profiles=entries, regions=regions, was=was)
+
+
+def _by_mailbox(stored: Iterable[Stored]) -> dict[str, list[Stored]]:
+    found: dict[str, list[Stored]] = {}
+    for one in stored:
+        found.setdefault(one.entry.mailbox.casefold(), []).append(one)
+    return found
+
+
+def read_former_mailboxes(conn: Connection, stored: list[Stored]) -> dict[str, str]:
+    """Return today's name of each mailbox that no profile has today, and one had before, by its case-folded name."""
+    c = t.former_mailbox.c
+    names, in_use = (
+        _former_names(conn, t.former_mailbox, t.sync_profile.c.mailbox, c.mailbox),
+        _names(stored, "mailbox"),
+    )
+    return {name: today for name, today in names.items() if name not in in_use}
 
 
 def _name_in_use(
@@ -220,18 +302,22 @@ def _former_names(conn: Connection, table: Table, today: Any, former: Any) -> di
 def _taken_folders(matches: list[Match], stored: list[Stored]) -> list[str]:
     """Say which folders of new and renamed profiles belong to others, as the page does."""
     meant = {match.stored.id for match in matches if match.stored}
-    others = [one.entry for one in stored if one.id not in meant and one.has_synced]
+    others = _by_mailbox(one for one in stored if one.id not in meant and one.has_synced)
+    rows: dict[str, list[tuple[int, Match]]] = {}
+    for number, match in enumerate(matches):
+        rows.setdefault(match.entry.mailbox.casefold(), []).append((number, match))
     problems = []
     for number, match in enumerate(matches):
         if match.stored and not match.moves:
             continue
-        staying = [each.entry for each in matches[number + 1 :] if each.stored and not each.moves]
-        rows = [each.entry for each in matches[:number]] + staying
-        same = [
-            each for each in [*others, *rows] if each.mailbox.casefold() == match.entry.mailbox.casefold()
-        ]
+        mailbox = match.entry.mailbox.casefold()
+        # Of the rows behind it, those that keep their names.
+        before = [each for n, each in rows[mailbox] if n < number]
+        staying = [each for n, each in rows[mailbox] if n > number and each.stored and not each.moves]
+        neighbours = [one.entry for one in others.get(mailbox, ())]
+        neighbours += [each.entry for each in (*before, *staying)]
         try:
-            refuse_taken_folder(match.entry, same)
+            refuse_taken_folder(match.entry, neighbours)
         except WrongValue as wrong:
             problems.append(f"{match.entry.mailbox}: {wrong}")
     return problems
@@ -253,34 +339,36 @@ def _move_in_words(before: ProfileEntry, after: ProfileEntry) -> str:
 def _make_way(conn: Connection, matches: list[Match]) -> None:
     """Let names be passed on among profiles: no two may have one in between either."""
     moved = [match.stored.id for match in matches if match.stored and match.moves]
+    if not moved:
+        return
     c = t.sync_profile.c
     held = literal("/") + cast(c.id, Text)
     conn.execute(update(t.sync_profile).where(c.id.in_(moved)).values(folder_name=held))
 
 
-def _import_known(conn: Connection, match: Match, by: Author, report: ImportReport) -> None:
-    assert match.stored is not None
-    entry, before, key = match.entry, match.stored.entry, match.stored.id
-    values = columns_of_entry(entry)
-    if entry.default_folder or (entry.identity != before.identity and not match.moves):
-        # The file asks for what it asked for before: the name that a user has given the folder since stays.
-        entry = replace(entry, folder_name=before.folder_name)
-    if entry == before:
+def _take(conn: Connection, row: PlannedRow, by: Author, report: ImportReport) -> None:
+    if row.match.stored is None or row.before is None:
+        report.added.append(insert_profile(conn, row.entry, by))
+        return
+    key = row.match.stored.id
+    if row.is_same:
         report.unchanged.append(key)
         return
-    values |= unbound(before, entry) | {"folder_name": entry.folder_name}
-    update_profile(conn, key, values, by)
-    profile_history.write_change(conn, key, before, entry, by)
+    # What the file asked for is remembered as such, whatever a user called the folder since.
+    values = columns_of_entry(row.match.entry) | unbound(row.before, row.entry)
+    update_profile(conn, key, values | {"folder_name": row.entry.folder_name}, by)
+    profile_history.write_change(conn, key, row.before, row.entry, by)
     report.changed.append(key)
 
 
-def _import_regions(conn: Connection, content: ProfileFile) -> None:
+def _unknown_regions(conn: Connection, content: ProfileFile) -> list[str]:
+    """Say which companies of the list no profile and no group has, or will have."""
     named = [select(table.c.company_name).distinct() for table in (t.sync_profile, t.profile_group)]
     used = {name.casefold() for each in named for name in conn.scalars(each)}
-    for name, region in content.regions.items():
-        if name.casefold() not in used:
-            raise ConfigError(
-                f"Nothing was changed. No profile has the company {name!r} that 'companies' names: "
-                "write it as the profiles do, or take it out."
-            )
-        write_phone_region(conn, name, region)
+    used |= {each.company_name.casefold() for each in content.profiles}
+    used |= {each.company_name.casefold() for each in content.groups}
+    return [
+        f"No profile has the company {name!r} that 'companies' names: write it as the profiles do, or take it out."
+        for name in content.regions
+        if name.casefold() not in used
+    ]

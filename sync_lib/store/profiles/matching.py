@@ -7,6 +7,7 @@ and company, that one, whose folder gets another name. A row that could mean one
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -70,8 +71,16 @@ class _Matcher:
     def __init__(self, content: ProfileFile, stored: Sequence[Stored]) -> None:
         nothing = (Was(),) * len(content.profiles)
         self.rows = list(zip(content.profiles, content.was or nothing, strict=True))
-        self.stored = stored
         self.by_name = {one.entry.identity: one for one in stored}
+        # A thousand rows are compared with a thousand profiles: each is looked up, not looked for.
+        self.by_asked: dict[Group, list[Stored]] = {}
+        self.by_group: dict[Group, list[Stored]] = {}
+        for one in stored:
+            self.by_group.setdefault(_group(one.entry), []).append(one)
+            if one.folder_asked and not one.entry.default_folder:
+                asked = identity(one.entry.mailbox, one.entry.company_name, one.folder_asked)
+                self.by_asked.setdefault(asked, []).append(one)
+        self.rows_of = Counter(_group(row) for row, _ in self.rows)
         self.problems: list[str] = []
         # Ids of the profiles that rows mean.
         self.meant: set[int] = set()
@@ -105,11 +114,11 @@ class _Matcher:
         return self._take(entry, one, moves=True)
 
     def _by_what_was_asked(self, entry: ProfileEntry, _was: Was) -> Match | None:
-        for one in self.stored:
-            if one.folder_asked and not one.entry.default_folder and not entry.default_folder:
-                asked = identity(one.entry.mailbox, one.entry.company_name, one.folder_asked)
-                if asked == entry.identity and (match := self._take(entry, one, moves=False)):
-                    return match
+        if entry.default_folder:
+            return None
+        for one in self.by_asked.get(entry.identity, ()):
+            if match := self._take(entry, one, moves=False):
+                return match
         return None
 
     def _take(self, entry: ProfileEntry, one: Stored | None, *, moves: bool) -> Match | None:
@@ -120,12 +129,11 @@ class _Matcher:
 
     def _by_number(self, entry: ProfileEntry) -> Match:
         """A row that names no profile: a new one, or one whose folder gets another name."""
-        group = [one for one in self.stored if _group(one.entry) == _group(entry)]
+        group = self.by_group.get(_group(entry), [])
         left = [one for one in group if one.id not in self.meant and not one.entry.default_folder]
         if entry.default_folder or not left:
             return Match(entry)
-        rows = [row for row, _ in self.rows if _group(row) == _group(entry)]
-        if len(rows) == len(group) == 1:
+        if self.rows_of[_group(entry)] == len(group) == 1:
             return self._take(entry, left[0], moves=True) or Match(entry)
         names = ", ".join(repr(one.entry.folder_name) for one in left)
         self.problems.append(

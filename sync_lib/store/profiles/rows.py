@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError
 from sync_lib.errors import ConfigError, ProfileError
 from sync_lib.fields.filters import Groups, from_written
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import among
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.profiles.file import ProfileEntry
 
@@ -176,6 +177,12 @@ def find_profile(conn: Connection, profile: int) -> Profile | None:
     """Return one profile, or None."""
     row = conn.execute(_ONE, {"profile": profile}).first()
     return _profile(row) if row else None
+
+
+def read_chosen(conn: Connection, ids: Collection[int]) -> list[Profile]:
+    """Return the profiles with these ids, in the order in which they were added; none that has ended."""
+    wanted = _ALL.where(among(conn, t.sync_profile.c.id, list(ids)))
+    return [_profile(row) for row in conn.execute(wanted)]
 
 
 def read_company_names(conn: Connection) -> list[str]:

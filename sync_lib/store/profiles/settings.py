@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sync_lib.errors import ConfigError
 from sync_lib.fields.filters import to_written
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import among
 from sync_lib.store.company_names import CompanyNames
 from sync_lib.store.engine import transaction
 from sync_lib.store.profiles import history as profile_history
@@ -87,6 +88,31 @@ def change_profile(
             del values["folder_asked"]
         update_profile(conn, stored.id, values, by)
         profile_history.write_change(conn, stored.id, before, entry, by)
+
+
+def change_many(
+    conn: Connection, changes: Iterable[tuple[int, ProfileEntry, ProfileEntry]], *, by: Author
+) -> None:
+    """Give many profiles other settings: (id, before, after), none of which changes mailbox, company or folder.
+
+    Args:
+        conn: Inside the transaction that locked the profiles and read what they were before.
+        changes: What to change.
+        by: Who does, and the time: each profile's history says so.
+    """
+    told = list(changes)
+    # Few settings have many values: the profiles that get the same ones are changed in one statement.
+    alike: dict[str, list[int]] = {}
+    for key, before, after in told:
+        if _place(before) != _place(after):
+            raise ValueError("mailbox, company and folder are not changed for many at once")
+        was, becomes = columns_of_entry(before), columns_of_entry(after)
+        changed = {name: value for name, value in becomes.items() if value != was[name]}
+        alike.setdefault(json.dumps(changed, sort_keys=True), []).append(key)
+    for text, keys in alike.items():
+        same = update(t.sync_profile).where(among(conn, t.sync_profile.c.id, keys))
+        conn.execute(same.values(**json.loads(text), updated_at=by.now))
+    profile_history.write_changes(conn, told, by)
 
 
 def correct_profile(engine: Engine, profile: int, *, mailbox: str = "", company: str = "", now: str) -> None:
@@ -208,9 +234,12 @@ def columns_of_entry(entry: ProfileEntry) -> dict[str, Any]:
     return values | {"filter": filter_, "categories": categories, "folder_asked": entry.folder_name}
 
 
+_INSERT = insert(t.sync_profile).returning(t.sync_profile.c.id)
+
+
 def insert_profile(conn: Connection, entry: ProfileEntry, by: Author) -> int:
     values = columns_of_entry(entry) | {"created_at": by.now, "updated_at": by.now}
-    added = conn.execute(insert(t.sync_profile).values(values).returning(t.sync_profile.c.id)).scalar_one()
+    added = conn.execute(_INSERT, values).scalar_one()
     profile_history.write_change(conn, added, None, entry, by)
     return int(added)
 

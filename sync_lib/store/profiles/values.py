@@ -112,6 +112,8 @@ def check_region(text: str) -> str:
 def _mailbox(text: str) -> str:
     if not text:
         raise WrongValue("the mailbox is missing; it takes the person's user principal name.")
+    if len(text) > 320:
+        raise WrongValue("the mailbox is longer than 320 characters.")
     if not _ADDRESS.fullmatch(text):
         raise WrongValue("%(text)r is not a user principal name such as anna@example.com.", text=text)
     return text

@@ -158,9 +158,7 @@ class RunLine:
 
 def read_overview(conn: Connection, wanted: Wanted) -> Overview:
     """Return one part of the profiles that a person wants to see."""
-    if is_postgresql(conn):
-        # By what it expects of the look-ups for each profile it would compile them first, which takes longer than they.
-        conn.execute(text("SET LOCAL jit = off"))
+    _compile_nothing(conn)
     every = _profiles(wanted, by_profile=is_postgresql(conn)).subquery("every_profile")
     counted = select(every.c.state, func.count()).where(_matches(every, wanted.text)).group_by(every.c.state)
     counts = {row[0]: row[1] for row in conn.execute(counted)}
@@ -169,6 +167,24 @@ def read_overview(conn: Connection, wanted: Wanted) -> Overview:
     history = _read_history(conn, [row.id for row in rows])
     lines = [_line(row, history.get(row.id, []), of_run=bool(wanted.run)) for row in rows]
     return Overview(lines, counts, total)
+
+
+def read_line(conn: Connection, profile: int) -> ProfileLine | None:
+    """Return one profile as the overview shows it, without its chart; None for one that has ended, or never was."""
+    wanted = Wanted()
+    every = _profiles(wanted, by_profile=is_postgresql(conn)).where(t.sync_profile.c.id == profile)
+    row = conn.execute(_part(every.subquery("every_profile"), wanted)).first()
+    return _line(row, [], of_run=False) if row else None
+
+
+def read_chosen(conn: Connection, wanted: Wanted) -> list[int]:
+    """Return the ids of all profiles that the overview would list, in all its parts, in ascending order."""
+    _compile_nothing(conn)
+    every = _profiles(wanted, by_profile=is_postgresql(conn)).subquery("every_profile")
+    chosen = select(every.c.id).where(_matches(every, wanted.text))
+    if wanted.state:
+        chosen = chosen.where(every.c.state == wanted.state)
+    return list(conn.scalars(chosen.order_by(every.c.id)))
 
 
 def read_run_line(conn: Connection, run: str) -> RunLine | None:
@@ -187,6 +203,12 @@ def _run_lines() -> Select[Any]:
     c = t.sync_run.c
     quiet = func.coalesce(c.quiet, 0)
     return select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.started_at, c.ended_at, quiet)
+
+
+def _compile_nothing(conn: Connection) -> None:
+    """By what PostgreSQL expects of the look-ups it would compile them first, which takes longer than they."""
+    if is_postgresql(conn):
+        conn.execute(text("SET LOCAL jit = off"))
 
 
 # -- one row per profile ---------------------------------------------------------------------------------------------

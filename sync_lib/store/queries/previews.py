@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, and_, case, func, select, type_coerce
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    func,
+    select,
+    type_coerce,
+)
 
 from sync_lib.model import Origin
 from sync_lib.store import tables as t
@@ -22,8 +32,18 @@ def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
     ``present`` says whether the item is in the folder, ``edited`` whether somebody edited it since the pair last
     agreed (rules 2.1).
     """
+    return read_frame(conn, _pairs().where(t.coupling.c.profile == profile))
+
+
+def read_pairs_of(conn: Connection, profiles: Sequence[int]) -> pd.DataFrame:
+    """Return the same of many profiles, each pair with its ``profile``."""
+    c = t.coupling.c
+    return read_frame(conn, _pairs().add_columns(c.profile).where(among(conn, c.profile, profiles)))
+
+
+def _pairs() -> Select[Any]:
     c, item = t.coupling.c, t.outlook_contact.c
-    wanted = (
+    return (
         select(
             func.coalesce(c.bc_row, 0).label("bc_row"),
             c.state,
@@ -33,9 +53,7 @@ def read_pairs(conn: Connection, profile: int) -> pd.DataFrame:
         )
         .select_from(t.coupling)
         .outerjoin(t.outlook_contact, and_(item.row_id == c.outlook_row, item.gone_since.is_(None)))
-        .where(c.profile == profile)
     )
-    return read_frame(conn, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +68,17 @@ class FolderItems:
 
 def count_items(conn: Connection, profile: int) -> FolderItems:
     """Return how many items of a folder there are, by what would become of them if the profile ended (rules 1)."""
+    return count_items_of(conn, [profile]).get(profile, FolderItems(0, 0, 0, 0))
+
+
+def count_items_of(conn: Connection, profiles: Sequence[int]) -> dict[int, FolderItems]:
+    """Return the same of many profiles, in one query; of those that have any."""
     c, item = t.coupling.c, t.outlook_contact.c
     made = c.origin == Origin.MADE_BY_SYNC
     is_edited = _is_edited() | (c.differs != "{}")
     wanted = (
         select(
+            item.profile,
             func.count(),
             func.count(c.id),
             func.coalesce(func.sum(case((made & ~is_edited, 1), else_=0)), 0),
@@ -62,9 +86,17 @@ def count_items(conn: Connection, profile: int) -> FolderItems:
         )
         .select_from(t.outlook_contact)
         .outerjoin(t.coupling, and_(c.profile == item.profile, c.outlook_id == item.id))
-        .where(item.profile == profile, item.overlay == "", item.gone_since.is_(None))
+        .where(among(conn, item.profile, profiles), item.overlay == "", item.gone_since.is_(None))
+        .group_by(item.profile)
     )
-    return FolderItems(*(int(number) for number in conn.execute(wanted).one()))
+    return {int(row[0]): FolderItems(*(int(number) for number in row[1:])) for row in conn.execute(wanted)}
+
+
+def count_states(conn: Connection, profiles: Sequence[int]) -> dict[str, int]:
+    """Return how many couplings many profiles have together, by state."""
+    c = t.coupling.c
+    wanted = select(c.state, func.count()).where(among(conn, c.profile, profiles)).group_by(c.state)
+    return {str(row[0]): int(row[1]) for row in conn.execute(wanted)}
 
 
 def _is_edited() -> ColumnElement[bool]:

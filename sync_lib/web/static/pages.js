@@ -71,6 +71,7 @@
     part.querySelectorAll("time[datetime]").forEach(function (time) {
       time.title = written.format(new Date(time.dateTime));
       if ("clock" in time.dataset) time.textContent = ofDay.format(new Date(time.dateTime));
+      if ("absolute" in time.dataset) time.textContent = time.title;
     });
   }
 
@@ -117,45 +118,91 @@
 
   var start = document.getElementById("start");
   var chosen = new Set();
+  // Of these, what is switched off: it can be changed, and no run takes it.
+  var off = new Set();
+  // All that the search holds, on whatever part of the list: the search itself is the choice.
+  var matching = null;
 
   function boxes() {
     return Array.from(document.querySelectorAll("input[name=profile]"));
   }
 
+  function choose(box, is) {
+    chosen[is ? "add" : "delete"](box.value);
+    if ("off" in box.dataset) off.add(box.value);
+  }
+
+  function running() {
+    return Array.from(chosen).filter(function (id) { return !off.has(id); });
+  }
+
   function showChosen() {
-    boxes().forEach(function (box) { box.checked = chosen.has(box.value); });
+    boxes().forEach(function (box) { box.checked = Boolean(matching) || chosen.has(box.value); });
     var all = document.getElementById("all");
-    if (all) all.checked = boxes().length > 0 && boxes().every(function (box) { return box.checked; });
-    document.getElementById("chosen").textContent =
-      chosen.size ? start.dataset.some.replace("#", chosen.size) : start.dataset.all;
+    var every = boxes().length > 0 && boxes().every(function (box) { return box.checked; });
+    if (all) all.checked = every;
+    document.getElementById("chosen").textContent = matching
+      ? matching.said
+      : chosen.size ? start.dataset.some.replace("#", running().length) : start.dataset.all;
+    showChange(every);
+  }
+
+  // The link to the page that changes what is chosen; without a choice it leads to all that the search holds.
+  function showChange(every) {
+    var change = document.getElementById("change");
+    var more = document.getElementById("matching");
+    if (!change) return;
+    change.dataset.every = change.dataset.every || change.textContent;
+    change.dataset.search = change.dataset.search || change.getAttribute("href");
+    var some = chosen.size && !matching;
+    change.textContent = some ? change.dataset.some.replace("#", chosen.size) : change.dataset.every;
+    change.href = some ? change.dataset.address + "?profiles=" + Array.from(chosen).join(",") : change.dataset.search;
+    if (more) more.hidden = !every || Boolean(matching);
+  }
+
+  // A run is started for profiles, not for a search: those that it holds now.
+  async function asked() {
+    if (!matching) return running();
+    return (await call("GET", matching.address)).profiles;
   }
 
   if (start) {
     document.addEventListener("change", function (event) {
       if (event.target.id === "all") {
-        boxes().forEach(function (box) { chosen[event.target.checked ? "add" : "delete"](box.value); });
+        matching = null;
+        boxes().forEach(function (box) { choose(box, event.target.checked); });
       } else if (event.target.name === "profile") {
-        chosen[event.target.checked ? "add" : "delete"](event.target.value);
+        // Who takes one out of all that match goes on with those that are shown.
+        if (matching) boxes().forEach(function (box) { choose(box, box !== event.target); });
+        matching = null;
+        choose(event.target, event.target.checked);
       } else {
         return;
       }
       showChosen();
     });
+    document.addEventListener("click", function (event) {
+      var more = event.target.closest("#matching");
+      if (!more) return;
+      chosen.clear();
+      matching = { address: more.dataset.address, said: more.dataset.said };
+      showChosen();
+    });
     start.addEventListener("submit", async function (event) {
       event.preventDefault();
       var mode = start.elements.mode.value;
-      var conf = {
-        mode: mode === "full" ? "full" : "incremental",
-        dry_run: mode === "plan",
-        profiles: Array.from(chosen),
-      };
       var button = start.querySelector("button");
       button.disabled = true;
       try {
+        var profiles = await asked();
+        // Without any a run would take all.
+        if ((matching || chosen.size) && !profiles.length) throw new Error(start.dataset.none);
+        var conf = { mode: mode === "full" ? "full" : "incremental", dry_run: mode === "plan", profiles: profiles };
         var run = await airflow("POST", "dags/contact_sync/dagRuns", { logical_date: null, conf: conf });
         var id = encodeURIComponent(run.dag_run_id);
         announce(start.dataset.started, "good", { href: root + "dags/contact_sync/runs/" + id, text: start.dataset.open });
         chosen.clear();
+        matching = null;
         showChosen();
       } catch (error) {
         announce(start.dataset.refused + " " + error.message, "bad");
@@ -296,7 +343,9 @@
       findAnswer(panel);
     });
     localise(event.target);
-    // A list that was fetched anew does not forget what was selected.
+    // A list that was fetched anew does not forget what was selected; another search is not the one that was chosen.
+    var more = document.getElementById("matching");
+    if (matching && !(more && more.dataset.address === matching.address)) matching = null;
     if (start) showChosen();
   });
 })();

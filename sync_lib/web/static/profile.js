@@ -141,6 +141,7 @@
         var address = words.address + "?run=" + encodeURIComponent(run.dag_run_id);
         await window.htmx.ajax("GET", address, "#checked");
         document.getElementById("notice").textContent = "";
+        window.htmx.trigger("#status", "look");
       } catch (error) {
         window.contactSync.announce(words.refused + " " + error.message, "bad");
       } finally {
