@@ -15,9 +15,11 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    and_,
     bindparam,
     cast,
     delete,
+    func,
     insert,
     literal,
     or_,
@@ -176,6 +178,19 @@ def find_profile(conn: Connection, profile: int) -> Profile | None:
     """Return one profile, or None."""
     row = conn.execute(_ONE, {"profile": profile}).first()
     return _profile(row) if row else None
+
+
+def read_own(conn: Connection, user_id: str, address: str) -> list[Profile]:
+    """Return the profiles of an account, in the order in which they were added; none that has ended.
+
+    By the account's id, whatever its address is; a profile that has not learned that yet by today's address.
+    """
+    c = t.sync_profile.c
+    is_bound = and_(c.graph_user_id.is_not(None), func.lower(c.graph_user_id) == user_id.lower())
+    is_named = and_(
+        c.graph_user_id.is_(None), func.lower(c.mailbox) == address.lower(), literal(address) != ""
+    )
+    return [_profile(row) for row in conn.execute(_ALL.where(or_(is_bound, is_named)))]
 
 
 def read_company_names(conn: Connection) -> list[str]:

@@ -167,6 +167,14 @@ def read_overview(conn: Connection, wanted: Wanted) -> Overview:
     return Overview(lines, counts, total)
 
 
+def read_line(conn: Connection, profile: int) -> ProfileLine | None:
+    """Return one profile with what became of it in its last run, or None where there is no such profile."""
+    one = Wanted(size=1)
+    chosen = _profiles(one, by_profile=is_postgresql(conn)).where(t.sync_profile.c.id == profile)
+    row = conn.execute(_part(chosen.subquery("every_profile"), one)).first()
+    return _line(row, _read_history(conn, [profile]).get(profile, []), of_run=False) if row else None
+
+
 def read_run_line(conn: Connection, run: str) -> RunLine | None:
     """Return a run, or None where the sync has never heard of it."""
     row = conn.execute(_run_lines().where(t.sync_run.c.id == run)).first()
