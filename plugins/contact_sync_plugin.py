@@ -226,11 +226,4 @@ class ContactSyncPlugin(AirflowPlugin):
             "destination": "dag_run",
             "url_route": "contact_sync_run",
         },
-        {
-            "name": "My contacts",
-            "href": f"{MINE[1:]}/",
-            "destination": "nav",
-            "category": "browse",
-            "url_route": "contact_sync_me",
-        },
     ]

@@ -52,18 +52,19 @@ def index(visit: CurrentVisit, request: Request) -> Response:
 @router.get("/{n}")
 def home(mine: CurrentMine) -> HTMLResponse:
     """Show how the colleague's sync is doing."""
-    with mine.visit.read() as conn:
-        checked = read_check(conn, mine.profile.id)
-    lines = [line for line in checked.lines if line.kind in CHECKED] if checked else []
-    return mine.page(
-        "mine.html", "home", **_standing(mine), checked=checked, lines=lines, checks=profile_words.CHECKS
-    )
+    return mine.page("mine.html", "home", **_standing(mine), **_checked(mine))
 
 
 @router.get("/{n}/state")
 def state(mine: CurrentMine) -> HTMLResponse:
     """Show how it is doing now; the page asks while something is at work."""
     return mine.fragment("mine_state.html", **_standing(mine))
+
+
+@router.get("/{n}/checked")
+def checked(mine: CurrentMine) -> HTMLResponse:
+    """Show what the last check found; the page asks while one is at work."""
+    return mine.fragment("mine_checked.html", **_checked(mine))
 
 
 @router.post("/{n}/sync")
@@ -78,19 +79,24 @@ def check(mine: CurrentMine) -> Response:
     return mine.go(said=mine.start_check())
 
 
+def _checked(mine: Mine) -> dict[str, Any]:
+    with mine.visit.read() as conn:
+        found = read_check(conn, mine.profile.id)
+    return {
+        "checked": found,
+        "lines": [line for line in found.lines if line.kind in CHECKED] if found else [],
+        "checks": profile_words.CHECKS,
+        "check_state": mine.state_of_last(CHECK_DAG),
+    }
+
+
 def _standing(mine: Mine) -> dict[str, Any]:
     with mine.visit.read() as conn:
         line = store.read_line(conn, mine.profile.id)
-    own_state, check_state = mine.state_of_last(SYNC_DAG), mine.state_of_last(CHECK_DAG)
+    own_state = mine.state_of_last(SYNC_DAG)
     standing = _say(mine, line)
-    waits = own_state in AT_WORK or check_state in AT_WORK or (line is not None and line.state == "running")
-    return {
-        "line": line,
-        "standing": standing,
-        "own_state": own_state,
-        "check_state": check_state,
-        "waits": waits,
-    }
+    waits = own_state in AT_WORK or (line is not None and line.state == "running")
+    return {"line": line, "standing": standing, "own_state": own_state, "waits": waits}
 
 
 def _say(mine: Mine, line: ProfileLine | None) -> Standing:

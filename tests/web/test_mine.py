@@ -241,7 +241,9 @@ def test_nothing_is_started_where_nothing_would_come_of_it(
     assert airflow.started == []
 
 
-def test_a_check_shows_what_is_about_the_colleague(ask: Ask, engine: Engine, anna: int) -> None:
+def test_a_check_shows_what_is_about_the_colleague(
+    ask: Ask, engine: Engine, airflow: Airflow, anna: int
+) -> None:
     """Secrets, permissions and other companies are the data team's."""
     blank = Said("")
     with engine.begin() as conn:
@@ -251,7 +253,11 @@ def test_a_check_shows_what_is_about_the_colleague(ask: Ask, engine: Engine, ann
             Line("company", False, "company_not_found", Said("there are: Geheim BV"), blank),
         ]
         write_check(conn, anna, "c1", at(0), lines)
+    assert said(ask().post("/1/check")) == "checking"
+    assert f'hx-get="{MOUNT}/1/checked"' in ask().get("/1").text
+    airflow.states["manual__1"] = "success"
     page = ask().get("/1").text
+    assert f'hx-get="{MOUNT}/1/checked"' not in page
     assert "Mailbox and folder" in page
     assert "Company of this profile" in page
     assert "Geheim BV" not in page

@@ -246,6 +246,7 @@ def test_a_contact_outside_the_folder_is_found_by_its_whole_name_only(
     assert "Klant van-bram-2" in page
     assert "1234567" not in page
     assert "k2@a.example" not in page
+    assert "The sync made it in this folder" not in page, "that is Bram's folder"
     assert anna.get("/1/contacts/bc-3").status_code == 404, "of another company"
 
 
