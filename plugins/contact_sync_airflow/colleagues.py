@@ -7,6 +7,7 @@ runs are started here, as Airflow's own REST API starts them, and are in Airflow
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from contact_sync_airflow import connections, environment
 
 if TYPE_CHECKING:
     from sync_lib.web.mine_seams import Allowed
+
+log = logging.getLogger(__name__)
 
 #: The resource of the permission. FAB: *can read* for looking, *can edit* for everything else.
 RESOURCE = "contact_sync_self"
@@ -48,8 +51,12 @@ def make_permissions() -> None:
     kinds = {kind.__module__.split(".auth_manager")[0] for kind in type(get_auth_manager()).__mro__}
     if "airflow.providers.fab" not in kinds:
         return
-    from airflow.providers.fab.www.security_appless import ApplessAirflowSecurityManager
-
+    try:
+        from airflow.providers.fab.www.security_appless import ApplessAirflowSecurityManager
+    except ImportError:
+        # Of another version of FAB: the pages go on, and an administrator adds the permission by hand.
+        log.warning("FAB was not told of the permission %s: this version has no way to", RESOURCE)
+        return
     with create_session() as session:
         manager = ApplessAirflowSecurityManager(session=session)
         for action in _ACTIONS:
