@@ -13,44 +13,82 @@ from typing import TYPE_CHECKING, Any
 from airflow.plugins_manager import AirflowPlugin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastapi import FastAPI
     from sqlalchemy import Engine
 
-    from sync_lib.web.seams import Surroundings
+    from sync_lib.web.seams import Seams, Surroundings
 
 DAG = "contact_sync"
 MOUNT = "/contact_sync"
+MINE = f"{MOUNT}/me"
 
 
 class LazyApp:
-    """The app, built when somebody first opens a page: its imports take longer than a whole task does."""
+    """An app, built when somebody first opens a page of it: its imports take longer than a whole task does."""
 
-    _app: FastAPI | None = None
+    def __init__(self, build: Callable[[], FastAPI]) -> None:
+        self._build = build
+        self._app: FastAPI | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         if self._app is None:
-            self._app = build()
+            self._app = self._build()
         await self._app(scope, receive, send)
+
+
+class PagesApp(LazyApp):
+    """The pages; without its slash, the address of a colleague's own page would be one of theirs."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request, or put the slash behind it."""
+        root = str(scope.get("root_path", ""))
+        if scope["type"] == "http" and str(scope["path"]).removeprefix(root) == MINE.removeprefix(MOUNT):
+            from starlette.responses import RedirectResponse
+
+            address = f"{root.removesuffix(MOUNT)}{MINE}/"
+            await RedirectResponse(address, status_code=307)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def build() -> FastAPI:
     """Return the pages, behind Airflow's own logins and permissions."""
-    from contact_sync_airflow import connections, environment
+    from contact_sync_airflow import colleagues
     from sync_lib.web.app import make_app
+
+    colleagues.make_permissions()
+    return make_app(_seams(_authorize(), MOUNT))
+
+
+def build_mine() -> FastAPI:
+    """Return the page of a colleague's own, behind Airflow's logins and a permission of its own."""
+    from contact_sync_airflow import colleagues
+    from sync_lib.web.mine_app import make_mine_app
+    from sync_lib.web.mine_seams import MineSeams
+
+    colleagues.make_permissions()
+    pages = _seams(_authorize_mine(), MINE)
+    return make_mine_app(
+        MineSeams(pages, start=colleagues.start, state_of=colleagues.state_of, allowed=colleagues.allowed)
+    )
+
+
+def _seams(authorize: Any, mount: str) -> Seams:
+    from contact_sync_airflow import connections, environment
     from sync_lib.web.seams import Seams
 
-    return make_app(
-        Seams(
-            authorize=_authorize(),
-            engine=Staging().engine,
-            field_profile=lambda: connections.business_central_settings().field_profile,
-            settings=environment.sync_settings,
-            edges=connections.open_services,
-            mount=MOUNT,
-            surroundings=_surroundings,
-            bc_client=_bc_client,
-        )
+    return Seams(
+        authorize=authorize,
+        engine=STAGING.engine,
+        field_profile=lambda: connections.business_central_settings().field_profile,
+        settings=environment.sync_settings,
+        edges=connections.open_services,
+        mount=mount,
+        surroundings=_surroundings,
+        bc_client=_bc_client,
     )
 
 
@@ -99,6 +137,24 @@ def _bc_client() -> str:
     return BUSINESS_CENTRAL_CLIENT if root.rstrip("/") == BUSINESS_CENTRAL_ROOT else ""
 
 
+def _authorize_mine() -> Any:
+    """Return the dependency that asks about the permission of a colleague's own page, whoever may do what with DAGs."""
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import Depends, HTTPException, Request
+
+    from contact_sync_airflow import colleagues
+    from sync_lib.web.seams import SAFE_METHODS, User
+
+    def authorize(request: Any, user: Any = Depends(get_user)) -> User:  # noqa: B008 - FastAPI's way.
+        if not colleagues.may("GET" if request.method in SAFE_METHODS else "PUT", user):
+            raise HTTPException(403, "Forbidden")
+        return User(colleagues.user_name(user), colleagues.may("PUT", user))
+
+    # As above: names of this function's own are not there as text.
+    authorize.__annotations__["request"] = Request
+    return authorize
+
+
 def _surroundings() -> Surroundings:
     """Return what Airflow says about the sync: two look-ups by index in its own database."""
     from airflow.models.dag import DagModel
@@ -106,7 +162,7 @@ def _surroundings() -> Surroundings:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    from contact_sync_airflow import connections, environment
+    from contact_sync_airflow import colleagues, connections, environment
     from sync_lib.times import to_text
     from sync_lib.web.seams import Surroundings
 
@@ -125,7 +181,7 @@ def _surroundings() -> Surroundings:
             running=next((run for state, run in runs if state == "running"), ""),
             queued=sum(state == "queued" for state, _ in runs),
             endings=tuple(connections.endings()),
-            problems=tuple(environment.setting_problems()),
+            problems=(*environment.setting_problems(), *colleagues.problems()),
             interval=environment.interval(),
         )
 
@@ -158,11 +214,19 @@ class Staging:
             return self._opened[1]
 
 
+#: One for both apps of a server process.
+STAGING = Staging()
+
+
 class ContactSyncPlugin(AirflowPlugin):
     """What Airflow finds in this module."""
 
     name = "contact_sync"
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": MOUNT, "name": "Contact sync"}]  # noqa: RUF012 - Airflow's attribute is a list
+    # The first one whose prefix a request has answers it.
+    fastapi_apps = [  # noqa: RUF012 - Airflow's attribute is a list
+        {"app": LazyApp(build_mine), "url_prefix": MINE, "name": "My contacts"},
+        {"app": PagesApp(build), "url_prefix": MOUNT, "name": "Contact sync"},
+    ]
     # Without a leading slash, so that they hold behind a base URL with a path.
     external_views = [  # noqa: RUF012 - Airflow's attribute is a list
         {

@@ -32,6 +32,7 @@ from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT, Sync
 from sync_lib.store.looking import Why
 from sync_lib.store.profiles import file as profile_file
 from sync_lib.store.profiles import values as profile_values
+from sync_lib.store.profiles.named_filters import parse_named_filters
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks.names import BENCHMARKS
 from tests.benchmarks.report import NOT_MEASURED, names_in
@@ -501,7 +502,7 @@ def test_profiles_in_the_documents_can_be_imported(page: Path) -> None:
 
 
 def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
-    block, _ = blocks(OPERATOR, "yaml")
+    block, *_ = blocks(OPERATOR, "yaml")
     content = profile_file.parse(block, field_profile="standard")
     [entry] = content.profiles
     assert entry == profile_file.ProfileEntry(entry.mailbox, entry.company_name)
@@ -514,11 +515,17 @@ def test_the_handbook_shows_every_key_of_a_profile_with_its_default() -> None:
 
 
 def test_the_groups_that_the_handbook_shows_are_understood() -> None:
-    _, filter_ = blocks(OPERATOR, "yaml")
+    *_, filter_ = blocks(OPERATOR, "yaml")
     text = "profiles:\n  - mailbox: anna@example.com\n    company: Cronus\n" + filter_
     [entry] = profile_file.parse(text, field_profile="standard").profiles
     utrecht, haarlem = (("City", "Utrecht"),), (("City", "Haarlem"), ("Company Name", "<>''"))
     assert entry.filter == (utrecht, haarlem)
+
+
+def test_the_filters_that_colleagues_choose_from_are_understood() -> None:
+    _, file, _ = blocks(OPERATOR, "yaml")
+    filters = parse_named_filters(file, field_profile="extended")
+    assert [len(groups) for groups in filters.values()] == [1, 2, 0]
 
 
 def test_fields_of_filters_are_those_of_the_standard_field_profile() -> None:
@@ -657,6 +664,9 @@ def test_airflow_is_called_as_it_can_be() -> None:
     known = {key.value for key in params.keys if isinstance(key, ast.Constant)}
     for words in of("airflow"):
         asked: Any = get_parser().parse_args(words[1:])
+        if words[1] == "roles":
+            assert words[2] == "create" or asked.resource == ["contact_sync_self"]
+            continue
         assert asked.dag_id == "contact_sync"
         if getattr(asked, "conf", None):
             assert set(json.loads(asked.conf)) == known

@@ -29,6 +29,8 @@ APPROVAL_TIMEOUT_VARIABLE = "CONTACT_SYNC_APPROVAL_TIMEOUT"
 NOTIFY_VARIABLE = "CONTACT_SYNC_NOTIFY"
 NOTIFY_LANGUAGE_VARIABLE = "CONTACT_SYNC_NOTIFY_LANGUAGE"
 WRITES_VARIABLE = "CONTACT_SYNC_WRITES"
+ADMINISTRATOR_VARIABLE = "CONTACT_SYNC_ADMINISTRATOR"
+OWN_FILTERS_VARIABLE = "CONTACT_SYNC_OWN_FILTERS"
 
 _SECONDS = {RETRY_DELAY_VARIABLE: 15.0, TIMEOUT_VARIABLE: 3600.0, APPROVAL_TIMEOUT_VARIABLE: 604800.0}
 _CRONS = {
@@ -185,6 +187,16 @@ def address_of_airflow() -> str:
     from airflow.sdk.configuration import conf
 
     return str(conf.get("api", "base_url", fallback="")).rstrip("/")
+
+
+def administrator() -> str:
+    """Return whom colleagues ask, as they are called on the page of their own; "" for nobody by name."""
+    return variables().get(ADMINISTRATOR_VARIABLE, "").strip()
+
+
+def own_filters() -> str:
+    """Return which filters colleagues choose from: ``none``, ``free``, or the path of a file of filters."""
+    return variables().get(OWN_FILTERS_VARIABLE, "").strip() or "none"
 
 
 def log_setting_problems() -> None:

@@ -121,6 +121,13 @@ def read_undo(conn: Connection, key: int) -> Undo | None:
     return _undo(row) if row else None
 
 
+def read_undos(conn: Connection, profile: int, limit: int) -> list[Undo]:
+    """Return the last requests of a profile, newest first."""
+    u = t.undo.c
+    wanted = select(*(u[name] for name in Undo.__dataclass_fields__)).where(u.profile == profile)
+    return [_undo(row) for row in conn.execute(wanted.order_by(u.id.desc()).limit(limit))]
+
+
 def _undo(row: Any) -> Undo:
     values = row._asdict()
     return Undo(**values | {"state": UndoState(values["state"]), "told": json.loads(values["told"])})

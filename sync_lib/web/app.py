@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -27,6 +28,7 @@ from sync_lib.web import (
     undo,
 )
 from sync_lib.web.language import msg
+from sync_lib.web.pages import Page
 from sync_lib.web.seams import Seams, User
 from sync_lib.web.security import SafeAnswers, refuse_cross_site
 from sync_lib.web.visit import current_visit
@@ -53,6 +55,11 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def make_app(seams: Seams) -> FastAPI:
     """Return the app. No answer comes from it, not even to an unknown path, before ``authorize`` agreed."""
+    return assemble(seams, PAGES)
+
+
+def assemble(seams: Seams, pages: Sequence[Page]) -> FastAPI:
+    """Return an app of some pages, each of whose routes asks ``authorize`` and refuses other sites."""
 
     def remember(request: Request, user: User = Depends(seams.authorize)) -> None:  # noqa: B008 - seams come late.
         request.state.visitor = user
@@ -64,15 +71,15 @@ def make_app(seams: Seams) -> FastAPI:
         openapi_url=None,
     )
     app.state.seams = seams
-    app.state.navigation = [page for page in PAGES if page.in_navigation]
+    app.state.navigation = [page for page in pages if page.in_navigation]
     app.add_middleware(SafeAnswers)
     app.include_router(assets.router)
-    for page in PAGES:
+    for page in pages:
         app.include_router(page.router)
     # Dependencies belong to routes, so that a path which leads nowhere needs a route too.
     app.add_api_route("/{path:path}", _not_found, methods=_METHODS)
     for error in (AnyHTTPException, RequestValidationError, SyncError, *AWAY):
-        app.add_exception_handler(error, _show_error)
+        app.add_exception_handler(error, show_error)
     return app
 
 
@@ -80,7 +87,8 @@ def _not_found() -> Response:
     raise HTTPException(404)
 
 
-def _show_error(request: Request, error: Exception) -> Response:
+def show_error(request: Request, error: Exception) -> Response:
+    """Return the page, or the line, that says what went wrong; to who is not known, nothing but a line."""
     status, message = _explain(error)
     if not hasattr(request.state, "visitor"):
         return PlainTextResponse(message, status_code=status, headers=getattr(error, "headers", None))

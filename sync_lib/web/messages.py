@@ -14,6 +14,7 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
+from sync_lib.web import mine
 from sync_lib.web.app import PAGES
 from sync_lib.web.language import CATALOGUES, LANGUAGES
 
@@ -44,7 +45,7 @@ _SETTINGS: Any = {"trimmed": "true", "trim_blocks": "true", "silent": "false"}
 
 def collected() -> dict[str, Catalog]:
     """Return the texts of the code per catalogue: one per page, and ``base`` for what they share."""
-    found = {name: Catalog() for name in (*(page.name for page in PAGES), "base")}
+    found = {name: Catalog() for name in (*(page.name for page in (*PAGES, mine.PAGE)), "base")}
     for path in sorted((*_WEB.glob("*.py"), *(_WEB / "templates").glob("*.html"))):
         # overview.py, overview.html, overview_profiles.html
         name = path.stem.partition("_")[0]

@@ -76,11 +76,11 @@ def preview(visit: CurrentVisit, wanted: Annotated[AskedPreview, Query()]) -> HT
     values: dict[str, Any] = {
         "head": head,
         "asked": asked,
-        "lines": [_line(change, start + n) for n, change in enumerate(shown, 1)],
+        "lines": [line_of(change, start + n) for n, change in enumerate(shown, 1)],
         "groups": _groups(found.changes),
         "total": len(found.changes),
         "held": found.held,
-        "reasons": _reasons(found),
+        "reasons": reasons_of(found),
         "left": [(each, names.get(each.bc_id, "")) for each in found.left[:NAMED]],
         "part": wanted.part,
         "size": PART_SIZE,
@@ -130,7 +130,7 @@ def _found(value: Any) -> Any:
     return value
 
 
-def _line(change: PlannedChange, n: int) -> ChangeLine:
+def line_of(change: PlannedChange, n: int) -> ChangeLine:
     """Return a change that is planned only as the pages show one of the log."""
     values = change.bc.values if change.bc else {}
     record: Mapping[str, Any] = change.item.record if change.item else {}
@@ -151,7 +151,7 @@ def _groups(changes: Sequence[PlannedChange]) -> list[Group]:
     return sorted(groups, key=lambda group: (group.side != "outlook", group.action))
 
 
-def _reasons(found: UndoPreview) -> list[tuple[str, int]]:
+def reasons_of(found: UndoPreview) -> list[tuple[str, int]]:
     counts = Counter(each.reason for each in found.left)
     if found.made_in_bc:
         counts[undo.NEVER_DELETED] = found.made_in_bc

@@ -13,10 +13,14 @@ import requests
 from demo_parts.airflow import airflow_environment
 from demo_parts.processes import ROOT, Program, free_port
 
+from sync_lib.store.engine import open_engine, transaction
+from tests.web.world import add_profile
+
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
 MANAGERS = "airflow.providers.fab.auth_manager"
 PASSWORD = "voor-deze-test"
+AIRFLOW = Path(sys.executable).parent / "airflow"
 #: Role of Flask-AppBuilder -> status of a page, and of a change.
 ROLES = {
     "Admin": (200, 404),
@@ -25,6 +29,8 @@ ROLES = {
     "Viewer": (200, 403),
     "Public": (403, 403),
 }
+#: A colleague: nothing but the permission of the page of their own. FAB's name of the login is Entra's object id.
+COLLEAGUE = "7c1d0f4e-0000-4000-8000-00000000000a"
 MAKE_USERS = f"""
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 from airflow.utils.db import initdb
@@ -34,14 +40,17 @@ with get_application_builder() as builder:
         manager = builder.sm
         made = manager.add_user(role, role, role, role + "@voorbeeld.example", manager.find_role(role), {PASSWORD!r})
         assert made, role
+    role = manager.add_role("Colleague")
+    made = role and manager.add_user({COLLEAGUE!r}, "An", "Na", "an@voorbeeld.example", role, {PASSWORD!r})
+    assert made
 """
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An API server with one user of each role."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What Airflow's programs run in."""
     home, port = tmp_path_factory.mktemp("fab"), free_port()
-    environment = {
+    return {
         **airflow_environment(home, port),
         "AIRFLOW__CORE__AUTH_MANAGER": f"{MANAGERS}.fab_auth_manager.FabAuthManager",
         "AIRFLOW__DATABASE__EXTERNAL_DB_MANAGERS": f"{MANAGERS}.models.db.FABDBManager",
@@ -54,16 +63,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             {"conn_type": "business_central", "login": "app", "password": "x", "extra": {"tenant_id": "t"}}
         ),
     }
-    made = subprocess.run(
-        [sys.executable, "-c", MAKE_USERS],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr[-3000:]
-    command = [Path(sys.executable).parent / "airflow", "api-server"]
+
+
+def run_program(environment: dict[str, str], *command: str | Path) -> None:
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+@pytest.fixture(scope="module")
+def url(environment: dict[str, str]) -> Iterator[str]:
+    """An API server with one user of each role."""
+    home, port = Path(environment["AIRFLOW_HOME"]), environment["AIRFLOW__API__PORT"]
+    run_program(environment, sys.executable, "-c", MAKE_USERS)
+    command = [AIRFLOW, "api-server"]
     server = Program("API server", command, home / "api-server.log", environment)
     root = f"http://localhost:{port}"
     try:
@@ -113,3 +125,59 @@ def test_a_page_of_another_site_changes_nothing(url: str) -> None:
     path = f"{url}/contact_sync/undo/1/withdraw"
     assert requests.post(path, cookies=cookie, headers=headers, timeout=30).status_code == 403
     assert requests.post(path, cookies=cookie, headers={"Origin": url}, timeout=30).status_code == 404
+
+
+def test_a_colleague_opens_the_page_of_their_own_and_nothing_else(
+    url: str, environment: dict[str, str]
+) -> None:
+    """With the permission that an administrator gives to a role, and none on any DAG; Airflow knows who started it."""
+    admin = login(url, "Admin")
+    # The first page that anybody opens lets FAB know the permission.
+    assert admin.get(f"{url}/contact_sync/", timeout=30).status_code == 200
+    given = ("-r", "contact_sync_self", "-a", "can_read", "can_edit")
+    run_program(environment, AIRFLOW, "roles", "add-perms", "Colleague", *given)
+    run_program(environment, AIRFLOW, "dags", "reserialize")
+    dag = f"{url}/api/v2/dags/contact_sync"
+    assert admin.patch(dag, json={"is_paused": False}, timeout=30).status_code == 200
+    engine = open_engine(environment["AIRFLOW_CONN_CONTACT_SYNC_STAGING"])
+    with transaction(engine) as conn:
+        add_profile(conn, "bram@voorbeeld.example", graph_user_id="b", folder_id="b", folder_name="Van Bram")
+        key = add_profile(
+            conn, "an@voorbeeld.example", graph_user_id=COLLEAGUE, folder_id="f", folder_name="Van An"
+        )
+
+    an = login(url, COLLEAGUE)
+    assert "Van An" in an.get(f"{url}/contact_sync/me", timeout=30).text
+    assert an.get(f"{url}/contact_sync/me/2", timeout=30).status_code == 404
+    for path in (
+        "",
+        "profiles/1",
+        f"profiles/{key}",
+        "contacts",
+        "rejects",
+        "plans",
+        f"holds/{key}",
+        "nowhere",
+    ):
+        assert an.get(f"{url}/contact_sync/{path}", timeout=30).status_code == 403, path
+    for path in (f"profiles/{key}", "undo", "holds/1/ask_again"):
+        assert an.post(f"{url}/contact_sync/{path}", timeout=30).status_code == 403, path
+    run = {"logical_date": None, "conf": {"profiles": [str(key)]}}
+    assert an.post(f"{dag}/dagRuns", json=run, timeout=30).status_code == 403
+    assert an.get(f"{dag}/dagRuns", timeout=30).status_code == 403
+
+    page = an.post(f"{url}/contact_sync/me/1/sync", data={"mode": "full", "profiles": "1"}, timeout=30)
+    assert "The sync has been started" in page.text
+    [made] = admin.get(f"{dag}/dagRuns", timeout=30).json()["dag_runs"]
+    assert made["conf"] == {"mode": "full", "dry_run": False, "profiles": [str(key)]}
+    assert made["triggering_user_name"] == COLLEAGUE
+    logged = admin.get(f"{url}/api/v2/eventLogs", params={"event": "contact_sync_self.start"}, timeout=30)
+    assert [each["owner"] for each in logged.json()["event_logs"]] == [COLLEAGUE]
+    # Those who may run the DAG have no page of their own by that.
+    assert login(url, "User").get(f"{url}/contact_sync/me/", timeout=30).status_code == 403
+    assert requests.get(f"{url}/contact_sync/me/", timeout=30).status_code == 401
+    opened = requests.get(
+        f"{url}/contact_sync/me", headers={"Accept": "text/html"}, timeout=30, allow_redirects=True
+    )
+    assert opened.url.startswith(f"{url}/auth/login")
+    engine.dispose()

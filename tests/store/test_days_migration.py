@@ -1,4 +1,4 @@
-"""Schema 0023 on a database of 0020 with data in it, and the way back."""
+"""Schema 0023 on a database of 0022 with data in it, and the way back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sync_lib.store import tables as t
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.migrate import alembic_config, downgrade, migrate
 
-BEFORE = "0020"
+BEFORE = "0022"
 #: Statements as the schema before it takes them; :no and :yes are what each database calls so.
 ROWS = (
     (

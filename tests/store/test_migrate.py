@@ -317,6 +317,35 @@ def test_what_was_refused_for_a_passing_reason_is_tried_again(empty_url):
     engine.dispose()
 
 
+def test_colleagues_start_runs_for_profiles_that_are_there(empty_url: str) -> None:
+    """0020 to 0022, and back: nobody has started one, and nothing of the profiles changes."""
+    from alembic import command
+
+    from sync_lib.store import own_runs
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0020")
+        values = "(id, mailbox, company_name, folder_name, created_at, updated_at)"
+        conn.execute(
+            text(f"INSERT INTO sync_profile {values} VALUES (7, 'a@a.example', 'A', 'Mine', '2026', '2026')")
+        )
+    migrate(engine)
+    with transaction(engine) as conn:
+        assert own_runs.read_last(conn, 7, "contact_sync") is None
+        assert own_runs.take_turn(conn, 7, "contact_sync", "a@a.example")
+        own_runs.write_run(conn, 7, "contact_sync", "manual__1")
+        last = own_runs.read_last(conn, 7, "contact_sync")
+        assert last is not None
+        assert (last.asked_by, last.run) == ("a@a.example", "manual__1")
+    with transaction(engine) as conn:
+        command.downgrade(alembic_config(conn), "0020")
+    with transaction(engine) as conn:
+        assert conn.execute(text("SELECT folder_name FROM sync_profile")).scalar_one() == "Mine"
+    migrate(engine)
+    engine.dispose()
+
+
 def test_profiles_are_due_and_tasks_keep_their_places(empty_url: str) -> None:
     """0019 to 0020, and back: nobody is left out before it has compared; links into logs go on leading there."""
     from alembic import command

@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from sqlalchemy import select
 
 from sandbox import Sandbox
+from sync_lib.store import tables as t
 from sync_lib.web.app import make_app
+from sync_lib.web.mine_app import make_mine_app
+from sync_lib.web.mine_seams import Allowed
+from sync_lib.web.seams import User
 from tests.browsers import chromium, links_of
 from tests.sync.harness import Harness, person, world
+from tests.web.colleagues import Airflow, mine_seams
 from tests.web.surroundings import MOUNT, open_seams, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -46,9 +54,23 @@ KINDS = {
 }
 
 
+#: Of a colleague's own page.
+OWN_KINDS = {
+    "/#",
+    # What does not sync.
+    "/#/#",
+    "/#/changes",
+    "/#/changes/#/#/undo",
+    "/#/contacts",
+    "/#/contacts/#",
+    "/#/items/#",
+    "/#/settings",
+}
+
+
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The pages after runs that wrote, refused, found two edits of one field, and held a plan."""
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """A staging database after runs that wrote, refused, found two edits of one field, and held a plan."""
     people = [person(f"Klant {x}", f"{x}@voorbeeld.example" if x not in "AE" else "") for x in "ABCDEFGH"]
     sim = Sandbox(world=world(*people)).start()
     staging = f"sqlite:///{tmp_path_factory.mktemp('staging')}/staging.db"
@@ -63,10 +85,33 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         h.in_outlook("DELETE", f"contacts/{found['id']}")
     h.add_item(displayName="Klant B thuis")
     h.run()
-    with served(make_app(open_seams(h.edges.engine))) as address:
-        yield address
+    yield h
     h.close()
     sim.stop()
+
+
+@pytest.fixture(scope="module")
+def root(synced: Harness) -> Iterator[str]:
+    """The pages."""
+    with served(make_app(open_seams(synced.edges.engine))) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def own_root(synced: Harness) -> Iterator[str]:
+    """The page of the colleague whose mailbox it is; her filter is one of three that she may choose from."""
+    with synced.edges.engine.connect() as conn:
+        account = str(conn.scalar(select(t.sync_profile.c.graph_user_id)))
+    allowed = Allowed("Ineke", filters={"Klanten": ((("Name", "Klant*"),),), "Delft": (), "Alle": ()})
+    seams = mine_seams(synced.edges.engine, Airflow(allowed=allowed))
+    pages = replace(
+        seams.pages,
+        authorize=lambda: User(account, may_edit=True),
+        mount=MOUNT,
+        edges=lambda: nullcontext(synced.edges),
+    )
+    with served(make_mine_app(replace(seams, pages=pages))) as address:
+        yield address
 
 
 def kind_of(address: str) -> str:
@@ -75,9 +120,9 @@ def kind_of(address: str) -> str:
     return "/".join(part if re.fullmatch("[a-z]*", part) else "#" for part in path.split("/"))
 
 
-def one_of_each_kind(page: Page, root: str) -> Iterator[str]:
-    """Open a page of each kind that links lead to, from the overview and from what a search finds."""
-    queue = deque([root, f"{root}contacts?q=Klant+B"])
+def one_of_each_kind(page: Page, first: list[str]) -> Iterator[str]:
+    """Open a page of each kind that links lead to, from the first ones."""
+    queue, root = deque(first), first[0].partition(MOUNT)[0] + MOUNT
     seen = {kind_of(address) for address in queue}
     while queue:
         address = queue.popleft()
@@ -97,10 +142,20 @@ def browser() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("screen", SCREENS)
 def test_every_page_can_be_read_and_used(browser: Browser, root: str, screen: str) -> None:
+    first = [root, f"{root}contacts?q=Klant+B"]
+    assert_readable(browser, screen, first, KINDS)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_colleagues_own_page_can_be_read_and_used(browser: Browser, own_root: str, screen: str) -> None:
+    assert_readable(browser, screen, [f"{own_root}1", f"{own_root}1/contacts?q=Klant+B"], OWN_KINDS)
+
+
+def assert_readable(browser: Browser, screen: str, first: list[str], expected: set[str]) -> None:
     size, theme, locale = SCREENS[screen]
     context = browser.new_context(viewport=size, color_scheme=theme, locale=locale, bypass_csp=True)
     page, wrong, kinds = context.new_page(), [], set()
-    for kind in one_of_each_kind(page, root):
+    for kind in one_of_each_kind(page, first):
         kinds.add(kind)
         for violation in Axe().run(page).response["violations"]:
             places = [node["target"][0] for node in violation["nodes"]]
@@ -113,7 +168,7 @@ def test_every_page_can_be_read_and_used(browser: Browser, root: str, screen: st
         ]
     context.close()
     assert wrong == [], "\n".join(wrong)
-    assert kinds == KINDS
+    assert kinds == expected
 
 
 CONTROLS = "a[href], button, input, select, textarea, summary"

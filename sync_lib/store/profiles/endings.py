@@ -46,6 +46,7 @@ _FORGOTTEN = (
     t.outlook_contact,
     t.left_out,
     t.wish,
+    t.own_run,
 )
 
 

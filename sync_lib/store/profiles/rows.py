@@ -15,9 +15,11 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    and_,
     bindparam,
     cast,
     delete,
+    func,
     insert,
     literal,
     or_,
@@ -183,6 +185,19 @@ def read_chosen(conn: Connection, ids: Collection[int]) -> list[Profile]:
     """Return the profiles with these ids, in the order in which they were added; none that has ended."""
     wanted = _ALL.where(among(conn, t.sync_profile.c.id, list(ids)))
     return [_profile(row) for row in conn.execute(wanted)]
+
+
+def read_own(conn: Connection, user_id: str, address: str) -> list[Profile]:
+    """Return the profiles of an account, in the order in which they were added; none that has ended.
+
+    By the account's id, whatever its address is; a profile that has not learned that yet by today's address.
+    """
+    c = t.sync_profile.c
+    is_bound = and_(c.graph_user_id.is_not(None), func.lower(c.graph_user_id) == user_id.lower())
+    is_named = and_(
+        c.graph_user_id.is_(None), func.lower(c.mailbox) == address.lower(), literal(address) != ""
+    )
+    return [_profile(row) for row in conn.execute(_ALL.where(or_(is_bound, is_named)))]
 
 
 def read_company_names(conn: Connection) -> list[str]:

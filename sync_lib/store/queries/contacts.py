@@ -11,9 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, false, func, or_, select, union
 
 from sync_lib.fields.filters import Groups, from_written
+from sync_lib.fields.normal_forms import email_key
 from sync_lib.model import Outcome
 from sync_lib.store import tables as t
 from sync_lib.store.engine import is_postgresql
@@ -26,12 +27,16 @@ from sync_lib.store.snapshots import bc_contacts, outlook_items
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which contacts to find: every word of ``text`` in a name, an address or a number; of a profile, or of all."""
+    """Which contacts to find: every word of ``text`` in a name, an address or a number; of a profile, or of all.
+
+    ``narrow`` finds, of what the profile's folder does not hold, only whom ``text`` names wholly.
+    """
 
     text: str
     profile: int | None = None
     part: int = 1
     size: int = 50
+    narrow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +180,19 @@ def find_contacts(conn: Connection, wanted: Wanted) -> list[Found]:
     if wanted.profile is not None:
         company = select(p.company).where(p.id == wanted.profile).scalar_subquery()
         query = query.where(bc.company == company)
+        if wanted.narrow:
+            query = query.where(_held_or_named(wanted.profile, wanted.text))
     query = query.order_by(func.lower(bc.name), bc.company, bc.id)
     return [Found(*row) for row in conn.execute(_cut(query, wanted))]
+
+
+def _held_or_named(profile: int, text: str) -> ColumnElement[bool]:
+    """Whether a contact is tied in a profile, or its name, address or number is exactly this."""
+    bc, tie = t.bc_contact.c, t.coupling.c
+    tied = select(tie.id).where(tie.profile == profile, tie.bc_id == bc.id).correlate(t.bc_contact).exists()
+    address = email_key(text)
+    named = (func.lower(bc.name) == text.lower(), bc.number == text)
+    return or_(tied, *named, bc.email_key == address if address else false())
 
 
 def find_items(conn: Connection, wanted: Wanted) -> list[FoundItem]:

@@ -170,11 +170,11 @@ def read_overview(conn: Connection, wanted: Wanted) -> Overview:
 
 
 def read_line(conn: Connection, profile: int) -> ProfileLine | None:
-    """Return one profile as the overview shows it, without its chart; None for one that has ended, or never was."""
-    wanted = Wanted()
-    every = _profiles(wanted, by_profile=is_postgresql(conn)).where(t.sync_profile.c.id == profile)
-    row = conn.execute(_part(every.subquery("every_profile"), wanted)).first()
-    return _line(row, [], of_run=False) if row else None
+    """Return one profile as the overview shows it; None for one that has ended, or never was."""
+    one = Wanted(size=1)
+    chosen = _profiles(one, by_profile=is_postgresql(conn)).where(t.sync_profile.c.id == profile)
+    row = conn.execute(_part(chosen.subquery("every_profile"), one)).first()
+    return _line(row, _read_history(conn, [profile]).get(profile, []), of_run=False) if row else None
 
 
 def read_chosen(conn: Connection, wanted: Wanted) -> list[int]:

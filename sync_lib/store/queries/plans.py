@@ -25,6 +25,9 @@ TO_BC = (Action.CREATE_BC, Action.UPDATE_BC)
 #: Holds that still keep something from being done.
 IN_FORCE = (HoldState.OPEN, HoldState.REJECTED)
 
+#: What was carried out.
+DONE = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED)
+
 _CHUNK = 1000
 
 
@@ -218,6 +221,29 @@ def read_changes(conn: Connection, wanted: Wanted, part: int, size: int) -> list
     """Return one part of the changes, in the order in which they are carried out."""
     rows = conn.execute(_lines(_chosen(wanted).limit(size).offset((part - 1) * size), wanted.profile))
     return [to_line(row) for row in rows]
+
+
+def read_newest(
+    conn: Connection, profile: int, part: int, size: int, *, conflicts: bool = False
+) -> list[ChangeLine]:
+    """Return one part of what was carried out in a profile, whatever the run, newest first; or of its conflicts."""
+    c, p = t.change.c, t.plan.c
+    done = select_changes().where(
+        c.profile == profile, ~p.dry_run, c.outcome.in_(DONE), c.action != Action.COUPLE
+    )
+    if conflicts:
+        done = done.where(c.losing != "{}")
+    shown = done.order_by(c.plan.desc(), c.n.desc()).limit(size).offset((part - 1) * size)
+    return [to_line(row) for row in conn.execute(_lines(shown, profile))][::-1]
+
+
+def find_change(conn: Connection, profile: int, plan: int, n: int) -> ChangeLine | None:
+    """Return one change of a profile that was carried out, or None."""
+    c, p = t.change.c, t.plan.c
+    own = (c.plan == plan, c.n == n, c.profile == profile, p.profile == profile, ~p.dry_run)
+    row = conn.execute(_lines(select_changes().where(*own), profile)).first()
+    found = to_line(row) if row else None
+    return found if found and found.can_be_undone else None
 
 
 def iter_changes(conn: Connection, wanted: Wanted) -> Iterator[ChangeLine]:

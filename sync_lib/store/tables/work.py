@@ -224,6 +224,18 @@ change = Table(
     Index(None, "outlook_id", postgresql_where=text("bc_id IS NULL"), sqlite_where=text("bc_id IS NULL")),
 )
 
+#: The last run of a DAG that a colleague started for a profile of their own: there is one a minute at most.
+own_run = Table(
+    "own_run",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("dag", String(64), primary_key=True),
+    Column("asked_at", Time, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    # Of Airflow; "" where it refused to start one.
+    blank("run"),
+)
+
 #: What a person wants undone: one change (``plan`` and ``n``), or all that a run changed in a profile. The next run of
 #: the profile that is no dry run plans it anew, as far as both sides still hold what was written then.
 undo = Table(
