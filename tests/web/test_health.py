@@ -105,7 +105,9 @@ def test_an_expired_secret_is_on_every_page_within_one_run(h: Harness) -> None:
     h.sim.control("POST", "entra/app", {"client_secret": secret})
     run_dag(h, "scheduled__2")
     (line,) = lines(client.get("/", headers=ENGLISH).text)
-    assert line.startswith("Profiles or companies that failed in the last run: 2."), "of a company that is none"
+    assert line.startswith("Profiles or companies that failed in the last run: 2."), (
+        "of a company that is none"
+    )
 
 
 def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **seams: Any) -> str:
