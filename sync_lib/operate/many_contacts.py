@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
+from sync_lib.diff import guard
 from sync_lib.errors import ConfigError, FilterSyntaxError
 from sync_lib.fields.filters import parse_filter
-from sync_lib.model import CouplingState, Direction
+from sync_lib.model import CouplingState, Direction, Origin
 from sync_lib.operate import settings_preview
 from sync_lib.operate.many_profiles import CONDITION, END, OFF, ON, POLICY, Plan, Row
 from sync_lib.operate.settings_preview import Subject, Wish
 from sync_lib.run.inputs import Scope, read_scope
 from sync_lib.settings import SyncSettings
 from sync_lib.store import companies
+from sync_lib.store.changes import read_recent
 from sync_lib.store.profiles import endings
 from sync_lib.store.profiles.file import ProfileEntry
 from sync_lib.store.profiles.rows import Profile, entry_of
@@ -121,6 +123,7 @@ class _Counter:
         self._plan = plan
         self._alike: dict[tuple[object, ...], Figures] = {}
         self._leaving: dict[tuple[object, ...], np.ndarray | None] = {}
+        self._held: dict[tuple[object, ...], bool] = {}
         self._companies: dict[str, int | None] = {}
         self._are_read: dict[int, bool] = {}
 
@@ -190,15 +193,13 @@ class _Counter:
     # -- many at once, by a condition that narrows them ----------------------------------------------------------------
 
     def _narrowed(self, rows: Sequence[Row], end: float) -> Iterator[tuple[int, Figures]]:
-        pairs = previews.read_pairs_of(self._conn, [row.profile.id for row in rows])
-        of_profile = dict(iter(pairs.groupby("profile")))
-        nothing = pairs.iloc[:0]
+        pairs = _Pairs.of(previews.read_pairs_of(self._conn, [row.profile.id for row in rows]))
         for row in rows:
             if time.monotonic() >= end:
                 return
             gone = self._who_leaves(row)
             if gone is not None:
-                yield row.profile.id, self._figures(row, of_profile.get(row.profile.id, nothing), gone)
+                yield row.profile.id, self._figures(row.profile, pairs.of_profile(row.profile.id), gone)
 
     def _who_leaves(self, row: Row) -> np.ndarray | None:
         """Who passes the filter now and will not: None where that cannot be said."""
@@ -214,18 +215,58 @@ class _Counter:
         return self._leaving[key]
 
     def _read_leaving(self, company: int, profile: Profile, after: ProfileEntry) -> np.ndarray:
-        fields = self._look.field_profile
-        before = parse_filter(profile.filter, field_profile=fields)
-        narrowed = parse_filter(after.filter, field_profile=fields)
+        known = self._look.field_profile
+        before = parse_filter(profile.filter, field_profile=known)
+        narrowed = parse_filter(after.filter, field_profile=known)
         scope = Scope(0, company, before, profile.salesperson_code)
         people = read_scope(self._conn, scope, columns=("row_id", *narrowed.fields))
         stays = narrowed.mask(people, me=profile.salesperson_code).to_numpy(bool)
         return people["row_id"].to_numpy(np.int64)[~stays]
 
-    def _figures(self, row: Row, pairs: pd.DataFrame, gone: np.ndarray) -> Figures:
-        is_live = (pairs["state"].eq(CouplingState.ACTIVE) & pairs["present"]).to_numpy(bool)
-        leaving = pairs[is_live & np.isin(pairs["bc_row"].to_numpy(np.int64), gone)]
-        profile = row.profile
-        deleted = settings_preview.count_deleted(leaving, profile.left_scope, profile.direction)
-        reasons = settings_preview.why_held(self._conn, profile.id, deleted, pairs, self._look.settings)
-        return Figures(0, deleted, len(leaving) - deleted, bool(reasons))
+    def _figures(self, profile: Profile, pairs: _Pairs, gone: np.ndarray) -> Figures:
+        leaves = pairs.active & pairs.present & np.isin(pairs.bc_row, gone)
+        may_delete = profile.left_scope == "delete" and profile.direction != Direction.TO_BUSINESS_CENTRAL
+        deleted = int((leaves & pairs.plain).sum()) if may_delete else 0
+        return Figures(0, deleted, int(leaves.sum()) - deleted, self._is_held(profile.id, pairs, deleted))
+
+    def _is_held(self, profile: int, pairs: _Pairs, deletes: int) -> bool:
+        if not deletes:
+            return False
+        live, present = int(pairs.live.sum()), int(pairs.present.sum())
+        recent = read_recent(self._conn, profile)
+        key = (deletes, live, present, tuple(recent.items()))
+        if key not in self._held:
+            circumstances = guard.Circumstances(live=live, present=present, recent=recent)
+            self._held[key] = bool(settings_preview.why_held(deletes, circumstances, self._look.settings))
+        return self._held[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """The pairs of some profiles, as arrays in the order of the profiles: a frame of each would take longer."""
+
+    profile: np.ndarray
+    bc_row: np.ndarray
+    active: np.ndarray
+    live: np.ndarray
+    present: np.ndarray
+    plain: np.ndarray
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> _Pairs:
+        frame = frame.sort_values("profile", kind="stable")
+        active = frame["state"].eq(CouplingState.ACTIVE)
+        made = frame["origin"].eq(Origin.MADE_BY_SYNC)
+        return cls(
+            frame["profile"].to_numpy(np.int64),
+            frame["bc_row"].to_numpy(np.int64),
+            active.to_numpy(bool),
+            (active | frame["state"].eq(CouplingState.PINNED)).to_numpy(bool),
+            frame["present"].to_numpy(bool),
+            (made & ~frame["edited"]).to_numpy(bool),
+        )
+
+    def of_profile(self, profile: int) -> _Pairs:
+        """Return those of one profile."""
+        part = slice(*np.searchsorted(self.profile, [profile, profile + 1]))
+        return _Pairs(*(getattr(self, each.name)[part] for each in fields(self)))

@@ -154,7 +154,7 @@ def make_preview(conn: Connection, subject: Subject, wish: Wish, look: Look) -> 
     leaving = leaving.merge(names, left_on="bc_row", right_on="row_id")
     # A stored filter that cannot be understood takes nobody out: saving another one does.
     anyway = ~_among(leaving["bc_row"], before["row_id"]) if subject.stored else np.zeros(len(leaving), bool)
-    deleted = _is_deleted(leaving, wish.left_scope, wish.direction)
+    deleted = _is_deleted(leaving, wish)
     listing = _Lister(conn, look.first)
     return Preview(
         matching=int(valid.sum()) - twins,
@@ -165,7 +165,7 @@ def make_preview(conn: Connection, subject: Subject, wish: Wish, look: Look) -> 
         released=listing(leaving[~deleted & ~anyway]),
         coming_anyway=int(coming_anyway.sum()),
         leaving_anyway=int(anyway.sum()),
-        held=why_held(conn, subject.profile, int(deleted.sum()), pairs, look.settings),
+        held=_held(conn, subject, int(deleted.sum()), pairs, look),
         read_at=previews.read_time_of_snapshot(conn, subject.company),
         categories=_categories(conn, subject, wish, people),
     )
@@ -231,30 +231,30 @@ def _coming(
     return pd.concat([new[~out], back]), int(out.sum())
 
 
-def count_deleted(leaving: pd.DataFrame, left_scope: str, direction: str) -> int:
-    """Return how many pairs that leave a filter are deleted in Outlook; the others are released."""
-    return int(_is_deleted(leaving, left_scope, direction).sum())
+def _held(conn: Connection, subject: Subject, deletes: int, pairs: pd.DataFrame, look: Look) -> list[str]:
+    """Ask the guard about so many deletes."""
+    if subject.profile is None or not deletes:
+        return []
+    circumstances = guard.Circumstances(
+        live=int(pairs["state"].isin(_LIVE).sum()),
+        present=int(pairs["present"].sum()),
+        recent=read_recent(conn, subject.profile),
+    )
+    return why_held(deletes, circumstances, look.settings)
 
 
-def _is_deleted(leaving: pd.DataFrame, left_scope: str, direction: str) -> np.ndarray:
+def _is_deleted(leaving: pd.DataFrame, wish: Wish) -> np.ndarray:
     """Who is deleted rather than released (rules 7.3, 7.3b, 7.9)."""
-    if left_scope != "delete" or direction == Direction.TO_BUSINESS_CENTRAL:
+    if wish.left_scope != "delete" or wish.direction == Direction.TO_BUSINESS_CENTRAL:
         return np.zeros(len(leaving), bool)
     made = leaving["origin"].eq(Origin.MADE_BY_SYNC).to_numpy(bool)
     return np.asarray(made & ~leaving["edited"].to_numpy(bool))
 
 
-def why_held(
-    conn: Connection, profile: int | None, deletes: int, pairs: pd.DataFrame, settings: SyncSettings
-) -> list[str]:
-    """Return why the guard would hold so many deletes of a profile with these pairs; [] where it would not."""
-    if profile is None or not deletes:
+def why_held(deletes: int, circumstances: guard.Circumstances, settings: SyncSettings) -> list[str]:
+    """Return why the guard would hold so many deletes; [] where it would not."""
+    if not deletes:
         return []
-    circumstances = guard.Circumstances(
-        live=int(pairs["state"].isin(_LIVE).sum()),
-        present=int(pairs["present"].sum()),
-        recent=read_recent(conn, profile),
-    )
     # What holds some of the deletes holds all of them, so the guard need not look at a hundred thousand.
     asked = 1_000
     while not (reasons := _verdict(min(asked, deletes), circumstances, settings)) and asked < deletes:

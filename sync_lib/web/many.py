@@ -22,7 +22,8 @@ from sync_lib.store.profiles import csv_file, lists
 from sync_lib.store.profiles import file as profile_file
 from sync_lib.store.profiles import rows as stored_rows
 from sync_lib.store.profiles import values as profile_values
-from sync_lib.store.profiles.file import ProfileEntry
+from sync_lib.store.profiles.csv_file import CsvRow
+from sync_lib.store.profiles.file import ProfileEntry, ProfileFile
 from sync_lib.store.profiles.history import Author
 from sync_lib.store.profiles.importing import (
     ImportPlan,
@@ -122,16 +123,18 @@ def take_addresses(visit: CurrentVisit, form: Submitted) -> HTMLResponse:
 @router.post("/many/file")
 def look_at_file(visit: CurrentVisit, form: Submitted, file: SentFile) -> HTMLResponse:
     """Show what each row of a file would come to."""
+    content = _read_file(visit, file)
     with visit.read() as conn:
-        return _show(visit, _file(conn, visit, form, file), "file")
+        return _show(visit, _file(conn, form, content), "file")
 
 
 @router.post("/many/file/take")
 def take_file(visit: CurrentVisit, form: Submitted, file: SentFile) -> HTMLResponse:
     """Take a file over, all of it or nothing."""
+    content = _read_file(visit, file)
     with visit.transaction() as conn:
         lock_profiles(conn)
-        return _take(visit, conn, _file(conn, visit, form, file), "file", text_of(form, "digest"))
+        return _take(visit, conn, _file(conn, form, content), "file", text_of(form, "digest"))
 
 
 @router.get("/many/profiles.yaml")
@@ -246,29 +249,32 @@ def _model(conn: Connection, form: FormData) -> ProfileEntry:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def _file(conn: Connection, visit: Visit, form: FormData, file: tuple[str, bytes]) -> Looked:
-    looked = Looked()
+def _read_file(visit: Visit, file: tuple[str, bytes]) -> ProfileFile | list[CsvRow] | Looked:
+    """Return what a file says, or what is wrong with it; without the database, which nobody waits for meanwhile."""
     name, content = file
     if not content:
-        looked.problems.append(WrongValue(msg("Choose a file first.")))
-        return looked
+        return Looked([WrongValue(msg("Choose a file first."))])
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        looked.problems.append(WrongValue(msg("The file is not UTF-8: save it as CSV UTF-8.")))
-        return looked
-    try:
         if name.casefold().endswith((".yaml", ".yml")):
-            parsed = profile_file.parse(text, field_profile=visit.field_profile)
-        else:
-            usual = ProfileEntry("", text_of(form, "company_name").strip())
-            parsed = lists.content_of_csv(
-                conn, csv_file.parse(text, field_profile=visit.field_profile), usual
-            )
-        looked.plan = plan_import(conn, parsed)
+            return profile_file.parse(text, field_profile=visit.field_profile)
+        return csv_file.parse(text, field_profile=visit.field_profile)
+    except UnicodeDecodeError:
+        return Looked([WrongValue(msg("The file is not UTF-8: save it as CSV UTF-8."))])
     except ConfigError as error:
-        looked.details = _lines(error)
-    return looked
+        return Looked(details=_lines(error))
+
+
+def _file(conn: Connection, form: FormData, content: ProfileFile | list[CsvRow] | Looked) -> Looked:
+    if isinstance(content, Looked):
+        return content
+    try:
+        if isinstance(content, list):
+            usual = ProfileEntry("", text_of(form, "company_name").strip())
+            content = lists.content_of_csv(conn, content, usual)
+        return Looked(plan=plan_import(conn, content))
+    except ConfigError as error:
+        return Looked(details=_lines(error))
 
 
 def _lines(error: ConfigError) -> list[str]:

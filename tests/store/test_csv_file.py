@@ -119,3 +119,27 @@ def test_what_is_written_reads_back_as_it_was(chosen, delimiter):
 def test_nothing_but_a_clear_error_comes_of_nonsense(text):
     with contextlib.suppress(ConfigError):
         assert all("@" in row.mailbox for row in parse("mailbox,filter\n" + text))
+
+
+def test_a_line_with_or_begins_another_group():
+    (row,) = parse('mailbox,filter\na@a.example,"City=Delft\nName=A*\nOR\nCity=Zeist"\n')
+    assert row.values["filter"] == ((("City", "Delft"), ("Name", "A*")), (("City", "Zeist"),))
+    for cell in ("or\nCity=Zeist", "City=Zeist\nor", "City=Zeist\nor\nName="):
+        with pytest.raises(ConfigError, match="Line 2, column 'filter': a group without a condition"):
+            parse(f'mailbox,filter\na@a.example,"{cell}"\n')
+
+
+@pytest.mark.parametrize(
+    ("cell", "folder"),
+    [
+        ("'=1+1", "=1+1"),
+        ("'@x", "@x"),
+        ("' -x", "-x"),
+        ("'quoted'", "'quoted'"),
+        ("'", "'"),
+        ("a'=b", "a'=b"),
+    ],
+)
+def test_the_quote_that_keeps_a_spreadsheet_from_calculating_is_no_part_of_it(cell, folder):
+    (row,) = parse(f"mailbox,folder\na@a.example,{cell}\n")
+    assert row.values["folder_name"] == folder
