@@ -352,8 +352,8 @@ BUGS = (
     Bug(
         "plans of others reserve nothing",
         "count_company_writes",
-        "or_(reserved, _written_since(since)),",
-        "_written_since(since),",
+        "or_(reserved, _written_since(since))",
+        "_written_since(since)",
         _HELD,
     ),
     Bug(

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     and_,
     func,
+    literal_column,
     or_,
     select,
     true,
@@ -160,7 +161,7 @@ def read_blocked(conn: Connection, company: int, overlay: str = "") -> list[str]
 @cache
 def _blocked(overlaid: bool) -> Select[Any]:
     rows, present = present_rows(t.bc_contact, overlaid)
-    return select(rows.c.id).where(present, rows.c.privacy_blocked == "true")
+    return select(rows.c.id).where(present, rows.c.privacy_blocked == literal_column("'true'"))
 
 
 def read_bc_texts(
