@@ -345,8 +345,8 @@ BUGS = (
     Bug(
         "full read that trusts stamps",
         "_news",
-        "if _is_news(contact, known) or staged.get(contact.id) != bc_texts(contact):",
-        "if _is_news(contact, known):",
+        "if known != (contact.last_modified, contact.etag, *bc_texts(contact)):",
+        "if not known or known[:2] != (contact.last_modified, contact.etag):",
         _LESS_KIND,
     ),
     Bug(
