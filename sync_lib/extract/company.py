@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -26,8 +26,7 @@ from sync_lib.times import before, shift
 logger = logging.getLogger(__name__)
 
 
-Known = Mapping[str, tuple[str, str]]
-#: Contacts of a full read that are compared with the staged ones at a time.
+#: Contacts that are compared with the staged ones at a time.
 PART = 5_000
 #: A scan or full read that shows so many staged rows older than they were, or this percentage, is of an older BC.
 OLDER, OLDER_PERCENT = 10, 1.0
@@ -64,45 +63,41 @@ class CompanyRead:
     went_back: bool = False
 
 
-def fetch_company(
-    client: BusinessCentral, company_id: str, known: Known, cursor: Cursor, plan: ReadPlan
-) -> CompanyRead:
+def fetch_company(client: BusinessCentral, company_id: str, cursor: Cursor, plan: ReadPlan) -> CompanyRead:
     """Read a company: all contacts, or those since the watermark with the overlap, and the id scan where it is due.
 
-    A scan that shows BC older than it was makes the read a full one.
+    What is staged is asked for only of the contacts that come; of all of them where all ids are read. A scan that
+    shows BC older than it was makes the read a full one.
 
     Args:
         client: ``BusinessCentralClient``.
         company_id: The company's GUID.
-        known: The staged, present contacts: id -> (stamp, etag).
         cursor: The company's cursor.
         plan: What to read.
     """
     if plan.full:
-        return _fetch_company(client, company_id, known, cursor, plan)
+        return _fetch_company(client, company_id, cursor, plan)
     listing, since = plan.listing("changes"), before(cursor.position, plan.overlap)
     recent = client.iter_contacts(company_id, since=since, listing=listing)
-    changed = {contact.id: contact for contact in _news(recent, known, plan)}
+    news = {each.contact.id: each for each in _news(recent, plan)}
+    changed = {key: each.contact for key, each in news.items()}
     read = CompanyRead(False, list(changed.values()), newest=listing.newest, date=listing.date)
-    if not plan.scan and _counts_agree(client, company_id, len(known.keys() | changed.keys())):
+    new = sum(each.is_new for each in news.values())
+    if not plan.scan and _counts_agree(client, company_id, plan.present + new):
         return read
-    stamps = dict(client.iter_ids(company_id, plan.listing("scan")))
+    stamps, known = dict(client.iter_ids(company_id, plan.listing("scan"))), plan.stamps()
     if _went_back(known, stamps, cursor, plan):
         logger.warning("Business Central shows an older state than before: reading it in full")
-        return _fetch_company(client, company_id, known, cursor, plan)
-    missed = [
-        key for key, stamp in stamps.items() if key not in changed and known.get(key, ("", ""))[0] != stamp
-    ]
+        return _fetch_company(client, company_id, cursor, plan)
+    missed = sorted({key for key, _ in stamps.items() - known.items()} - changed.keys())
     changed |= {key: contact for key, contact in _fetch(client, company_id, missed).items() if contact}
     read = replace(read, contacts=list(changed.values()), count=len(stamps), scanned=True)
-    return _with_gone(client, company_id, read, set(known) - set(stamps) - set(changed), plan)
+    return _with_gone(client, company_id, read, known.keys() - stamps.keys() - changed.keys(), plan)
 
 
-def _fetch_company(
-    client: BusinessCentral, company_id: str, known: Known, cursor: Cursor, plan: ReadPlan
-) -> CompanyRead:
+def _fetch_company(client: BusinessCentral, company_id: str, cursor: Cursor, plan: ReadPlan) -> CompanyRead:
     """Read all contacts, and keep those that are not staged as they are."""
-    listing = plan.listing("full")
+    listing, known = plan.listing("full"), plan.stamps()
     stamps: dict[str, str] = {}
 
     def noted() -> Iterator[BcContact]:
@@ -110,7 +105,7 @@ def _fetch_company(
             stamps[contact.id] = contact.last_modified
             yield contact
 
-    contacts = list(noted() if plan.renew else _news(noted(), known, plan))
+    contacts = list(noted()) if plan.renew else [each.contact for each in _news(noted(), plan)]
     read = CompanyRead(
         True,
         contacts,
@@ -120,23 +115,28 @@ def _fetch_company(
         untroubled=not listing.troubled,
         went_back=_went_back(known, stamps, cursor, plan),
     )
-    return _with_gone(client, company_id, read, set(known) - set(stamps), plan)
+    return _with_gone(client, company_id, read, known.keys() - stamps.keys(), plan)
 
 
-def _is_news(contact: BcContact, known: Known) -> bool:
-    """Whether a contact is not staged in this version: the overlap brings most of them once more."""
-    return known.get(contact.id) != (contact.last_modified, contact.etag)
+class _News(NamedTuple):
+    """A contact that is not staged as it is, and whether none of its id is staged."""
+
+    contact: BcContact
+    is_new: bool
 
 
-def _news(rows: Iterable[BcContact], known: Known, plan: ReadPlan) -> Iterator[BcContact]:
-    """Yield what is not staged as it is: a version that did not move proves nothing about computed fields."""
+def _news(rows: Iterable[BcContact], plan: ReadPlan) -> Iterator[_News]:
+    """Yield what is not staged as it is: the overlap brings most of them once more.
+
+    A version that did not move proves nothing about computed fields.
+    """
     rows = iter(rows)
     while part := list(islice(rows, PART)):
-        same = [contact.id for contact in part if not _is_news(contact, known)]
-        staged = plan.staged(same) if same else {}
+        staged = plan.staged([contact.id for contact in part])
         for contact in part:
-            if _is_news(contact, known) or staged.get(contact.id) != bc_texts(contact):
-                yield contact
+            known = staged.get(contact.id)
+            if known != (contact.last_modified, contact.etag, *bc_texts(contact)):
+                yield _News(contact, known is None)
 
 
 def _counts_agree(client: BusinessCentral, company_id: str, staged: int) -> bool:
@@ -145,7 +145,7 @@ def _counts_agree(client: BusinessCentral, company_id: str, staged: int) -> bool
     return count is None or count == staged
 
 
-def _went_back(known: Known, stamps: Mapping[str, str], cursor: Cursor, plan: ReadPlan) -> bool:
+def _went_back(known: Mapping[str, str], stamps: Mapping[str, str], cursor: Cursor, plan: ReadPlan) -> bool:
     """Whether a complete read or scan shows an older BC than the staged one, restored under its old name (rules 5).
 
     The rule goes by the newest stamp alone. But BC answers 404 for a contact that was deleted by hand as it does for
@@ -156,13 +156,13 @@ def _went_back(known: Known, stamps: Mapping[str, str], cursor: Cursor, plan: Re
     """
     if not stamps or not cursor.position:
         return False
-    older = sum(key in stamps and stamps[key] < stamp for key, (stamp, _) in known.items())
+    older = sum(key in stamps and stamps[key] < stamp for key, stamp in known.items() - stamps.items())
     if older >= max(OLDER, len(known) * OLDER_PERCENT / 100):
         return True
     newest = max(stamps.values())
     if newest >= before(cursor.position, plan.overlap):
         return False
-    return older > 0 or sum(stamp > newest for stamp, _ in known.values()) >= NEWEST_GONE
+    return older > 0 or sum(stamp > newest for stamp in known.values()) >= NEWEST_GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,10 @@ class ReadPlan:
         renew: Stage also what is staged in the same version: its fingerprints are made of something else.
         overlap: Seconds that an incremental read goes back behind the watermark.
         accepted: The count that was accepted last; None: never counted.
+        present: Number of staged, present contacts.
         listing: Gives the ``clients.listing.Listing`` of a kind of read: ``full``, ``changes`` or ``scan``.
-        staged: Gives the staged fields of contacts by their ids (``rows.bc_texts``).
+        staged: Gives stamp, version and fields (``rows.bc_texts``) of staged, present contacts by their ids.
+        stamps: Gives the stamps of all staged, present contacts by their ids.
     """
 
     full: bool
@@ -184,8 +186,10 @@ class ReadPlan:
     renew: bool
     overlap: float
     accepted: int | None
+    present: int = 0
     listing: Callable[[str], Any] = lambda _kind: None
     staged: Callable[[list[str]], dict[str, tuple[str, ...]]] = lambda _ids: {}
+    stamps: Callable[[], dict[str, str]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +215,9 @@ def plan_read(run: Run, cursor: Cursor, state: State, settings: SyncSettings) ->
     cheap = state.contacts <= state.scan_rows * settings.id_scan_requests
     every = settings.id_scan_cheap_every if cheap else settings.id_scan_every
     due = not cursor.last_scan_at or cursor.last_scan_at <= shift(state.now, -every)
-    return ReadPlan(full, not full and due, not cursor.position, settings.overlap, state.accepted)
+    return ReadPlan(
+        full, not full and due, not cursor.position, settings.overlap, state.accepted, state.contacts
+    )
 
 
 def _with_gone(
@@ -284,6 +290,11 @@ def move_watermark(conn: Connection, read: CompanyRead, staging: Staging) -> Non
         values |= runs.end_full(staging.began or at) | {"version": staging.mapper.version}
     if read.full or read.scanned:
         values["last_scan_at"] = at
+    # Read before they are counted: what another one stages in between makes the next read count anew.
+    generation = companies.read_company(conn, company).generation
+    if cursor.diffed_generation != generation:
+        counted = bc_contacts.count_present(conn, company)
+        values |= {"diffed_generation": generation, "contacts": counted}
     runs.write_cursor(conn, "business_central", company, updated_at=at, **values)
     if read.full and read.untroubled:
         companies.double_page_sizes(conn, company, at)

@@ -427,8 +427,10 @@ def _look_at_salesperson(services: Services, profile: Profile, company: str) -> 
 
 
 def _look_at_folder(services: Services, profile: Profile, key: BcKey) -> str:
-    with read(services.engine) as conn:
-        taken = folders.read_taken(conn, profile)
+    def taken(user: str) -> folders.Taken:
+        with read(services.engine) as conn:
+            return folders.read_taken(conn, profile, user)
+
     found = folders.find_folder(services.outlook, profile, key, taken=taken)
     if found is None:
         return own_text("opens; the first sync makes its folder.")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sync_lib.errors import AccessDeniedError, AuthError, ConfigError, RecordError, SyncError, reason_of
 from sync_lib.extract.company import (
     CompanyRead,
@@ -102,14 +104,14 @@ def _read_company(
     with read(services.engine) as conn:
         began = clock.now(conn)
         cursor = runs.read_cursor(conn, "business_central", row.id)
-        known = bc_contacts.known_bc(conn, row.id, overlay=run.overlay)
+        present = _count_present(conn, run, row.id, cursor)
         is_held = holds.read_company_hold(conn, row.id) is not None
     if not run.dry_run and _was_read(before, cursor, run):
         logger.info("another run read this company while this one waited: using its snapshot")
-        return {"count": len(known)}, "" if row.countries_read else _COUNTRIES_WAIT
+        return {"count": present}, "" if row.countries_read else _COUNTRIES_WAIT
     mapper = mapper_of(row, services.business_central_settings.field_profile)
     cursor = cursor if cursor.version == mapper.version else runs.Cursor()
-    plan = _plan_read(services, run, row, cursor, len(known))
+    plan = _plan_read(services, run, row, cursor, present)
     # A count that waits for a person holds incremental runs too: only a complete read can show that it was a fault.
     plan = replace(plan, full=plan.full or is_held)
     if plan.full and not run.dry_run:
@@ -118,20 +120,28 @@ def _read_company(
     with phase("Read Business Central", full=plan.full):
         if plan.full or not row.country_names:
             row, unread = _read_countries(services, row)
-        found = fetch_company(services.business_central, row.company_id, known, cursor, plan)
+        found = fetch_company(services.business_central, row.company_id, cursor, plan)
     if found.dropped:
         raise _CompanyHeldError(_offer_count(services, run, row.id, found.count or 0), found.count or 0)
     with phase("Stage Business Central"):
         _stage_company(services, run, row, found, began)
-    counters = {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or len(known)}
+    counters = {"read": len(found.contacts), "gone": len(found.gone), "count": found.count or present}
     return counters, unread
 
 
-def _plan_read(services: Services, run: Run, row: CompanyRow, cursor: runs.Cursor, known: int) -> ReadPlan:
+def _count_present(conn: Connection, run: Run, company: int, cursor: runs.Cursor) -> int:
+    """Return how many contacts are staged: as many as were counted, where nothing was staged since."""
+    is_counted = cursor.diffed_generation == companies.read_company(conn, company).generation
+    if is_counted and not run.overlay:
+        return cursor.contacts
+    return bc_contacts.count_present(conn, company, overlay=run.overlay)
+
+
+def _plan_read(services: Services, run: Run, row: CompanyRow, cursor: runs.Cursor, present: int) -> ReadPlan:
     with read(services.engine) as conn:
         now = clock.now(conn)
         scan_rows = companies.read_page_size(conn, row.id, "scan")
-    state = State(known, row.accepted_count, scan_rows, now)
+    state = State(present, row.accepted_count, scan_rows, now)
     plan = plan_read(run, cursor, state, services.settings)
     if plan.full and is_full_due(cursor, run, now):
         logger.info("a slot of the full schedule has passed since this company was read in full")
@@ -148,9 +158,13 @@ def _plan_read(services: Services, run: Run, row: CompanyRow, cursor: runs.Curso
 
     def staged(ids: list[str]) -> dict[str, tuple[str, ...]]:
         with read(services.engine) as conn:
-            return bc_contacts.read_bc_texts(conn, row.id, ids, overlay=run.overlay)
+            return bc_contacts.known_bc(conn, row.id, ids, overlay=run.overlay)
 
-    return replace(plan, listing=listing, staged=staged)
+    def stamps() -> dict[str, str]:
+        with read(services.engine) as conn:
+            return bc_contacts.read_stamps(conn, row.id, overlay=run.overlay)
+
+    return replace(plan, listing=listing, staged=staged, stamps=stamps)
 
 
 _MAY_READ = "Give the app Read on table 9, Country/Region."

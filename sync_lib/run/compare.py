@@ -134,13 +134,11 @@ def _add_elsewhere(profile_run: ProfileRun, found: Found, plan: Plan) -> None:
     with read(profile_run.engine) as conn:
         blocked = bc_contacts.read_blocked(conn, profile_run.company.id, profile_run.run.overlay)
         items = former_items.read_former(conn, profile_run.id, blocked)
+        if not items:
+            return
         ids = [item.outlook_id for item in items]
-        staged = (
-            outlook_items.read_outlook_records(conn, profile_run.id, ids, profile_run.run.overlay)
-            if ids
-            else {}
-        )
-        taken = profiles.read_taken_folders(conn, profile_run.id)
+        staged = outlook_items.read_outlook_records(conn, profile_run.id, ids, profile_run.run.overlay)
+        taken = profiles.read_taken_folders(conn, profile_run.id, found.user)
     # What is in the folder the comparison has decided about.
     inside = {each for each, row in staged.items() if row["gone_since"] is None}
     wanted = [

@@ -8,7 +8,7 @@ database restored from an older backup is noticed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -138,33 +138,35 @@ def is_mailbox_missing(error: NotFoundError) -> bool:
     return error.code.lower() in _NO_MAILBOX
 
 
-def read_taken(conn: Connection, profile: Profile) -> Taken:
-    """Return what belongs to other profiles than this one, also the folders that they were bound to before."""
+def read_taken(conn: Connection, profile: Profile, user: str) -> Taken:
+    """Return what of a mailbox's user belongs to other profiles, also the folders that they were bound to before."""
     neighbours = profiles.read_neighbours(conn, profile)
     # Their markers name the company only; which folder is whose, names show where no id is stored (yet).
     own = [each for each in neighbours if each.company == profile.company and not each.default_folder]
     names = frozenset(each.folder_name.casefold() for each in own)
     # One that was dragged back from Deleted Items is its former profile's, which asks a person about it.
-    former = profiles.read_former_folders(conn)
-    of_others = {each for owner, ids in former.items() if owner != profile.id for each in ids}
-    return Taken(profiles.read_taken_folders(conn, profile.id) | of_others, names)
+    former = profiles.read_left_folders(conn, profile.id, user)
+    return Taken(profiles.read_taken_folders(conn, profile.id, user) | former, names)
 
 
-def find_folder(client: Outlook, profile: Profile, key: BcKey, *, taken: Taken) -> Found | None:
+def find_folder(
+    client: Outlook, profile: Profile, key: BcKey, *, taken: Callable[[str], Taken]
+) -> Found | None:
     """Return the profile's folder, or None where it must be made; follow or carry out a change of its name.
 
     Args:
         client: Microsoft Graph.
         profile: The profile.
         key: Any BC key of the profile's company.
-        taken: What belongs to other profiles.
+        taken: Gives what of a user belongs to other profiles.
 
     Raises:
         ProfileError: The mailbox is missing or closed to the app, or the folder belongs to somebody else.
     """
     try:
         user = profile.graph_user_id or client.fetch_user_id(profile.mailbox)
-        folder = _find(client, user, profile, key, taken)
+        others = taken(user)
+        folder = _find(client, user, profile, key, others)
     except (NotFoundError, AccessDeniedError) as error:
         if not error.in_form:
             # Somebody on the way may have said so: it says nothing about the mailbox.
@@ -172,7 +174,7 @@ def find_folder(client: Outlook, profile: Profile, key: BcKey, *, taken: Taken) 
         raise mailbox_error(client, profile, error) from error
     if folder is None:
         return None
-    _refuse_taken(folder, profile, key, taken)
+    _refuse_taken(folder, profile, key, others)
     return Found(user, folder)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sync_lib.errors import SyncError
 from sync_lib.ports import Folder
 from sync_lib.run import bindings, folders, second_folder
-from sync_lib.run.folders import Found
+from sync_lib.run.folders import Found, Taken
 from sync_lib.run.profile_run import ProfileRun
 from sync_lib.store import runs
 from sync_lib.store.changes import has_planned
@@ -60,14 +60,19 @@ def find_folder(profile_run: ProfileRun) -> Opened:
             profile_run, profile=bindings.follow_mailbox(profile_run.services, profile_run.profile)
         )
     profile = profile_run.profile
-    with read(profile_run.engine) as conn:
-        taken = folders.read_taken(conn, profile)
+
+    def taken(user: str) -> Taken:
+        with read(profile_run.engine) as conn:
+            return folders.read_taken(conn, profile, user)
+
     found = folders.find_folder(profile_run.outlook, profile, profile_run.company_key, taken=taken)
     if found is None and profile_run.run.dry_run:
         return profile_run, None
     if found is None:
         user = profile.graph_user_id or profile_run.outlook.fetch_user_id(profile.mailbox)
-        found = folders.make_folder(profile_run.outlook, profile, profile_run.company_key, user, taken=taken)
+        found = folders.make_folder(
+            profile_run.outlook, profile, profile_run.company_key, user, taken=taken(user)
+        )
     if profile_run.run.dry_run:
         if profile.folder_id not in (None, found.folder.id):
             _stage_emptied_folder(profile_run)
@@ -138,8 +143,8 @@ def _look_for_second(profile_run: ProfileRun, found: Found) -> ProfileRun:
     if known.second_answer or found.new:
         return profile_run
     with read(profile_run.engine) as conn:
-        not_ours = second_folder.read_taken(conn, known)
-        former = profiles.read_former_folders(conn).get(known.id, ())
+        not_ours = second_folder.read_taken(conn, known, found.user)
+        former = profiles.read_former_folders(conn, known.id)
     second = folders.find_second(
         profile_run.outlook, found, profile_run.company_key, taken=not_ours, former=former
     )

@@ -63,9 +63,9 @@ def message(profile: Profile) -> str:
     )
 
 
-def read_taken(conn: Connection, profile: Profile) -> folders.Taken:
+def read_taken(conn: Connection, profile: Profile, user: str) -> folders.Taken:
     """Return what no second folder of a profile is: what belongs to other profiles, and one being left."""
-    taken = folders.read_taken(conn, profile)
+    taken = folders.read_taken(conn, profile, user)
     return replace(taken, ids=taken.ids | ({profile.leaving_folder} - {""}))
 
 

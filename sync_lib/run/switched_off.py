@@ -122,7 +122,7 @@ class _Sweep:
         items = self._with_copies(self._items())
         ids = {item.outlook_id for item in items}
         with read(self.services.engine) as conn:
-            taken = profiles.read_taken_folders(conn, self.profile.id)
+            taken = profiles.read_taken_folders(conn, self.profile.id, self._user)
             couplings = _by_item(read_couplings_of(conn, self.profile.id, ids))
         place = Place(self.services.outlook, self._user, self._folder, self.company_key, taken)
         found = elsewhere.find_everywhere(place, items, couplings)

@@ -419,5 +419,7 @@ def _read_again(conn: Connection, traces: _Traces, *, in_bc: bool) -> None:
         if at:
             runs.write_cursor(conn, "outlook", profile, updated_at=at, position="", pending=True)
     at = runs.read_cursor(conn, "business_central", traces.company).updated_at
-    if in_bc and at:
-        runs.write_cursor(conn, "business_central", traces.company, updated_at=at, last_scan_at=None)
+    if at:
+        # What is staged is counted anew, and where BC has the contact yet, looked for by a scan.
+        again = {"diffed_generation": None} | ({"last_scan_at": None} if in_bc else {})
+        runs.write_cursor(conn, "business_central", traces.company, updated_at=at, **again)

@@ -204,19 +204,15 @@ class Outcome:
     message: str
 
 
-_FAILED_BEFORE = select(t.run_profile.c.message).where(
-    t.run_profile.c.profile == bindparam("profile"), t.run_profile.c.reason == bindparam("reason")
-)
-
-
 def read_failing(conn: Connection) -> dict[int, tuple[str, str]]:
     """Return why the mailboxes that fail for a cause of their own do, by profile: the reason, and what was said."""
     c, rp = t.profile_cause.c, t.run_profile.c
-    found = {}
-    for profile, reason in conn.execute(select(c.profile, c.reason)).all():
-        last = _FAILED_BEFORE.where(rp.started_at.is_not(None)).order_by(rp.started_at.desc()).limit(1)
-        found[profile] = (reason, conn.scalar(last, {"profile": profile, "reason": reason}) or "")
-    return found
+    last = select(rp.message).where(
+        rp.profile == c.profile, rp.reason == c.reason, rp.started_at.is_not(None)
+    )
+    last = last.order_by(rp.started_at.desc()).limit(1).correlate(t.profile_cause)
+    rows = conn.execute(select(c.profile, c.reason, func.coalesce(last.scalar_subquery(), "")))
+    return {profile: (reason, message) for profile, reason, message in rows}
 
 
 def drop_undecided(conn: Connection, run: str) -> None:
@@ -265,18 +261,24 @@ def note_quiet(conn: Connection, profiles: Collection[int], generation: int, now
 
 def note_failures(conn: Connection, failures: Mapping[int, int]) -> None:
     """Note how often in a row the question about some mailboxes has failed, and when a task says again why."""
-    for profile, failed in failures.items():
-        gap = min(LONGEST_GAP, FIRST_GAP * 2.0 ** min(max(failed - 1, 0), 10))
-        due = {"ask_failures": failed, "ask_due": clock.now(conn, gap)}
-        conn.execute(update(t.cursor).where(_IS_PROFILE).values(due), {"of_scope": str(profile)})
+    gaps = {n: min(LONGEST_GAP, FIRST_GAP * 2.0 ** min(max(n - 1, 0), 10)) for n in failures.values()}
+    due = {n: clock.now(conn, gap) for n, gap in gaps.items()}
+    rows = [
+        {"of_scope": str(profile), "failures": n, "due": due[n]} for profile, n in sorted(failures.items())
+    ]
+    if rows:
+        noted: dict[str, Any] = {"ask_failures": bindparam("failures"), "ask_due": bindparam("due")}
+        conn.execute(update(t.cursor).where(_IS_PROFILE).values(noted), rows)
 
 
 def renew_links(conn: Connection, links: Mapping[int, tuple[str, str]]) -> None:
     """Replace delta links, each as (stored, new), where the stored one is still that."""
-    now = clock.now(conn)
-    for profile, (stored, new) in links.items():
-        same = update(t.cursor).where(_IS_PROFILE, _K.position == stored)
-        conn.execute(same.values(position=new, linked_at=now), {"of_scope": str(profile)})
+    rows = [
+        {"of_scope": str(profile), "stored": stored, "new": new} for profile, (stored, new) in links.items()
+    ]
+    if rows:
+        same = update(t.cursor).where(_IS_PROFILE, _K.position == bindparam("stored"))
+        conn.execute(same.values(position=bindparam("new"), linked_at=clock.now(conn)), rows)
 
 
 @cache

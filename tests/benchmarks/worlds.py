@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,9 +44,15 @@ def people(count: int, profiles: int = 1) -> list[dict[str, Any]]:
             city=city(n % profiles),
             postalCode="1501 AB",
             country="NL",
+            lastModifiedDateTime=_changed_at(n),
         )
         for n in range(count)
     ]
+
+
+def _changed_at(n: int) -> str:
+    """When a contact was last changed: long ago, a minute after the one before, so that no overlap brings many."""
+    return f"{datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=n):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def city(profile: int) -> str:

@@ -669,3 +669,34 @@ def test_the_category_that_the_sync_put_on_items_stays_known_as_its_own(empty_ur
         assert conn.execute(text("SELECT outlook_id FROM coupling WHERE bc_id = 'b1'")).scalar_one() == "o1"
     migrate(engine)
     engine.dispose()
+
+
+def test_profiles_of_a_mailbox_are_found_by_its_address_after_the_upgrade(empty_url):
+    """Whatever case it was written in; and a way back that keeps them."""
+    from alembic import command
+
+    from sync_lib.store.profiles import rows
+
+    engine = open_engine(empty_url)
+    with transaction(engine) as conn:
+        command.upgrade(alembic_config(conn), "0020")
+        for key, mailbox in ((1, "Anna.Élise@A.example"), (2, "anna.élise@a.example"), (3, "b@a.example")):
+            conn.execute(
+                text(
+                    "INSERT INTO sync_profile (id, mailbox, company_name, folder_name, created_at, updated_at)"
+                    f" VALUES ({key}, '{mailbox}', 'A', 'F{key}', '2026', '2026')"
+                )
+            )
+    migrate(engine)
+    with transaction(engine) as conn:
+        assert [each.id for each in rows.of_mailbox(conn, "ANNA.ÉLISE@a.example")] == [1, 2]
+        rows.follow_mailbox(conn, rows.read_profile(conn, 2), "B@a.example", now="2026")
+        assert [each.id for each in rows.of_mailbox(conn, "b@A.example")] == [2, 3]
+    downgrade(engine, "0020")
+    with read(engine) as conn:
+        found = conn.execute(text("SELECT mailbox FROM sync_profile ORDER BY id")).scalars().all()
+    assert found == ["Anna.Élise@A.example", "B@a.example", "b@a.example"]
+    migrate(engine)
+    with read(engine) as conn:
+        assert [each.id for each in rows.of_mailbox(conn, "b@a.example")] == [2, 3]
+    engine.dispose()

@@ -408,8 +408,9 @@ def test_a_folder_belongs_to_one_profile(engine):
     with read(engine) as conn:
         after = profiles.read_profile(conn, first.id)
         assert {name: getattr(after, name) for name in bound} == bound
-        assert profiles.read_taken_folders(conn, second.id) == {"f"}
-        assert profiles.read_taken_folders(conn, first.id) == frozenset()
+        assert profiles.read_taken_folders(conn, second.id, "u") == {"f"}
+        assert profiles.read_taken_folders(conn, second.id, "v") == frozenset()
+        assert profiles.read_taken_folders(conn, first.id, "u") == frozenset()
     with pytest.raises(ProfileError) as caught, transaction(engine) as conn:
         profiles.bind_profile(conn, second.id, **bound)
     assert caught.value.reason == "folder_taken"

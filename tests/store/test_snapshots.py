@@ -310,7 +310,9 @@ def test_known_and_counted_are_the_present_ones(engine, company):
     again = call(engine, bc_contacts.mark_gone_business_central, company, ["c"], at=stamp(9), generation=3)
     assert (again, bc_rows(engine, company)["c"]["gone_since"]) == (0, AT)
     with read(engine) as conn:
-        assert bc_contacts.known_bc(conn, company) == {"a": (stamp(1), "x"), "b": (stamp(2), "y")}
+        assert bc_contacts.read_stamps(conn, company) == {"a": stamp(1), "b": stamp(2)}
+        known = bc_contacts.known_bc(conn, company, ["b", "c"])
+        assert {key: row[:2] for key, row in known.items()} == {"b": (stamp(2), "y")}
         assert bc_contacts.count_present(conn, company) == 2
 
 
@@ -566,7 +568,7 @@ def test_an_overlay_shadows_adds_and_deletes_without_touching_the_snapshot(engin
         assert seen[key]["row_id"] == before[key]["row_id"], "couplings name the real row"
     assert seen["new"]["row_id"] < 0
     with read(engine) as conn:
-        assert set(bc_contacts.known_bc(conn, company, overlay="r")) == {"same", "changed", "new"}
+        assert set(bc_contacts.read_stamps(conn, company, overlay="r")) == {"same", "changed", "new"}
         assert bc_contacts.count_present(conn, company, overlay="r") == 3
         frame = bc_contacts.read_scope(conn, company, overlay="r")
         assert dict(zip(frame["id"], frame["row_id"], strict=True)) == {

@@ -122,10 +122,28 @@ _ENDED = _EVERY.where(t.sync_profile.c.ended_at.is_not(None))
 
 _ONE = select(*_COLUMNS).where(t.sync_profile.c.id == bindparam("profile"))
 
+#: By an index of their own each: joined by OR, a database may read them all.
+_OF_ADDRESS = _ALL.where(t.sync_profile.c.mailbox_key == bindparam("address"))
+_OF_USER = _ALL.where(t.sync_profile.c.graph_user_id == bindparam("user"))
+
 _CHANGE = update(t.sync_profile).where(t.sync_profile.c.id == bindparam("of_profile"))
 
+_OTHERS_OF_USER = (
+    t.sync_profile.c.graph_user_id == bindparam("user"),
+    t.sync_profile.c.id != bindparam("profile"),
+)
 _TAKEN_FOLDERS = select(t.sync_profile.c.folder_id).where(
-    t.sync_profile.c.id != bindparam("profile"), t.sync_profile.c.folder_id.is_not(None)
+    *_OTHERS_OF_USER, t.sync_profile.c.folder_id.is_not(None)
+)
+_LEFT_FOLDERS = (
+    select(t.former_folder.c.folder_id)
+    .join(t.sync_profile, t.sync_profile.c.id == t.former_folder.c.profile)
+    .where(*_OTHERS_OF_USER)
+)
+_OWN_FORMER = (
+    select(t.former_folder.c.folder_id)
+    .where(t.former_folder.c.profile == bindparam("profile"))
+    .order_by(t.former_folder.c.until.desc())
 )
 #: What a sync finds out about a profile, and may write to it.
 _BOUND = frozenset(
@@ -252,7 +270,8 @@ def follow_mailbox(conn: Connection, profile: Profile, address: str, *, now: str
     if conn.scalar(select(c.id).where(c.mailbox == address, *same)) is not None:
         return
     _write_former(conn, t.former_mailbox, now, profile=profile.id, mailbox=profile.mailbox)
-    conn.execute(update(t.sync_profile).where(c.id == profile.id).values(mailbox=address))
+    followed = update(t.sync_profile).where(c.id == profile.id)
+    conn.execute(followed.values(mailbox=address, mailbox_key=address.casefold()))
 
 
 def follow_company_name(conn: Connection, company: int, before: str, name: str, *, now: str) -> None:
@@ -303,17 +322,19 @@ def forget_former_folder(conn: Connection, profile: int, folder: str) -> None:
     conn.execute(delete(t.former_folder).where(c.profile == profile, c.folder_id == folder))
 
 
-def read_former_folders(conn: Connection) -> dict[int, list[str]]:
-    """Return the folders that profiles were bound to before, by profile, the last one first."""
-    c, found = t.former_folder.c, dict[int, list[str]]()
-    for row in conn.execute(select(c.profile, c.folder_id).order_by(c.until.desc())):
-        found.setdefault(row.profile, []).append(row.folder_id)
-    return found
+def read_former_folders(conn: Connection, profile: int) -> list[str]:
+    """Return the folders that a profile was bound to before, the last one first."""
+    return list(conn.scalars(_OWN_FORMER, {"profile": profile}))
 
 
-def read_taken_folders(conn: Connection, profile: int) -> frozenset[str]:
-    """Return the ids of the folders that other profiles are bound to."""
-    return frozenset(conn.scalars(_TAKEN_FOLDERS, {"profile": profile}))
+def read_taken_folders(conn: Connection, profile: int, user: str) -> frozenset[str]:
+    """Return the ids of the folders of a mailbox's user that other profiles are bound to."""
+    return frozenset(conn.scalars(_TAKEN_FOLDERS, {"profile": profile, "user": user}))
+
+
+def read_left_folders(conn: Connection, profile: int, user: str) -> frozenset[str]:
+    """Return the ids of the folders of a mailbox's user that other profiles were bound to before."""
+    return frozenset(conn.scalars(_LEFT_FOLDERS, {"profile": profile, "user": user}))
 
 
 def read_neighbours(conn: Connection, profile: Profile) -> list[Profile]:
@@ -323,11 +344,13 @@ def read_neighbours(conn: Connection, profile: Profile) -> list[Profile]:
 
 
 def of_mailbox(conn: Connection, mailbox: str, user: str | None = None) -> list[Profile]:
-    return [
-        each
-        for each in read_profiles(conn, enabled_only=False)
-        if each.mailbox.casefold() == mailbox.casefold() or (user is not None and each.graph_user_id == user)
-    ]
+    """Return the profiles of a mailbox in the order in which they were added, found by its address or its user."""
+    found = {
+        each.id: each for each in map(_profile, conn.execute(_OF_ADDRESS, {"address": mailbox.casefold()}))
+    }
+    if user is not None:
+        found |= {each.id: each for each in map(_profile, conn.execute(_OF_USER, {"user": user}))}
+    return [found[key] for key in sorted(found)]
 
 
 def entry_of(profile: Profile) -> ProfileEntry:

@@ -231,7 +231,8 @@ def columns_of_entry(entry: ProfileEntry) -> dict[str, Any]:
     values = {each.name: getattr(entry, each.name) for each in fields(ProfileEntry)}
     filter_ = json.dumps(to_written(entry.filter), ensure_ascii=False)
     categories = json.dumps(entry.categories, ensure_ascii=False)
-    return values | {"filter": filter_, "categories": categories, "folder_asked": entry.folder_name}
+    own = {"mailbox_key": entry.mailbox.casefold(), "filter": filter_, "categories": categories}
+    return values | own | {"folder_asked": entry.folder_name}
 
 
 _INSERT = insert(t.sync_profile).returning(t.sync_profile.c.id)

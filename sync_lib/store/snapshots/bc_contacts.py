@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     and_,
     func,
+    literal_column,
     or_,
     select,
     true,
@@ -44,7 +45,6 @@ from sync_lib.store.snapshots.rows import (
     Staged,
     Stored,
     Values,
-    Version,
     bc_texts,
     lock,
     present_rows,
@@ -140,16 +140,15 @@ def mark_gone_business_central(  # noqa: PLR0913 - flat keywords read best at th
     return mark_gone(conn, t.bc_contact, company, overlay, ids, gone_since=at, generation=generation)
 
 
-def known_bc(conn: Connection, company: int, overlay: str = "") -> dict[str, Version]:
-    """Return stamp and version of every present contact by its id: what an id scan is compared with."""
-    found = read_tuples(conn, _known_bc(bool(overlay)), seen_in(company, overlay))
-    return {key: (stamp, etag) for key, stamp, etag in found}
+def read_stamps(conn: Connection, company: int, overlay: str = "") -> dict[str, str]:
+    """Return the stamp of every present contact by its id: what an id scan is compared with."""
+    return dict(read_tuples(conn, _stamps(bool(overlay)), seen_in(company, overlay)))
 
 
 @cache
-def _known_bc(overlaid: bool) -> Select[Any]:
+def _stamps(overlaid: bool) -> Select[Any]:
     rows, present = present_rows(t.bc_contact, overlaid)
-    return select(rows.c.id, rows.c.last_modified, rows.c.etag).where(present)
+    return select(rows.c.id, rows.c.last_modified).where(present)
 
 
 def read_blocked(conn: Connection, company: int, overlay: str = "") -> list[str]:
@@ -160,21 +159,22 @@ def read_blocked(conn: Connection, company: int, overlay: str = "") -> list[str]
 @cache
 def _blocked(overlaid: bool) -> Select[Any]:
     rows, present = present_rows(t.bc_contact, overlaid)
-    return select(rows.c.id).where(present, rows.c.privacy_blocked == "true")
+    return select(rows.c.id).where(present, rows.c.privacy_blocked == literal_column("'true'"))
 
 
-def read_bc_texts(
+def known_bc(
     conn: Connection, company: int, ids: Collection[str], overlay: str = ""
 ) -> dict[str, tuple[str, ...]]:
-    """Return the fields of some present contacts as ``bc_texts`` gives them."""
-    wanted = _bc_texts(bool(overlay), is_postgresql(conn))
-    return {row[0]: tuple(row[1:]) for row in read_tuples(conn, wanted, seen_in(company, overlay, ids=ids))}
+    """Return stamp, version and fields (as ``bc_texts`` gives them) of some present contacts by their ids."""
+    wanted = _known_bc(bool(overlay), is_postgresql(conn))
+    return {row[0]: row[1:] for row in read_tuples(conn, wanted, seen_in(company, overlay, ids=ids))}
 
 
 @cache
-def _bc_texts(overlaid: bool, postgresql: bool) -> Select[Any]:
+def _known_bc(overlaid: bool, postgresql: bool) -> Select[Any]:
     rows, present = present_rows(t.bc_contact, overlaid)
-    wanted = select(rows.c.id, *(rows.c[name] for name in COLUMN_NAMES))
+    names = ("last_modified", "etag", *COLUMN_NAMES)
+    wanted = select(rows.c.id, *(rows.c[name] for name in names))
     return wanted.where(present, among_named(rows.c.id, "ids", postgresql=postgresql))
 
 

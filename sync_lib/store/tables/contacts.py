@@ -45,6 +45,14 @@ bc_contact = Table(
     Index(None, "company", "overlay", "generation"),
     Index(None, "company", "overlay", "salesperson"),
     Index(None, "company", "overlay", "company_number"),
+    # The few that are blocked: every comparison asks for them (rules 7.4).
+    Index(
+        "ix_bc_contact_blocked",
+        "company",
+        "overlay",
+        postgresql_where=text("privacy_blocked = 'true'"),
+        sqlite_where=text("privacy_blocked = 'true'"),
+    ),
     Index(
         None,
         "company",

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.engine.default import DefaultExecutionContext
 
 from sync_lib.store.tables.schema import RowId, Time, blank, metadata
 
@@ -65,12 +66,20 @@ company_setting = Table(
     Column("phone_region", String(2), nullable=False, server_default="NL"),
 )
 
+
+def _mailbox_key(context: DefaultExecutionContext) -> str:
+    mailbox: str = context.get_current_parameters()["mailbox"]  # type: ignore[no-untyped-call]
+    return mailbox.casefold()
+
+
 #: Rules 1. ``company_name`` is what the person wrote (name or id); ``company`` is the company it resolved to.
 sync_profile = Table(
     "sync_profile",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("mailbox", Text, nullable=False),
+    # The address as two of them are compared: whatever case people wrote it in, it is one mailbox.
+    Column("mailbox_key", Text, nullable=False, server_default="", default=_mailbox_key),
     Column("company_name", Text, nullable=False),
     Column("company", ForeignKey("company.id")),
     Column("enabled", Boolean, nullable=False, server_default="1"),
@@ -119,6 +128,7 @@ sync_profile = Table(
     Column("updated_at", Time, nullable=False),
     UniqueConstraint("mailbox", "company_name", "folder_name"),
     UniqueConstraint("graph_user_id", "folder_id"),
+    Index(None, "mailbox_key"),
 )
 
 #: What a mailbox was called before: a file may still name it so.

@@ -220,6 +220,14 @@ change = Table(
     Index(None, "profile", "state"),
     Index(None, "profile", "outcome", "ended_at"),
     Index(None, "bc_id"),
+    # What was written to BC lately, or may be yet: it is counted over all profiles of a company (rules 8.3).
+    Index(
+        "ix_change_to_bc",
+        "state",
+        "ended_at",
+        postgresql_where=text("action IN ('create_business_central', 'update_business_central')"),
+        sqlite_where=text("action IN ('create_business_central', 'update_business_central')"),
+    ),
     # What was done with an item that nothing in BC is tied to, or was when it was planned.
     Index(None, "outlook_id", postgresql_where=text("bc_id IS NULL"), sqlite_where=text("bc_id IS NULL")),
 )
