@@ -318,14 +318,14 @@ def test_what_was_refused_for_a_passing_reason_is_tried_again(empty_url):
 
 
 def test_colleagues_start_runs_for_profiles_that_are_there(empty_url: str) -> None:
-    """0020 to 0022, and back: nobody has started one, and nothing of the profiles changes."""
+    """0021 to 0022, and back: nobody has started one, and nothing of the profiles changes."""
     from alembic import command
 
     from sync_lib.store import own_runs
 
     engine = open_engine(empty_url)
     with transaction(engine) as conn:
-        command.upgrade(alembic_config(conn), "0020")
+        command.upgrade(alembic_config(conn), "0021")
         values = "(id, mailbox, company_name, folder_name, created_at, updated_at)"
         conn.execute(
             text(f"INSERT INTO sync_profile {values} VALUES (7, 'a@a.example', 'A', 'Mine', '2026', '2026')")
@@ -339,7 +339,7 @@ def test_colleagues_start_runs_for_profiles_that_are_there(empty_url: str) -> No
         assert last is not None
         assert (last.asked_by, last.run) == ("a@a.example", "manual__1")
     with transaction(engine) as conn:
-        command.downgrade(alembic_config(conn), "0020")
+        command.downgrade(alembic_config(conn), "0021")
     with transaction(engine) as conn:
         assert conn.execute(text("SELECT folder_name FROM sync_profile")).scalar_one() == "Mine"
     migrate(engine)
