@@ -29,9 +29,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def links_of(page: Page, root: str) -> list[str]:
-    """Return where links of the open page lead to, below an address, without the place on the page; no downloads."""
-    links = page.evaluate(
-        "[...document.querySelectorAll('a[href]:not([download])')].map(a => a.getAttribute('href'))"
-    )
+    """Return where the links of the open page lead to, below an address and without the place on the page."""
+    links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
     found = (urljoin(page.url, link).partition("#")[0] for link in links)
     return [address for address in found if address.startswith(root)]

@@ -137,6 +137,7 @@ def test_its_undo_is_refused(visit: Make, engine: Engine, gone: int) -> None:
     history = visit().get(f"/plans/{gone}/r")
     assert history.status_code == 200, "its history stays"
     life = visit().get("/contacts/1/b0")
+    assert life.status_code == 200
     assert "update in Outlook" in life.text
     for page in (history.text, life.text):
         assert "/undo?" not in page, "nothing is offered that would be refused"
