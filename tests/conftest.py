@@ -7,7 +7,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 # Behind the lines above: these import SQLAlchemy and the library.
-from tests import dearest, faults, packing, second  # noqa: E402
+from tests import dearest, faults, packing, partial, second  # noqa: E402
 from tests.database_fixtures import (  # noqa: E402, F401
     database_kind,
     database_url,
@@ -117,3 +117,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> packing.OneAirflow:
     return packing.OneAirflow(config, log)
+
+
+@pytest.fixture(autouse=True)
+def partial_comparisons() -> Iterator[partial.Checks]:
+    """A comparison of what is unsettled plans what one of everything would, whatever a test is about."""
+    with partial.checked() as checks:
+        yield checks

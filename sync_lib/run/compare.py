@@ -19,7 +19,7 @@ from sync_lib.fields.normal_forms import company_key
 from sync_lib.load.outcomes import DEPENDS_ON_OUTLOOK
 from sync_lib.load.settle import Open
 from sync_lib.model import Action, Outcome, Plan, PlannedChange, Undone
-from sync_lib.run import elsewhere
+from sync_lib.run import elsewhere, read_settled
 from sync_lib.run.books import Progress, side_of
 from sync_lib.run.folders import Found
 from sync_lib.run.inputs import ProfileView, Scope, read_view, written_categories
@@ -111,7 +111,7 @@ def compare_staged(
     )
     with read(profile_run.engine) as conn:
         profile_run = replace(profile_run, company=companies.read_company(conn, profile_run.company.id))
-        view = read_view(conn, scope)
+        view = read_view(conn, scope, read_settled.unsettled(conn, profile_run, scope))
     context = profile_run.context(view.company_names | company_names_in(undone), frozenset(progress.leaving))
     context = replace(context, unread_is_private=unread_is_private)
     matching = match(view.views, profile_run.company_key, partial(is_edited, mapper=context.mapper))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -23,6 +23,7 @@ from sync_lib.store.changes import read_known_values, read_lost_creates
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.couplings import read_categories, read_coupling_rows, read_couplings
 from sync_lib.store.profiles.rows import Profile
+from sync_lib.store.settled import Unsettled
 from sync_lib.store.snapshots import bc_contacts, outlook_items
 from sync_lib.store.snapshots.outlook_items import FOLDER_DELETED
 
@@ -64,12 +65,16 @@ class ProfileView:
         views: What is left, whole.
         extra: Pairs in agreement that the views hold nevertheless, since a key names them.
         company_names: Company names in Outlook that may have to be found in BC.
+        agreed: Couplings in agreement that no comparison has marked as settled yet.
+        is_whole: Everything was read, not what was unsettled alone.
     """
 
     partition: Partition
     views: Views
     extra: int
     company_names: frozenset[str]
+    agreed: list[int] = field(default_factory=list)
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +95,20 @@ class Scope:
     categories: tuple[str, ...] | None = None
 
 
-def read_view(conn: Connection, scope: Scope) -> ProfileView:
-    """Return what the diff of a profile needs; time grows with its scope and folder, not with the company."""
-    people = read_scope(conn, scope)
-    items = outlook_items.read_outlook(conn, scope.profile, overlay=scope.overlay)
-    couplings = read_couplings(conn, scope.profile, scope.direction)
+def read_view(conn: Connection, scope: Scope, unsettled: Unsettled | None = None) -> ProfileView:
+    """Return what the diff of a profile needs; time grows with its scope and folder, not with the company.
+
+    Args:
+        conn: Inside a transaction.
+        scope: Whose contacts.
+        unsettled: What alone to read, where all else is known to agree; time grows with that then.
+    """
+    frames = _read_frames(conn, scope, unsettled)
+    people, items, couplings = frames.people, frames.items, frames.couplings
     if scope.attend:
         attended = couplings["bc_id"].isin(scope.attend)
         couplings = couplings.assign(attention=couplings["attention"] | attended)
-    if stale := with_other_categories(conn, scope, people):
+    if stale := with_other_categories(conn, scope, people, unsettled.couplings if unsettled else None):
         couplings = couplings.assign(attention=couplings["attention"] | couplings["id"].isin(stale))
     named: list[str] = []
     if scope.left_out:
@@ -106,16 +116,46 @@ def read_view(conn: Connection, scope: Scope) -> ProfileView:
         named = people.loc[left & ~people["id"].isin(couplings["bc_id"]), "id"].tolist()
         people = people[~left].reset_index(drop=True)
     split = partition(people, items, couplings)
-    return _Reader(conn, scope, _Frames(people, items, couplings)).view(split, named)
+    unmarked = couplings.loc[~couplings["settled"].to_numpy(bool), "id"].tolist()
+    view = _Reader(conn, scope, _Frames(people, items, couplings)).view(split, named)
+    view = replace(view, agreed=sorted(set(unmarked) - set(split.couplings)))
+    if unsettled is None:
+        return view
+    n = unsettled.agreed
+    whole = replace(split, same=split.same + n, present=split.present + n, live=split.live + n)
+    return replace(view, partition=whole, is_whole=False)
 
 
-def with_other_categories(conn: Connection, scope: Scope, people: pd.DataFrame) -> list[int]:
-    """Return the couplings whose templates come to something else than they last did: fingerprints don't show that."""
+def _read_frames(conn: Connection, scope: Scope, unsettled: Unsettled | None) -> _Frames:
+    if unsettled is None:
+        return _Frames(
+            read_scope(conn, scope),
+            outlook_items.read_outlook(conn, scope.profile, overlay=scope.overlay),
+            read_couplings(conn, scope.profile, scope.direction),
+        )
+    return _Frames(
+        read_scope(conn, scope, ids=unsettled.contacts),
+        outlook_items.read_outlook(conn, scope.profile, ids=unsettled.items),
+        read_couplings(conn, scope.profile, scope.direction, unsettled.couplings),
+    )
+
+
+def with_other_categories(
+    conn: Connection, scope: Scope, people: pd.DataFrame, ids: Collection[int] | None = None
+) -> list[int]:
+    """Return the couplings whose templates come to something else than they last did: fingerprints don't show that.
+
+    Args:
+        conn: Inside a transaction.
+        scope: The profile, and its templates.
+        people: Its contacts.
+        ids: Of these couplings alone.
+    """
     if scope.categories is None:
         return []
     columns = categories.columns_asked(scope.categories)
     if not columns:
-        found = read_categories(conn, scope.profile, categories.render(scope.categories, {}))
+        found = read_categories(conn, scope.profile, categories.render(scope.categories, {}), ids)
         return [key for key, _, _ in found]
     values = zip(*(people[name].to_numpy(object).tolist() for name in columns), strict=True)
     rows = dict(zip(people["row_id"].to_numpy(object).tolist(), values, strict=True))
@@ -125,13 +165,16 @@ def with_other_categories(conn: Connection, scope: Scope, people: pd.DataFrame) 
     }
     return [
         key
-        for key, row, known in read_categories(conn, scope.profile)
+        for key, row, known in read_categories(conn, scope.profile, ids=ids)
         if row in rows and known.get("asked") != rendered[rows[row]]
     ]
 
 
 def read_scope(
-    conn: Connection, scope: Scope, columns: Sequence[str] = bc_contacts.SCOPE_COLUMNS
+    conn: Connection,
+    scope: Scope,
+    columns: Sequence[str] = bc_contacts.SCOPE_COLUMNS,
+    ids: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Return the persons that pass the filter and are not blocked, also those without a valid name or address.
 
@@ -139,11 +182,12 @@ def read_scope(
         conn: Inside a transaction.
         scope: Whose contacts.
         columns: What to read of them, beside the fields of the filter.
+        ids: Only these contacts.
     """
     names = tuple(dict.fromkeys((*columns, *scope.filter.fields)))
     condition = scope.filter.to_sql(scope.me)
     frame = bc_contacts.read_scope(
-        conn, scope.company, condition=condition, overlay=scope.overlay, columns=names
+        conn, scope.company, condition=condition, overlay=scope.overlay, columns=names, ids=ids
     )
     return frame[scope.filter.mask(frame, me=scope.me).to_numpy(bool)].reset_index(drop=True)
 

@@ -18,6 +18,7 @@ from sync_lib.load.target import Target
 from sync_lib.model import HoldReason, Mode, Run
 from sync_lib.run.holding import Recreations
 from sync_lib.run.inputs import mapper_of, policy_of
+from sync_lib.run.standing import digest_of_settings
 from sync_lib.store import held, undo
 from sync_lib.store.companies import CompanyRow
 from sync_lib.store.engine import read
@@ -119,6 +120,10 @@ class ProfileRun:
             return HoldReason.RESTORED if self.restored else self.profile.restored_by
         with read(self.engine) as conn:
             return held.find_whole(conn, self.id)
+
+    def settings_digest(self) -> str:
+        """Return the digest of all settings that a diff depends on."""
+        return digest_of_settings(self.profile, self.field_profile, self.company, self.wishes.left_out)
 
     def context(
         self, names: frozenset[str] = frozenset(), leaving: frozenset[str] = frozenset()

@@ -16,7 +16,6 @@ from sync_lib.run import folders
 from sync_lib.run.folders import Found
 from sync_lib.run.opening import find_folder, missing_folder
 from sync_lib.run.profile_run import ProfileRun
-from sync_lib.run.standing import digest_of_settings
 from sync_lib.services import Services
 from sync_lib.store import clock, held, runs
 from sync_lib.store.engine import read
@@ -141,11 +140,5 @@ def inputs_unchanged(profile_run: ProfileRun, cursor: Cursor) -> bool:
         and not profile_run.wanted.keys
         and not profile_run.wishes.keys
         and cursor.diffed_generation == profile_run.company.generation
-        and cursor.diffed_settings == settings_digest(profile_run)
+        and cursor.diffed_settings == profile_run.settings_digest()
     )
-
-
-def settings_digest(profile_run: ProfileRun) -> str:
-    """Return the digest of all settings that a diff depends on."""
-    left_out = profile_run.wishes.left_out
-    return digest_of_settings(profile_run.profile, profile_run.field_profile, profile_run.company, left_out)

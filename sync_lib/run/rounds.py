@@ -79,9 +79,7 @@ class Rounds:
     def _plan(self, open_creates: Open, number: int) -> tuple[Plan, int, ProfileView]:
         compared = plan_round(self.profile_run, self.found, self.progress, open_creates, first=number == 1)
         self.context = compared.context
-        self.profile_run, plan_id = store_plan(
-            compared.profile_run, self.found, compared.plan, number, self.progress
-        )
+        self.profile_run, plan_id = store_plan(compared, self.found, number, self.progress)
         reasons = Counter(change.reason for change in compared.plan.changes if change.outcome is Outcome.HELD)
         if reasons:
             logger.warning("the guard holds %s until a person decides", counts_in_words(reasons))

@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 
 from sync_lib.diff import guard
 from sync_lib.model import Coupling, HeldAction, Plan
-from sync_lib.run import holding
+from sync_lib.run import holding, read_settled
 from sync_lib.run.arrival import note_edits
 from sync_lib.run.books import Progress
+from sync_lib.run.compare import Compared
 from sync_lib.run.folders import Found
 from sync_lib.run.profile_run import ProfileRun
-from sync_lib.run.reading import is_first_look, settings_digest
+from sync_lib.run.reading import is_first_look
 from sync_lib.store import former_items, held, runs
 from sync_lib.store.changes import give_up_planned, write_plan
 from sync_lib.store.couplings import end_couplings, write_couplings
@@ -22,15 +23,12 @@ from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.snapshots import bc_contacts
 
 
-def store_plan(
-    profile_run: ProfileRun, found: Found, plan: Plan, number: int, progress: Progress
-) -> tuple[ProfileRun, int]:
+def store_plan(compared: Compared, found: Found, number: int, progress: Progress) -> tuple[ProfileRun, int]:
     """Judge and store the plan of a round.
 
     Args:
-        profile_run: The profile's run.
+        compared: What it was compared with; the changes of its plan become what the guard made of them.
         found: The folder.
-        plan: The plan; its changes become what the guard made of them.
         number: The round, from 1.
         progress: What the run has come to so far.
 
@@ -40,6 +38,7 @@ def store_plan(
     Raises:
         LeaseLostError: Another worker took over.
     """
+    profile_run, plan = compared.profile_run, compared.plan
     values = {
         "run": profile_run.run.id,
         "profile": profile_run.id,
@@ -55,6 +54,7 @@ def store_plan(
         plan.changes = verdict.changes
         if profile_run.run.dry_run:
             return profile_run, write_plan(conn, values, plan.changes) if plan.changes else 0
+        settled = read_settled.mark(conn, profile_run, compared.view)
         end_couplings(conn, [coupling.id for coupling in plan.ended])
         former_items.remember(conn, profile_run.id, plan.settled)
         blocked = bc_contacts.read_blocked(conn, profile_run.company.id)
@@ -62,7 +62,7 @@ def store_plan(
         couplings = write_couplings(conn, profile_run.id, plan.couplings, profile_run.services.now())
         _give_ids(plan, couplings)
         _note_edits(conn, profile_run, plan)
-        profile_run = _save_inputs(conn, profile_run)
+        profile_run = _save_inputs(conn, profile_run, settled)
         return profile_run, holding.store(conn, verdict, known, holding.Stored(values, number == 1))
 
 
@@ -94,7 +94,7 @@ def _note_edits(conn: Connection, profile_run: ProfileRun, plan: Plan) -> None:
         note_edits(plan.changes, last_good_at, profile_run.services.settings.overlap)
 
 
-def _save_inputs(conn: Connection, profile_run: ProfileRun) -> ProfileRun:
+def _save_inputs(conn: Connection, profile_run: ProfileRun, settled: int | None) -> ProfileRun:
     """Store what the diff saw; that its plan is to be carried out yet says ``pending``."""
     runs.write_cursor(
         conn,
@@ -102,7 +102,8 @@ def _save_inputs(conn: Connection, profile_run: ProfileRun) -> ProfileRun:
         profile_run.id,
         updated_at=profile_run.services.now(),
         diffed_generation=profile_run.company.generation,
-        diffed_settings=settings_digest(profile_run),
+        settled_generation=settled,
+        diffed_settings=profile_run.settings_digest(),
         pending=True,
     )
     # From here on the hold that is opened with it says so.

@@ -9,14 +9,18 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from sync_lib.fields.normal_forms import address_digest
 from sync_lib.store import tables as t
 from sync_lib.store.bulk import among
 
 _A = t.awaited.c
-_KNOWN = select(_A.kind, _A.value).where(_A.profile == bindparam("profile"))
+#: Kind of what nobody waits for: contacts that a comparison found in the scope without a coupling (``store.settled``).
+SCOPE = "scope"
+
+_KNOWN = select(_A.kind, _A.value).where(_A.profile == bindparam("profile"), _A.kind != SCOPE)
+_IN_SCOPE = select(_A.kind, _A.value).where(_A.profile == bindparam("profile"), _A.kind == SCOPE)
 _DROP = delete(t.awaited).where(
     _A.profile == bindparam("of_profile"), _A.kind == bindparam("of_kind"), _A.value == bindparam("of_value")
 )
@@ -49,8 +53,31 @@ def digests(values: Iterable[str]) -> frozenset[str]:
 
 def replace_awaited(conn: Connection, profile: int, awaited: Awaited) -> None:
     """Store what a profile waits for; rows that stay as they are are not written."""
-    wanted = awaited.rows()
-    known = {(row.kind, row.value) for row in conn.execute(_KNOWN, {"profile": profile})}
+    _replace(conn, profile, _KNOWN, awaited.rows())
+
+
+def read_in_scope(conn: Connection, profile: int) -> set[str]:
+    """Return the contacts that were in the scope without a coupling, or whose coupling has ended since."""
+    return {row.value for row in conn.execute(_IN_SCOPE, {"profile": profile})}
+
+
+def replace_in_scope(conn: Connection, profile: int, contacts: Iterable[str]) -> None:
+    """Store which contacts a comparison found in the scope without a coupling."""
+    _replace(conn, profile, _IN_SCOPE, {(SCOPE, contact) for contact in contacts})
+
+
+def add_in_scope(conn: Connection, uncoupled: Iterable[tuple[int, str]]) -> None:
+    """Add contacts whose couplings have ended, each with its profile."""
+    for profile, contact in uncoupled:
+        known = _IN_SCOPE.where(_A.value == contact)
+        if conn.execute(known, {"profile": profile}).first() is None:
+            conn.execute(insert(t.awaited), {"profile": profile, "kind": SCOPE, "value": contact})
+
+
+def _replace(
+    conn: Connection, profile: int, stored: Select[tuple[str, str]], wanted: set[tuple[str, str]]
+) -> None:
+    known = {(row.kind, row.value) for row in conn.execute(stored, {"profile": profile})}
     if gone := sorted(known - wanted):
         conn.execute(
             _DROP, [{"of_profile": profile, "of_kind": kind, "of_value": value} for kind, value in gone]

@@ -30,9 +30,9 @@ from sync_lib.model import (
     Origin,
     OutlookContact,
 )
-from sync_lib.store import former_items
+from sync_lib.store import awaited, former_items
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import FrameQuery, Row, among, chunks, insert_returning
+from sync_lib.store.bulk import FrameQuery, Row, among, among_named, chunks, insert_returning
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.json_texts import from_json, to_json
 from sync_lib.store.prepared import Prepared
@@ -43,16 +43,19 @@ _JSON_COLUMNS = ("baseline_bc", "baseline_outlook", "refused", "former", "differ
 # -- couplings -------------------------------------------------------------------------------------------------------
 
 
-def read_couplings(conn: Connection, profile: int, direction: str = "") -> pd.DataFrame:
-    """Return what the diff needs of all couplings of a profile: integers, state, version. No row is 0.
+def read_couplings(
+    conn: Connection, profile: int, direction: str = "", ids: Collection[int] | None = None
+) -> pd.DataFrame:
+    """Return what the diff needs of all couplings of a profile, or of some: integers, state, version. No row is 0.
 
     With a direction, a coupling asks for attention that lets a field differ because of another one (rules 7.9).
     """
-    return _light_couplings(direction, is_postgresql(conn)).read(conn, {"profile": profile})
+    query = _light_couplings(direction, ids is not None, is_postgresql(conn))
+    return query.read(conn, {"profile": profile} | ({"ids": sorted(ids)} if ids is not None else {}))
 
 
 @cache
-def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
+def _light_couplings(direction: str, by_id: bool, postgresql: bool) -> FrameQuery:
     c = t.coupling.c
     others = [c.differs.contains(f':"{each}"', autoescape=True) for each in Direction if each != direction]
     decided_anew = or_(*others) if direction else false()
@@ -67,12 +70,15 @@ def _light_couplings(direction: str, postgresql: bool) -> FrameQuery:
         func.coalesce(c.outlook_fingerprint, 0).label("outlook_fingerprint"),
         c.outlook_etag,
         type_coerce(case((attention, 1), else_=0), Boolean).label("attention"),
+        type_coerce(case((c.settled, 1), else_=0), Boolean).label("settled"),
     ).where(c.profile == bindparam("profile"))
+    if by_id:
+        wanted = wanted.where(among_named(c.id, "ids", postgresql=postgresql))
     return FrameQuery(wanted, postgresql=postgresql)
 
 
 def read_categories(
-    conn: Connection, profile: int, unless: Sequence[str] | None = None
+    conn: Connection, profile: int, unless: Sequence[str] | None = None, ids: Collection[int] | None = None
 ) -> list[tuple[int, int, Categories]]:
     """Return id, BC row and categories of the couplings that are active.
 
@@ -80,10 +86,13 @@ def read_categories(
         conn: Inside a transaction.
         profile: Key of the profile.
         unless: Leave out those whose templates came to this: what all of a profile's contacts have in common.
+        ids: Of these couplings alone.
     """
     c = t.coupling.c
     wanted = select(c.id, c.bc_row, c.categories).where(c.profile == profile, c.bc_row.is_not(None))
     wanted = wanted.where(c.state == CouplingState.ACTIVE)
+    if ids is not None:
+        wanted = wanted.where(among(conn, c.id, sorted(ids)))
     if unless is not None:
         # The keys are written in this order, here and by the migration that made the column.
         known = to_json({"asked": list(unless)}).removesuffix("}") + ","
@@ -200,6 +209,9 @@ def end_couplings(conn: Connection, ids: Sequence[int]) -> None:
     stored = [key for key in ids if key]
     if stored:
         former_items.remember_ended(conn, stored)
+        c = t.coupling.c
+        ended = conn.execute(select(c.profile, c.bc_id).where(among(conn, c.id, stored)))
+        awaited.add_in_scope(conn, [(row.profile, row.bc_id) for row in ended])
     for part in chunks(stored):
         conn.execute(delete(t.coupling).where(t.coupling.c.id.in_(part)))
 

@@ -25,7 +25,7 @@ from sync_lib.fields.normal_forms import address_digest, email_key
 from sync_lib.model import Side
 from sync_lib.store import clock, companies, held, holds, looking, runs
 from sync_lib.store import tables as t
-from sync_lib.store.awaited import digests
+from sync_lib.store.awaited import SCOPE, digests
 from sync_lib.store.bulk import among
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.leases import Lease, acquire_lease, check_lease, release_lease
@@ -348,7 +348,7 @@ def _waiting(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
 
 def _awaited(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
     c, named = t.awaited.c, digests(traces.addresses)
-    own = and_(c.kind == "contact", c.value == traces.contact)
+    own = and_(c.kind.in_(("contact", SCOPE)), c.value == traces.contact)
     there = and_(c.kind == "address", among(conn, c.value, named))
     return and_(c.profile.in_(_profiles(traces.company)), or_(own, there))
 

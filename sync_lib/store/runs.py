@@ -49,6 +49,7 @@ class Cursor:
     contacts: int = 0
     last_good_at: str | None = None
     updated_at: str = ""
+    settled_generation: int | None = None
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------

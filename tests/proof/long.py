@@ -54,7 +54,7 @@ HOME, DOCS = ROOT / ".long", ROOT / "docs/reliability.md"
 PARTS = {"planted": 60.0, "killed": 15.0, "small": 7.0, "histories": 5.0}
 FIRST_SEED, SHRINKING = 100_000, 80
 #: How many of each part there are.
-AMOUNTS = {"planted": 71, "killed": 200, "small": 382, "histories": 5_000}
+AMOUNTS = {"planted": 75, "killed": 200, "small": 382, "histories": 5_000}
 #: Of so many histories that are played in process, one is on PostgreSQL; the same seed does the same on both.
 ON_POSTGRESQL = 10
 BEGIN, END = "<!-- long run: begin -->", "<!-- long run: end -->"

@@ -14,6 +14,7 @@ from sync_lib.model import Decision
 from sync_lib.store import clock, holds, runs
 from sync_lib.store.holds import HoldState
 from sync_lib.times import shift
+from tests import partial
 from tests.proof import filters, fleet, mapped, oracle, upkeep
 from tests.proof.approvals import Approvals
 from tests.proof.bc_users import BcUsers
@@ -107,8 +108,10 @@ class Player:
         self.kept_keys: list[int] = []
         self.full_needed = self.history.settings["id_scan_requests"] == 0
         try:
-            self._open()
-            self._play()
+            # Each comparison of what is unsettled is held against one of everything.
+            with partial.checked():
+                self._open()
+                self._play()
         finally:
             self.h.close()
             self.sim.stop()

@@ -50,7 +50,7 @@ def _reads_what_is_left_out(patch: pytest.MonkeyPatch) -> None:
     real = inputs.read_view
     patch.setattr(
         "sync_lib.run.compare.read_view",
-        lambda conn, scope: real(conn, replace(scope, left_out=frozenset())),
+        lambda conn, scope, _=None: real(conn, replace(scope, left_out=frozenset())),
     )
 
 

@@ -41,6 +41,11 @@ def asked(engine: Engine) -> Iterator[Asked]:
 
 
 def _count(engine: Engine, cursor: Any, statement: str, parameters: Any) -> int:
+    if " AS frame" in statement:
+        # A frame comes as one row, which begins with the number of its own.
+        other = cursor.connection.cursor()
+        other.execute(statement, parameters)
+        return int(other.fetchone()[0])
     if is_postgresql(engine):
         return int(cursor.rowcount)
     # SQLite says how many rows there are only to whoever fetches them.
@@ -63,13 +68,27 @@ def whole_reads(engine: Engine, found: Asked, tables: Collection[str]) -> list[t
     return wrong
 
 
+def plan_of(engine: Engine, statement: str, found: Asked) -> str:
+    """The plan of a statement that was sent."""
+    parameters = next(given for each, given in found.statements if each == statement)
+    with engine.connect() as conn:
+        cursor = conn.connection.cursor()
+        if is_postgresql(engine):
+            cursor.execute("SET enable_seqscan = off")
+        return "\n".join(_plan(cursor, statement, parameters))
+
+
+def _plan(cursor: Any, statement: str, parameters: Any) -> list[str]:
+    explain = "EXPLAIN" if hasattr(cursor, "copy") else "EXPLAIN QUERY PLAN"
+    cursor.execute(f"{explain} {statement}", parameters)
+    return [str(row[-1]).strip() for row in cursor.fetchall()]
+
+
 def _whole_reads(
     cursor: Any, statement: str, parameters: Any, tables: Collection[str]
 ) -> list[tuple[str, str]]:
     aliases = {alias: table for table, alias in re.findall(r"\b(\w+) AS (\w+)", statement)}
-    explain = "EXPLAIN" if hasattr(cursor, "copy") else "EXPLAIN QUERY PLAN"
-    cursor.execute(f"{explain} {statement}", parameters)
     whole = re.compile(r"Seq Scan on (\w+)|^SCAN (\w+)(?!.*USING (?:COVERING )?INDEX)")
-    lines = [str(row[-1]).strip() for row in cursor.fetchall()]
+    lines = _plan(cursor, statement, parameters)
     names = [(line, match[1] or match[2]) for line in lines if (match := whole.search(line))]
     return [(statement, line) for line, name in names if aliases.get(name, name) in tables]

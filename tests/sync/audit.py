@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: What a task may not move, by table, and the columns that say when and where it was last seen.
 TABLES = (t.coupling, t.reject, t.held_action, t.hold, t.postponed, t.undo, t.wish, t.left_out, t.awaited)
-_PASSING = {"updated_at", "run", "since", "plan", "hash", "asked_hash", "digest", "reasons"}
+_PASSING = {"updated_at", "run", "since", "plan", "hash", "asked_hash", "digest", "reasons", "settled"}
 
 
 def audit(h: Harness, run_id: str) -> None:

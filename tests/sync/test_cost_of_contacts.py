@@ -11,7 +11,8 @@ from sandbox import Sandbox
 from sync_lib import pipeline
 from sync_lib.model import RunRequest
 from tests.database_fixtures import NewDatabase
-from tests.sync.asking import Asked, asked
+from tests.partial import Checks
+from tests.sync.asking import Asked, asked, plan_of, whole_reads
 from tests.sync.harness import Harness, person, world
 
 FEW, MANY = 20, 120
@@ -23,8 +24,11 @@ def stamped(n: int) -> str:
 
 
 @pytest.fixture
-def harness_of(database_kind: str, new_database: NewDatabase) -> Iterator[Callable[[int], Harness]]:
+def harness_of(
+    database_kind: str, new_database: NewDatabase, partial_comparisons: Checks
+) -> Iterator[Callable[[int], Harness]]:
     """Make a harness of one mailbox that is in step with so many contacts."""
+    partial_comparisons.on = False
     made: list[Harness] = []
 
     def make(contacts: int) -> Harness:
@@ -65,6 +69,38 @@ def test_a_read_of_one_change_asks_for_that_contact(harness_of: Callable[[int], 
         h.edit_contact("Persoon 003", jobTitle="Chef")
         found.append(read_company(h, "one"))
     assert found[0].rows == found[1].rows
+
+
+def test_a_sync_of_one_change_on_each_side_reads_these_pairs(harness_of: Callable[[int], Harness]) -> None:
+    """And so does the one behind it, which looks at what was written."""
+    found = []
+    for contacts in (FEW, MANY):
+        h = harness_of(contacts)
+        h.edit_contact("Persoon 003", jobTitle="Chef")
+        h.edit_item("Persoon 005", jobTitle="Baas")
+        for run in ("one", "behind"):
+            read_company(h, run)
+            with asked(h.edges.engine) as statements:
+                pipeline.sync_profile(h.edges, run, "1")
+            found.append(statements)
+    for few, many in zip(found[:2], found[2:], strict=True):
+        assert len(few.statements) == len(many.statements)
+        assert few.rows == many.rows
+
+
+def test_what_is_unsettled_is_found_by_index(harness_of: Callable[[int], Harness]) -> None:
+    h = harness_of(MANY)
+    with h.edges.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("ANALYZE")
+    h.edit_contact("Persoon 003", jobTitle="Chef")
+    read_company(h, "one")
+    with asked(h.edges.engine) as found:
+        pipeline.sync_profile(h.edges, "one", "1")
+    marks = [statement for statement, _ in found.statements if "NOT coupling.settled" in statement]
+    plans = "".join(plan_of(h.edges.engine, each, found) for each in marks)
+    assert "ix_coupling_unsettled" in plans
+    tables = {"bc_contact", "outlook_contact", "coupling", "change", "awaited"}
+    assert whole_reads(h.edges.engine, found, tables) == []
 
 
 def test_only_a_scan_asks_for_the_stamps_of_all(harness_of: Callable[[int], Harness]) -> None:

@@ -13,6 +13,7 @@ from sync_lib.model import RunRequest
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from tests.database_fixtures import NewDatabase
+from tests.partial import Checks
 from tests.sync.asking import Asked, asked, whole_reads
 from tests.sync.harness import Harness, person, world
 
@@ -91,8 +92,11 @@ def sync_one(h: Harness, mode: str) -> Asked:
 
 
 @pytest.fixture
-def harness_of(database_kind: str, new_database: NewDatabase) -> Iterator[Callable[[int], Harness]]:
+def harness_of(
+    database_kind: str, new_database: NewDatabase, partial_comparisons: Checks
+) -> Iterator[Callable[[int], Harness]]:
     """Make a harness of a mailbox beside a number of other profiles."""
+    partial_comparisons.on = False
     made: list[Harness] = []
 
     def make(profiles: int) -> Harness:

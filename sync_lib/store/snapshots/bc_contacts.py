@@ -185,13 +185,14 @@ def count_present(conn: Connection, company: int, overlay: str = "") -> int:
     return conn.execute(wanted, seen_in(company, overlay)).scalar_one()
 
 
-def read_scope(
+def read_scope(  # noqa: PLR0913 - flat keywords read best at the call
     conn: Connection,
     company: int,
     *,
     condition: filters.Condition | None = None,
     overlay: str = "",
     columns: Sequence[str] = SCOPE_COLUMNS,
+    ids: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Return the persons of a company that may be in a profile's scope: present and not blocked.
 
@@ -201,16 +202,17 @@ def read_scope(
         condition: What of the profile's filter SQL can say (``Filter.to_sql``); ``Filter.mask`` decides.
         overlay: Run id of a dry run, or "".
         columns: What to read: keys, versions, address, ``problem`` (rules 3: not "" = may not go), fields.
+        ids: Only these contacts.
     """
     wanted = condition or filters.Everything()
-    query = _scope(bool(overlay), wanted, tuple(columns), is_postgresql(conn))
-    return query.read(conn, seen_in(company, overlay))
+    query = _scope(bool(overlay), wanted, tuple(columns), ids is not None, is_postgresql(conn))
+    return query.read(conn, seen_in(company, overlay, **({"ids": sorted(ids)} if ids is not None else {})))
 
 
 # As many as a task that works through several profiles may need: filters and what is read of them.
 @lru_cache(maxsize=64)
 def _scope(
-    overlaid: bool, condition: filters.Condition, columns: tuple[str, ...], postgresql: bool
+    overlaid: bool, condition: filters.Condition, columns: tuple[str, ...], by_id: bool, postgresql: bool
 ) -> FrameQuery:
     rows, present = present_rows(t.bc_contact, overlaid)
     wanted = select(*(rows.c[name] for name in columns)).where(
@@ -219,6 +221,8 @@ def _scope(
         rows.c.privacy_blocked != "true",
         _condition(rows, condition),
     )
+    if by_id:
+        wanted = wanted.where(among_named(rows.c.id, "ids", postgresql=postgresql))
     return FrameQuery(wanted, postgresql=postgresql)
 
 

@@ -130,6 +130,7 @@ def _values_of_outlook(row: OutlookRow, stored: Stored | None) -> Values:
         *(contact.etag, stamp, contact.created, key, *texts, row.fingerprint, None, ""),
         *flag,
         row.address_digest,
+        False,
     )
 
 
@@ -150,6 +151,7 @@ _OUTLOOK = Snapshot[OutlookRow](
         "private",
         "flag_etag",
         "address_digest",
+        "settled",
         "normaliser",
     ),
     _values_of_outlook,
@@ -212,17 +214,23 @@ def _row_ids(overlaid: bool, postgresql: bool) -> Select[Any]:
     return select(rows.c.id, rows.c.row_id).where(picked, among_ids)
 
 
-def read_outlook(conn: Connection, profile: int, overlay: str = "") -> pd.DataFrame:
-    """Return the present items of a folder: keys, version, creation time, address and fingerprint."""
-    return _light_outlook(bool(overlay), is_postgresql(conn)).read(conn, seen_in(profile, overlay))
+def read_outlook(
+    conn: Connection, profile: int, overlay: str = "", ids: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Return the present items of a folder, or some: keys, version, creation time, address and fingerprint."""
+    query = _light_outlook(bool(overlay), ids is not None, is_postgresql(conn))
+    return query.read(conn, seen_in(profile, overlay, **({"ids": sorted(ids)} if ids is not None else {})))
 
 
 @cache
-def _light_outlook(overlaid: bool, postgresql: bool) -> FrameQuery:
+def _light_outlook(overlaid: bool, by_id: bool, postgresql: bool) -> FrameQuery:
     rows, present = present_rows(t.outlook_contact, overlaid)
     columns = {name: rows.c[name] for name in _LIGHT_OUTLOOK}
     columns["bc_key"] = func.coalesce(rows.c.bc_key, "").label("bc_key")
-    return FrameQuery(select(*columns.values()).where(present), postgresql=postgresql)
+    wanted = select(*columns.values()).where(present)
+    if by_id:
+        wanted = wanted.where(among_named(rows.c.id, "ids", postgresql=postgresql))
+    return FrameQuery(wanted, postgresql=postgresql)
 
 
 def read_outlook_records(

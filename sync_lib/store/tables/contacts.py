@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -87,8 +88,17 @@ outlook_contact = Table(
     Column("private", Boolean),
     blank("flag_etag"),  # the version with which the flag was last read
     blank("address_digest", String(32)),
+    # The last comparison saw the row as it is: in a pair in agreement, or gone (``store.settled``).
+    Column("settled", Boolean, nullable=False, server_default="0", onupdate=false()),
     UniqueConstraint("profile", "overlay", "id"),
     Index(None, "profile", "overlay", "email_key"),
+    Index(
+        "ix_outlook_contact_unsettled",
+        "profile",
+        "overlay",
+        postgresql_where=text("NOT settled"),
+        sqlite_where=text("NOT settled"),
+    ),
 )
 
 #: Rules 2.1. ``baseline_*`` are JSON: what that side held when the pair last agreed, in written form.
@@ -120,11 +130,19 @@ coupling = Table(
     Column("categories", Text, nullable=False, server_default="{}"),
     # True: look at the single fields at the next diff, whatever the fingerprints say.
     Column("attention", Boolean, nullable=False, server_default="0"),
+    # The last comparison found the pair in agreement. Whoever writes the row takes that off (``store.settled``).
+    Column("settled", Boolean, nullable=False, server_default="0", onupdate=false()),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     UniqueConstraint("profile", "bc_id"),
     UniqueConstraint("profile", "outlook_id"),
     Index(None, "bc_id"),
+    Index(
+        "ix_coupling_unsettled",
+        "profile",
+        postgresql_where=text("NOT settled"),
+        sqlite_where=text("NOT settled"),
+    ),
 )
 
 #: Items that stood for a contact before, wherever they are now: a privacy block asks for them by id (rules 7.4).

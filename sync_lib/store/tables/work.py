@@ -33,6 +33,8 @@ cursor = Table(
     Column("version", Integer, nullable=False, server_default="0"),
     # What the last complete diff of a profile saw; equal inputs and nothing pending: no diff is needed.
     Column("diffed_generation", BigInteger),
+    # The same, where it has left marks on all that was in agreement (``store.settled``); NULL: it has not.
+    Column("settled_generation", BigInteger),
     Column("diffed_settings", Text, nullable=False, server_default=""),
     Column("pending", Boolean, nullable=False, server_default="1"),
     Column("contacts", Integer, nullable=False, server_default="0"),
@@ -317,7 +319,7 @@ awaited = Table(
     "awaited",
     metadata,
     Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
-    Column("kind", String(8), primary_key=True),  # contact / address / company
+    Column("kind", String(8), primary_key=True),  # contact / address / company / scope (``store.settled``)
     Column("value", String(36), primary_key=True),
     Index(None, "kind", "value"),
 )
