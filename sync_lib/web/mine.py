@@ -16,6 +16,7 @@ from sync_lib.store.profiles.checks import read_check
 from sync_lib.store.queries import overview as store
 from sync_lib.store.queries.overview import ProfileLine
 from sync_lib.web import profile_words, words
+from sync_lib.web.health import Health
 from sync_lib.web.language import msg
 from sync_lib.web.mine_visit import CHECK_DAG, SYNC_DAG, CurrentMine, Mine, profiles_of
 from sync_lib.web.pages import Page
@@ -45,7 +46,7 @@ def index(visit: CurrentVisit, request: Request) -> Response:
     if own:
         return RedirectResponse(visit.url("1"), status_code=303)
     allowed = request.app.state.mine.allowed()
-    values = {"page": "", "navigation": [], "health": [], "allowed": allowed}
+    values = {"page": "", "navigation": [], "health": Health(), "waiting": {}, "allowed": allowed}
     return visit.fragment("mine_nobody.html", **values)
 
 

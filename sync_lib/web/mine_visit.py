@@ -21,7 +21,7 @@ from sync_lib.store import own_runs
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.history import Author
 from sync_lib.store.profiles.rows import Profile
-from sync_lib.web.health import Line
+from sync_lib.web.health import Health, Line
 from sync_lib.web.language import msg
 from sync_lib.web.mine_seams import Allowed, MineSeams, NotStarted
 from sync_lib.web.visit import Visit, current_visit
@@ -114,7 +114,8 @@ class Mine:
             "page": section,
             "navigation": navigation,
             "told": told,
-            "health": self._health(),
+            "health": Health(self._health()),
+            "waiting": {},
         }
         answer = self.visit.fragment(template, **known | {"allowed": self.allowed} | values)
         answer.status_code = status

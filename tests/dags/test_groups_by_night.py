@@ -14,7 +14,7 @@ import pytest
 from sync_lib.store.engine import read
 from sync_lib.store.profiles import rows as profiles
 from tests import receivers
-from tests.sync import colleagues
+from tests.sync import colleagues as staff
 from tests.sync.colleagues import Terminal, address, grant, tenant
 from tests.sync.harness import COMPANY, Harness, person
 
@@ -48,7 +48,7 @@ def h(make_harness: Any, monkeypatch: pytest.MonkeyPatch) -> Harness:
     made.edges.business_central_settings = replace(
         made.edges.business_central_settings, field_profile="extended"
     )
-    for name, value in colleagues.environment(made).items():
+    for name, value in staff.environment(made).items():
         monkeypatch.setenv(name, value)
     staging = {
         "conn_type": "contact_sync_staging",

@@ -118,6 +118,8 @@ def page_of(engine: Engine, around: Surroundings, address: str = "/plans", **sea
 def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
     """P2, P5: a run that is started while the sync is paused waits, and is not called started."""
     paused = Surroundings(paused=True, schedule="*/15 * * * *", next_run=LATER, queued=2)
+    with engine.begin() as conn:
+        add_profile(conn, "eva@a.example")
     (line,) = lines(page_of(engine, paused))
     assert line.startswith("The sync is paused in Airflow")
     html = page_of(engine, paused, "/")
@@ -131,6 +133,8 @@ def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
 
 def test_what_is_queued_behind_what_is_said(engine: Engine) -> None:
     """P5: in one line, on every page."""
+    with engine.begin() as conn:
+        add_profile(conn, "eva@a.example")
     busy = Surroundings(running="manual__1", queued=2)
     assert lines(page_of(engine, busy)) == ["Runs that wait: 2, behind manual__1, which is at work."]
     assert "waits behind the one that is at work" in page_of(engine, busy, "/")
@@ -313,4 +317,4 @@ def test_the_navigation_says_how_much_waits(h: Harness) -> None:
         for state in ("open", "open", "rejected"):
             add_hold(conn, profile=1, state=state)
     found = re.findall(r'>(\w+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
-    assert found == [("Plans", "2"), ("Rejects", "1")]
+    assert found == [("To decide", "2"), ("Not synced", "1")]
