@@ -41,7 +41,7 @@ def test_the_overview_in_airflows_frame_leads_to_a_mapped_tasks_log(
 ) -> None:
     page.goto(f"{stage.airflow.url}/plugin/contact_sync")
     frame = page.frame_locator("iframe")
-    frame.locator("table.list").wait_for()
+    frame.locator("#profiles table.list").wait_for()
     assert {ANNA, JORIS, PIETER} <= mailboxes(frame)
     frame.get_by_text("Schedule: by hand only").wait_for()
     frame.get_by_role("link", name=f"Log of {ANNA}").click()

@@ -26,7 +26,7 @@ def address(stage: Any, path: str = "") -> str:
 def figures(shown: Any, stage: Any) -> dict[str, list[str]]:
     """The figures of each profile on the overview, by mailbox."""
     shown.goto(address(stage))
-    rows = shown.locator("table.list tbody tr").all()
+    rows = shown.locator("#profiles table.list tbody tr").all()
     return {
         row.locator(".col-mailbox .name").inner_text(): [
             row.locator(f'td[data-label="{label}"]').inner_text() for label in SHOWN

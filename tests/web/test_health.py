@@ -316,5 +316,5 @@ def test_the_navigation_says_how_much_waits(h: Harness) -> None:
     with h.edges.engine.begin() as conn:
         for state in ("open", "open", "rejected"):
             add_hold(conn, profile=1, state=state)
-    found = re.findall(r'>(\w+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
+    found = re.findall(r'>([\w ]+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
     assert found == [("To decide", "2"), ("Not synced", "1")]
