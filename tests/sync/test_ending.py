@@ -90,7 +90,10 @@ def marks(h: Harness) -> list[str]:
 
 def left(h: Harness, key: int = 1) -> dict[str, int]:
     """Rows of a profile, by table, but for its history and its ids."""
-    history = {"plan", "change", "run_profile", "profile_change", "hold", "undo", "former_item"}
+    history = {
+        *("plan", "change", "run_profile", "profile_change", "profile_day"),
+        *("hold", "undo", "former_item"),
+    }
     with read(h.edges.engine) as conn:
         found = {
             table.name: conn.scalar(select(func.count()).select_from(table).where(table.c.profile == key))
