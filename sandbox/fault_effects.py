@@ -58,11 +58,18 @@ class Effects:
         return await self._after(hits, call, reply)
 
     async def _before(self, hits: list[Fault], call: Call) -> Reply | None:
-        """Return the answer that a fault gives in place of the service, if one does."""
+        """Return the answer that a fault gives in place of the service, if one does.
+
+        Others act and time passes whatever a call is answered; of several answers there can be the first one only.
+        """
         reply = None
         for fault in hits:
-            if fault.moment == "before" and reply is None:
-                reply = await self._effect(fault, call, None)
+            if fault.moment != "before":
+                continue
+            if reply is None or fault.kind in ("delay", "user_action", "callback"):
+                reply = await self._effect(fault, call, None) or reply
+            else:
+                fault.missed()
         return reply
 
     async def _after(self, hits: list[Fault], call: Call, reply: Reply) -> Reply:
@@ -92,8 +99,10 @@ class Effects:
             lost = reply or Reply(500)
             lost.drop = "mid_body" if fault.get("moment") == "mid_body" else "reset"
             return lost
-        elif fault.kind == "malformed" and reply is not None and reply.status == 200:
-            return self._malform(fault, call, reply)
+        elif fault.kind == "malformed":
+            if reply is not None and reply.status == 200:
+                return self._malform(fault, call, reply)
+            fault.missed()
         return None
 
     def _keep_back(self, fault: Fault, call: Call) -> None:

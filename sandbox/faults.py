@@ -207,8 +207,12 @@ class Fault:
         """Whether an answer of this status is among those aimed at; one that is not was not hit."""
         if self.get("answered", status) == status:
             return True
-        self.fired -= 1
+        self.missed()
         return False
+
+    def missed(self) -> None:
+        """Take a call off the count that was chosen and, after all, not hit."""
+        self.fired -= 1
 
     def fires(self) -> bool:
         """Count a fitting call and return whether this is the one to hit."""

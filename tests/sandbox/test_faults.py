@@ -171,6 +171,33 @@ def test_f10_says_whether_the_edit_was_refused(sim, graph):
     assert (fault.fired, fault.refused) == (2, 1)
 
 
+def test_a_person_acts_although_another_fault_answers_the_call(sim, graph):
+    made = graph.ok("POST", f"{graph.user}/contacts", SANNE)
+    sim.add_fault(name="F29")
+    action = {"method": "PATCH", "path": "{path}", "body": {"jobTitle": "typed meanwhile"}}
+    edit = sim.add_fault(name="F10", action=action)
+    item = f"{graph.user}/contacts/{made['id']}"
+    assert graph.send("PATCH", item, {"surname": "Bos"}).status_code == 400
+    assert (edit.fired, edit.refused) == (1, 0)
+    held = graph.ok("GET", item)
+    assert (held["jobTitle"], held["surname"]) == ("typed meanwhile", None)
+
+
+def test_of_two_answers_to_one_call_only_the_first_is_given_and_counted(sim, graph):
+    given, other = sim.add_fault(name="F1"), sim.add_fault(name="F3")
+    assert graph.get(f"{graph.user}/contacts").status_code == 429
+    assert (given.fired, other.fired) == (1, 0)
+    assert graph.get(f"{graph.user}/contacts").status_code == 503
+    assert (given.fired, other.fired) == (1, 1)
+
+
+def test_an_answer_that_has_no_page_is_not_spoilt(sim, graph):
+    sim.add_fault(name="F1")
+    spoilt = sim.add_fault(name="F9", variant="no_value")
+    assert graph.get(f"{graph.user}/contacts").status_code == 429
+    assert spoilt.fired == 0
+
+
 def test_f11_hits_one_mailbox_only(sim, graph):
     sim.add_fault(name="F11", mailbox=MAILBOX)
     assert graph.refused("GET", f"{graph.user}/contacts") == (404, "MailboxNotEnabledForRESTAPI")
