@@ -191,6 +191,18 @@ def test_who_had_a_removed_profile_is_remembered(engine):
         assert groups.read_members(conn) == []
 
 
+def test_members_are_in_the_order_in_which_they_came_within_a_moment_too(engine):
+    load(engine, FILE)
+    with transaction(engine) as conn:
+        group = groups.read_groups(conn)[0].id
+        made = [each.id for each in profiles.read_profiles(conn)]
+        for number, profile in enumerate(made):
+            groups.write_member(conn, groups.Member(group, f"u-{9 - number}", profile, {}), now=NOW)
+        assert [each.profile for each in groups.read_members(conn)] == made
+        remove_profile(conn, made[0])
+        assert [each.profile for each in groups.read_members(conn)] == [*made[1:], None]
+
+
 group_entries = st.builds(
     lambda entry, name, leavers: GroupEntry(
         name,

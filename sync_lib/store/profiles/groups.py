@@ -166,11 +166,11 @@ def write_look(conn: Connection, group: int, look: Look) -> None:
 _MEMBER = t.profile_group_member.c
 _MEMBERS = select(
     _MEMBER.profile_group, _MEMBER.user_id, _MEMBER.profile, _MEMBER.given, _MEMBER.left_at
-).order_by(_MEMBER.joined_at, _MEMBER.user_id)
+).order_by(_MEMBER.joined_at, _MEMBER.profile.nulls_last(), _MEMBER.user_id)
 
 
 def read_members(conn: Connection) -> list[Member]:
-    """Return everybody who has, or had, a profile by a group."""
+    """Return everybody who has, or had, a profile by a group, in the order in which they came."""
     return [_member(row) for row in conn.execute(_MEMBERS)]
 
 
