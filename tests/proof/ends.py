@@ -38,6 +38,10 @@ class Ends:
     freed: dict[str, str] = field(default_factory=dict)
     #: Mailboxes whose delta shows nothing new for a while (F18).
     lagging: set[str] = field(default_factory=set)
+    #: What had been typed before the run; and of profiles whose end began in a run that could not finish it, what
+    #: had been typed before that one: from then on nothing is synced, and what is typed is its owner's alone.
+    typed: frozenset[str] = frozenset()
+    typed_in_time: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def look(self, engine: Engine) -> None:
         """Note how things are before a run."""
@@ -55,6 +59,7 @@ class Ends:
             )
             self.unsettled = {(row[0], row[1]) for row in sent}
         self.left_out = {(p.key, each) for p in self.oracle.profiles for each in p.left_out}
+        self.typed = frozenset(self.oracle.tokens)
 
     def forget_items(self, engine: Engine) -> None:
         """What the staging database knows no longer, a privacy block can't reach."""
@@ -117,10 +122,13 @@ class Ends:
     ) -> None:
         with engine.connect() as conn:
             row = conn.execute(
-                text("SELECT ended_at, ended_notes FROM sync_profile WHERE id = :p"), {"p": profile.key}
+                text("SELECT ended_at, ended_notes, ending_began FROM sync_profile WHERE id = :p"),
+                {"p": profile.key},
             ).one()
             left = conn.scalar(text("SELECT count(*) FROM coupling WHERE profile = :p"), {"p": profile.key})
         if row[0] is None:
+            if row[2] is not None:
+                self.typed_in_time.setdefault(profile.key, self.typed)
             return
         how, profile.ended, profile.ending = profile.ending, profile.ending, ""
         check(not left, "I3", f"{left} couplings of a profile that has ended")
@@ -194,7 +202,10 @@ class Ends:
             return
         log: list[tuple[set[str], str]] | None = None
         unsent: dict[str, str] = {}
-        for token in self.oracle.tokens.values():
+        in_time = self.typed_in_time.get(profile.key)
+        for name, token in self.oracle.tokens.items():
+            if in_time is not None and name not in in_time:
+                continue
             mailbox, key = token.place or ("", "")
             item = next((each for each in inside if (mailbox, each.id) == (profile.mailbox, key)), None)
             if item is None or not self._may_go(ended, item, known.get(key), token):

@@ -154,6 +154,13 @@ def test_the_oracle_notices(what, new_database, monkeypatch):
         raise error or AssertionError("nothing was noticed")
 
 
+def test_what_is_typed_once_an_end_has_begun_is_its_owners(new_database):
+    refused = next(n for n, spec in enumerate(histories.MALFORMED) if spec == {"name": "F29", "part": True})
+    # Graph refuses one of the items that lose their key, so that the profile ends with the next run.
+    played = history(FULL, ("malformed", refused, 1), ("end", 0, KEEP), RUN, edit(FIRST), edit(SECOND), RUN)
+    assert shrinking.attempt(played, new_database) is None
+
+
 def test_all_of_it_is_drawn():
     drawn = [histories.draw(seed) for seed in range(300)]
     inner = {each[0] for h in drawn for step in h.steps if step[0] == "during" for each in step[4]}
