@@ -479,6 +479,20 @@ class Oracle:
             if token.place is None or token.place[1] not in ids or self._holds(scene, key, token, ids)
         }
 
+    def forget_log(self, scene: Scene) -> None:
+        """The log is gone with its database: nobody need find what it alone held.
+
+        What was deleted with an item of a contact is one of these: it lies among the deleted items.
+        """
+        left = [
+            item.properties
+            for box in scene.items.values()
+            for item in box.values()
+            if item.folder != "deleteditems" and not item.folder.startswith("deleted/")
+        ]
+        text = compact([list(scene.contacts.values()), left])
+        self.tokens = {key: token for key, token in self.tokens.items() if key in text}
+
     def _of_one_contact(self, place: Place | None) -> set[str] | None:
         """Return the ids of everything that was ever coupled with a contact or item, and its own."""
         if place is None:

@@ -240,6 +240,19 @@ def test_of_who_is_erased_only_what_is_still_there_has_to_stay(engine):
     assert set(judged.tokens) == {"q2q", "q3q"}
 
 
+@pytest.mark.parametrize("folder", ["deleteditems", "deleted/Business Central"])
+def test_of_a_log_that_is_lost_nobody_need_find_what_it_alone_held(engine, folder):
+    judged = Oracle([Setup(BOX)])
+    judged.typed_value(1, "typed", "job", "Functie q1q", (BOX, "deleted"))
+    judged.typed_value(1, "typed", "job", "Functie q2q", (BOX, "there"))
+    left = item("there", jobTitle="Functie q2q")
+    gone = item("deleted", folder, jobTitle="Functie q1q")
+    judged.forget_log(scene({}, left, gone))
+    judged.judge_tokens(scene({}, left, gone), engine)
+    with pytest.raises(Violation, match="I1: 'Functie q2q' is lost"):
+        judged.judge_tokens(scene({}, gone), engine)
+
+
 def test_two_folders_of_a_mailbox_are_two_places(engine):
     """What left the scope of one profile is no cause for a delete in the folder of the other one."""
     for key, folder in ((1, "f"), (2, "g")):

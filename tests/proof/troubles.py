@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-#: What a service, or the sync, changes along with a field.
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -158,8 +157,7 @@ class Troubles:
         if self.player.trace:
             self.player.trace.forget_database()
         self.player.h.close()
-        text = self.player.scene().text
-        self.player.oracle.tokens = {k: v for k, v in self.player.oracle.tokens.items() if k in text}
+        self.player.oracle.forget_log(self.player.scene())
 
     def do_backup(self, _a: int, _b: int) -> None:
         with self.player.h.edges.engine.connect() as conn:
