@@ -71,11 +71,21 @@ class Pairs:
                 )
             ).mappings()
             now: dict[Key, Mapping[str, Any]] = {(row["profile"], row["bc_id"]): dict(row) for row in found}
+            # What the sync had made anew of one that came back goes, with a later run where this one was cut short.
+            going = set(
+                conn.scalars(
+                    text(
+                        "SELECT outlook_id FROM change WHERE action = 'delete_outlook' AND cause = 'returned'"
+                        " AND (state <> 'done' OR outcome IN ('failed', 'unknown', 'skipped'))"
+                    )
+                )
+            )
         items = {item.id: item for box in before.items.values() for item in box.values()}
         left = {item.id: item for box in after.items.values() for item in box.values()}
         self._judge_away(now, items, before, after, values)
         for key, row in now.items():
-            _judge_displaced(self.known.get(key), row, items, left)
+            if (known := self.known.get(key)) and known["outlook_id"] not in going:
+                _judge_displaced(known, row, items, left)
             if row["state"] == "away":
                 one, other = before.contacts.get(key[1]), after.contacts.get(key[1])
                 is_known = (
@@ -139,13 +149,13 @@ def _is_agreed(values: Mapping[str, str], baseline: str) -> bool:
 
 
 def _judge_displaced(
-    known: Mapping[str, Any] | None,
+    known: Mapping[str, Any],
     now: Mapping[str, Any],
     before: Mapping[str, Item],
     after: Mapping[str, Item],
 ) -> None:
     """I3: a pair whose item is where it was keeps it; no late or older one displaces what a user made (rules 2.3)."""
-    if known is None or known["state"] not in LIVE or now["outlook_id"] in (None, known["outlook_id"]):
+    if known["state"] not in LIVE or now["outlook_id"] in (None, known["outlook_id"]):
         return
     item = after.get(known["outlook_id"] or "")
     was = before.get(known["outlook_id"] or "")

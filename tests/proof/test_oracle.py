@@ -286,6 +286,24 @@ def test_an_item_that_is_where_it_was_is_displaced_by_no_other(engine):
         followed.follow(engine, both, both, mapped.bc_values)
 
 
+@pytest.mark.parametrize("outcome", [None, "failed", "unknown", "skipped"])
+def test_what_was_made_anew_of_an_item_that_came_back_may_go_with_a_later_run(engine, outcome):
+    found = pair(engine)
+    followed = Pairs()
+    followed.follow(engine, found, found, mapped.bc_values)
+    both = scene({"a": CONTACT}, here("i"), here("j"))
+    change = {"plan": 1, "n": 1, "profile": 1, "bc_id": "a", "outlook_id": "i", "action": "delete_outlook"}
+    ended = {"state": "done", "outcome": outcome} if outcome else {"state": "sending"}
+    put(engine, t.change, cause="returned", **change, **ended)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id="j"))
+    copy.deepcopy(followed).follow(engine, both, both, mapped.bc_values)
+    with engine.begin() as conn:
+        conn.execute(t.change.update().values(cause="left_scope"))
+    with pytest.raises(Violation, match="another item took the place of i"):
+        followed.follow(engine, both, both, mapped.bc_values)
+
+
 def test_an_edit_that_no_run_read_before_the_item_went_away_brings_it_back(engine):
     """It is no baseline of what went away, and neither is what only its writer sees."""
     changed = scene({"a": CONTACT | {"city": "Haarlem"}})
