@@ -75,6 +75,20 @@ class Scene:
         of_bc = [[company["contacts"], company["held"]] for company in self.dump["companies"]]
         return compact([of_bc, self.dump["mailboxes"]])
 
+    def without_log(self, tokens: Mapping[str, Token]) -> dict[str, Token]:
+        """Return what has to be found still where the log is lost with its database: nothing that it alone held.
+
+        What was deleted with an item of a contact is one of these: it lies among the deleted items.
+        """
+        left = [
+            item.properties
+            for box in self.items.values()
+            for item in box.values()
+            if item.folder != "deleteditems" and not item.folder.startswith("deleted/")
+        ]
+        text = compact([list(self.contacts.values()), left])
+        return {key: token for key, token in tokens.items() if key in text}
+
     @cached_property
     def held(self) -> set[str]:
         """Contacts of which a user wrote what nobody else sees yet."""
@@ -478,20 +492,6 @@ class Oracle:
             for key, token in self.tokens.items()
             if token.place is None or token.place[1] not in ids or self._holds(scene, key, token, ids)
         }
-
-    def forget_log(self, scene: Scene) -> None:
-        """The log is gone with its database: nobody need find what it alone held.
-
-        What was deleted with an item of a contact is one of these: it lies among the deleted items.
-        """
-        left = [
-            item.properties
-            for box in scene.items.values()
-            for item in box.values()
-            if item.folder != "deleteditems" and not item.folder.startswith("deleted/")
-        ]
-        text = compact([list(scene.contacts.values()), left])
-        self.tokens = {key: token for key, token in self.tokens.items() if key in text}
 
     def _of_one_contact(self, place: Place | None) -> set[str] | None:
         """Return the ids of everything that was ever coupled with a contact or item, and its own."""

@@ -29,6 +29,8 @@ class Pairs:
     known: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
     #: What Business Central held of a contact when its item went away; None where nobody knows.
     away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
+    #: What went away since its profile said so.
+    by_policy: set[Key] = field(default_factory=set)
     #: What a person asked for after it went away.
     asked_for: set[Key] = field(default_factory=set)
     #: What a person wanted synced at once since it went away, of profiles that may write to Outlook.
@@ -40,6 +42,7 @@ class Pairs:
         """Another database takes the place of the one that was followed, or a person has changed what it knows."""
         self.known.clear()
         self.away.clear()
+        self.by_policy.clear()
         self.wished.clear()
 
     def wish(self, key: Key) -> None:
@@ -66,8 +69,8 @@ class Pairs:
         with engine.connect() as conn:
             found = conn.execute(
                 text(
-                    "SELECT c.profile, c.bc_id, c.outlook_id, c.state, c.baseline_bc, p.folder_id FROM coupling c"
-                    " JOIN sync_profile p ON p.id = c.profile"
+                    "SELECT c.profile, c.bc_id, c.outlook_id, c.state, c.baseline_bc, p.folder_id,"
+                    " p.deleted_in_outlook FROM coupling c JOIN sync_profile p ON p.id = c.profile"
                 )
             ).mappings()
             now: dict[Key, Mapping[str, Any]] = {(row["profile"], row["bc_id"]): dict(row) for row in found}
@@ -95,11 +98,14 @@ class Pairs:
                     and key[1] not in before.held | after.held
                     and _is_agreed(values(other), row["baseline_bc"])
                 )
+                if key not in self.away and row["deleted_in_outlook"] == "stay_away":
+                    self.by_policy.add(key)
                 self.away.setdefault(key, values(other) if is_known else None)
         self.away = {
             key: held for key, held in self.away.items() if key in now and now[key]["state"] == "away"
         }
         self.wished &= self.away.keys()
+        self.by_policy &= self.away.keys()
         self.known = now
 
     def _judge_away(
@@ -110,11 +116,16 @@ class Pairs:
         after: Scene,
         values: Callable[[Any], dict[str, str]],
     ) -> None:
-        """I5: what stays away is made again only where Business Central changed it, or a person asked (rules 2.1)."""
+        """I5: what stays away is made again only where Business Central changed it, or a person asked (rules 2.1).
+
+        A person asks for one contact, or gives the profile the other policy.
+        """
         for key, held in self.away.items():
             row, contacts = now.get(key), [scene.contacts.get(key[1]) for scene in (before, after)]
             is_made = row and row["state"] in LIVE and row["outlook_id"] and row["outlook_id"] not in items
             if not is_made or held is None or key in self.asked_for:
+                continue
+            if row and key in self.by_policy and row["deleted_in_outlook"] != "stay_away":
                 continue
             same = all(contact is not None and values(contact) == held for contact in contacts)
             check(not same, "I5", f"{key[1][:8]} stayed away, was made again, and nothing had changed")

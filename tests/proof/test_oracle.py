@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -247,7 +248,7 @@ def test_of_a_log_that_is_lost_nobody_need_find_what_it_alone_held(engine, folde
     judged.typed_value(1, "typed", "job", "Functie q2q", (BOX, "there"))
     left = item("there", jobTitle="Functie q2q")
     gone = item("deleted", folder, jobTitle="Functie q1q")
-    judged.forget_log(scene({}, left, gone))
+    judged.tokens = scene({}, left, gone).without_log(judged.tokens)
     judged.judge_tokens(scene({}, left, gone), engine)
     with pytest.raises(Violation, match="I1: 'Functie q2q' is lost"):
         judged.judge_tokens(scene({}, gone), engine)
@@ -402,6 +403,28 @@ def test_what_is_away_is_not_made_again_by_itself(engine):
     copy.deepcopy(judged.pairs).follow(engine, changed, changed, mapped.bc_values)
     judged.wanted_back({"profile": 1, "bc_id": "a", "action": "delete_outlook", "after": "{}"})
     judged.pairs.follow(engine, gone, again, mapped.bc_values)
+
+
+@pytest.mark.parametrize(("went", "now", "is_asked"), [
+    ("stay_away", "recreate", True),
+    ("stay_away", "stay_away", False),
+    ("recreate", "recreate", False),
+])  # fmt: skip
+def test_what_is_away_comes_back_when_its_profile_says_no_longer_that_it_stays(engine, went, now, is_asked):
+    """What somebody left away whatever the policy is not asked for by the policy."""
+    pair(engine)
+    gone, again = scene({"a": CONTACT}), scene({"a": CONTACT}, here("j"))
+    followed = Pairs()
+    for policy, values in ((went, {"outlook_id": None, "state": "away"}), (now, {})):
+        with engine.begin() as conn:
+            conn.execute(t.sync_profile.update().values(deleted_in_outlook=policy))
+            if values:
+                conn.execute(t.coupling.update().values(values))
+        followed.follow(engine, gone, gone, mapped.bc_values)
+    with engine.begin() as conn:
+        conn.execute(t.coupling.update().values(outlook_id="j", state="active"))
+    with contextlib.nullcontext() if is_asked else pytest.raises(Violation, match="a stayed away, was made"):
+        followed.follow(engine, gone, again, mapped.bc_values)
 
 
 def test_where_every_overwrite_waits_what_a_user_typed_in_business_central_stays_too(engine):

@@ -157,7 +157,7 @@ class Troubles:
         if self.player.trace:
             self.player.trace.forget_database()
         self.player.h.close()
-        self.player.oracle.forget_log(self.player.scene())
+        self.player.oracle.tokens = self.player.scene().without_log(self.player.oracle.tokens)
 
     def do_backup(self, _a: int, _b: int) -> None:
         with self.player.h.edges.engine.connect() as conn:
