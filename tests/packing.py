@@ -22,6 +22,7 @@ WHOLE = (
     "tests/proof/test_trace.py",
     "tests/web/test_accessibility.py",
     "tests/clients/test_over_http.py",
+    "tests/test_architecture.py",
 )
 #: What takes longest, so that no process is left alone with it in the end.
 LONG = (

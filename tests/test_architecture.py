@@ -10,7 +10,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,7 @@ TASK_STATEMENTS = 5
 NOT_OUR_WORDS = {"bookmark", "checksum", "entities", "entity", "execution", "job", "jobs", "mirror"}
 
 
+@cache
 def tracked_files() -> list[str]:
     """Return what git would commit, so that a developer's own files decide nothing."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
@@ -123,15 +126,27 @@ def sources(*folders: str) -> list[str]:
     return found
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Yield the full names of what is imported anywhere in the tree."""
-    for node in ast.walk(tree):
-        yield from _imported(node)
+# All rules look at one file before the next one: what is kept of a few files serves all of them.
+@lru_cache(maxsize=8)
+def parse(source: str) -> ast.Module:
+    return ast.parse(source)
 
 
-def imports_at_top(tree: ast.Module) -> Iterator[str]:
+@lru_cache(maxsize=8)
+def nodes_of(source: str) -> tuple[ast.AST, ...]:
+    """Return everything that is anywhere in a source."""
+    return tuple(ast.walk(parse(source)))
+
+
+@lru_cache(maxsize=8)
+def imports(source: str) -> tuple[str, ...]:
+    """Return the full names of what is imported anywhere in a source."""
+    return tuple(module for node in nodes_of(source) for module in _imported(node))
+
+
+def imports_at_top(source: str) -> Iterator[str]:
     """Yield what importing the module imports: not what is in functions, or is for type checkers only."""
-    pending: list[ast.stmt] = list(tree.body)
+    pending: list[ast.stmt] = list(parse(source).body)
     while pending:
         node = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -151,18 +166,6 @@ def _imported(node: ast.AST) -> list[str]:
     return []
 
 
-def runtime_imports(tree: ast.Module) -> set[str]:
-    """Return all imports but those that only a type checker follows."""
-    for_types = {
-        name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for child in node.body
-        for name in _imported(child)
-    }
-    return set(imports(tree)) - for_types
-
-
 def part_of(name: str) -> str:
     """Return the part of sync_lib that a file belongs to: ``sync_lib/store/tables.py`` -> ``store``."""
     return name.split("/")[1].removesuffix(".py")
@@ -174,7 +177,7 @@ def head(module: str) -> str:
 
 def ours(source: str) -> Iterator[tuple[str, str]]:
     """Yield room and module of everything of sync_lib that is imported anywhere, ("store", "engine")."""
-    for module in imports(ast.parse(source)):
+    for module in imports(source):
         parts = module.split(".")
         if parts[0] == "sync_lib" and len(parts) > 1:
             yield parts[1], parts[2] if len(parts) > 2 else ""
@@ -217,7 +220,7 @@ def modules_lead_to() -> dict[str, set[str]]:
     return {
         module: {
             target
-            for full in imports(ast.parse((ROOT / name).read_text()))
+            for full in imports((ROOT / name).read_text())
             for target in (full, full.rpartition(".")[0])
             if target in names and target != module
         }
@@ -237,7 +240,7 @@ def small_classes(name: str, source: str) -> list[str]:
     most = TEST_CLASS_LINES if name.startswith("tests/") else CLASS_LINES
     return [
         f"{name}: {node.name} has {lines} lines; the limit is {most}"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.ClassDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > most
     ]
 
@@ -246,7 +249,7 @@ def clients_have_types(name: str, source: str) -> list[str]:
     """A client, or a task's services, is never ``Any``: its protocol is in ``ports``."""
     return [
         f"{name}:{node.lineno} takes a {node.arg} that may be anything"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.arg)
         and node.arg in ("client", "outlook", "business_central", "services", "edges")
         and node.annotation is not None
@@ -260,14 +263,14 @@ def nothing_by_its_name(name: str, source: str) -> list[str]:
         return []
     return [
         f"{name}:{node.lineno} looks an attribute up by its name"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr"
     ]
 
 
 def packages_in_their_place(name: str, source: str) -> list[str]:
     part = part_of(name)
-    found = {head(module) for module in imports(ast.parse(source))}
+    found = {head(module) for module in imports(source)}
     return [
         f"{name} imports {package}, which belongs into {' or '.join(places)}"
         for package, places in ONLY_IN.items()
@@ -279,7 +282,7 @@ def sqlalchemy_as_a_type_only(name: str, source: str) -> list[str]:
     part = part_of(name)
     if part == "store":
         return []
-    found = {module for module in imports(ast.parse(source)) if head(module) == "sqlalchemy"}
+    found = {module for module in imports(source) if head(module) == "sqlalchemy"}
     types = {
         "sqlalchemy.Engine",
         "sqlalchemy.engine.Engine",
@@ -294,9 +297,8 @@ def sqlalchemy_as_a_type_only(name: str, source: str) -> list[str]:
 def pure(name: str, source: str) -> list[str]:
     if part_of(name) not in PURE and name not in PURE_MODULES:
         return []
-    tree = ast.parse(source)
-    complaints = [f"{name} imports {module}" for module in imports(tree) if head(module) in IMPURE]
-    for node in ast.walk(tree):
+    complaints = [f"{name} imports {module}" for module in imports(source) if head(module) in IMPURE]
+    for node in nodes_of(source):
         if not isinstance(node, ast.Call):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -306,35 +308,36 @@ def pure(name: str, source: str) -> list[str]:
 
 
 def no_airflow(name: str, source: str) -> list[str]:
-    return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) == "airflow"]
+    return [f"{name} imports {module}" for module in imports(source) if head(module) == "airflow"]
 
 
 def sandbox_is_alone(name: str, source: str) -> list[str]:
     strange = {"sync_lib", "airflow", "contact_sync_airflow", "tests"}
-    return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) in strange]
+    return [f"{name} imports {module}" for module in imports(source) if head(module) in strange]
 
 
 def library_knows_no_sandbox(name: str, source: str) -> list[str]:
-    return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) == "sandbox"]
+    return [f"{name} imports {module}" for module in imports(source) if head(module) == "sandbox"]
 
 
 def nothing_imports_dags(name: str, source: str) -> list[str]:
-    return [f"{name} imports {module}" for module in imports(ast.parse(source)) if head(module) == "dags"]
+    return [f"{name} imports {module}" for module in imports(source) if head(module) == "dags"]
 
 
 def light_at_import(name: str, source: str) -> list[str]:
-    tree = ast.parse(source)
-    return [f"{name} imports {module} at its top" for module in imports_at_top(tree) if head(module) in HEAVY]
+    return [
+        f"{name} imports {module} at its top" for module in imports_at_top(source) if head(module) in HEAVY
+    ]
 
 
 def dag_files_import_little(name: str, source: str) -> list[str]:
     allowed = {*sys.stdlib_module_names, "airflow", "contact_sync_airflow"}
-    found = imports_at_top(ast.parse(source))
+    found = imports_at_top(source)
     return [f"{name} imports {module} at its top" for module in found if head(module) not in allowed]
 
 
 def airflow_by_its_sdk(name: str, source: str) -> list[str]:
-    found = [module for module in imports(ast.parse(source)) if head(module) == "airflow"]
+    found = [module for module in imports(source) if head(module) == "airflow"]
     allowed = ("airflow.sdk", "airflow.providers.")
     return [f"{name} imports {module}, not airflow.sdk" for module in found if not module.startswith(allowed)]
 
@@ -344,11 +347,12 @@ def package_of_its_own(name: str, source: str) -> list[str]:
     package = "plugins/contact_sync_airflow/"
     if not name.startswith(package):
         return []
-    tree = ast.parse(source)
     allowed = {*sys.stdlib_module_names, "airflow", "croniter", "sync_lib", "contact_sync_airflow"}
-    complaints = [f"{name} imports {module}" for module in imports(tree) if head(module) not in allowed]
+    complaints = [f"{name} imports {module}" for module in imports(source) if head(module) not in allowed]
     places = [
-        node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in ("__file__", "__path__")
+        node
+        for node in nodes_of(source)
+        if isinstance(node, ast.Name) and node.id in ("__file__", "__path__")
     ]
     return [*complaints, *(f"{name}:{node.lineno} looks for {node.id}" for node in places)]
 
@@ -359,15 +363,13 @@ def no_way_up(name: str, source: str) -> list[str]:
         return []
     module = Path(name).stem
     below = KNOW_AIRFLOW[: KNOW_AIRFLOW.index(module)] if module in KNOW_AIRFLOW else ()
-    found = (
-        full.split(".")[1] for full in imports(ast.parse(source)) if head(full) == "contact_sync_airflow"
-    )
+    found = (full.split(".")[1] for full in imports(source) if head(full) == "contact_sync_airflow")
     return [f"{name} imports {imported}" for imported in found if imported not in below]
 
 
 def thin_tasks(name: str, source: str) -> list[str]:
     complaints = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if not isinstance(node, ast.FunctionDef):
             continue
         if not any("task" in ast.unparse(decorator).split("(")[0] for decorator in node.decorator_list):
@@ -385,7 +387,7 @@ def short_functions(name: str, source: str) -> list[str]:
     if "/migrations/" in name:
         return []
     complaints = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         # What a docstring promises is not what makes a function long.
@@ -398,7 +400,7 @@ def short_functions(name: str, source: str) -> list[str]:
 
 def frames_whole(name: str, source: str) -> list[str]:
     complaints = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if not isinstance(node, ast.Call):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -413,7 +415,7 @@ def frames_whole(name: str, source: str) -> list[str]:
 
 
 def no_bare_except(name: str, source: str) -> list[str]:
-    nodes = ast.walk(ast.parse(source))
+    nodes = nodes_of(source)
     return [
         f"{name}:{node.lineno}" for node in nodes if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
@@ -423,14 +425,14 @@ def no_validating_asserts(name: str, source: str) -> list[str]:
     """Asserts vanish under ``python -O``; the one use left is to narrow a type that is certain."""
     return [
         f"{name}:{node.lineno} asserts something other than a type"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Assert) and not re.search(r"isinstance\(|is not None", ast.unparse(node.test))
     ]
 
 
 def our_words(name: str, source: str) -> list[str]:
     complaints = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             defined = node.name
         elif isinstance(node, ast.arg):
@@ -539,17 +541,25 @@ RULES: list[tuple[Rule, tuple[str, ...], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("rule", "folders", "name", "violation"),
-    RULES,
-    ids=[f"{rule[0].__name__}-{i}" for i, rule in enumerate(RULES)],
-)
-def test_house_rule(rule: Rule, folders: tuple[str, ...], name: str, violation: str) -> None:
+@cache
+def complaints() -> dict[int, list[str]]:
+    """What each rule finds in the files that it is about, by the rule's place: file by file, each read once."""
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    about = [set(sources(*folders)) for _, folders, _, _ in RULES]
+    for file in sorted({name for names in about for name in names}):
+        source = (ROOT / file).read_text()
+        for number, (rule, *_) in enumerate(RULES):
+            if file in about[number]:
+                found[number] += rule(file, source)
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(RULES)), ids=lambda i: f"{RULES[i][0].__name__}-{i}")
+def test_house_rule(number: int) -> None:
+    rule, _, name, violation = RULES[number]
     assert rule(name, violation), "the rule does not find what it forbids"
     assert not rule(name, "x = 1"), "the rule complains about nothing"
-
-    complaints = [found for file in sources(*folders) for found in rule(file, (ROOT / file).read_text())]
-    assert not complaints, "\n".join(complaints)
+    assert not complaints()[number], "\n".join(complaints()[number])
 
 
 def test_every_room_of_the_library_has_arrows() -> None:
@@ -566,9 +576,8 @@ def test_few_files_lie_at_the_top() -> None:
 
 
 def test_type_checking_imports_are_no_imports() -> None:
-    tree = ast.parse("if TYPE_CHECKING:\n    import pandas\nelse:\n    import os\ndef f():\n    import json")
-    assert set(imports_at_top(tree)) == {"os"}
-    assert runtime_imports(tree) == {"os", "json"}
+    source = "if TYPE_CHECKING:\n    import pandas\nelse:\n    import os\ndef f():\n    import json"
+    assert set(imports_at_top(source)) == {"os"}
 
 
 # Put together here, so that this file does not hold what it forbids.
