@@ -82,6 +82,7 @@ def enabled(h: Harness) -> set[str]:
         return {each.mailbox for each in profiles.read_profiles(conn)}
 
 
+@pytest.mark.sockets
 def test_sixty_colleagues_are_set_up_synced_and_kept_up_with(
     h: Harness,
     capsys: Any,

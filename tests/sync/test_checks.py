@@ -55,6 +55,7 @@ def fact(h: Harness) -> str | None:
         return runs.read_fact(conn, h.edges.graph_settings.tenant_id, "graph_if_match")
 
 
+@pytest.mark.sockets
 def test_what_test_connection_asks(synced):
     edges = synced.edges
     said = pipeline.check_business_central(edges.business_central_settings)
@@ -63,6 +64,7 @@ def test_what_test_connection_asks(synced):
     assert pipeline.check_staging(edges.staging_settings) == "The staging database answers (sqlite)."
 
 
+@pytest.mark.sockets
 def test_test_connection_says_what_is_wrong(synced):
     grant(synced, graph_roles=["User.ReadBasic.All", "Mail.Read"])
     assert "Contacts.ReadWrite is not in the token" in pipeline.check_graph(synced.edges.graph_settings)

@@ -203,6 +203,7 @@ def test_a_blocked_contact_leaves_the_folder_although_it_was_erased(make_harness
     assert list(h.items()) == ["Blijft Hier"]
 
 
+@pytest.mark.sockets
 def test_while_a_sync_works_nothing_is_erased(h, capsys):
     before = everything(h, {"lease"})
     for key in ("company:1", "profile:2"):
@@ -244,6 +245,7 @@ def test_an_item_that_bc_never_had_is_erased_by_its_address(make_harness):
     assert traces(h, TOKEN) == set()
 
 
+@pytest.mark.sockets
 def test_a_write_without_an_outcome_is_settled_first(make_harness, capsys):
     h = make_harness(world(planted()), retry_cap=0.0)
     h.add_profiles()

@@ -462,6 +462,7 @@ def test_the_check_asks_for_the_right_only_where_there_are_groups(h):
     assert "more than it needs: GroupMember.Read.All" in rights.detail
 
 
+@pytest.mark.sockets
 def test_the_commands(h, capsys):
     terminal = Terminal(h, capsys)
     shown = terminal("groups", "reconcile", "--dry-run").out

@@ -550,6 +550,7 @@ def test_another_form_of_bc_goes_to_outlook_once(make_harness):
 # -- claims (8.7) ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sockets
 @pytest.mark.parametrize("threads", [False, True])
 def test_two_profiles_that_add_one_person_make_one_contact(make_harness, threads):
     h = make_harness(world(*people(1), mailboxes=[ANNA, BRAM]))
@@ -656,6 +657,7 @@ def test_a_stalled_worker_that_wakes_up_writes_nothing(synced, stalls):
     settled(h)
 
 
+@pytest.mark.sockets
 def test_two_profiles_of_one_mailbox_take_turns(make_harness):
     h = make_harness(world(*people(40)), sandbox={"graph_latency_ms": 5})
     h.add_profiles(filter={"Name": "Persoon 00*"})

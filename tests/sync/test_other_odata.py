@@ -11,6 +11,8 @@ import pytest
 from tests.sync.harness import COMPANY, Harness, person, world
 from tests.sync.other_odata import OtherOData
 
+pytestmark = pytest.mark.sockets
+
 ANNA = "anna@voorbeeld.example"
 
 

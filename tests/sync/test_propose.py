@@ -13,6 +13,8 @@ from sync_lib.store.engine import read
 from tests.sync.colleagues import ROLES, Terminal, address, grant, salesperson, tenant
 from tests.sync.harness import COMPANY, Harness, person
 
+pytestmark = pytest.mark.sockets
+
 PEOPLE = 6
 GUEST = "gast#EXT#@voorbeeld.example"
 GROUPS = [

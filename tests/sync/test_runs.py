@@ -42,6 +42,7 @@ def backfill(h: Harness, run: str, at: datetime) -> Any:
     return h.run("incremental", run_id=run, run_type="backfill", requested_at=at)
 
 
+@pytest.mark.sockets
 def test_a_backfill_over_three_intervals_is_one_full_sync(three):
     at = datetime.now(UTC)
     first, second, third = (backfill(three, f"backfill__{n}", at) for n in range(3))
@@ -60,6 +61,7 @@ def test_a_backfill_that_is_made_soon_after_another_is_a_full_sync_of_its_own(th
     assert backfill(three, "backfill__1", at + timedelta(seconds=12)).report.skip_reason == ""
 
 
+@pytest.mark.sockets
 def test_runs_of_a_backfill_that_are_planned_at_once_are_one_full_sync(three):
     at = datetime.now(UTC)
     plans: list[model.RunPlan] = []
@@ -254,6 +256,7 @@ def test_a_skipped_run_reports_why_and_nothing_else():
 # -- one read of a company -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sockets
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_runs_that_overlap_read_a_company_once(three, mode):
     three.full()

@@ -198,6 +198,7 @@ def command(h: Harness, to: str, environment: dict[str, str]) -> int:
     return cli.main(words, environment)
 
 
+@pytest.mark.sockets
 def test_the_command_says_what_would_be_written(make_harness, capsys):
     h = make_harness(world(person("Els Kok", email2="els@tweede.example")))
     h.add_profiles()
@@ -212,6 +213,7 @@ def test_the_command_says_what_would_be_written(make_harness, capsys):
     assert everything(h) == rows
 
 
+@pytest.mark.sockets
 def test_the_command_names_who_could_not_sync(make_harness, capsys):
     h = use(
         make_harness(world(person("Els Kok", salespersonCode="AB"), salespeople=[{"code": "AB"}])), "extended"

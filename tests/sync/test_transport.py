@@ -192,6 +192,7 @@ def in_cloud(h: Harness, monkeypatch, **more: Any) -> None:
         setattr(h.edges, name, replace(getattr(h.edges, name), root=root, authority=AUTHORITY, **more))
 
 
+@pytest.mark.sockets
 def test_a_national_cloud_takes_tokens_of_its_own(make_harness, monkeypatch):
     """R7: both services, from the roots of the Connections alone."""
     h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]))
@@ -202,6 +203,7 @@ def test_a_national_cloud_takes_tokens_of_its_own(make_harness, monkeypatch):
     assert h.run().writes == {"updated_outlook": 1}
 
 
+@pytest.mark.sockets
 def test_a_token_for_another_cloud_is_refused_with_a_remedy(make_harness, monkeypatch):
     """R7: the audience of the extra wins, right or wrong."""
     h = make_harness(world(person("Jan Jansen"), mailboxes=[ANNA]))
