@@ -81,6 +81,7 @@ KNOW_AIRFLOW = (
     "connections",
     "context",
     "messages",
+    "mails",
     "hooks",
     "tasks",
     "colleagues",

@@ -120,27 +120,34 @@ def send(connection_id: str, notice: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
     from sync_lib.connections import extra_field, incomplete
     from sync_lib.errors import ConfigError
-    from sync_lib.operate import notices, notify
+    from sync_lib.operate import notify
 
     connection = connections.get_connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
         form = extra_field(connection, "format") or "teams"
         notify.post(connection.password or "", form, notice, link)
     elif connection.conn_type == "smtp":
-        from airflow.providers.smtp.hooks.smtp import SmtpHook
-
         to = extra_field(connection, "to")
         if not to:
             raise incomplete(
                 connection_id, "to", "must hold the addresses to write to, as a part of the extra"
             )
-        with SmtpHook(smtp_conn_id=connection_id) as smtp:
-            smtp.send_email_smtp(to=to, subject=notice.subject, html_content=notices.to_html(notice, link))
+        send_mail(connection_id, to, notice, link)
     else:
         raise ConfigError(
             f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
             "messages go by contact_sync_webhook or smtp."
         )
+
+
+def send_mail(connection_id: str, to: str | list[str], notice: Notice, link: str) -> None:
+    """Send a notice as an e-mail, by a Connection of Airflow's type ``smtp``."""
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    from sync_lib.operate import notices
+
+    with SmtpHook(smtp_conn_id=connection_id) as smtp:
+        smtp.send_email_smtp(to=to, subject=notice.subject, html_content=notices.to_html(notice, link))
 
 
 def raise_unless_good(verdict: Verdict) -> None:

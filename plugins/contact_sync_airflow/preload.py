@@ -49,6 +49,7 @@ OURS = (
     "sync_lib.operate.housekeeping",
     "sync_lib.operate.notices",
     "sync_lib.operate.notify",
+    "sync_lib.operate.weekly_mail",
     "sync_lib.pipeline",
 )
 
