@@ -90,7 +90,8 @@ def done(report: GroupReport) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for step in report.done:
         found.setdefault(step.kind, []).append(step.mailbox)
-    return found
+    # Who joined in the same millisecond comes by the account's id.
+    return {kind: sorted(names) for kind, names in found.items()}
 
 
 def states(h: Harness) -> dict[str, bool]:
