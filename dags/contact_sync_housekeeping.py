@@ -5,6 +5,7 @@
 | `remove_old` | removes from the staging database what is older than `CONTACT_SYNC_RETENTION_DAYS` |
 | `check_drift` | reads `CONTACT_SYNC_DRIFT_SAMPLE` profiles in full and logs how far both sides agree |
 | `reconcile_groups` | gives who joined a group of Entra ID a profile, and switches off who left one |
+| `send_weekly_mail` | on Mondays: mails to colleagues who asked for it what does not sync of their contacts, and why |
 | `remove_blocked` | carries privacy blocks of Business Central to the mailboxes of profiles that are switched off |
 
 What is removed: the change log with its old and new values, plans, runs, contacts that are gone. What waits for a
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import dag, task
 
-from contact_sync_airflow import connections, context, environment, messages, retry
+from contact_sync_airflow import connections, context, environment, mails, messages, retry
 
 
 @dag(
@@ -62,10 +63,16 @@ def contact_sync_housekeeping() -> None:
         with connections.open_services() as services:
             messages.report_groups(groups.reconcile(services))
 
+    @task
+    def send_weekly_mail() -> None:
+        with connections.open_services() as services:
+            mails.send_weekly(services)
+
     remove_old()
     check_drift()
     remove_blocked()
     reconcile_groups()
+    send_weekly_mail()
 
 
 contact_sync_housekeeping()

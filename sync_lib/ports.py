@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -149,10 +149,11 @@ def draw_id(chance: Chance) -> str:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of Microsoft 365: the id stays, the user principal name may change; "" where it was left out."""
+    """A user of Microsoft 365: the id stays, name and main e-mail address may change; "" where they were left out."""
 
     id: str
     principal_name: str
+    mail: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "in
 
 PURE = ("model", "times", "errors", "fields", "diff")
 #: Modules of other rooms that are pure as well.
-PURE_MODULES = ("sync_lib/run/report.py", "sync_lib/operate/notices.py")
+PURE_MODULES = ("sync_lib/run/report.py", "sync_lib/operate/notices.py", "sync_lib/operate/group_news.py")
 
 BASE = {"model", "errors", "times", "logs", "settings", "ports"}
 #: Room of sync_lib -> the rooms that it may import. What is not listed is not allowed; imports for type checkers and
@@ -83,6 +83,7 @@ KNOW_AIRFLOW = (
     "connections",
     "context",
     "messages",
+    "mails",
     "hooks",
     "tasks",
     "colleagues",

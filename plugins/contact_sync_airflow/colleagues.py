@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contact_sync_airflow import connections, environment
+from contact_sync_airflow import connections, environment, mails
 
 if TYPE_CHECKING:
     from sync_lib.web.mine_seams import Allowed
@@ -111,12 +112,12 @@ def state_of(dag: str, run_id: str) -> str:
 
 def allowed() -> Allowed:
     """Return what the administrator lets colleagues do; a file of filters that cannot be read allows none."""
-    return _read_allowed()[0]
+    return replace(_read_allowed()[0], weekly_mail=mails.can_send())
 
 
 def problems() -> list[str]:
-    """Return what is wrong with the file of filters, for those who look after the sync."""
-    return _read_allowed()[1]
+    """Return what is wrong with the file of filters and the weekly mail, for those who look after the sync."""
+    return [*_read_allowed()[1], *filter(None, [mails.problem()])]
 
 
 def _read_allowed() -> tuple[Allowed, list[str]]:

@@ -101,7 +101,7 @@ def hold_of_run() -> tuple[int, int]:
 
 
 def put_question(question: Question | None) -> str:
-    """Hand the headline on and return the text of a question.
+    """Hand the headline on and return the text of a question, in the language of CONTACT_SYNC_NOTIFY_LANGUAGE.
 
     Raises:
         AirflowSkipException: There is nothing to ask any more.
@@ -110,9 +110,12 @@ def put_question(question: Question | None) -> str:
 
     if question is None:
         raise AirflowSkipException("This hold does not wait any more: nobody is asked.")
-    get_current_context()["ti"].xcom_push("subject", question.subject)
-    root = environment.address_of_airflow()
-    return f"{question.body}\n\n[All that waits, contact by contact]({root}{PAGES}/holds/{question.hold})"
+    from sync_lib.web import plans_question
+
+    page = f"{environment.address_of_airflow()}{PAGES}/holds/{question.hold}"
+    subject, body = plans_question.in_words(question, environment.notify_language(), page)
+    get_current_context()["ti"].xcom_push("subject", subject)
+    return body
 
 
 def decision(answer: dict[str, Any]) -> Decision:

@@ -31,6 +31,7 @@ NOTIFY_LANGUAGE_VARIABLE = "CONTACT_SYNC_NOTIFY_LANGUAGE"
 WRITES_VARIABLE = "CONTACT_SYNC_WRITES"
 ADMINISTRATOR_VARIABLE = "CONTACT_SYNC_ADMINISTRATOR"
 OWN_FILTERS_VARIABLE = "CONTACT_SYNC_OWN_FILTERS"
+WEEKLY_MAIL_VARIABLE = "CONTACT_SYNC_WEEKLY_MAIL"
 
 _SECONDS = {RETRY_DELAY_VARIABLE: 15.0, TIMEOUT_VARIABLE: 3600.0, APPROVAL_TIMEOUT_VARIABLE: 604800.0}
 _CRONS = {
@@ -197,6 +198,11 @@ def administrator() -> str:
 def own_filters() -> str:
     """Return which filters colleagues choose from: ``none``, ``free``, or the path of a file of filters."""
     return variables().get(OWN_FILTERS_VARIABLE, "").strip() or "none"
+
+
+def weekly_mail() -> str:
+    """Return the Connection by which colleagues get their weekly mail; "" for none, so that nobody can ask for it."""
+    return variables().get(WEEKLY_MAIL_VARIABLE, "").strip()
 
 
 def log_setting_problems() -> None:

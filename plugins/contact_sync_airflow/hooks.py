@@ -91,8 +91,9 @@ class WebhookHook(_CheckedHook):
 
     def check(self) -> str:
         """Post a message, and return that it was taken."""
-        from sync_lib.operate.notices import Notice
+        from sync_lib.operate import notices
 
-        notice = Notice("Contact sync: a test", (("This is a test", ("Messages of the sync arrive here.",)),))
+        notice = messages.in_words(notices.of_test())
+        assert notice is not None
         messages.send(self.connection_id, notice, environment.address_of_airflow())
         return "A message was posted: look whether it has arrived."

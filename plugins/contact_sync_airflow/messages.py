@@ -6,7 +6,7 @@ Each DAG file imports this module: its top imports nothing but Airflow's SDK.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +82,12 @@ def notify(services: Services | None, verdict: Verdict) -> None:
 
     Whatever goes wrong here is logged, and makes no run red.
     """
+    _send_what(lambda: _notice(services, verdict))
+
+
+def _send_what(make: Callable[[], Notice | None]) -> None:
     try:
-        notice = _notice(services, verdict)
+        notice = make()
     except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
         log.warning("no message was sent: %s", _cause(error))
         return
@@ -116,27 +120,34 @@ def send(connection_id: str, notice: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
     from sync_lib.connections import extra_field, incomplete
     from sync_lib.errors import ConfigError
-    from sync_lib.operate import notices, notify
+    from sync_lib.operate import notify
 
     connection = connections.get_connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
         form = extra_field(connection, "format") or "teams"
         notify.post(connection.password or "", form, notice, link)
     elif connection.conn_type == "smtp":
-        from airflow.providers.smtp.hooks.smtp import SmtpHook
-
         to = extra_field(connection, "to")
         if not to:
             raise incomplete(
                 connection_id, "to", "must hold the addresses to write to, as a part of the extra"
             )
-        with SmtpHook(smtp_conn_id=connection_id) as smtp:
-            smtp.send_email_smtp(to=to, subject=notice.subject, html_content=notices.to_html(notice, link))
+        send_mail(connection_id, to, notice, link)
     else:
         raise ConfigError(
             f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
             "messages go by contact_sync_webhook or smtp."
         )
+
+
+def send_mail(connection_id: str, to: str | list[str], notice: Notice, link: str) -> None:
+    """Send a notice as an e-mail, by a Connection of Airflow's type ``smtp``."""
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    from sync_lib.operate import notices
+
+    with SmtpHook(smtp_conn_id=connection_id) as smtp:
+        smtp.send_email_smtp(to=to, subject=notice.subject, html_content=notices.to_html(notice, link))
 
 
 def raise_unless_good(verdict: Verdict) -> None:
@@ -161,13 +172,13 @@ def report_groups(reports: list[GroupReport]) -> None:
     Raises:
         SystemExit: As ``raise_unless_good``: a group could not be read, or some of its members not be dealt with.
     """
-    from sync_lib.operate import groups
+    from sync_lib.operate import group_news, groups
 
     for line in groups.lines(reports):
         log.info("%s", line)
-    notice = groups.notice(reports)
-    if notice is not None:
-        send_to_all(notice)
+    news = group_news.of_groups(reports)
+    if news and _receivers():
+        _send_what(lambda: in_words(news))
     if wrong := [each for each in reports if each.is_unread or each.failed]:
         log.error("%d group(s) could not be dealt with, wholly or in part: see the lines above.", len(wrong))
         raise SystemExit(1)
@@ -202,11 +213,15 @@ def _notice(services: Services | None, verdict: Verdict) -> Notice | None:
             notify.forget(services)
         return None
     news = _news(services, verdict, receivers)
-    if news is None:
-        return None
-    from sync_lib.web.news_words import in_words
+    return in_words(news) if news else None
 
-    return in_words(news, environment.notify_language(), environment.address_of_airflow() + context.PAGES)
+
+def in_words(news: News) -> Notice | None:
+    """Return news in the language of CONTACT_SYNC_NOTIFY_LANGUAGE; None where nobody has to look after any of it."""
+    from sync_lib.web import news_words
+
+    pages = environment.address_of_airflow() + context.PAGES
+    return news_words.in_words(news, environment.notify_language(), pages)
 
 
 def _news(services: Services | None, verdict: Verdict, receivers: list[str]) -> News | None:

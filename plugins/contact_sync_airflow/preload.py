@@ -44,10 +44,12 @@ OURS = (
     "sync_lib.operate.airflow_clean",
     "sync_lib.operate.approval",
     "sync_lib.operate.credentials",
+    "sync_lib.operate.group_news",
     "sync_lib.operate.groups",
     "sync_lib.operate.housekeeping",
     "sync_lib.operate.notices",
     "sync_lib.operate.notify",
+    "sync_lib.operate.weekly_mail",
     "sync_lib.pipeline",
 )
 

@@ -92,10 +92,14 @@ class OutlookClient:
         Raises:
             NotFoundError: As of ``fetch_user_id``.
         """
-        query = {"$select": "id,userPrincipalName"}
+        query = {"$select": "id,userPrincipalName,mail"}
         answer = self._session.request("GET", user_path(user), params=query, headers=PREFER)
-        name = answer.body.get("userPrincipalName")
-        return User(_text_of(answer.body, "id", "user"), name if isinstance(name, str) else "")
+        name, mail = (answer.body.get(each) for each in ("userPrincipalName", "mail"))
+        return User(
+            _text_of(answer.body, "id", "user"),
+            name if isinstance(name, str) else "",
+            mail if isinstance(mail, str) else "",
+        )
 
     def fetch_folder(self, user: str, folder_id: str) -> Folder:
         """Return a contact folder with its marker; also one that lies in Deleted Items may answer."""

@@ -7,7 +7,6 @@ by the next one. How long a question waits is for the DAG that asks: ``approval_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,22 +19,33 @@ from sync_lib.store.engine import read
 from sync_lib.store.holds import HeldActions, Hold, HoldState
 from sync_lib.store.profiles import rows as profiles
 
-#: How many kinds of held changes a question lists.
-MOST_KINDS = 10
 SUPERSEDED = "This hold was superseded by another one, or has been decided already. Nothing was written."
 PAUSED = "Approved. The DAG contact_sync is paused: its next run carries this out."
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked: a headline, and the reasons as Markdown. Holds counts, and no value of a contact.
+    """What a person is asked, in codes and counts, and no value of a contact; the pages' words put it to them.
 
-    ``hold`` is the number of the hold, whose page shows every change.
+    Attributes:
+        hold: Its number; its page shows every change.
+        company: The company's name.
+        mailbox: Whose changes wait, "" where it is the company's number of contacts.
+        folder: The folder of that mailbox.
+        kinds: What waits of the mailbox, in kinds, the biggest first.
+        is_emptied: Whether that is to bring back what was in a folder.
+        accepted: Of a company: how many contacts it had.
+        offered: Of a company: how many it has now.
     """
 
-    subject: str
-    body: str
     hold: int
+    company: str
+    mailbox: str = ""
+    folder: str = ""
+    kinds: tuple[HeldActions, ...] = ()
+    is_emptied: bool = False
+    accepted: int = 0
+    offered: int = 0
 
 
 def list_requests(services: Services) -> list[dict[str, Any]]:
@@ -115,59 +125,17 @@ def _write_end(conn: Any, services: Services, run_id: str, message: str) -> RunP
     return RunPlan([], [], message)
 
 
-# -- what a person is shown ------------------------------------------------------------------------------------------
+# -- what a person is asked ------------------------------------------------------------------------------------------
 
 
 def _of_company(conn: Any, hold: Hold) -> Question:
     company = companies.read_company(conn, hold.company or 0)
-    subject = f"{company.name}: Business Central lists only {hold.offered} contacts"
-    body = (
-        f"{company.accepted_count} contacts were accepted before. Nothing of this company is synced while this waits; "
-        "nothing counts as deleted. Often the app has lost a permission, or the environment is being restored.\n\n"
-        f"**Approve**: {hold.offered} is the right number. All profiles of the company are synced in full, and the "
-        "deletes that follow are judged by the guard of each profile.\n\n"
-        "**Reject**: the company waits on, until the number changes."
-    )
-    return Question(subject, body, hold.id)
+    return Question(hold.id, company.name, accepted=company.accepted_count or 0, offered=hold.offered or 0)
 
 
 def _of_profile(conn: Any, hold: Hold) -> Question:
     profile = profiles.read_profile(conn, hold.profile or 0)
-    kinds = holds.count_held(conn, hold)
-    total = sum(kind.count for kind in kinds)
-    subject = f"{total} changes of {profile.mailbox} ({profile.folder_name}) wait for a decision"
-    rows = [_row(kind) for kind in kinds[:MOST_KINDS]]
-    more = [f"and {len(kinds) - MOST_KINDS} further kinds"] if len(kinds) > MOST_KINDS else []
-    table = "\n".join(
-        ["| Changes | What | Planned because | Held because |", "| --: | --- | --- | --- |", *rows]
+    kinds = tuple(holds.count_held(conn, hold))
+    return Question(
+        hold.id, profile.company_name, profile.mailbox, profile.folder_name, kinds, hold.is_emptied
     )
-    body = (
-        f"Company {profile.company_name}. {_per_action(kinds)}\n\n{table}\n\n"
-        + "".join(f"{text}\n\n" for text in more)
-    ) + (
-        "**Approve**: both sides are read again, and exactly these changes are carried out, as far as they still come "
-        "out the same. What has changed since is asked about again.\n\n"
-        f"**Reject**: {_EMPTIED if hold.is_emptied else _REJECTED}"
-    )
-    return Question(subject, body, hold.id)
-
-
-_EMPTIED = (
-    "what was in the emptied folder is left away, until Business Central changes it. Approve to bring it back. "
-    "Anything else that is listed is not done."
-)
-_REJECTED = (
-    "nothing is written. New contacts that are rejected are not made in Business Central whatever becomes of them, "
-    "until somebody asks again; a value that is overwritten is asked about again once it is another one."
-)
-
-
-def _per_action(kinds: Sequence[HeldActions]) -> str:
-    counts: dict[str, int] = {}
-    for kind in kinds:
-        counts[kind.action] = counts.get(kind.action, 0) + kind.count
-    return ", ".join(f"{count} × `{action}`" for action, count in sorted(counts.items())) + "."
-
-
-def _row(kind: HeldActions) -> str:
-    return f"| {kind.count} | `{kind.action}` | `{kind.cause}` | `{kind.reason}` |"

@@ -15,7 +15,6 @@ from sync_lib.errors import AccessDeniedError, ConfigError, NotFoundError, SyncE
 from sync_lib.model import Company
 from sync_lib.operate import group_plan, people, proposal
 from sync_lib.operate.group_plan import GroupPlan, Limits, Reading, Step, StepKind
-from sync_lib.operate.notices import Notice
 from sync_lib.operate.proposal import Known
 from sync_lib.ports import Account
 from sync_lib.services import Services
@@ -311,39 +310,6 @@ def _details(report: GroupReport) -> Iterator[str]:
         yield f"left alone: {each.mailbox}: {each.why}"
     if report.trouble:
         yield said_of(report.trouble, report.message)
-
-
-#: Mailboxes that a line of a message names at most.
-MOST = 10
-
-
-def notice(reports: Iterable[GroupReport]) -> Notice | None:
-    """Return what people should hear of a look at all groups, or None where nothing happened and nobody waits."""
-    parts = []
-    for report in reports:
-        shown = [
-            f"{len(names)} {kind}: {_listed(names)}" for kind, names in _by_kind(report).items() if names
-        ]
-        if report.trouble:
-            shown.append(said_of(report.trouble, report.message))
-        if shown:
-            parts.append((f"{report.group.label}", tuple(shown)))
-    return Notice("Contact sync: groups", tuple(parts)) if parts else None
-
-
-def _by_kind(report: GroupReport) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {str(kind): [] for kind in StepKind if kind is not StepKind.FORGOTTEN}
-    for step in report.done:
-        found.get(step.kind, []).append(step.mailbox)
-    found["to be ended by the next run"] = [step.mailbox for step in report.done if step.ends]
-    found["waiting"] = [step.mailbox for step in report.waiting]
-    found["failed"] = [each.mailbox for each in report.failed]
-    return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(names[:MOST]) + more
 
 
 #: What is said of a trouble in a log or a terminal; the page of groups says the same.

@@ -36,6 +36,15 @@ class Kind(StrEnum):
     NOT_SYNCED = "not_synced"
     RUN_FAILED = "run_failed"
     RUN_WORKS_AGAIN = "run_works_again"
+    GROUP_TROUBLE = "group_trouble"
+    GROUP_FAILED = "group_failed"
+    GROUP_WAITS = "group_waits"
+    GROUP_LEFT = "group_left"
+    GROUP_JOINED = "group_joined"
+    GROUP_BACK = "group_back"
+    GROUP_MOVED = "group_moved"
+    GROUP_CHANGED = "group_changed"
+    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class Item:
         count: Changes that wait, or contacts.
         since: When the last good sync was, as the staging database writes times.
         text: What an error said.
+        group: The group of Entra ID that it is about, where it is one, as people know it.
     """
 
     reason: str = ""
@@ -57,11 +67,12 @@ class Item:
     count: int = 0
     since: str = ""
     text: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What there is of one kind, never nothing; ``count`` says of how many profiles or contacts."""
+    """What there is of one kind, never nothing; ``count`` says of how many profiles, contacts, groups or people."""
 
     kind: Kind
     items: tuple[Item, ...]
@@ -70,7 +81,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new about a run; ``at`` is when it was looked at, ``hours`` after how long a sync is overdue."""
+    """What is new; ``at`` is when a run was looked at, ``hours`` after how long a sync is overdue."""
 
     parts: tuple[Part, ...]
     at: str = ""
@@ -154,6 +165,11 @@ def of_run(report: RunReport, known: Known) -> News | None:
 def of_dead_run(message: str) -> News:
     """Return what is to be reported about a run that failed as a whole."""
     return News((Part(Kind.RUN_FAILED, (Item(text=message),), 1),))
+
+
+def of_test() -> News:
+    """Return what is sent to see whether messages arrive."""
+    return News((Part(Kind.TEST, (Item(),), 1),))
 
 
 def _is_news(profile: ProfileResult, known: Known) -> bool:

@@ -19,11 +19,13 @@ class Allowed:
         administrator: Whom to ask, as they are called: a name, an address; "" where nobody is named.
         any_filter: Colleagues write conditions of their own.
         filters: Filters that they choose from, by name; empty where they may not choose.
+        weekly_mail: They may ask for the weekly mail, since there is a way to send it.
     """
 
     administrator: str = ""
     any_filter: bool = False
     filters: Mapping[str, Groups] = field(default_factory=dict)
+    weekly_mail: bool = False
 
     @classmethod
     def choice(cls, administrator: str, text: str, *, field_profile: str) -> Allowed:

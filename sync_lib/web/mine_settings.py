@@ -1,4 +1,4 @@
-"""My contacts: the name of the folder, and which contacts are in it, as far as the administrator allows."""
+"""My contacts: the name of the folder, which contacts are in it, as far as that is allowed, and the weekly mail."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import json
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import FormData
 
 from sync_lib.fields.bc_columns import columns_of
 from sync_lib.fields.filters import Groups, to_written
 from sync_lib.operate.settings_preview import Look, Preview, Subject, Wish, make_preview
+from sync_lib.store import weekly_mail
 from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.profiles.file import ProfileEntry
 from sync_lib.store.profiles.settings import ChangedMeanwhile, change_profile
 from sync_lib.store.profiles.values import WrongValue
 from sync_lib.web import profile_words
-from sync_lib.web.language import msg
+from sync_lib.web.language import LANGUAGES, msg
 from sync_lib.web.mine_seams import Allowed
 from sync_lib.web.mine_visit import CurrentMine, Mine
 from sync_lib.web.pages import Page
@@ -67,6 +68,16 @@ def save(mine: CurrentMine, form: Submitted) -> Response:
         else:
             return mine.go("settings", said="saved")
     return _show(mine, stored, sheet, 422, chosen=_text(form, "chosen"))
+
+
+@router.post("/{n}/settings/mail")
+def weekly(mine: CurrentMine, wanted: Annotated[bool, Form()]) -> Response:
+    """Store whether the colleague wants the weekly mail, in the language of the page; it can be stopped in any case."""
+    if wanted and not mine.allowed.weekly_mail:
+        return mine.go("settings", said="no_mail")
+    with mine.visit.transaction() as conn:
+        weekly_mail.choose(conn, mine.profile.id, mine.visit.language, wanted=wanted)
+    return mine.go("settings", said="mail_on" if wanted else "mail_off")
 
 
 @router.post("/{n}/settings/preview")
@@ -137,8 +148,12 @@ def _show(mine: Mine, entry: ProfileEntry, sheet: Sheet, status: int = 200, *, c
     # Room for one more condition in each group, and for one more group: no script is needed to add them.
     filled = [[row for row in rows if row.expression.strip()] for rows in sheet.groups]
     sheet.groups = [[*rows, Row("Name", "")] for rows in [*filter(None, filled), []]]
+    with mine.visit.read() as conn:
+        mail = weekly_mail.read_choice(conn, mine.profile.id)
     values: dict[str, Any] = {
         "entry": entry,
+        "mail": mail,
+        "languages": LANGUAGES,
         "sheet": sheet,
         "seen": _digest(entry),
         "chosen": chosen,

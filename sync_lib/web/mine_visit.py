@@ -60,6 +60,9 @@ SAID = {
     "saved": ("good", msg("Saved. The next sync goes by it.")),
     "stored": ("good", msg("Stored. The sync that was started for it carries it out.")),
     "later": ("good", msg("Stored. The next sync carries it out.")),
+    "mail_on": ("good", msg("The weekly mail is on.")),
+    "mail_off": ("good", msg("The weekly mail is off.")),
+    "no_mail": ("wait", msg("No mail can be sent now, so nothing was changed.")),
     "withdrawn": ("good", msg("Withdrawn: it is not undone.")),
 }
 

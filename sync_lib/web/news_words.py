@@ -1,4 +1,4 @@
-"""News of a run in somebody's language: what is wrong, what to do about it, and the page that shows it."""
+"""News of a run, or of the groups, in somebody's language: what is wrong, what to do, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from gettext import NullTranslations
 
 from sync_lib.operate.notices import Item, Kind, News, Notice, Part
-from sync_lib.web import words
+from sync_lib.web import groups_words, words
 from sync_lib.web.language import age, msg, number, translations
 
 #: Names that a line holds at most, and lines of a part.
@@ -25,7 +25,8 @@ _HEADINGS = {
     Kind.RUN_WORKS_AGAIN: (msg("runs work again"), msg("runs work again")),
     Kind.WORKS_AGAIN: (msg("1 profile syncs again"), msg("%(count)s profiles sync again")),
     Kind.NOT_SYNCED: (msg("1 more contact is not synced"), msg("%(count)s more contacts are not synced")),
-}
+    Kind.TEST: (msg("this is a test"), msg("this is a test")),
+} | groups_words.HEADINGS
 #: Where a part is looked into: the page below the pages' address, and the title of the link.
 _PAGES = {
     Kind.FAILED: ("/?state=failed", msg("Open the profiles that failed")),
@@ -33,7 +34,7 @@ _PAGES = {
     Kind.HELD: ("/plans", msg("Open what waits")),
     Kind.STALE: ("/", msg("Open the overview")),
     Kind.NOT_SYNCED: ("/rejects", msg("Open what is not synced")),
-}
+} | dict.fromkeys(groups_words.HEADINGS, ("/groups", msg("Open the groups")))
 #: What no person has to look after.
 _NOTHING_TO_DO = frozenset({msg("Nothing to do."), msg("Nothing to do: the next run looks after it.")})
 
@@ -42,7 +43,7 @@ def in_words(news: News, language: str, pages: str) -> Notice | None:
     """Return the news as people read them, or None where there is nothing that anybody has to look after.
 
     Args:
-        news: What is new about a run.
+        news: What is new.
         language: ``en`` or ``nl``.
         pages: The address of the pages, without a slash at its end.
     """
@@ -106,8 +107,12 @@ class _Writer:
 
     def _line(self, kind: Kind, item: Item) -> str:
         names = self._listed(item.names)
+        if kind in groups_words.HEADINGS:
+            return groups_words.line(kind, item, names, self.text)
         if kind is Kind.RUN_FAILED:
             return item.text
+        if kind is Kind.TEST:
+            return self.text(msg("Messages of the sync arrive here."))
         if kind is Kind.STALE:
             passed = age(item.since, self._language, datetime.fromisoformat(self._news.at))
             return self.text(msg("%(names)s: the last good sync was %(age)s."), names=names, age=passed)

@@ -336,6 +336,15 @@ _PASSING = {
 REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _UNDO | _ACTION | _PASSING
 
 
+#: What is as its owner, or the profile, chose.
+_CHOSEN = frozenset({"private_in_outlook", "left_out", "stay_away", "deleted_in_bc_kept", "left_scope_kept"})
+
+
+def is_to_do(code: str) -> bool:
+    """Return whether somebody has to look after a reason: nobody chose it, and it does not pass by itself."""
+    return code not in _CHOSEN and reason_of(code).remedy not in (_NOTHING, _NEXT_RUN)
+
+
 def reason_of(code: str) -> Reason:
     """Return the words for a reason; a service's own code stands for itself."""
     return REASONS.get(code) or Reason(

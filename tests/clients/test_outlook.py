@@ -73,7 +73,9 @@ def assert_immutable(transport: Transport) -> None:
 def test_a_user_principal_name_becomes_an_id() -> None:
     client, transport = client_of([(200, {"id": "u-1"})])
     assert client.fetch_user_id("anna o'neil#1@firm.example") == "u-1"
-    assert transport.urls == [f"{ROOT}/users/anna%20o%27neil%231@firm.example?$select=id,userPrincipalName"]
+    assert transport.urls == [
+        f"{ROOT}/users/anna%20o%27neil%231@firm.example?$select=id,userPrincipalName,mail"
+    ]
 
 
 def test_an_unknown_user_is_not_found() -> None:

@@ -17,7 +17,16 @@ def stage_starts(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def import_package(request: pytest.FixtureRequest) -> None:
     """Import what knows Airflow in the process that runs these tests, and under its names: others only collect them."""
-    for name in ("environment", "retry", "connections", "context", "messages", "hooks", "colleagues"):
+    for name in (
+        "environment",
+        "retry",
+        "connections",
+        "context",
+        "messages",
+        "mails",
+        "hooks",
+        "colleagues",
+    ):
         setattr(request.module, name, importlib.import_module(f"contact_sync_airflow.{name}"))
 
 

@@ -62,7 +62,8 @@ def test_the_question_about_a_hold_leads_to_its_page(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(context, "get_current_context", lambda: {"ti": TaskInstance()})
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
-    text = context.put_question(Question("24 changes wait", "Because.", 7))
-    assert pushed == {"subject": "24 changes wait"}
-    assert text.startswith("Because.")
+    monkeypatch.setenv("CONTACT_SYNC_NOTIFY_LANGUAGE", "nl")
+    text = context.put_question(Question(7, "Molenzicht BV", accepted=1000, offered=24))
+    assert pushed == {"subject": "Molenzicht BV: Business Central noemt nog maar 24 contacten"}
+    assert text.startswith("Eerder waren er 1.000 contacten aanvaard.")
     assert text.endswith(f"(https://airflow.example/sync{contact_sync_plugin.MOUNT}/holds/7)")

@@ -96,7 +96,7 @@ def test_the_tasks_of_an_approval(dagbag: Any) -> None:
 
 def test_housekeeping_runs_daily_and_no_task_waits_for_another(dagbag: Any) -> None:
     dag = dagbag.dags["contact_sync_housekeeping"]
-    tasks = ("remove_old", "check_drift", "remove_blocked", "reconcile_groups")
+    tasks = ("remove_old", "check_drift", "remove_blocked", "reconcile_groups", "send_weekly_mail")
     assert downstream(dag) == {name: set() for name in tasks}
     assert [single.expression for single in dag.timetable.timetables] == ["30 3 * * *"]
     assert dag.max_active_runs == 1

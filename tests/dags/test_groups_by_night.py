@@ -68,6 +68,7 @@ def night(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         run_after = datetime(2026, 3, 2, 3, 30, tzinfo=UTC)
 
     monkeypatch.setattr(context, "get_current_context", lambda: {"dag_run": DagRun()})
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example")
     task = DagBag(dag_folder=str(DAGS)).dags["contact_sync_housekeeping"].task_dict["reconcile_groups"]
     with receivers.webhook() as slack:
         hook = {"conn_type": "contact_sync_webhook", "password": slack.url, "extra": {"format": "text"}}
@@ -109,11 +110,21 @@ def test_sixty_colleagues_are_set_up_synced_and_kept_up_with(
         "POST", "entra/group", {"group": "Verkoop", "add": [address(SIXTY)], "remove": [address(3)]}
     )
     caplog.set_level(logging.INFO)
+    monkeypatch.setenv("CONTACT_SYNC_NOTIFY_LANGUAGE", "nl")
     [message] = night(monkeypatch)
     assert enabled(h) == sixty - {address(3)} | {address(SIXTY)}
-    assert f"1 joins: {address(SIXTY)}" in message["text"]
-    assert f"1 leaves: {address(3)}" in message["text"]
-    assert "dags/contact_sync_housekeeping/runs/" in message["text"]
+    assert message["text"].splitlines()[:-1] == [
+        "Contactsynchronisatie: 1 persoon verliet een groep, 1 persoon kwam bij een groep en krijgt een profiel",
+        "",
+        "1 persoon verliet een groep",
+        f"\u2022 Verkoop -> {COMPANY}: {address(3)}: Uitgezet; hun mappen blijven zoals ze zijn.",
+        "",
+        "1 persoon kwam bij een groep en krijgt een profiel",
+        f"\u2022 Verkoop -> {COMPANY}: {address(SIXTY)}",
+        "",
+        "Open de groepen: https://airflow.example/contact_sync/groups",
+    ]
+    assert "/dags/contact_sync_housekeeping/runs/" in message["text"].splitlines()[-1]
     logged = [record.getMessage() for record in caplog.records]
     assert f"1. Verkoop -> {COMPANY}: 60 members; 1 leaves, 1 joins" in logged
     assert f"  leaves: {address(3)} is switched off" in logged

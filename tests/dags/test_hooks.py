@@ -41,7 +41,7 @@ def test_a_connection_test_says_what_is_missing(connection: Any) -> None:
     assert "login must hold the client id" in message
 
 
-def test_the_test_of_a_webhook_posts_a_message(connection: Any) -> None:
+def test_the_test_of_a_webhook_posts_a_message(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with receivers.webhook() as taken:
         connection(
             "hook_under_test", json.dumps({"conn_type": "contact_sync_webhook", "password": taken.url})
@@ -49,6 +49,9 @@ def test_the_test_of_a_webhook_posts_a_message(connection: Any) -> None:
         ok, message = hooks.WebhookHook(contact_sync_webhook_conn_id="hook_under_test").test_connection()
         assert ok, message
         assert "Messages of the sync arrive here." in str(taken.bodies)
+        monkeypatch.setenv("CONTACT_SYNC_NOTIFY_LANGUAGE", "nl")
+        hooks.WebhookHook("hook_under_test").test_connection()
+        assert "Berichten van de synchronisatie komen hier aan." in str(taken.bodies)
         taken.status = 404
         ok, message = hooks.WebhookHook("hook_under_test").test_connection()
     assert not ok

@@ -15,6 +15,7 @@ from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.web.plans_question import in_words
 from tests.sync.harness import Harness, Ran, person, world
 
 PEOPLE = 30
@@ -81,11 +82,23 @@ def test_the_question_says_how_many_what_and_why_and_no_value(emptied):
     conf = request(emptied)
     question = approval.ask(emptied.edges, conf["hold"], conf["asked"], "approval-1")
     assert question is not None
-    assert str(PEOPLE) in question.subject
-    assert "anna@voorbeeld.example" in question.subject
-    for word in ("30 × `create_outlook`", "`deleted_in_outlook`", "`folder_suddenly_empty`"):
-        assert word in question.body
-    assert "Persoon" not in question.subject + question.body
+    page = "https://airflow.example/contact_sync/holds/1"
+    subject, body = in_words(question, "en", page)
+    assert subject == f"{PEOPLE} changes of anna@voorbeeld.example (Business Central) wait for a decision"
+    row = (
+        "| 30 | create in Outlook | deleted in Outlook | "
+        "A folder that held many synced contacts is empty (`folder_suddenly_empty`) |"
+    )
+    for said in ("30 × create in Outlook.", row, "what was in the emptied folder is left away", f"]({page})"):
+        assert said in body
+    assert "Persoon" not in f"{subject}{body}{question}"
+    subject, body = in_words(question, "nl", page)
+    assert (
+        subject
+        == f"{PEOPLE} wijzigingen van anna@voorbeeld.example (Business Central) wachten op een besluit"
+    )
+    assert "(`folder_suddenly_empty`)" in body
+    assert "**Approve**: beide kanten worden opnieuw gelezen" in body
 
 
 def test_nobody_is_asked_twice_about_the_same(emptied):
@@ -263,7 +276,13 @@ def test_a_company_count_is_accepted_by_the_same_means(make_harness):
     ran = h.run()
     assert ran.report.companies[0].reason == "bc_count_dropped"
     wanted = request(h)
-    assert "2 contacts" in approval.ask(h.edges, wanted["hold"], 1, "approval-1").subject
+    asked = approval.ask(h.edges, wanted["hold"], 1, "approval-1")
+    assert asked is not None
+    assert (asked.accepted, asked.offered) == (8, 2)
+    subject, body = in_words(asked, "en", "")
+    assert subject == "Molenzicht BV: Business Central lists only 2 contacts"
+    assert "8 contacts were accepted before." in body
+    assert "**Approve**: 2 is the right number." in body
     answer(h, wanted, approve=False)
     assert h.run().report.companies[0].reason == "bc_count_rejected"
     assert approval.list_requests(h.edges) == []

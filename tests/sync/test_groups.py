@@ -8,9 +8,10 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from sync_lib.operate import groups, people
+from sync_lib.operate import group_news, groups, people
 from sync_lib.operate.checks import check_connections
 from sync_lib.operate.groups import GroupReport
+from sync_lib.operate.notices import Kind, Part
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.profiles import endings
@@ -79,11 +80,18 @@ def night(h: Harness, **options: Any) -> GroupReport:
         edges.close()
 
 
+def told(*reports: GroupReport) -> tuple[Part, ...]:
+    """Return what people hear of a night."""
+    news = group_news.of_groups(reports)
+    return news.parts if news else ()
+
+
 def done(report: GroupReport) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for step in report.done:
         found.setdefault(step.kind, []).append(step.mailbox)
-    return found
+    # Who joined in the same millisecond comes by the account's id.
+    return {kind: sorted(names) for kind, names in found.items()}
 
 
 def states(h: Harness) -> dict[str, bool]:
@@ -230,7 +238,7 @@ def test_a_group_that_cannot_be_read_changes_nothing_and_says_so(h, trouble, spo
         "Nothing was changed" in groups.lines([report])[-1]
         or "could not be read" in groups.lines([report])[-1]
     )
-    assert groups.notice([report]) is not None
+    assert [(part.kind, part.count) for part in told(report)] == [(Kind.GROUP_TROUBLE, 1)]
 
 
 def test_a_renamed_group_is_the_same_one_and_a_name_of_two_is_none(h):
@@ -341,11 +349,10 @@ def test_the_profile_of_who_leaves_is_ended_by_the_next_run_as_the_group_says(h,
     lines = groups.lines([report])
     assert any(address(0) in line and "whose profile the next run ends" in line for line in lines)
     assert any(address(1) in line and "stays as a person set it" in line for line in lines)
-    notice = groups.notice([report])
-    assert notice is not None
-    assert any(
-        "to be ended by the next run: " + address(0) in line for _, part in notice.parts for line in part
-    )
+    [left] = told(report)
+    assert (left.kind, left.count) == (Kind.GROUP_LEFT, 2)
+    becomes = {item.names: item.reason for item in left.items}
+    assert becomes == {(address(0),): leavers.removeprefix("end_"), (address(1),): "as_set"}
     change(h, add=members(0))
     assert done(night(h)) == {}, "nobody can take an end back"
     change(h, remove=members(0))
@@ -494,5 +501,5 @@ def test_without_groups_nothing_is_asked(h):
     edges = h.open()
     assert groups.reconcile(edges) == []
     assert h.sim.counters()["app"]["graph"]["requests"] == 0
-    assert groups.notice([]) is None
+    assert told() == ()
     edges.close()

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, select, update
 
-from sync_lib.store import clock, own_runs, undo, wishes
+from sync_lib.store import clock, own_runs, undo, weekly_mail, wishes
 from sync_lib.store import tables as t
 from sync_lib.store.engine import transaction
 from sync_lib.store.profiles import rows as profiles
@@ -410,6 +410,69 @@ def test_no_other_setting_is_taken_from_the_form(ask: Ask, engine: Engine, anna:
     with engine.connect() as conn:
         after = profiles.entry_of(profiles.read_profile(conn, anna))
     assert after == replace(before, folder_name="Nieuw")
+
+
+def mail_of(engine: Engine, profile: int) -> weekly_mail.Choice:
+    with engine.begin() as conn:
+        return weekly_mail.read_choice(conn, profile)
+
+
+def test_the_weekly_mail_is_asked_for_and_stopped(
+    ask: Ask, engine: Engine, airflow: Airflow, anna: int
+) -> None:
+    airflow.allowed = Allowed("Ineke van IT", weekly_mail=True)
+    client = ask(language="nl")
+    page = client.get("/1/settings").text
+    assert "Stuur mij de wekelijkse mail" in page
+    assert "Er kan hier nu geen mail worden verstuurd" not in page
+    assert mail_of(engine, anna) == weekly_mail.Choice(False, "", None), "off, before anybody chose"
+    answer = client.post("/1/settings/mail", data={"wanted": "true"})
+    assert said(answer) == "mail_on"
+    assert mail_of(engine, anna) == weekly_mail.Choice(True, "nl", None), "in the language of the page"
+    page = client.get(answer.headers["location"].removeprefix(MOUNT)).text
+    assert "De wekelijkse mail staat aan." in page
+    assert "Nederlands" in page
+    assert "Stuur mij" not in page
+    assert said(client.post("/1/settings/mail", data={"wanted": "false"})) == "mail_off"
+    assert not mail_of(engine, anna).wanted
+
+
+def test_without_a_way_to_send_it_the_page_says_so_and_it_can_still_be_stopped(
+    ask: Ask, engine: Engine, anna: int
+) -> None:
+    page = ask().get("/1/settings").text
+    assert "No mail can be sent here for now." in page
+    assert "Ask Ineke van IT." in page
+    assert "Send me the weekly mail" not in page
+    assert said(ask().post("/1/settings/mail", data={"wanted": "true"})) == "no_mail"
+    assert not mail_of(engine, anna).wanted
+    with engine.begin() as conn:
+        weekly_mail.choose(conn, anna, "en", wanted=True)
+        weekly_mail.finish(conn, [anna], sent=True)
+    page = ask().get("/1/settings").text
+    assert "The last one was sent:" in page
+    assert "Stop the weekly mail" in page
+    assert said(ask().post("/1/settings/mail", data={"wanted": "false"})) == "mail_off"
+
+
+def test_nobody_asks_for_the_mail_of_another(
+    ask: Ask, engine: Engine, airflow: Airflow, directory: Directory, anna: int
+) -> None:
+    airflow.allowed = Allowed(weekly_mail=True)
+    b_id = "bbbbbbbb-0000-4000-8000-000000000002"
+    directory.add(b_id, "bram@a.example")
+    directory.add("cccccccc-0000-4000-8000-000000000003", LOOKER + ANNA)
+    with engine.begin() as conn:
+        bram = add_profile(conn, "bram@a.example", graph_user_id=b_id, folder_id="g")
+    sent = {"wanted": "true", "profile": str(anna), "n": "1", "mailbox": ANNA}
+    client = ask("bram@a.example")
+    assert client.post("/2/settings/mail", data=sent).status_code == 404
+    assert said(client.post("/1/settings/mail", data=sent)) == "mail_on"
+    assert (mail_of(engine, anna).wanted, mail_of(engine, bram).wanted) == (False, True)
+    assert ask(LOOKER + ANNA).post("/1/settings/mail", data=sent).status_code == 403
+    assert "Send me the weekly mail" not in ask(LOOKER + ANNA).get("/1/settings").text
+    assert client.post("/1/settings/mail", data={"wanted": "perhaps"}).status_code == 400
+    assert client.post("/1/settings/mail").status_code == 400
 
 
 def test_the_filter_is_shown_where_it_may_not_be_changed(ask: Ask, engine: Engine, anna: int) -> None:

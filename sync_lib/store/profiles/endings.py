@@ -47,6 +47,7 @@ _FORGOTTEN = (
     t.left_out,
     t.wish,
     t.own_run,
+    t.weekly_mail,
 )
 
 

@@ -50,7 +50,7 @@ class RejectLine:
     """One contact, or one field of it, that does not sync.
 
     ``name`` is "" where staging no longer holds the contact, ``next_try`` where a value must change first, ``number``
-    where the contact is in Outlook.
+    where the contact is in Outlook. ``flagged_private`` is of an item that its owner flagged so.
     """
 
     profile: int
@@ -68,6 +68,7 @@ class RejectLine:
     number: str = ""
     tenant_id: str = ""
     environment: str = ""
+    flagged_private: bool = False
 
     @property
     def is_private(self) -> bool:
@@ -153,6 +154,7 @@ def _lines(wanted: Wanted, **window: int) -> Select[Any]:
             func.coalesce(bc.name, item.name, c.name), func.coalesce(bc.email, item.email_key, c.email), c.dry_run,
             func.coalesce(next_try.scalar_subquery(), ""), func.coalesce(bc.number, ""),
             func.coalesce(place.tenant_id, ""), func.coalesce(place.environment, ""),
+            func.coalesce(item.private, false()),
         )
         .select_from(shown)
         .join(t.sync_profile, p.id == c.profile)

@@ -47,6 +47,7 @@ from sync_lib.store.tables.work import (
     run_profile,
     sync_run,
     undo,
+    weekly_mail,
 )
 
 __all__ = [
@@ -94,5 +95,6 @@ __all__ = [
     "sync_profile",
     "sync_run",
     "undo",
+    "weekly_mail",
     "wish",
 ]

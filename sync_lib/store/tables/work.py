@@ -246,6 +246,19 @@ own_run = Table(
     blank("run"),
 )
 
+#: The mail that a colleague asked for about what does not sync in a profile of theirs, once a week (rules 9).
+weekly_mail = Table(
+    "weekly_mail",
+    metadata,
+    Column("profile", ForeignKey("sync_profile.id"), primary_key=True),
+    Column("wanted", Boolean, nullable=False),
+    Column("language", String(8), nullable=False),  # of the page on which it was asked for
+    Column("chosen_at", Time, nullable=False),
+    Column("claimed_at", Time),  # a task is about to send it since then
+    Column("done_at", Time),  # a week was last done with: it was sent, or there was nothing to say
+    Column("sent_at", Time),
+)
+
 #: What a person wants undone: one change (``plan`` and ``n``), or all that a run changed in a profile. The next run of
 #: the profile that is no dry run plans it anew, as far as both sides still hold what was written then.
 undo = Table(
