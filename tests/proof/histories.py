@@ -134,11 +134,23 @@ UNKIND_FAULTS: tuple[dict[str, Any], ...] = (
     {"name": "F27", "service": "entra", "status": 407},
     {"name": "F28"},
 )
-#: Faults of ``MORE``, drawn by the step "malformed".
+#: Faults of ``MORE``, drawn by the step "malformed": a version that is refused, and answers to batches that are whole,
+#: in another order, or not of the parts that were asked.
 MALFORMED: tuple[dict[str, Any], ...] = (
     {"name": "F29"},
     {"name": "F29", "part": True},
     {"name": "F29", "count": 3},
+    *(
+        {"name": "F9", "service": service, "method": "POST", "path": r"/\$batch$", "variant": variant, **more}
+        for service in ("bc", "graph")
+        for variant, more in (
+            ("short", {}),
+            ("short", {"keep": 0.6}),
+            ("foreign_ids", {}),
+            ("shuffled", {}),
+            ("truncated", {}),
+        )
+    ),
 )
 UNREADABLE = "een, twee@thuis.example"
 #: Stamps that say nothing of when a row was written.
