@@ -83,6 +83,7 @@ KNOW_AIRFLOW = (
     "messages",
     "hooks",
     "tasks",
+    "permissions",
     "colleagues",
 )
 TOP_FILES = 13

@@ -110,6 +110,7 @@ def contact(
         "answers": answers,
         "profiles": total,
         "address": f"contacts/{company}/{key}",
+        "erase": {"company": company, "contact": key},
         "left_out": left_out,
         "card": visit.business_central(place.tenant_id, place.environment, place.name, row["number"])
         if place and row
@@ -187,6 +188,7 @@ def item(
         "twins": twins,
         "company": owner.company,
         "address": f"items/{profile}/{key}",
+        "erase": _erasable(owner.company, row),
     }
     return _show(visit, asked, life, values)
 
@@ -238,6 +240,12 @@ def _of_profile(conn: Any, profile: int) -> profiles.Profile:
     if found is None:
         raise HTTPException(404)
     return found
+
+
+def _erasable(company: int | None, row: dict[str, Any] | None) -> dict[str, Any]:
+    """How an item is erased that BC never had: by its address, if it has one."""
+    address = row["email_key"] if row else ""
+    return {"company": company, "contact": "", "whom": address} if company is not None and address else {}
 
 
 def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:

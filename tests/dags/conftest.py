@@ -17,7 +17,17 @@ def stage_starts(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def import_package(request: pytest.FixtureRequest) -> None:
     """Import what knows Airflow in the process that runs these tests, and under its names: others only collect them."""
-    for name in ("environment", "retry", "connections", "context", "messages", "hooks", "colleagues"):
+    names = (
+        "environment",
+        "retry",
+        "connections",
+        "context",
+        "messages",
+        "hooks",
+        "permissions",
+        "colleagues",
+    )
+    for name in names:
         setattr(request.module, name, importlib.import_module(f"contact_sync_airflow.{name}"))
 
 
