@@ -56,20 +56,20 @@ class PagesApp(LazyApp):
 
 def build() -> FastAPI:
     """Return the pages, behind Airflow's own logins and permissions."""
-    from contact_sync_airflow import colleagues
+    from contact_sync_airflow import permissions
     from sync_lib.web.app import make_app
 
-    colleagues.make_permissions()
+    permissions.make_permissions()
     return make_app(_seams(_authorize(), MOUNT))
 
 
 def build_mine() -> FastAPI:
     """Return the page of a colleague's own, behind Airflow's logins and a permission of its own."""
-    from contact_sync_airflow import colleagues
+    from contact_sync_airflow import colleagues, permissions
     from sync_lib.web.mine_app import make_mine_app
     from sync_lib.web.mine_seams import MineSeams
 
-    colleagues.make_permissions()
+    permissions.make_permissions()
     pages = _seams(_authorize_mine(), MINE)
     return make_mine_app(
         MineSeams(pages, start=colleagues.start, state_of=colleagues.state_of, allowed=colleagues.allowed)
@@ -77,7 +77,7 @@ def build_mine() -> FastAPI:
 
 
 def _seams(authorize: Any, mount: str) -> Seams:
-    from contact_sync_airflow import connections, environment
+    from contact_sync_airflow import connections, environment, permissions
     from sync_lib.web.seams import Seams
 
     return Seams(
@@ -86,6 +86,7 @@ def _seams(authorize: Any, mount: str) -> Seams:
         field_profile=lambda: connections.business_central_settings().field_profile,
         settings=environment.sync_settings,
         edges=connections.open_services,
+        audit=permissions.write_audit,
         mount=mount,
         surroundings=_surroundings,
         bc_client=_bc_client,
@@ -95,12 +96,14 @@ def _seams(authorize: Any, mount: str) -> Seams:
 def _authorize() -> Any:
     """Return the dependency that asks Airflow's auth manager, whichever it is.
 
-    Who may read the runs of the DAG may read the pages; who may edit the DAG may change settings.
+    Who may read the runs of the DAG may read the pages; who may edit the DAG may change settings. To erase a contact
+    takes a permission of its own beside that.
     """
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
     from fastapi import Depends, HTTPException, Request
 
+    from contact_sync_airflow import permissions
     from sync_lib.web.seams import SAFE_METHODS, User
 
     read = requires_access_dag("GET", DagAccessEntity.RUN, DAG)
@@ -116,7 +119,10 @@ def _authorize() -> Any:
     def authorize(request: Any, user: Any = Depends(get_user)) -> User:  # noqa: B008 - FastAPI's way.
         check = read if request.method in SAFE_METHODS else edit
         check(request, user)
-        return User(str(user.get_name()), may(edit, request, user))
+        may_edit = may(edit, request, user)
+        may_erase = may_edit and permissions.may_erase("PUT", user)
+        sees_erasing = may_erase or permissions.may_erase("GET", user)
+        return User(str(user.get_name()), may_edit, sees_erasing, may_erase)
 
     # FastAPI reads annotations from here, and names of this function's own are not there as text.
     authorize.__annotations__["request"] = Request
@@ -142,13 +148,13 @@ def _authorize_mine() -> Any:
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi import Depends, HTTPException, Request
 
-    from contact_sync_airflow import colleagues
+    from contact_sync_airflow import colleagues, permissions
     from sync_lib.web.seams import SAFE_METHODS, User
 
     def authorize(request: Any, user: Any = Depends(get_user)) -> User:  # noqa: B008 - FastAPI's way.
-        if not colleagues.may("GET" if request.method in SAFE_METHODS else "PUT", user):
+        if not permissions.may("GET" if request.method in SAFE_METHODS else "PUT", permissions.SELF, user):
             raise HTTPException(403, "Forbidden")
-        return User(colleagues.user_name(user), colleagues.may("PUT", user))
+        return User(colleagues.user_name(user), permissions.may("PUT", permissions.SELF, user))
 
     # As above: names of this function's own are not there as text.
     authorize.__annotations__["request"] = Request

@@ -20,12 +20,12 @@ from sync_lib import cli_people, connections
 from sync_lib.cli_people import show
 from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
-from sync_lib.operate import airflow_clean, answers
+from sync_lib.operate import airflow_clean, answers, erasing
 from sync_lib.operate.end_preview import EndPreview, preview_end
 from sync_lib.settings import SyncSettings
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs, wishes
 from sync_lib.store.engine import open_engine, read, transaction
-from sync_lib.store.erasure import Erasure, Wanted
+from sync_lib.store.erasure import Wanted
 from sync_lib.store.holds import Hold, HoldState
 from sync_lib.store.migrate import downgrade, head, migrate, require_schema
 from sync_lib.store.profiles import endings
@@ -424,38 +424,17 @@ def _wish(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
 
 def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     address = sys.stdin.readline() if options.email == "-" else options.email or ""
-    if not (address or options.bc_id or "").strip():
-        raise ConfigError("Whom? The contact's id, or its address, is blank.")
     with read(engine) as conn:
         company = companies.find_company(conn, options.company)
     wanted = Wanted(company.id, options.bc_id or "", address)
     found = erasure.preview(engine, wanted)
     if options.yes:
         settings = SyncSettings.from_environment(environment)
-        seconds = {"lease_seconds": settings.lease, "longest_request": settings.longest_request}
-        found = erasure.erase(engine, wanted, **seconds)
+        found = erasure.erase(
+            engine, wanted, lease_seconds=settings.lease, longest_request=settings.longest_request
+        )
     show([("table", "rows"), *((table, str(rows)) for table, rows in found.counts.items())])
-    print(_said_of(found, erased=options.yes))
-
-
-def _said_of(found: Erasure, *, erased: bool) -> str:
-    """What was done, or would be, and what a person has to do besides. Names nobody."""
-    if not found.total:
-        return "Nothing of this contact is stored."
-    said = [f"{found.total} rows {'are' if erased else 'would be'} erased."]
-    if found.in_bc:
-        said.append(
-            "Business Central still has this contact: the next sync brings it back. "
-            "Delete it there first; a privacy block keeps it out of Outlook, but not out of staging."
-        )
-    if found.mailboxes:
-        said.append(
-            f"It is still in the synced folder of {', '.join(found.mailboxes)}: delete it there as well, "
-            "or the next sync reads it again."
-        )
-    if found.others:
-        said.append(f"Other contacts have an address of it: {', '.join(found.others)}. Nothing of them goes.")
-    return "\n".join(said)
+    print("\n".join(map(str, erasing.said_of(found, erased=options.yes))))
 
 
 def _rename(engine: Engine, options: Options, _: Mapping[str, str]) -> None:

@@ -18,6 +18,23 @@ class ConfigError(FatalError):
     """A setting is missing or wrong. The message names the setting, the place and the remedy."""
 
 
+class ErasureError(ConfigError):
+    """A contact is not erased; the message says why, and what to do.
+
+    Attributes:
+        template: The message, English, with the places of ``values``: a page translates it.
+        values: What is put in those places.
+        contacts: Ids in BC of the contacts that are meant.
+    """
+
+    def __init__(self, template: str, *, contacts: tuple[str, ...] = (), **values: int) -> None:
+        message = template % values if values else template
+        super().__init__(f"{message} {', '.join(contacts)}".strip())
+        self.template = template
+        self.values = values
+        self.contacts = contacts
+
+
 class TransientError(SyncError):
     """The same call may work later.
 

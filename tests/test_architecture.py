@@ -86,6 +86,7 @@ KNOW_AIRFLOW = (
     "mails",
     "hooks",
     "tasks",
+    "permissions",
     "colleagues",
 )
 TOP_FILES = 13

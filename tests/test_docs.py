@@ -665,7 +665,7 @@ def test_airflow_is_called_as_it_can_be() -> None:
     for words in of("airflow"):
         asked: Any = get_parser().parse_args(words[1:])
         if words[1] == "roles":
-            assert words[2] == "create" or asked.resource == ["contact_sync_self"]
+            assert words[2] == "create" or asked.resource in (["contact_sync_self"], ["contact_sync_erase"])
             continue
         assert asked.dag_id == "contact_sync"
         if getattr(asked, "conf", None):

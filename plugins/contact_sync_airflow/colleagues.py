@@ -1,38 +1,24 @@
 """What the page of a colleague's own asks of Airflow: who it is, what they may, and to start a run for them.
 
-A colleague has no permission on any DAG. The permission is one of the page's own, which every auth manager answers for;
-runs are started here, as Airflow's own REST API starts them, and are in Airflow's audit log under the user's name.
+A colleague has no permission on any DAG. The permission is one of the page's own (``permissions``); runs are started
+here, as Airflow's own REST API starts them, and are in Airflow's audit log under the user's name.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contact_sync_airflow import connections, environment, mails
+from contact_sync_airflow import connections, environment, mails, permissions
 
 if TYPE_CHECKING:
     from sync_lib.web.mine_seams import Allowed
 
-log = logging.getLogger(__name__)
-
-#: The resource of the permission. FAB: *can read* for looking, *can edit* for everything else.
-RESOURCE = "contact_sync_self"
-_ACTIONS = ("can_read", "can_edit")
 #: In Airflow's audit log.
-EVENT = "contact_sync_self.start"
-
-
-def may(method: Any, user: Any) -> bool:
-    """Ask Airflow's auth manager, whichever it is, about the page's own permission, for a method of HTTP."""
-    from airflow.api_fastapi.app import get_auth_manager
-
-    manager = get_auth_manager()
-    return bool(manager.is_authorized_custom_view(method=method, resource_name=RESOURCE, user=user))
+EVENT = f"{permissions.SELF}.start"
 
 
 def user_name(user: Any) -> str:
@@ -42,26 +28,6 @@ def user_name(user: Any) -> str:
     """
     name = getattr(user, "username", None)
     return name if isinstance(name, str) else ""
-
-
-def make_permissions() -> None:
-    """Let FAB know the permission, so that an administrator can give it to a role; other managers have no such list."""
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.utils.session import create_session
-
-    kinds = {kind.__module__.split(".auth_manager")[0] for kind in type(get_auth_manager()).__mro__}
-    if "airflow.providers.fab" not in kinds:
-        return
-    try:
-        from airflow.providers.fab.www.security_appless import ApplessAirflowSecurityManager
-    except ImportError:
-        # Of another version of FAB: the pages go on, and an administrator adds the permission by hand.
-        log.warning("FAB was not told of the permission %s: this version has no way to", RESOURCE)
-        return
-    with create_session() as session:
-        manager = ApplessAirflowSecurityManager(session=session)
-        for action in _ACTIONS:
-            manager.create_permission(action, RESOURCE)
 
 
 def start(dag: str, conf: Mapping[str, Any], user: str) -> str:

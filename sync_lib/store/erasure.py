@@ -11,15 +11,16 @@ an address: two persons may share one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, insert, or_, select
 
-from sync_lib.errors import ConfigError, ProfileBusyError
+from sync_lib.errors import ErasureError, ProfileBusyError
 from sync_lib.fields.contact_keys import BcKey, bc_key, email_key_digest, item_key
 from sync_lib.fields.normal_forms import address_digest, email_key
 from sync_lib.model import Side
@@ -49,12 +50,16 @@ class Erasure:
         in_bc: BC still had the contact when it was last read.
         mailboxes: Mailboxes whose folder still had an item of it.
         others: Ids of other contacts in BC that have an address of this one.
+        contact: Its own id in BC, "" where BC never had it.
+        digest: What is the same as long as the same would be erased. It is never stored: it says whose the rows were.
     """
 
     counts: dict[str, int]
     in_bc: bool
     mailboxes: list[str]
     others: list[str]
+    contact: str = ""
+    digest: str = ""
 
     @property
     def total(self) -> int:
@@ -66,18 +71,15 @@ def preview(engine: Engine, wanted: Wanted) -> Erasure:
     """Return what erasing the contact would remove.
 
     Raises:
-        ConfigError: Several contacts have the address.
+        ErasureError: Several contacts have the address, or none is named.
     """
     with read(engine) as conn:
-        traces = _Finder(conn, wanted).find()
-        counts = {
-            table.name: conn.scalar(select(func.count()).select_from(table).where(condition)) or 0
-            for table, condition in _rows(conn, traces)
-        }
-        return _to_erasure(conn, traces, counts)
+        return _to_erasure(conn, _Finder(conn, wanted).find())
 
 
-def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_request: float) -> Erasure:
+def erase(
+    engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_request: float, seen: str = ""
+) -> Erasure:
     """Erase a contact; between syncs, so that none of them brings back what it has read before.
 
     Args:
@@ -85,9 +87,11 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
         wanted: Whom.
         lease_seconds: How long the syncs of the company are kept out at most.
         longest_request: Seconds for which a write that was sent may still be carried out.
+        seen: The digest of the preview that a person agreed to; "" for whatever there is by now.
 
     Raises:
-        ConfigError: Several contacts have the address, or a write of this contact has no outcome yet.
+        ErasureError: Several contacts have the address, a write of this contact has no outcome yet, or what was seen
+            is not what there is by now.
         ProfileBusyError: A sync of the company is at work.
     """
     with _leases(engine, wanted.company, lease_seconds) as leases, transaction(engine) as conn:
@@ -95,7 +99,9 @@ def erase(engine: Engine, wanted: Wanted, *, lease_seconds: float, longest_reque
             check_lease(conn, lease)
         traces = _Finder(conn, wanted).find()
         _refuse_unsettled(conn, traces, longest_request)
-        erasure = _to_erasure(conn, traces, {})
+        erasure = _to_erasure(conn, traces)
+        if seen not in ("", erasure.digest):
+            raise ErasureError("Nothing was erased: what is stored has changed since you looked. Look again.")
         _read_again(conn, traces, in_bc=erasure.in_bc)
         # Another contact may have the address, and wait for it.
         waiting = select(t.awaited.c.profile).where(_awaited(conn, traces)).distinct()
@@ -157,6 +163,8 @@ class _Finder:
 
     def find(self) -> _Traces:
         traces = self.traces
+        if not self.address and not traces.contact:
+            raise ErasureError("Whom? The contact's id, or its address, is blank.")
         if self.address:
             traces.addresses.add(self.address)
             traces.contact = self._contact_of_address()
@@ -182,9 +190,10 @@ class _Finder:
         found = {key for query in queries for key in self.conn.scalars(query) if key}
         found |= self._contacts_of_baselines() | self._contacts_of_columns()
         if len(found) > 1:
-            raise ConfigError(
-                f"{len(found)} contacts have, or had, this address. Erase them one by one, by --bc-id: "
-                + ", ".join(sorted(found))
+            raise ErasureError(
+                "%(count)s contacts have, or had, this address. Erase them one by one, by their ids:",
+                contacts=tuple(sorted(found)),
+                count=len(found),
             )
         return next(iter(found), "")
 
@@ -368,7 +377,7 @@ def _changes(conn: Connection, traces: _Traces) -> ColumnElement[bool]:
     return and_(c.profile.in_(_profiles(traces.company)), named)
 
 
-def _to_erasure(conn: Connection, traces: _Traces, counts: dict[str, int]) -> Erasure:
+def _to_erasure(conn: Connection, traces: _Traces) -> Erasure:
     bc, item, p = t.bc_contact.c, t.outlook_contact.c, t.sync_profile.c
     here = (bc.company == traces.company, bc.overlay == "")
     present = select(bc.id).where(*here, bc.id == traces.contact, bc.gone_since.is_(None))
@@ -385,8 +394,20 @@ def _to_erasure(conn: Connection, traces: _Traces, counts: dict[str, int]) -> Er
         )
         .order_by(p.mailbox)
     )
+    counts = {
+        table.name: conn.scalar(select(func.count()).select_from(table).where(condition)) or 0
+        for table, condition in _rows(conn, traces)
+    }
     in_bc = conn.execute(present).first() is not None
-    return Erasure(counts, in_bc, list(conn.scalars(folders)), sorted(conn.scalars(shared)))
+    found = Erasure(counts, in_bc, list(conn.scalars(folders)), sorted(conn.scalars(shared)), traces.contact)
+    return replace(found, digest=_digest(traces, found))
+
+
+def _digest(traces: _Traces, found: Erasure) -> str:
+    # What leads to the rows is told apart, too: other rows may be as many.
+    ways = [traces.company, sorted(traces.items), sorted(traces.addresses)]
+    text = json.dumps([ways, asdict(found)], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 # -- beside the deletes ----------------------------------------------------------------------------------------------
@@ -399,7 +420,7 @@ def _refuse_unsettled(conn: Connection, traces: _Traces, longest_request: float)
     broke_off = and_(c.state == "planned", c.plan.in_(select(t.plan.c.id).where(~t.plan.c.dry_run)))
     wanted = select(c.n).where(_changes(conn, traces), or_(sent, broke_off)).limit(1)
     if conn.execute(wanted).first():
-        raise ConfigError(
+        raise ErasureError(
             "The last sync of this contact has not come to its end. Run contact_sync, then erase the contact."
         )
 

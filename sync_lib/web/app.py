@@ -17,6 +17,7 @@ from sync_lib.web import (
     assets,
     bulk,
     contacts,
+    erase,
     groups,
     history,
     many,
@@ -48,6 +49,7 @@ PAGES = (
     trends.PAGE,
     bulk.PAGE,
     many.PAGE,
+    erase.PAGE,
 )
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

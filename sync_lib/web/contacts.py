@@ -18,6 +18,7 @@ from sync_lib.store.queries import contacts as store
 from sync_lib.store.queries.contacts import Subject, Wanted
 from sync_lib.web import contacts_why as why
 from sync_lib.web import words
+from sync_lib.web.contacts_alike import Answer, put_together
 from sync_lib.web.contacts_why import Why
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
@@ -27,8 +28,10 @@ router = APIRouter()
 PAGE = Page("contacts", "contacts", msg("Contacts"), router)
 
 PART_SIZE = 50
-#: Profiles that answer on one part of a contact's page.
-ANSWERS = 25
+#: Profiles that answer by themselves on one part of a contact's page; of those that answer alike, how many are named.
+ANSWERS, NAMED = 25, 50
+#: Profiles that are asked at all: the databases take so many ids in one query.
+MOST_PROFILES = 10_000
 #: How often a contact was left out, of all profiles that are shown, the last times.
 LEFT_OUT_SHOWN = 100
 
@@ -52,9 +55,18 @@ class Asked(BaseModel):
 
 
 class AskedContact(BaseModel):
-    """What the address says about a contact's page: the part of its life, and the part of the profiles."""
+    """What the address says about a contact's page: the part of its life, and which profiles answer by themselves.
+
+    Attributes:
+        profile: This one alone.
+        mailbox: Those with this in their mailbox.
+        same: Those that answer alike, by the key of that.
+        profiles: The part of them.
+    """
 
     profile: Chosen = None
+    mailbox: SearchText = ""
+    same: SearchText = ""
     part: PartNumber = 1
     profiles: PartNumber = 1
 
@@ -94,28 +106,51 @@ def contact(
     with visit.read() as conn:
         row = store.read_contact(conn, company, key)
         life = store.read_life(conn, subject, asked.profile, asked.part, PART_SIZE)
-        ties = store.read_ties(conn, subject, asked.profiles, ANSWERS)
+        ties = store.read_ties(conn, subject, 1, MOST_PROFILES)
         email_key = row["email_key"] if row else ""
         twins = store.read_twins(conn, subject, email_key, [tie.profile for tie in ties])
-        left_out = wishes.read_history(conn, key, [tie.profile for tie in ties], LEFT_OUT_SHOWN)
-        total = 1 if asked.profile else store.count_ties(conn, company)
+        given = [
+            Answer(tie, why.of_contact(row, tie, twins, visit.field_profile) if row else []) for tie in ties
+        ]
+        answers = _chosen(given, asked)
+        shown = [answer.tie.profile for answer in answers["answers"]]
+        left_out = wishes.read_history(conn, key, shown, LEFT_OUT_SHOWN)
         place = companies.read_company(conn, company) if row else None
     if row is None and not life.total:
         raise HTTPException(404)
-    answers = [(tie, why.of_contact(row, tie, twins, visit.field_profile) if row else []) for tie in ties]
     values = {
         "row": row,
         "facts": _facts(row),
         "title": (row or {}).get("name") or _name_in(life),
-        "answers": answers,
-        "profiles": total,
+        **answers,
+        "total": len(given),
         "address": f"contacts/{company}/{key}",
+        "erase": {"company": company, "contact": key},
         "left_out": left_out,
         "card": visit.business_central(place.tenant_id, place.environment, place.name, row["number"])
         if place and row
         else "",
     }
     return _show(visit, asked, life, values)
+
+
+def _chosen(given: list[Answer], asked: AskedContact) -> dict[str, Any]:
+    """Return the answers that are shown by themselves, one part of them, and those that are put together."""
+    alone, alike = put_together(given)
+    same = next((each.answers for each in alike if each.key == asked.same), None)
+    if asked.mailbox:
+        wanted = asked.mailbox.casefold()
+        alone, alike = [answer for answer in given if wanted in answer.tie.mailbox.casefold()], []
+    elif same is not None:
+        alone, alike = same, []
+    start = (asked.profiles - 1) * ANSWERS
+    is_some = same is not None or bool(asked.mailbox)
+    return {
+        "answers": alone[start : start + ANSWERS],
+        "profiles": len(alone),
+        "alike": alike,
+        "is_some": is_some,
+    }
 
 
 @router.post("/contacts/{company}/{key}/{what}/{profile}")
@@ -182,11 +217,13 @@ def item(
         "row": row,
         "facts": [(name, value) for name, value in fields.items() if value and name != "name"],
         "title": _title(visit, row, life),
-        "answers": [(tie, why.of_item(row, tie) if row else []) for tie in ties],
+        "answers": [Answer(tie, why.of_item(row, tie) if row else []) for tie in ties],
         "profiles": len(ties),
+        "total": len(ties),
         "twins": twins,
         "company": owner.company,
         "address": f"items/{profile}/{key}",
+        "erase": _erasable(owner.company, row),
     }
     return _show(visit, asked, life, values)
 
@@ -197,11 +234,14 @@ def _show(visit: Visit, asked: AskedContact, life: store.Life, values: dict[str,
         "company": None,
         "card": "",
         "left_out": {},
+        "alike": [],
+        "is_some": False,
         **values,
         "asked": asked,
         "life": life,
         "size": PART_SIZE,
         "answer_size": ANSWERS,
+        "named": NAMED,
         "say": lambda answer: say(visit, answer),
         "states": why.STATES,
     }
@@ -238,6 +278,12 @@ def _of_profile(conn: Any, profile: int) -> profiles.Profile:
     if found is None:
         raise HTTPException(404)
     return found
+
+
+def _erasable(company: int | None, row: dict[str, Any] | None) -> dict[str, Any]:
+    """How an item is erased that BC never had: by its address, if it has one."""
+    address = row["email_key"] if row else ""
+    return {"company": company, "contact": "", "whom": address} if company is not None and address else {}
 
 
 def _facts(row: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -83,6 +83,11 @@ _RELEASED = {
         "It stays in this folder and syncs no more: it left the filter after an edit in Outlook."
     ),
 }
+MISSED = msg("The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s.")
+MISSED_ME = msg(
+    "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s, which is %(me)s."
+)
+MISSED_GROUPS = msg("The filter leaves it out, since none of its groups holds it.%(groups)s")
 _MISSING = {
     "name_missing": msg("It has no name in Business Central, and a name is required."),
     "email_missing": msg("It has no e-mail address in Business Central, and one is required."),
@@ -189,15 +194,9 @@ def _filtered(row: Mapping[str, Any], tie: Tie, field_profile: str) -> tuple[str
         return None
     if len(failed) == 1:
         [values] = failed
-        if "me" not in values:
-            return msg(
-                "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s."
-            ), values
-        return msg(
-            "The filter leaves it out: %(field)s is %(value)s, and the profile wants %(wanted)s, which is %(me)s."
-        ), values
+        return MISSED_ME if "me" in values else MISSED, values
     groups = tuple(_of_group(number, values) for number, values in enumerate(failed, 1))
-    return msg("The filter leaves it out, since none of its groups holds it.%(groups)s"), {"groups": groups}
+    return MISSED_GROUPS, {"groups": groups}
 
 
 def _of_group(number: int, values: dict[str, Value]) -> Why:

@@ -27,6 +27,9 @@ _ERRORS: Any = {
     "WrongValue": None,
     "TemplateError": None,
     "own_text": None,
+    "ErasureError": None,
+    "ProfileBusyError": None,
+    "Said": None,
 }
 _ELSEWHERE = {
     "profile": (
@@ -39,6 +42,7 @@ _ELSEWHERE = {
     ),
     "bulk": ("operate/many_profiles.py",),
     "many": ("store/profiles/lists.py",),
+    "erase": ("operate/erasing.py", "store/erasure.py"),
 }
 _SETTINGS: Any = {"trimmed": "true", "trim_blocks": "true", "silent": "false"}
 

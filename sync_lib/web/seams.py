@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,18 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, as Airflow's auth manager knows them."""
+    """Who asks, as Airflow's auth manager knows them.
+
+    Attributes:
+        may_edit: May change settings.
+        sees_erasing: May open the page that erases a contact.
+        may_erase: May use it.
+    """
 
     name: str
     may_edit: bool
+    sees_erasing: bool = False
+    may_erase: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ class Seams:
         field_profile: Returns which fields of Business Central are read: ``standard`` or ``extended``.
         settings: Returns how the sync behaves, the guard's limits among it.
         edges: Opens both services and the staging database, as a task has them.
+        audit: Writes into Airflow's audit log: the event, the user's name, and what else there is to say of it. Nothing
+            of that may say whose data it is about.
         mount: Where the pages are mounted below Airflow's root.
         surroundings: Returns what Airflow says; called for every page.
         bc_client: Returns where people open Business Central in a browser, without a slash at its end; "" where nobody
@@ -74,6 +84,7 @@ class Seams:
     field_profile: Callable[[], str]
     settings: Callable[[], SyncSettings]
     edges: Callable[[], AbstractContextManager[Services]]
+    audit: Callable[[str, str, Mapping[str, Any]], None]
     mount: str = "/contact_sync"
     surroundings: Callable[[], Surroundings] = Surroundings
     bc_client: Callable[[], str] = str

@@ -17,7 +17,7 @@ def stage_starts(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def import_package(request: pytest.FixtureRequest) -> None:
     """Import what knows Airflow in the process that runs these tests, and under its names: others only collect them."""
-    for name in (
+    names = (
         "environment",
         "retry",
         "connections",
@@ -25,8 +25,10 @@ def import_package(request: pytest.FixtureRequest) -> None:
         "messages",
         "mails",
         "hooks",
+        "permissions",
         "colleagues",
-    ):
+    )
+    for name in names:
         setattr(request.module, name, importlib.import_module(f"contact_sync_airflow.{name}"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 from demo_parts.airflow import airflow_environment
-from demo_parts.processes import ROOT, Program, free_port
+from demo_parts.processes import ROOT, Program, free_port, wait_until
 
 from sync_lib.store.engine import open_engine, transaction
-from tests.web.world import add_profile
+from tests.web.world import add_company, add_person, add_profile
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
@@ -180,4 +181,35 @@ def test_a_colleague_opens_the_page_of_their_own_and_nothing_else(
         f"{url}/contact_sync/me", headers={"Accept": "text/html"}, timeout=30, allow_redirects=True
     )
     assert opened.url.startswith(f"{url}/auth/login")
+    engine.dispose()
+
+
+def test_erasing_a_contact_takes_a_permission_of_its_own(url: str, environment: dict[str, str]) -> None:
+    """Beside that to edit the DAG, which changes all else on the pages; Airflow's log says who did it, not to whom."""
+    admin = login(url, "Admin")
+    assert admin.get(f"{url}/contact_sync/", timeout=30).status_code == 200
+    given = ("-r", "contact_sync_erase", "-a", "can_read", "can_edit")
+    run_program(environment, AIRFLOW, "roles", "add-perms", "Op", *given)
+    engine = open_engine(environment["AIRFLOW_CONN_CONTACT_SYNC_STAGING"])
+    with transaction(engine) as conn:
+        company = add_company(conn)
+        add_person(conn, company, "weg", email="weg@klant.example", email_key="weg@klant.example")
+
+    form, address = {"company": str(company), "whom": "weg@klant.example"}, f"{url}/contact_sync/erase"
+    for role in ("Viewer", "User"):
+        session = login(url, role)
+        assert session.get(address, timeout=30).status_code == 403, role
+        for path in (f"{address}/preview", address):
+            assert session.post(path, data=form | {"digest": "x"}, timeout=30).status_code == 403, role
+    op = login(url, "Op")
+    # A change of a role counts once FAB's cache of it has ended.
+    wait_until(lambda: op.get(address, timeout=30).status_code == 200, 60, "permission of role Op")
+    page = op.post(f"{address}/preview", data=form, timeout=30).text
+    [digest] = re.findall('name="digest" value="([0-9a-f]+)"', page)
+    assert "One row is erased." in op.post(address, data=form | {"digest": digest}, timeout=30).text
+    for event in ("asked", "done"):
+        asked = {"event": f"contact_sync_erase.{event}"}
+        [logged] = admin.get(f"{url}/api/v2/eventLogs", params=asked, timeout=30).json()["event_logs"]
+        assert logged["owner"] == "Op"
+        assert "weg" not in json.dumps(logged)
     engine.dispose()

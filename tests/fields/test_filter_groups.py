@@ -134,6 +134,8 @@ def test_a_filter_of_groups_holds_what_its_groups_hold(groups, frame):
     single = [list(parsed([group]).mask(frame, me="JR")) for group in groups]
     expected = [any(row) for row in zip(*single, strict=True)] if groups else [True] * len(frame)
     assert list(parsed(groups).mask(frame, me="JR")) == expected
+    rows = frame.to_dict("records")
+    assert [parsed(groups).passes(row, me="JR") for row in rows] == expected
     stored = from_written(json.loads(json.dumps(to_written(groups), ensure_ascii=False)))
     assert stored == groups
     assert list(parsed(profile_file.in_file_order(groups)).mask(frame, me="JR")) == expected

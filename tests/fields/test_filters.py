@@ -43,6 +43,9 @@ CONTACTS = pd.DataFrame(
 def matching(field, expression, *, me="JR"):
     mask = parse_filter([[(field, expression)]], field_profile="extended").mask(CONTACTS, me=me)
     assert mask.dtype == bool
+    parsed = parse_filter([[(field, expression)]], field_profile="extended")
+    rows = CONTACTS.fillna("").to_dict("records")
+    assert [parsed.passes(row, me=me) for row in rows] == list(mask)
     return [number for number, found in enumerate(mask) if found]
 
 
@@ -379,6 +382,7 @@ def test_pandas_agrees_with_a_plain_evaluation(case):
     date = column == "last_interaction"
     expected = [holds(parsed.groups[0][0].node, value, date=date) for value in values]
     assert list(parsed.mask(frame, me="JR")) == expected
+    assert [parsed.passes({column: value}, me="JR") for value in values] == expected
 
 
 @given(st.lists(LETTERS.filter(bool), min_size=1, max_size=5), st.lists(LETTERS, max_size=8), st.booleans())

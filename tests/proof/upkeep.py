@@ -119,9 +119,9 @@ class Upkeep:
         if company is None:
             return False
         wanted = Wanted(company, contact["id"]) if b % 3 else Wanted(company, address=contact["email"])
-        seconds = {"lease_seconds": 60.0, "longest_request": edges.settings.longest_request}
+        longest = edges.settings.longest_request
         try:
-            erasure.erase(edges.engine, wanted, **seconds)
+            erasure.erase(edges.engine, wanted, lease_seconds=60.0, longest_request=longest)
         except ConfigError:
             # Several have the address, none has one, or a write of it has no outcome yet.
             return False

@@ -169,7 +169,7 @@ def test_a_preview_counts_and_changes_nothing(h, capsys):
     output = capsys.readouterr().out
     assert "would be erased" in output
     assert "Business Central still has this contact" in output
-    assert f"folder of {ANNA}, {BRAM}" in output
+    assert f"Mailboxes: {ANNA}, {BRAM}" in output
     assert TOKEN not in output
     erase(h, "--email", NOW)
     assert capsys.readouterr().out == output.replace("would be erased", "are erased")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,16 +17,25 @@ from sync_lib.web.seams import SAFE_METHODS, Seams, User
 
 MOUNT = "/contact_sync"
 VIEWER, EDITOR = "viewer", "editor"
+#: May do all that an editor may, and erase contacts; or at least open the page that does.
+ERASER, ERASE_VIEWER = "eraser", "erase viewer"
+_MAY_EDIT = (EDITOR, ERASER)
+#: What Airflow's audit log was told: event, user, and what else.
+audited: list[tuple[str, str, dict[str, Any]]] = []
 
 
 def authorize(request: Request) -> User:
     """As Airflow's auth manager answers: who it is, is in a header, and what they may by their name."""
     name = request.headers.get("x-user")
-    if name not in (VIEWER, EDITOR):
+    if name not in (VIEWER, EDITOR, ERASER, ERASE_VIEWER):
         raise HTTPException(401, "Not authenticated")
-    if name == VIEWER and request.method not in SAFE_METHODS:
+    if name not in _MAY_EDIT and request.method not in SAFE_METHODS:
         raise HTTPException(403, "Forbidden")
-    return User(name, name == EDITOR)
+    return User(name, name in _MAY_EDIT, name in (ERASER, ERASE_VIEWER), name == ERASER)
+
+
+def note_audit(event: str, user: str, extra: Mapping[str, Any]) -> None:
+    audited.append((event, user, dict(extra)))
 
 
 def no_edges() -> AbstractContextManager[Any]:
@@ -40,12 +49,15 @@ def seams_of(engine: Engine) -> Seams:
         field_profile=lambda: "standard",
         settings=SyncSettings,
         edges=no_edges,
+        audit=note_audit,
     )
 
 
 def open_seams(engine: Engine) -> Seams:
     """The surroundings of the pages, in which everybody may do everything."""
-    return replace(seams_of(engine), authorize=lambda: User("anna", may_edit=True))
+    return replace(
+        seams_of(engine), authorize=lambda: User("anna", may_edit=True, sees_erasing=True, may_erase=True)
+    )
 
 
 @contextmanager

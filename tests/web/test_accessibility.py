@@ -38,6 +38,7 @@ KINDS = {
     "/contacts",
     "/contacts/#/#",
     "/contacts/of/#/#",
+    "/erase",
     "/groups",
     "/holds/#",
     "/items/#/#",

@@ -110,7 +110,7 @@ def test_no_text_of_a_contact_is_ever_interpreted(visited: tuple[Page, str]) -> 
     pages, files = walk(page, root)
     assert wrong == []
     kinds = {urlsplit(address).path.removeprefix(MOUNT).split("/")[1] for address in pages}
-    assert {"", "profiles", "plans", "contacts", "items", "holds", "rejects", "undo"} <= kinds
+    assert {"", "profiles", "plans", "contacts", "items", "holds", "rejects", "undo", "erase"} <= kinds
     assert len(pages) < MOST
     names = {urlsplit(address).path.rpartition("/")[2] for address in files}
     assert names == {"rejects.csv", "changes.csv", "profiles.csv", "profiles.yaml"}

@@ -250,11 +250,6 @@ def read_owner(conn: Connection, subject: Subject) -> str | None:
     return conn.scalar(owner)
 
 
-def count_ties(conn: Connection, company: int) -> int:
-    """Return how many profiles a company has."""
-    return conn.scalar(select(func.count()).select_from(t.sync_profile).where(_syncs(company))) or 0
-
-
 def _syncs(company: int) -> ColumnElement[bool]:
     """Whether a profile syncs a company; one that never ran knows no more of it than the name."""
     p, c = t.sync_profile.c, t.company.c
