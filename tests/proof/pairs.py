@@ -29,7 +29,7 @@ class Pairs:
     known: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
     #: What Business Central held of a contact when its item went away; None where nobody knows.
     away: dict[Key, dict[str, str] | None] = field(default_factory=dict)
-    #: What went away since its profile said so.
+    #: What went away since its profile said so, or when nobody looked.
     by_policy: set[Key] = field(default_factory=set)
     #: What a person asked for after it went away.
     asked_for: set[Key] = field(default_factory=set)
@@ -98,7 +98,8 @@ class Pairs:
                     and key[1] not in before.held | after.held
                     and _is_agreed(values(other), row["baseline_bc"])
                 )
-                if key not in self.away and row["deleted_in_outlook"] == "stay_away":
+                was_said = row["deleted_in_outlook"] == "stay_away" or key not in self.known
+                if key not in self.away and was_said:
                     self.by_policy.add(key)
                 self.away.setdefault(key, values(other) if is_known else None)
         self.away = {

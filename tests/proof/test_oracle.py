@@ -388,9 +388,10 @@ def test_what_is_away_comes_back_when_business_central_changes_it(engine):
 
 def test_what_is_away_is_not_made_again_by_itself(engine):
     found = pair(engine)
+    judged = Oracle([Setup(BOX, key=1)])
+    judged.pairs.follow(engine, found, found, mapped.bc_values)
     with engine.begin() as conn:
         conn.execute(t.coupling.update().values(outlook_id=None, state="away"))
-    judged = Oracle([Setup(BOX, key=1)])
     gone, again = scene({"a": CONTACT}), scene({"a": CONTACT}, here("j"))
     judged.pairs.follow(engine, gone, gone, mapped.bc_values)
     with engine.begin() as conn:
@@ -412,9 +413,10 @@ def test_what_is_away_is_not_made_again_by_itself(engine):
 ])  # fmt: skip
 def test_what_is_away_comes_back_when_its_profile_says_no_longer_that_it_stays(engine, went, now, is_asked):
     """What somebody left away whatever the policy is not asked for by the policy."""
-    pair(engine)
+    found = pair(engine)
     gone, again = scene({"a": CONTACT}), scene({"a": CONTACT}, here("j"))
     followed = Pairs()
+    followed.follow(engine, found, found, mapped.bc_values)
     for policy, values in ((went, {"outlook_id": None, "state": "away"}), (now, {})):
         with engine.begin() as conn:
             conn.execute(t.sync_profile.update().values(deleted_in_outlook=policy))
