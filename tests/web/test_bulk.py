@@ -139,7 +139,7 @@ def test_switching_on_says_who_comes(visit: Make, engine: Engine, world: dict[st
 def test_a_policy_is_set(visit: Make, engine: Engine, world: dict[str, int]) -> None:
     form = {"what": "policy", "policy": "deleted_in_outlook:stay_away"}
     shown = plain(preview(visit(), **form))
-    assert "Nobody comes or goes by this at once." in shown
+    assert "No contact comes or goes by this at once." in shown
     confirm(visit(), **form)
     assert stored(engine, world["bram"]).deleted_in_outlook == "stay_away"
     assert authors(engine, world["bram"]) == [(EDITOR, ["deleted_in_outlook"])]
