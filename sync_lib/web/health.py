@@ -45,6 +45,8 @@ class Reader(Protocol):
         """Open the staging database for reading."""
 
 
+#: Causes whose remedy is in Airflow's Connections, so that the line leads there.
+IN_CONNECTIONS = ("AuthError",)
 #: Seconds by which the next run may be late before that is said: Airflow is busy now and then.
 LATE = 900.0
 
@@ -79,6 +81,7 @@ class Line:
         remedy: What a person can do, in the reader's language.
         detail: What the error itself said.
         state: Profiles in this state, on the overview, are what it is about; "" for none.
+        connections: Whether it is put right in Airflow's Connections.
     """
 
     kind: str
@@ -87,6 +90,7 @@ class Line:
     remedy: str = ""
     detail: str = ""
     state: str = ""
+    connections: bool = False
 
 
 def health_of(visit: Reader, around: Surroundings) -> Health:
@@ -150,7 +154,17 @@ def _trouble(visit: Reader) -> list[Line]:
         return []
     reason = words.reason_of(found.reason)
     text = visit.text(msg("Nothing syncs. %(cause)s."), cause=visit.text(reason.means))
-    return [Line("bad", text, found.since, visit.text(reason.remedy), found.message)]
+    in_connections = found.reason in IN_CONNECTIONS
+    return [
+        Line(
+            "bad",
+            text,
+            found.since,
+            visit.text(reason.remedy),
+            found.message,
+            connections=in_connections,
+        )
+    ]
 
 
 def _writes(visit: Reader) -> list[Line]:
@@ -210,4 +224,5 @@ def _ending(visit: Reader, ending: Ending) -> Line:
     day = format_date(ending.on, "d MMMM y", locale=visit.language)
     values = {"what": visit.text(what), "connection": ending.connection, "day": day}
     remedy = msg("Make a new one in Entra ID and put it into the Connection, with its end date.")
-    return Line("bad" if ending.days < 0 else "wait", visit.text(text, **values), remedy=visit.text(remedy))
+    kind = "bad" if ending.days < 0 else "wait"
+    return Line(kind, visit.text(text, **values), remedy=visit.text(remedy), connections=True)

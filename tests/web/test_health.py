@@ -99,6 +99,7 @@ def test_an_expired_secret_is_on_every_page_within_one_run(h: Harness) -> None:
         assert line.startswith("Nothing syncs. The app cannot log in to Microsoft 365. Since"), page
         assert "make a new one in Entra ID and put it into Airflow's Connection" in line
         assert "invalid_client" in line
+        assert "Connections in Airflow" in line
         (line,) = lines(client.get(page, headers=DUTCH).text)
         assert line.startswith("Er wordt niets gesynchroniseerd. De app kan zich niet aanmelden"), page
     assert "health" not in client.get("/", headers={"hx-request": "true", "hx-target": "profiles"}).text

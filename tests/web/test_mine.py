@@ -377,6 +377,14 @@ def test_an_undo_is_asked_for_and_withdrawn(
     assert ask().get(f"/1/changes/{conflict}/9/undo").status_code == 404
 
 
+def test_where_nothing_can_go_back_there_is_a_way_on(ask: Ask, engine: Engine, conflict: int) -> None:
+    with engine.begin() as conn:
+        conn.execute(update(t.bc_contact).where(t.bc_contact.c.id == "b1").values(city="Elders"))
+    page = ask().get(f"/1/changes/{conflict}/2/undo").text
+    assert "There is nothing that could go back." in page
+    assert re.search(r'href="[^"]*/1/changes">Back to the changes<', page)
+
+
 # -- settings --------------------------------------------------------------------------------------------------------
 
 
