@@ -220,7 +220,7 @@ def test_nothing_is_done_where_it_would_be_something_else(
     with engine.begin() as conn:
         add_profile(conn, "later@a.example")
     html = visit().post("/bulk", data=form | {"digest": found[1]}).text
-    assert "Nothing was changed: meanwhile it would be something else." in html
+    assert "Nothing was changed: by now it would do something else." in html
     assert "4 profiles change" in plain(html)
     assert stored(engine, world["anna"]).enabled
     # Another change than the one that was shown, by the same digest.

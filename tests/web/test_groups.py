@@ -57,7 +57,7 @@ def test_what_the_last_look_came_to(engine: Engine, visit: Make) -> None:
         '>Name</bdi>: <bdi class="value">A*<',
         '>No.</bdi>: <bdi class="value">2*<',
         ">41<",
-        "not looked at yet",
+        "not checked yet",
         "9 people wait.",
     ):
         assert said in html
