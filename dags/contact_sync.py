@@ -32,7 +32,8 @@ PARAMS = {
         enum=["incremental", "full"],
         title="Mode",
         description_md="**incremental**: what changed since the last run. **full**: all contacts on both sides; "
-        "it takes longer and finds the same, but for what a lost or restored staging database forgot.",
+        "it takes longer and finds the same, but for what a lost or restored staging database forgot. "
+        "A backfill is one full sync, whatever is chosen here and however many dates it has.",
     ),
     "profiles": Param(
         [],

@@ -6,7 +6,7 @@ import re
 
 DUTCH = {
     "Sandbox": "Proefomgeving",
-    "A pretended %s, with invented contacts: nothing here is real, and nothing leaves this machine.": (
+    "A simulated %s, with invented contacts: nothing here is real, and nothing leaves this machine.": (
         "Een nagebootst %s met verzonnen contacten: niets is hier echt, en niets verlaat deze computer."
     ),
     "See it work": "Zie het werken",

@@ -24,6 +24,7 @@ from demo_parts.processes import (
 )
 
 FINISHED = ("success", "failed")
+ADMIN = "admin"  # the user whom the simple auth manager has by default, and whose login calls the REST API
 ATTEMPTS = 5  # for a reading call that gets no answer in a minute
 BUSY_SECONDS = 45  # for which a process of Airflow waits for another one's transaction on SQLite
 
@@ -125,9 +126,12 @@ class AirflowInstance:
     @property
     def login(self) -> tuple[str, str]:
         """The name and the generated password of the administrator."""
+        return ADMIN, self.password(ADMIN)
+
+    def password(self, name: str) -> str:
+        """Return the password that Airflow generated for one of its users."""
         generated = self.home / "simple_auth_manager_passwords.json.generated"
-        name, password = next(iter(json.loads(generated.read_text()).items()))
-        return name, password
+        return str(json.loads(generated.read_text())[name])
 
     def get(self, path: str, **query: str) -> Any:
         """Return the answer of a reading call of the REST API."""

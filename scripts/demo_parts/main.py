@@ -17,7 +17,7 @@ from typing import Any
 
 from demo_parts import staging
 from demo_parts.agreement import Expected, compare
-from demo_parts.airflow import AirflowInstance, airflow_environment
+from demo_parts.airflow import ADMIN, AirflowInstance, airflow_environment
 from demo_parts.extended import edit_its_fields, give_second_addresses
 from demo_parts.postgres import PostgresInstance
 from demo_parts.processes import ROOT, DemoError, require_free_port
@@ -59,6 +59,15 @@ EXPECTED = {
         Expected(PIETER, BAKERY, **_of("PM")),
     ),
 }
+
+
+def logins() -> dict[str, str]:
+    """Return the setting that names who may log in: the data team, and a colleague for the page of their own.
+
+    Airflow makes up their passwords. A colleague is named as the mailbox is called, since the page of their own finds
+    its profiles by that.
+    """
+    return {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{ANNA}:viewer"}
 
 
 def say(text: str = "") -> None:
@@ -138,7 +147,10 @@ class Demo:
             self.sandbox = SandboxInstance(self.home, options.sandbox_port)
             self.running.callback(self.sandbox.stop)
         environment = (
-            self._databases() | self.sandbox.connections(options.field_profile) | self._schedule("none")
+            self._databases()
+            | self.sandbox.connections(options.field_profile)
+            | self._schedule("none")
+            | logins()
         )
         with timed("Airflow"):
             self.airflow = AirflowInstance(self.home / "airflow", options.port, environment)
@@ -161,6 +173,9 @@ class Demo:
         name, password = self.airflow.login
         say()
         say(f"Airflow:  {self.airflow.url}/dags/{DAG}   user {name}, password {password}")
+        say(f"Pages:    {self.airflow.url}/contact_sync/   the same login")
+        own = self.airflow.password(ANNA)
+        say(f"Anna's:   {self.airflow.url}/contact_sync/me   user {ANNA}, password {own}")
         say(f"Outlook:  {self.sandbox.url}/outlook   edit a contact here, and a minute later it is there:")
         say(f"BC:       {self.sandbox.url}/business-central")
         command = ROOT / ".venv" / "bin" / "contact-sync"

@@ -119,6 +119,10 @@ def check_graph(settings: GraphSettings) -> str:
     return f"Entra ID gave a token with {', '.join(sorted(granted))}.{note}"
 
 
+#: How the databases call themselves.
+_DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+
 def check_staging(settings: StagingSettings) -> str:
     """Return which database answers.
 
@@ -127,7 +131,7 @@ def check_staging(settings: StagingSettings) -> str:
     """
     engine = open_engine(settings.url)
     try:
-        return f"The staging database answers ({engine.dialect.name})."
+        return f"The staging database answers ({_DATABASES.get(engine.dialect.name, engine.dialect.name)})."
     finally:
         engine.dispose()
 
@@ -257,7 +261,8 @@ def _not_listed(listed: Sequence[Company]) -> _FoundError:
 def _check_staging(services: Services) -> Iterator[Check]:
     def look() -> str:
         require_schema(services.engine)
-        return own_text("%(database)s, schema up to date.", database=services.engine.dialect.name)
+        name = services.engine.dialect.name
+        return own_text("%(database)s, schema up to date.", database=_DATABASES.get(name, name))
 
     yield _attempt("staging database", "staging", _STAGING, look)
 

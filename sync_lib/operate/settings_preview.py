@@ -157,9 +157,9 @@ def make_preview(conn: Connection, subject: Subject, wish: Wish, look: Look) -> 
     deleted = _is_deleted(leaving, wish)
     listing = _Lister(conn, look.first)
     return Preview(
-        matching=int(valid.sum()) - twins,
+        matching=int(valid.sum()) - len(twins),
         incomplete=int((~valid).sum()),
-        twins=twins,
+        twins=len(twins),
         coming=listing(coming[~coming_anyway]),
         deleted=listing(leaving[deleted & ~anyway]),
         released=listing(leaving[~deleted & ~anyway]),
@@ -167,7 +167,7 @@ def make_preview(conn: Connection, subject: Subject, wish: Wish, look: Look) -> 
         leaving_anyway=int(anyway.sum()),
         held=_held(conn, subject, int(deleted.sum()), pairs, look),
         read_at=previews.read_time_of_snapshot(conn, subject.company),
-        categories=_categories(conn, subject, wish, people),
+        categories=_categories(conn, subject, wish, people[~_among(people["row_id"], twins)]),
     )
 
 
@@ -214,8 +214,8 @@ def _among(row_ids: pd.Series, others: pd.Series) -> np.ndarray:
 
 def _coming(
     conn: Connection, people: pd.DataFrame, pairs: pd.DataFrame, valid: np.ndarray
-) -> tuple[pd.DataFrame, int]:
-    """Who of the scope is not synced yet and will be; and how many are not since another has their address."""
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Who of the scope is not synced yet and will be; and who is not since another has their address."""
     live = pairs["state"].isin(_LIVE) & pairs["present"]
     # What a colleague deleted and what stays away comes back by other rules than the filter's, or not at all.
     returning = pairs["state"].eq(CouplingState.RELEASED) & pairs["present"]
@@ -228,7 +228,7 @@ def _coming(
     order = previews.read_persons(conn, rivals["row_id"].tolist()).sort_values(["number", "id"])
     second = order.loc[order["email_key"].duplicated(), "row_id"]
     out = taken | _among(new["row_id"], second)
-    return pd.concat([new[~out], back]), int(out.sum())
+    return pd.concat([new[~out], back]), new.loc[out, "row_id"]
 
 
 def _held(conn: Connection, subject: Subject, deletes: int, pairs: pd.DataFrame, look: Look) -> list[str]:

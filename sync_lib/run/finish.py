@@ -24,6 +24,7 @@ from sync_lib.services import Services
 from sync_lib.store import causes, days, looking, runs
 from sync_lib.store.claims import drop_done_claims
 from sync_lib.store.engine import read, unbroken
+from sync_lib.store.profiles import rows as profiles
 from sync_lib.store.snapshots.writing import drop_overlay
 
 
@@ -68,7 +69,8 @@ def _count(
     """Count the days of a run anew, and return how long edits took that it carried over."""
     if not report.profiles:
         return []
-    if not report.failures:
+    everybody = set(profiles.read_enabled_ids(conn)) <= {result.profile for result in report.profiles}
+    if everybody and not report.failures:
         runs.write_fact(conn, *runs.LAST_GOOD, run.id, services.now())
     if not days.count_run(conn, run.id, run.started_at):
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -93,7 +92,7 @@ def _fail_run(engine: Engine, run_id: str, error: SyncError, now: str) -> None:
 def _plan(services: Services, request: RunRequest) -> RunPlan:
     chosen = _choose(services, request)
     chosen = _resolve_companies(services, chosen)
-    digest = hashlib.sha256(repr(sorted(profile.id for profile in chosen)).encode()).hexdigest()
+    digest = runs.digest_of(profile.id for profile in chosen)
     with services.engine.begin() as conn:
         runs.lock_runs(conn)
         other = _done_by(conn, request, digest) or _left_to_others(request)

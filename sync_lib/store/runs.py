@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -425,11 +426,21 @@ def read_last_good(conn: Connection) -> str | None:
     return conn.scalar(select(c.found_at).where(c.scope == LAST_GOOD[0], c.name == LAST_GOOD[1]))
 
 
-def read_last_failures(conn: Connection) -> int:
-    """Return how many companies and profiles failed in the last run that is over and was no dry run."""
+def digest_of(profiles: Iterable[int]) -> str:
+    """Return the digest by which a run says over which profiles it went."""
+    return hashlib.sha256(repr(sorted(profiles)).encode()).hexdigest()
+
+
+def read_last_failures(conn: Connection, everybody: str) -> int:
+    """Return how many companies and profiles failed in the last run that is over and was no dry run.
+
+    One over all profiles, by their digest, counts before one over some: that one says nothing of the others. Where the
+    profiles have changed since there is none yet, and the last run of any kind counts.
+    """
     c = t.sync_run.c
     over = (c.ended_at.is_not(None), c.state.in_(["success", "failed"]), ~c.dry_run)
-    counters = conn.scalar(select(c.counters).where(*over).order_by(c.started_at.desc()).limit(1))
+    last = select(c.counters).where(*over).order_by(c.started_at.desc()).limit(1)
+    counters = conn.scalar(last.where(c.profiles_digest == everybody)) or conn.scalar(last)
     return int(json.loads(counters or "{}").get("failures", 0))
 
 

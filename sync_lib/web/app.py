@@ -112,7 +112,7 @@ def _explain(error: Any) -> tuple[int, str]:
 
 
 _DATABASE_AWAY = msg(
-    "The staging database does not answer. Nothing is lost: runs wait or try again. Look whether its server is up and"
+    "The staging database does not answer. Nothing is lost: runs wait or try again. Check whether its server is up and"
     " reachable from Airflow's API server, then reload this page."
 )
 _STATUS = {

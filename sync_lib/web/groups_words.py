@@ -31,9 +31,7 @@ TROUBLES = {
     ),
     "many_leavers": (
         msg("Unusually many people left at once: they wait."),
-        msg(
-            "Look who they are: contact-sync groups reconcile --dry-run. If that is right: --confirm NUMBER."
-        ),
+        msg("See who they are: contact-sync groups reconcile --dry-run. If that is right: --confirm NUMBER."),
     ),
     "others_not_read": (
         msg(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store.causes import read_trouble
 from sync_lib.store.profiles.endings import count_ending
-from sync_lib.store.runs import read_last_failures, read_last_good, read_waiting
+from sync_lib.store.profiles.rows import read_enabled_ids
+from sync_lib.store.runs import digest_of, read_last_failures, read_last_good, read_waiting
 from sync_lib.times import shift
 from sync_lib.web import words
 from sync_lib.web.language import msg
@@ -43,6 +45,8 @@ class Reader(Protocol):
         """Open the staging database for reading."""
 
 
+#: Causes whose remedy is in Airflow's Connections, so that the line leads there.
+IN_CONNECTIONS = ("AuthError",)
 #: Seconds by which the next run may be late before that is said: Airflow is busy now and then.
 LATE = 900.0
 
@@ -54,7 +58,7 @@ class Health:
     Attributes:
         lines: What is wrong or waits, the worst first; none where all is well.
         last_good_at: When the last run ended that worked; None for never.
-        schedule: When runs come by themselves, in Airflow's words; "" for by hand only.
+        schedule: When runs come by themselves, in words where there are some, else as cron; "" for by hand only.
         next_run: When the next one comes; None where none does.
         known: False where nobody asked, since the page itself says what is wrong.
     """
@@ -77,6 +81,7 @@ class Line:
         remedy: What a person can do, in the reader's language.
         detail: What the error itself said.
         state: Profiles in this state, on the overview, are what it is about; "" for none.
+        connections: Whether it is put right in Airflow's Connections.
     """
 
     kind: str
@@ -85,12 +90,14 @@ class Line:
     remedy: str = ""
     detail: str = ""
     state: str = ""
+    connections: bool = False
 
 
 def health_of(visit: Reader, around: Surroundings) -> Health:
     """Return what everybody should know who looks at any page."""
     with visit.read() as conn:
-        last_good_at, failures = read_last_good(conn), read_last_failures(conn)
+        everybody = digest_of(read_enabled_ids(conn))
+        last_good_at, failures = read_last_good(conn), read_last_failures(conn, everybody)
     trouble = _trouble(visit)
     lines = [
         *trouble,
@@ -104,7 +111,22 @@ def health_of(visit: Reader, around: Surroundings) -> Health:
     # The order within a kind is that of how much it stops.
     lines.sort(key=lambda line: line.kind != "bad")
     next_run = None if around.paused else around.next_run
-    return Health(lines, last_good_at, around.schedule, next_run, known=True)
+    return Health(lines, last_good_at, _schedule(visit, around.schedule), next_run, known=True)
+
+
+def _schedule(visit: Reader, schedule: str) -> str:
+    """Say the schedules that most people have in words; Airflow writes several of them one after the other."""
+    return ", ".join(_say_cron(visit, cron) for cron in schedule.split(", ")) if schedule else ""
+
+
+def _say_cron(visit: Reader, cron: str) -> str:
+    if cron == "* * * * *":
+        return visit.text(msg("every minute"))
+    if found := re.fullmatch(r"\*/(\d+) \* \* \* \*", cron):
+        return visit.text(msg("every %(minutes)s minutes"), minutes=found[1])
+    if found := re.fullmatch(r"(\d{1,2}) (\d{1,2}) \* \* \*", cron):
+        return visit.text(msg("daily at %(time)s"), time=f"{int(found[2]):02}:{int(found[1]):02}")
+    return cron
 
 
 def _late(visit: Reader, around: Surroundings) -> list[Line]:
@@ -112,7 +134,7 @@ def _late(visit: Reader, around: Surroundings) -> list[Line]:
     if around.paused or around.next_run is None or around.next_run >= shift(visit.now, -LATE):
         return []
     text = visit.text(msg("The next run should have begun, and has not."))
-    remedy = msg("Look whether Airflow's scheduler is at work, and how many of its runs wait.")
+    remedy = msg("Check whether Airflow's scheduler is running, and how many of its runs wait.")
     return [Line("bad", text, around.next_run, visit.text(remedy))]
 
 
@@ -132,7 +154,17 @@ def _trouble(visit: Reader) -> list[Line]:
         return []
     reason = words.reason_of(found.reason)
     text = visit.text(msg("Nothing syncs. %(cause)s."), cause=visit.text(reason.means))
-    return [Line("bad", text, found.since, visit.text(reason.remedy), found.message)]
+    in_connections = found.reason in IN_CONNECTIONS
+    return [
+        Line(
+            "bad",
+            text,
+            found.since,
+            visit.text(reason.remedy),
+            found.message,
+            connections=in_connections,
+        )
+    ]
 
 
 def _writes(visit: Reader) -> list[Line]:
@@ -192,4 +224,5 @@ def _ending(visit: Reader, ending: Ending) -> Line:
     day = format_date(ending.on, "d MMMM y", locale=visit.language)
     values = {"what": visit.text(what), "connection": ending.connection, "day": day}
     remedy = msg("Make a new one in Entra ID and put it into the Connection, with its end date.")
-    return Line("bad" if ending.days < 0 else "wait", visit.text(text, **values), remedy=visit.text(remedy))
+    kind = "bad" if ending.days < 0 else "wait"
+    return Line(kind, visit.text(text, **values), remedy=visit.text(remedy), connections=True)

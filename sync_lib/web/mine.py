@@ -110,13 +110,13 @@ def _say(mine: Mine, line: ProfileLine | None) -> Standing:
         return Standing("busy", mine.text(msg("Nothing has been synced yet: the first sync comes soon.")))
     if line.last_state == "failed":
         why = mine.text(words.reason_of(line.reason).means)
-        return Standing("bad", mine.text(msg("The last sync did not work: %(why)s."), why=why), ask=True)
+        return Standing("bad", mine.text(msg("The last sync did not work. %(why)s."), why=why), ask=True)
     if line.hold:
         text = msg(
-            "Your contacts are synced, but for some unusual changes that wait until somebody has looked."
+            "Your contacts are synced, except for unusual changes: those wait until somebody has looked at them."
         )
         return Standing("wait", mine.text(text), ask=True)
     if line.last_state == "skipped":
         why = mine.text(words.reason_of(line.reason).means)
-        return Standing("wait", mine.text(msg("The last sync left your folder alone: %(why)s."), why=why))
+        return Standing("wait", mine.text(msg("The last sync left your folder alone. %(why)s."), why=why))
     return Standing("good", mine.text(msg("Your contacts are in sync.")))

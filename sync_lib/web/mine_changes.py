@@ -100,7 +100,7 @@ def withdraw(mine: CurrentMine, key: Key) -> Response:
         if request is None or request.profile != mine.profile.id:
             raise HTTPException(404)
         if not undo.withdraw(conn, key, mine.visit.now):
-            raise HTTPException(409, msg("A run has gone through it already."))
+            raise HTTPException(409, msg("A run has dealt with it already."))
     return mine.go("changes", said="withdrawn")
 
 

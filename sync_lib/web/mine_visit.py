@@ -54,7 +54,7 @@ SAID = {
     "checking": ("good", msg("The check has been started; it takes some seconds.")),
     "soon": ("wait", msg("You have just asked for this. Wait a minute, then try again.")),
     "queued": ("wait", msg("The sync that you asked for still waits for its turn.")),
-    "paused": ("wait", msg("All syncing is paused for now, so nothing was started.")),
+    "paused": ("wait", msg("All syncing is paused, so nothing was started.")),
     "off": ("wait", msg("Your sync is switched off, so nothing was started.")),
     "refused": ("bad", msg("It could not be started now. Try again later.")),
     "saved": ("good", msg("Saved. The next sync goes by it.")),
@@ -136,11 +136,9 @@ class Mine:
         """What keeps everybody's contacts from syncing; nothing of it is for a colleague to solve."""
         lines = []
         if not self.visit.settings.writes:
-            lines.append(
-                Line("bad", self.text(msg("Nothing is written for now: changes on both sides wait.")))
-            )
+            lines.append(Line("bad", self.text(msg("Writing is switched off: changes on both sides wait."))))
         if self.visit.seams.surroundings().paused:
-            lines.append(Line("wait", self.text(msg("All syncing is paused for now."))))
+            lines.append(Line("wait", self.text(msg("All syncing is paused."))))
         return lines
 
     # -- runs -------------------------------------------------------------------------------------------------------

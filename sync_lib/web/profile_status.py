@@ -68,7 +68,7 @@ def status_of(line: ProfileLine) -> Status:
     if line.last_good_at is None:
         return Status("off", msg("It has never synced."), {})
     if line.rejects:
-        return Status("good", msg("It syncs, but for some contacts: %(count)s."), {"count": line.rejects})
+        return Status("good", msg("It syncs. Contacts that do not: %(count)s."), {"count": line.rejects})
     return Status("good", msg("It syncs, and both sides agree."), {})
 
 
@@ -195,8 +195,11 @@ def values_of(conn: Connection, profile: Profile) -> dict[str, Any]:
 STEPS = {
     "check": (
         msg("Check"),
-        msg("Looks whether mailbox, company and permissions are as they must be. Nothing is synced."),
+        msg("Checks whether mailbox, company and permissions are as they must be. Nothing is synced."),
     ),
     "plan": (msg("Plan"), msg("Shows what the first sync would do, contact by contact. Nothing is written.")),
-    "sync": (msg("Sync"), msg("Brings the contacts into the folder. Later runs go by themselves.")),
+    "sync": (
+        msg("Sync"),
+        msg("Brings the contacts into the folder. If you do not, the next scheduled run does."),
+    ),
 }

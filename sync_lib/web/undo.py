@@ -120,7 +120,7 @@ def withdraw(visit: CurrentVisit, key: Key) -> JSONResponse:
         _found(undo.read_undo(conn, key))
         ended = undo.withdraw(conn, key, visit.now)
     if not ended:
-        raise HTTPException(409, msg("A run has gone through it already."))
+        raise HTTPException(409, msg("A run has dealt with it already."))
     return JSONResponse({"address": visit.url(f"undo/{key}")})
 
 

@@ -25,6 +25,7 @@ PRIVATE_CONTACT = msg("a private contact")
 _NOTHING = msg("Nothing to do.")
 _NEXT_RUN = msg("Nothing to do: the next run looks after it.")
 _DECIDE = msg("Open the plan, look at what would happen, then approve or reject it.")
+_ASK_AGAIN = msg("If it is wanted after all, open it under To decide and ask again.")
 _BY_HAND = msg("Delete it in Outlook by hand if it is not wanted.")
 
 #: Of a whole profile or company.
@@ -95,11 +96,14 @@ _PROFILE = {
     ),
     "bc_count_dropped": Reason(
         msg("Business Central lists less than half of the contacts that it had"),
-        msg("Look in Business Central whether they are really gone, then accept the new number."),
+        msg("Check in Business Central whether they are really gone, then accept the new number."),
     ),
     "bc_count_rejected": Reason(
         msg("Business Central lists far fewer contacts, and a person did not accept the new number"),
-        msg("The company waits until the number changes. Ask again on the plan if it is right after all."),
+        msg(
+            "The company waits until the number changes. If it is right after all, open it under To decide and ask "
+            "again."
+        ),
     ),
     "ServiceError": Reason(
         msg("A service answered with an error, or not at all"),
@@ -110,15 +114,15 @@ _PROFILE = {
         msg("Ask who runs the network: a proxy or firewall must let the workers through to Microsoft."),
     ),
     "AccessDeniedError": Reason(
-        msg("The app was refused, and not by the service's own word"),
+        msg("The app was refused, perhaps not by the service itself"),
         msg("Ask who runs the network: a proxy or firewall must let the workers through to Microsoft."),
     ),
     "ThrottledError": Reason(msg("A service asks for a long pause"), _NEXT_RUN),
     "AuthError": Reason(
         msg("The app cannot log in to Microsoft 365"),
         msg(
-            "Look whether its client secret or certificate has ended; make a new one in Entra ID and put it into "
-            "Airflow's Connection. Else check tenant id and client id there."
+            "Check whether its client secret or certificate has ended; if so, make a new one in Entra ID and put it "
+            "into Airflow's Connection. Otherwise check tenant id and client id there."
         ),
     ),
     "ConfigError": Reason(msg("A setting is missing or wrong"), msg("The message says which; correct it.")),
@@ -140,12 +144,12 @@ _CONTACT = {
         msg("Merge the two in Business Central, or change one of the addresses."),
     ),
     "duplicate_email_in_outlook": Reason(
-        msg("Another contact of the folder stands for the person with this e-mail address"),
+        msg("Another contact of the folder is tied to the person with this e-mail address already"),
         msg("Delete one of the two in Outlook."),
     ),
     "privacy_blocked": Reason(msg("The contact is blocked for privacy in Business Central"), _NOTHING),
     "outside_filter": Reason(
-        msg("In Business Central the person is outside the filter of the profile"),
+        msg("The person is in Business Central, but outside the filter of the profile"),
         msg("Widen the filter if the contact is wanted; else nothing."),
     ),
     "company_contact": Reason(
@@ -243,9 +247,7 @@ _HELD = {
     "company_moved": Reason(
         msg("The company was moved to another environment, and this is the first plan after it"), _DECIDE
     ),
-    "rejected_by_person": Reason(
-        msg("A person rejected it"), msg("Ask again on the plan if it is wanted after all.")
-    ),
+    "rejected_by_person": Reason(msg("A person rejected it"), _ASK_AGAIN),
     "no_longer_planned": Reason(
         msg("It was held, and the next comparison did not ask for it any more"), _NOTHING
     ),
@@ -278,10 +280,10 @@ _ACTION = {
     "no_answer_yet": Reason(msg("An earlier request for this contact is still open"), _NEXT_RUN),
     "not_carried_out": Reason(msg("A request without an answer turned out not to be carried out"), _NEXT_RUN),
     "late_create": Reason(
-        msg("An earlier request was carried out late, when another item stood for the contact already"),
+        msg("An earlier request was carried out late, when the contact was tied to another item already"),
         _NOTHING,
     ),
-    "settled": Reason(msg("What became of an earlier request was found out"), _NOTHING),
+    "settled": Reason(msg("It is known now what became of an earlier request"), _NOTHING),
     "superseded": Reason(msg("Planned by a run that was stopped, and planned anew"), _NOTHING),
     "throttled": Reason(msg("The service asks for a long pause"), _NEXT_RUN),
     "access_denied": Reason(
@@ -353,6 +355,11 @@ def reason_of(code: str) -> Reason:
             "This is the service's own code: the message beside it, or Microsoft's documentation, says more."
         ),
     )
+
+
+def is_for_the_team(code: str) -> bool:
+    """Return whether what is to be done takes a page of the data team's, so that a colleague has to ask them."""
+    return reason_of(code).remedy in (_DECIDE, _ASK_AGAIN)
 
 
 #: Short words for all other codes.
@@ -432,7 +439,7 @@ WORDS = {
     "privacy_blocked": msg("blocked for privacy in Business Central"),
     "profile_ended": msg("the profile has ended"),
     "returned": msg("came back from Deleted Items"),
-    "late_create": msg("made late, when another item stood for the contact already"),
+    "late_create": msg("made late, when the contact was tied to another item already"),
     "undo": msg("a person wanted it back as it was"),
     "key": msg("found by its key"),
     "email": msg("found by its e-mail address"),

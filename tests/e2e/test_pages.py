@@ -76,7 +76,7 @@ def test_who_would_come_and_go_is_reported_before_it_is_saved(pages: Any, stage:
     before = stage.command("profiles", "export")
     pages.get_by_role("link", name=JORIS, exact=True).click()
     preview = pages.get_by_role("region", name="What saving would do")
-    preview.get_by_text("Saving adds nobody and removes nobody.").wait_for()
+    preview.get_by_text("Saving adds no contacts and removes none.").wait_for()
     pages.get_by_role("button", name="Add a condition").click()
     condition = pages.get_by_role("group", name="Condition").last
     condition.get_by_label("Field of Business Central").select_option("City")
@@ -87,7 +87,7 @@ def test_who_would_come_and_go_is_reported_before_it_is_saved(pages: Any, stage:
     pages.wait_for_timeout(1_000)
     assert preview.locator("li").first.is_visible()
     condition.get_by_role("button", name="Remove this condition").click()
-    preview.get_by_text("Saving adds nobody and removes nobody.").wait_for()
+    preview.get_by_text("Saving adds no contacts and removes none.").wait_for()
     assert stage.command("profiles", "export") == before
 
 

@@ -61,7 +61,7 @@ def test_what_test_connection_asks(synced):
     said = pipeline.check_business_central(edges.business_central_settings)
     assert said == "Business Central answers: the app sees 1 companies in Production."
     assert "Contacts.ReadWrite" in pipeline.check_graph(edges.graph_settings)
-    assert pipeline.check_staging(edges.staging_settings) == "The staging database answers (sqlite)."
+    assert pipeline.check_staging(edges.staging_settings) == "The staging database answers (SQLite)."
 
 
 @pytest.mark.sockets

@@ -139,7 +139,7 @@ def test_switching_on_says_who_comes(visit: Make, engine: Engine, world: dict[st
 def test_a_policy_is_set(visit: Make, engine: Engine, world: dict[str, int]) -> None:
     form = {"what": "policy", "policy": "deleted_in_outlook:stay_away"}
     shown = plain(preview(visit(), **form))
-    assert "Nobody comes or goes by this at once." in shown
+    assert "No contact comes or goes by this at once." in shown
     confirm(visit(), **form)
     assert stored(engine, world["bram"]).deleted_in_outlook == "stay_away"
     assert authors(engine, world["bram"]) == [(EDITOR, ["deleted_in_outlook"])]
@@ -220,7 +220,7 @@ def test_nothing_is_done_where_it_would_be_something_else(
     with engine.begin() as conn:
         add_profile(conn, "later@a.example")
     html = visit().post("/bulk", data=form | {"digest": found[1]}).text
-    assert "Nothing was changed: meanwhile it would be something else." in html
+    assert "Nothing was changed: by now it would do something else." in html
     assert "4 profiles change" in plain(html)
     assert stored(engine, world["anna"]).enabled
     # Another change than the one that was shown, by the same digest.

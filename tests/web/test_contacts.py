@@ -243,7 +243,7 @@ def test_an_item_that_does_not_go_to_bc(story: Callable[..., Story]) -> None:
     s.h.run()
     page = s.item("Jan Twee")
     assert answers(page)[ANNA].startswith(
-        "out: It does not go to Business Central (In Business Central the person is"
+        "out: It does not go to Business Central (The person is in Business Central, but outside"
     )
     assert "This e-mail address is in Business Central with:" in page
     assert re.search(r'href="/contact_sync/contacts/1/[-0-9a-f]{36}"', page)

@@ -74,4 +74,6 @@ def test_the_settings_offer_its_fields_and_say_who_matches(story: Story, visit: 
     assert "Territory Code" in page
     assert "Understood" in check(visit(), "Gebiedscode", "NOORD")
     assert "1 contact matches" in plain(preview(visit(EDITOR), 1, salesperson_code="JV"))
-    assert "+ 1 would come into the folder Bo Smit" in plain(preview(visit(EDITOR), 1, salesperson_code="jv"))
+    assert "+ 1 contact would come into the folder Bo Smit" in plain(
+        preview(visit(EDITOR), 1, salesperson_code="jv")
+    )

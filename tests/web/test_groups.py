@@ -57,7 +57,7 @@ def test_what_the_last_look_came_to(engine: Engine, visit: Make) -> None:
         '>Name</bdi>: <bdi class="value">A*<',
         '>No.</bdi>: <bdi class="value">2*<',
         ">41<",
-        "not looked at yet",
+        "not checked yet",
         "9 people wait.",
     ):
         assert said in html
@@ -69,7 +69,7 @@ def test_what_the_last_look_came_to(engine: Engine, visit: Make) -> None:
 
 
 def test_without_groups_the_page_says_so_and_the_overview_leads_to_it(visit: Make) -> None:
-    assert "No file named a group yet." in visit(VIEWER).get("/groups").text
+    assert "No file has named a group yet." in visit(VIEWER).get("/groups").text
     assert 'href="/contact_sync/groups"' in visit(VIEWER).get("/").text
 
 

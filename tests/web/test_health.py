@@ -99,8 +99,9 @@ def test_an_expired_secret_is_on_every_page_within_one_run(h: Harness) -> None:
         assert line.startswith("Nothing syncs. The app cannot log in to Microsoft 365. Since"), page
         assert "make a new one in Entra ID and put it into Airflow's Connection" in line
         assert "invalid_client" in line
+        assert "Connections in Airflow" in line
         (line,) = lines(client.get(page, headers=DUTCH).text)
-        assert line.startswith("Er wordt niets gesynchroniseerd. De app kan niet inloggen"), page
+        assert line.startswith("Er wordt niets gesynchroniseerd. De app kan zich niet aanmelden"), page
     assert "health" not in client.get("/", headers={"hx-request": "true", "hx-target": "profiles"}).text
     h.sim.control("POST", "entra/app", {"client_secret": secret})
     run_dag(h, "scheduled__2")
@@ -124,10 +125,10 @@ def test_a_pause_is_said_and_what_start_does_then(engine: Engine) -> None:
     assert line.startswith("The sync is paused in Airflow")
     html = page_of(engine, paused, "/")
     assert 'data-started="The run waits, since the sync is paused in Airflow."' in html
-    assert well(html) == "Last run that worked: none yet · Schedule: */15 * * * *"
+    assert well(html) == "Last run that worked: none yet · Schedule: every 15 minutes"
     html = page_of(engine, replace(paused, paused=False, queued=0), "/")
     assert lines(html) == []
-    assert well(html).startswith("Last run that worked: none yet · Schedule: */15 * * * * · next run")
+    assert well(html).startswith("Last run that worked: none yet · Schedule: every 15 minutes · next run")
     assert 'data-started="The run has been started."' in html
 
 
@@ -251,10 +252,10 @@ def test_a_setting_that_cannot_be_read_is_on_every_page(h: Harness) -> None:
 def test_the_overview_says_when_airflow_was_cleaned(h: Harness) -> None:
     """O9: so that somebody notices where nobody does it."""
     client = TestClient(make_app(open_seams(h.edges.engine)))
-    assert "were last cut" not in client.get("/", headers=ENGLISH).text
+    assert "were last cleaned up" not in client.get("/", headers=ENGLISH).text
     with h.edges.engine.begin() as conn:
         runs.write_fact(conn, "airflow", "cleaned_at", at(1), at(1))
-    assert "were last cut" in client.get("/", headers=ENGLISH).text
+    assert "were last cleaned up" in client.get("/", headers=ENGLISH).text
 
 
 def test_the_last_run_that_worked_is_on_every_page(h: Harness) -> None:
@@ -267,8 +268,45 @@ def test_the_last_run_that_worked_is_on_every_page(h: Harness) -> None:
     for page in ("/", "/rejects", "/trends"):
         assert re.match(r"Last run that worked: \d+ seconds? ago", well(client.get(page).text))
     dutch = well(client.get("/", headers=DUTCH).text)
-    assert dutch.startswith("Laatste run die lukte:")
+    assert dutch.startswith("Laatste geslaagde run:")
     assert "seconde" in dutch
+
+
+def test_a_run_of_one_profile_says_nothing_of_the_others(h: Harness) -> None:
+    """Somebody syncs their own profile while another one's mailbox is closed: not everybody syncs again by that."""
+    client = TestClient(make_app(open_seams(h.edges.engine)), headers=ENGLISH)
+    mine, closed = h.sim.info()["mailboxes"][0]["user_principal_name"], "bram@voorbeeld.example"
+    h.sim.control("POST", "graph/mailbox", {"mailbox": closed, "create": True})
+    h.add_profiles(mine, closed)
+    h.full()
+    h.sim.control("POST", "graph/mailbox", {"mailbox": closed, "state": "policy_denied"})
+    h.full()
+    (failing,) = lines(client.get("/").text)
+    assert failing.startswith("Profiles or companies that failed in the last run: 1.")
+    worked = last_good(h)
+    h.run(profiles=[mine], run_id="manual__own")
+    assert lines(client.get("/").text) == [failing]
+    assert last_good(h) == worked, "nor is it a run that worked for everybody"
+
+
+def last_good(h: Harness) -> str | None:
+    with h.edges.engine.connect() as conn:
+        return runs.read_last_good(conn)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "english", "dutch"),
+    [
+        ("* * * * *", "every minute", "elke minuut"),
+        ("*/5 * * * *, 0 2 * * *", "every 5 minutes, daily at 02:00", "elke 5 minuten, dagelijks om 02:00"),
+        ("1,31 8-17 * * *", "1,31 8-17 * * *", "1,31 8-17 * * *"),
+    ],
+)
+def test_the_schedule_is_said_in_words(engine: Engine, schedule: str, english: str, dutch: str) -> None:
+    around = Surroundings(schedule=schedule, next_run=LATER)
+    assert f"Schedule: {english} · next run" in well(page_of(engine, around))
+    made = replace(open_seams(engine), surroundings=lambda: around)
+    assert f"Schema: {dutch} · " in well(TestClient(make_app(made), headers=DUTCH).get("/plans").text)
 
 
 def test_a_run_that_does_not_begin_is_said(engine: Engine) -> None:
@@ -276,7 +314,7 @@ def test_a_run_that_does_not_begin_is_said(engine: Engine) -> None:
     around = Surroundings(schedule="*/5 * * * *", next_run=at(5))
     (line,) = lines(page_of(engine, around))
     assert line.startswith("The next run should have begun, and has not. Since 2 Mar 2026")
-    assert "scheduler is at work" in line
+    assert "scheduler is running" in line
     (line,) = lines(page_of(engine, replace(around, paused=True)))
     assert line.startswith("The sync is paused")
     assert lines(page_of(engine, replace(around, next_run=LATER))) == []

@@ -150,7 +150,7 @@ def test_what_is_stored_is_what_was_shown(visit: Make, engine: Engine, anna: int
     with engine.begin() as conn:
         conn.execute(update(t.sync_profile).values(language="fr"))
     html = visit().post("/many/addresses/take", data=form | digest).text
-    assert "Nothing was stored: meanwhile it would be something else." in html
+    assert "Nothing was stored: by now it would do something else." in html
     assert len(stored(engine)) == 1
 
 

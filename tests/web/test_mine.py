@@ -149,8 +149,8 @@ def test_one_sentence_says_how_it_is(ask: Ask, engine: Engine, anna: int) -> Non
 @pytest.mark.parametrize(
     ("state", "reason", "sentence"),
     [
-        ("failed", "mailbox_not_found", "The last sync did not work: "),
-        ("skipped", "busy", "The last sync left your folder alone: "),
+        ("failed", "mailbox_not_found", "The last sync did not work. "),
+        ("skipped", "busy", "The last sync left your folder alone. "),
     ],
 )
 def test_what_is_the_matter_comes_first(
@@ -167,13 +167,25 @@ def test_what_waits_for_the_data_team_is_said(ask: Ask, engine: Engine, anna: in
     with engine.begin() as conn:
         add_hold(conn, profile=anna, plan=add_plan(conn, anna, "r1"))
     page = ask().get("/1").text
-    assert "some unusual changes that wait until somebody has looked" in page
+    assert "except for unusual changes: those wait until somebody has looked" in page
     assert "/holds/" not in page
     airflow.paused = True
-    assert "All syncing is paused for now." in ask().get("/1").text
+    assert "All syncing is paused." in ask().get("/1").text
     with engine.begin() as conn:
         conn.execute(update(t.sync_profile).values(enabled=False))
     assert "Your sync is switched off." in ask().get("/1").text
+
+
+def test_whom_to_ask_where_only_the_data_team_can_decide(ask: Ask, engine: Engine, anna: int) -> None:
+    """A colleague has neither a plan to open nor a button to approve it with."""
+    with engine.begin() as conn:
+        held = {"action": "delete_outlook", "outcome": "held", "bc_id": "b1", "outlook_id": "o1"}
+        add_plan(conn, anna, "r1", held | {"reason": "too_many_deletes"})
+        add_reject(conn, anna, "b1", "first_sync_of_users_folder")
+    for path in ("1/changes", "1/contacts/b1", "1/not-synced"):
+        page = ask().get(f"/{path}").text
+        assert ("Ask Ineke van IT." in page) == (path != "1/changes"), path
+        assert "approve or reject" not in page, path
 
 
 def test_no_page_of_it_leads_to_the_data_teams(ask: Ask, engine: Engine, anna: int) -> None:
@@ -363,6 +375,14 @@ def test_an_undo_is_asked_for_and_withdrawn(
     assert said(ask().post(f"/1/undo/{found.id}/withdraw")) == "withdrawn"
     assert ask().post(f"/1/undo/{found.id}/withdraw").status_code == 409
     assert ask().get(f"/1/changes/{conflict}/9/undo").status_code == 404
+
+
+def test_where_nothing_can_go_back_there_is_a_way_on(ask: Ask, engine: Engine, conflict: int) -> None:
+    with engine.begin() as conn:
+        conn.execute(update(t.bc_contact).where(t.bc_contact.c.id == "b1").values(city="Elders"))
+    page = ask().get(f"/1/changes/{conflict}/2/undo").text
+    assert "There is nothing that could go back." in page
+    assert re.search(r'href="[^"]*/1/changes">Back to the changes<', page)
 
 
 # -- settings --------------------------------------------------------------------------------------------------------

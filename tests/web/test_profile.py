@@ -417,7 +417,7 @@ def test_a_value_that_people_wrote_is_never_translated(visit: Make, engine: Engi
 def test_what_is_refused_is_not_written_down(visit: Make, anna: int) -> None:
     shown = form_of(visit().get(f"/profiles/{anna}").text)
     assert send(visit(), f"/profiles/{anna}", shown | {"language": "Dutch"}).status_code == 422
-    assert "No change has been written down yet." in visit().get(f"/profiles/{anna}").text
+    assert "No change is on record yet." in visit().get(f"/profiles/{anna}").text
 
 
 def test_long_histories_are_cut(visit: Make, anna: int, monkeypatch: pytest.MonkeyPatch) -> None:

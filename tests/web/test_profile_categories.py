@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from html import unescape
 
@@ -85,6 +86,18 @@ def test_the_preview_says_what_comes_out_and_how_many_are_written(visit: Make, a
     assert "No category is given in Outlook." in preview(visit(), anna, categories="")
     one_way = preview(visit(), anna, categories="Relatie", direction="to_business_central")
     assert "Relatie" not in one_way
+
+
+def test_who_stays_out_for_an_address_is_not_counted_among_the_categories(
+    visit: Make, engine: Engine, anna: int
+) -> None:
+    """Otherwise more contacts get a category than come into the folder, on one and the same page."""
+    with engine.begin() as conn:
+        for key in ("n1", "n2"):
+            add_person(conn, 1, key, name=key, email_key="same@x.example", number=key)
+    said = " ".join(re.sub("<[^>]*>", " ", preview(visit(), anna, categories="Relatie")).split())
+    assert said.startswith("5 contacts match · 1 more has the e-mail address of another one")
+    assert "Categories in Outlook: Relatie 5 ." in said
 
 
 def test_hostile_text_is_text(visit: Make, engine: Engine, anna: int) -> None:

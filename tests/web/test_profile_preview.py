@@ -69,8 +69,8 @@ def plain(html: str) -> str:
 def test_who_would_come_and_go_by_name(visit: Make, anna: int) -> None:
     shown = plain(preview(visit(), anna, **{"expression-0": "Zeist"}))
     assert "4 contacts match · 1 more has no name or no valid e-mail address" in shown
-    assert "+ 4 would come into the folder Zeist 0 Zeist Zeist 1" in shown
-    assert "− 3 would be deleted in Outlook Utrecht 0" in shown
+    assert "+ 4 contacts would come into the folder Zeist 0 Zeist Zeist 1" in shown
+    assert "− 3 contacts would be deleted in Outlook Utrecht 0" in shown
     assert "Zeist 4" not in shown
     # Three of three are more than the guard lets pass.
     assert "More contacts would be deleted in Outlook than the limit: the deletes would be held" in shown
@@ -80,14 +80,14 @@ def test_who_would_come_and_go_by_name(visit: Make, anna: int) -> None:
 def test_in_dutch(visit: Make, anna: int) -> None:
     shown = plain(preview(visit(language="nl"), anna, **{"expression-0": "Zeist"}))
     assert "4 contacten voldoen · nog 1 heeft geen naam of geen geldig e-mailadres" in shown
-    assert "− 3 zouden in Outlook worden verwijderd" in shown
+    assert "− 3 contacten zouden in Outlook worden verwijderd" in shown
     assert "de verwijderingen worden vastgehouden tot iemand ze goedkeurt" in shown
 
 
 def test_the_other_settings_of_the_form_count_too(visit: Make, anna: int) -> None:
     zeist = {"expression-0": "Zeist"}
     shown = plain(preview(visit(), anna, left_scope="keep", **zeist))
-    assert "3 would stay in the folder, and be synced no longer The profile keeps" in shown
+    assert "3 contacts would stay in the folder, and be synced no longer The profile keeps" in shown
     assert "held" not in shown
     shown = plain(preview(visit(), anna, direction="to_business_central", **zeist))
     assert "In this direction nothing is deleted in Outlook." in shown
@@ -101,7 +101,7 @@ def test_the_other_settings_of_the_form_count_too(visit: Make, anna: int) -> Non
 def test_nothing_would_change(visit: Make, anna: int) -> None:
     shown = plain(preview(visit(), anna))
     assert "3 contacts match" in shown
-    assert "Saving adds nobody and removes nobody." in shown
+    assert "Saving adds no contacts and removes none." in shown
 
 
 def test_a_wrong_condition_has_no_preview(visit: Make, anna: int) -> None:
@@ -146,6 +146,8 @@ def test_a_new_profile_of_a_company_that_is_known(visit: Make, anna: int) -> Non
     assert "4 contacts would only be tied to those that are in the folder already." in shown
     unknown = client.post("/profiles/new/preview", data=blank | {"company_name": "Other"})
     assert "Nothing of this company has been read yet" in unknown.text
+    nowhere = client.post("/profiles/new/preview", data=blank)
+    assert "Fill in the company first" in nowhere.text
 
 
 def test_a_profile_that_has_never_synced_says_who_comes_with_the_first_sync(
@@ -161,7 +163,7 @@ def test_a_profile_that_has_never_synced_says_who_comes_with_the_first_sync(
     assert "3 contacts come with the first sync. Utrecht 0" in shown
     assert "nobody" not in shown
     assert "next run adds" not in shown
-    assert "Nobody comes with the first sync." in plain(preview(visit(), empty))
+    assert "No contact comes with the first sync." in plain(preview(visit(), empty))
     assert "3 contacten komen bij de eerste sync" in plain(preview(visit(language="nl"), new))
 
 
@@ -180,7 +182,7 @@ def test_hostile_text_is_text(visit: Make, engine: Engine, anna: int) -> None:
             values = {"name": kept, "company_name": kept, "city": "Zeist", "email_key": f"h{n}@x.example"}
             add_person(conn, 1, f"h{n}", **values)
     html = preview(visit(), anna, **{"expression-0": "Zeist"})
-    assert "+ 19 would come" in plain(html)
+    assert "+ 19 contacts would come" in plain(html)
     assert_plain_text(html)
     for text in HOSTILE:
         assert_plain_text(preview(visit(), anna, salesperson_code=text, **{"expression-0": text}))

@@ -81,7 +81,7 @@ def test_who_may_only_look_is_offered_no_run(visit: Make, anna: int) -> None:
 def test_cause_and_remedy_in_one_sentence(visit: Make, engine: Engine, anna: int) -> None:
     with engine.begin() as conn:
         add_reject(conn, anna, "a", "email_missing")
-    assert "It syncs, but for some contacts: 1." in status(visit(), anna)
+    assert "It syncs. Contacts that do not: 1." in status(visit(), anna)
     with engine.begin() as conn:
         failed = {"reason": "mailbox_not_found", "message": "404 Not Found", "started_at": at(4)}
         add_run(conn, "manual__4", at(4), state="failed")

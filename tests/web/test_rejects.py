@@ -55,7 +55,7 @@ def test_reasons_in_plain_words_with_a_remedy_and_counts(visit: Make) -> None:
     html = visit(VIEWER).get("/rejects").text
     assert groups(html) == {
         "The contact has no e-mail address": 2,
-        "Another contact of the folder stands for the person with this e-mail address": 1,
+        "Another contact of the folder is tied to the person with this e-mail address already": 1,
         "The contact has no name": 1,
         # Two fields of one contact.
         "The text is longer than the field in Business Central": 1,

@@ -176,6 +176,11 @@ def read_profiles(
     return profiles if keys is None else [profile for profile in profiles if profile.key in keys]
 
 
+def read_enabled_ids(conn: Connection) -> list[int]:
+    """Return the ids of the enabled profiles: those that a run is about which chooses none."""
+    return list(conn.scalars(_ENABLED.with_only_columns(t.sync_profile.c.id)))
+
+
 def read_ended(conn: Connection) -> list[Profile]:
     """Return the profiles that have ended."""
     return [_profile(row) for row in conn.execute(_ENDED)]

@@ -166,6 +166,23 @@
     return (await call("GET", matching.address)).profiles;
   }
 
+  var PAUSE = 3000;
+  var LONGEST = 1800000;
+
+  // Looks until the run is over, and shows then how everything is: who started it did not come here to reload the page.
+  async function follow(id) {
+    for (var waited = 0; waited < LONGEST; waited += PAUSE) {
+      await new Promise(function (resolve) { setTimeout(resolve, PAUSE); });
+      var state = (await airflow("GET", "dags/contact_sync/dagRuns/" + id)).state;
+      if (state !== "success" && state !== "failed") continue;
+      await window.htmx.ajax("GET", window.location.href, "#profiles");
+      await window.htmx.ajax("GET", window.location.href, { target: "#last-run", select: "#last-run", swap: "outerHTML" });
+      var link = { href: start.dataset.runs + id, text: start.dataset.became, here: true };
+      announce(start.dataset.ended, state === "success" ? "good" : "bad", link);
+      return;
+    }
+  }
+
   if (start) {
     document.addEventListener("change", function (event) {
       if (event.target.id === "all") {
@@ -204,6 +221,8 @@
         chosen.clear();
         matching = null;
         showChosen();
+        // Not heard of any more, it goes on all the same.
+        follow(id).catch(function () {});
       } catch (error) {
         announce(start.dataset.refused + " " + error.message, "bad");
       } finally {
