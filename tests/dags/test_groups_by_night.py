@@ -21,7 +21,7 @@ from tests.sync.harness import COMPANY, Harness, person
 if TYPE_CHECKING:
     from contact_sync_airflow import context
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.sockets]
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 SIXTY = 60
@@ -83,7 +83,6 @@ def enabled(h: Harness) -> set[str]:
         return {each.mailbox for each in profiles.read_profiles(conn)}
 
 
-@pytest.mark.sockets
 def test_sixty_colleagues_are_set_up_synced_and_kept_up_with(
     h: Harness,
     capsys: Any,

@@ -20,7 +20,7 @@ from tests.sync.harness import Harness, person, world
 if TYPE_CHECKING:
     from contact_sync_airflow import mails
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.sockets]
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 ANNA, BRAM, CARLA = (f"{name}@voorbeeld.example" for name in ("anna", "bram", "carla"))

@@ -18,6 +18,8 @@ from sync_lib.store.runs import Cursor
 from sync_lib.times import shift, to_text
 from tests.sync.harness import Harness, person, world
 
+pytestmark = pytest.mark.sockets
+
 ANNA, BEN = "anna@voorbeeld.example", "ben@voorbeeld.example"
 
 
