@@ -59,8 +59,9 @@ class BcUsers:
         else:
             body = {(mapped.BC_PROPERTIES | mapped.BC_PARTS)[name]: value}
         self._patch_contact(contact, body)
-        self.player.oracle.typed_over([old[n] for n in TOGETHER.get(name, (name,))])
-        self.player._typed("BC " + contact["displayName"], name, value, ("bc", contact["id"]))
+        over = [old[n] for n in TOGETHER.get(name, (name,))]
+        place = ("bc", contact["id"])
+        self.player.typed_instead("BC " + contact["displayName"], (name, value), place, over, was=old[name])
 
     def _patch_contact(self, contact: dict[str, Any], body: dict[str, Any]) -> None:
         self.player.h.in_bc("PATCH", f"contacts({contact['id']})", body, contact[mapped.IN_COMPANY])

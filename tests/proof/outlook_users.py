@@ -58,9 +58,13 @@ class OutlookUsers:
         self._patch_item(profile, item, _item_body(item, name, value))
         self.player.oracle.typed_in(item.id, value)
         over = TOGETHER.get(name, (name,)) if name != "country" else (name,)
-        self.player.oracle.typed_over([item.values[n] for n in over])
-        self.player._typed(
-            f"{profile.mailbox} {item.properties.get('displayName')}", name, value, (profile.mailbox, item.id)
+        what = f"{profile.mailbox} {item.properties.get('displayName')}"
+        self.player.typed_instead(
+            what,
+            (name, value),
+            (profile.mailbox, item.id),
+            [item.values[n] for n in over],
+            was=item.values[name],
         )
 
     def do_own(self, a: int, b: int) -> bool:

@@ -49,11 +49,11 @@ class Places:
 
     def do_migrate_mailbox(self, a: int, _b: int) -> None:
         box = self.player._profile(a).mailbox
-        was = self.player.scene()
-        before = was.items[box]
         # Ids change, and with them whose flag it is.
         for profile in self.player.of_mailbox(box):
             self.player.outlook.do_public(profile.number, 0)
+        was = self.player.scene()
+        before = was.items[box]
         self.player._graph("mailbox", {"mailbox": box, "migrate": True})
         moved = self.player.scene()
         after = moved.items[box]

@@ -382,6 +382,22 @@ class Player:
         else:
             self.oracle.typed_value(self.step, f"{what}, {name}", name, value, place)
 
+    def typed_instead(
+        self, what: str, typed: tuple[str, str], place: oracle.Place, over: list[str], *, was: str
+    ) -> None:
+        """A user typed a value where others were.
+
+        The same value in another written form is no edit (rules 2.1): it need not survive what somebody typed on the
+        other side meanwhile, in place of it.
+        """
+        name, value = typed
+        is_known = mapped.key_of(value) in self.oracle.tokens
+        self.oracle.typed_over(over)
+        if is_known or mapped.normal(name, value) != mapped.normal(name, was):
+            self._typed(what, name, value, place)
+        else:
+            self.oracle.typed.add(mapped.normal(name, value))
+
     def _profile(self, a: int) -> Setup:
         return self.oracle.profiles[a % len(self.oracle.profiles)]
 

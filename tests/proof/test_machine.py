@@ -63,6 +63,20 @@ FOUND = {
             ("ol_edit", 689, 444, "street", 2), ("ol_edit", 755, 892, "name", 1), ("run", "incremental"),
         ),
     ),
+    "a code was typed in small letters while a user of Outlook typed another one": (
+        700471,
+        (
+            ("bc_edit", 0, 0, "post", 0), ("run", "full"), ("ol_edit", 0, 0, "post", 4),
+            ("bc_edit", 0, 0, "job", 0), ("bc_value", 0, 0, "post", "otherwise"),
+        ),
+    ),
+    "a copy was flagged private when its mailbox moved to another server": (
+        700409,
+        (
+            ("run", "full"), ("copy", 0, 0), ("private", 0, 0), ("private", 0, 1), ("ol_edit", 0, 0, "post", 1),
+            ("ol_edit", 0, 1, "post", 1), ("migrate_mailbox", 0, 0),
+        ),
+    ),
 }  # fmt: skip
 
 
