@@ -151,7 +151,10 @@ class _End:
     def _look_at_edits(self, progress: Progress) -> None:
         """Wait, for a day at most, for edits that may yet reach Business Central; what a person holds is not one."""
         to_bc = (Action.CREATE_BC, Action.UPDATE_BC)
-        changed = [each for each in progress.books.changed.values() if each.action in to_bc]
+        every = progress.books.changed.values()
+        changed = [each for each in every if each.action in to_bc]
+        # What loses a conflict is in the log once it is overwritten, and till then nowhere but in Outlook.
+        lost = [each for each in every if each.action is Action.UPDATE_OUTLOOK and each.losing]
         open_ = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED)
         passing = [each for each in changed if each.waits or each.outcome in open_]
         with read(self.profile_run.engine) as conn:
@@ -161,7 +164,7 @@ class _End:
                 f"{len(passing) or len(unsettled)} changes have no outcome yet: the profile ends with a later run, at "
                 "the latest a day after that was asked for."
             )
-        if left := _left(progress, changed):
+        if left := _left(progress, [*changed, *lost]):
             self.notes["edits"] = len(left)
 
     def _is_late(self) -> bool:
@@ -234,7 +237,7 @@ class _End:
         if refused and not self._is_late():
             # No refusal of a key or a delete speaks of a value: it may pass (rules 6).
             raise _MustWaitError(
-                f"{len(refused)} items are refused for now: the profile ends with a later run."
+                f"{len(refused)} items are refused, which may pass: the profile ends with a later run."
             )
         if refused:
             self.notes["refused"] = len(refused)

@@ -70,6 +70,10 @@ FOUND = {
             ("bc_edit", 0, 0, "job", 0), ("bc_value", 0, 0, "post", "otherwise"),
         ),
     ),
+    "a profile ended while the plan behind a move held what loses a conflict": (
+        700742,
+        (("run", "full"), ("environment", 349, 608), ("ol_edit", 0, 0, "street", 0), ("end", 0, 0)),
+    ),
     "a copy was flagged private when its mailbox moved to another server": (
         700409,
         (

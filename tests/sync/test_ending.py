@@ -155,6 +155,25 @@ def test_remove_keeps_what_was_there_before_and_what_could_not_go(make):
     assert notes(h) == {"deleted": 1, "freed": 2, "edits": 1}
 
 
+@pytest.mark.parametrize("how", HOW)
+def test_an_edit_that_loses_a_conflict_which_is_held_is_said_to_be_left(make_harness, how):
+    """Nothing holds it but its item, which stays: what would replace it waits for a person."""
+    h = make_harness(
+        world(person(JAN), person(PIET), mailboxes=[ANNA]), guard_overwrites=0, guard_overwrites_percent=0
+    )
+    h.add_profiles()
+    h.full()
+    h.edit_item(JAN, jobTitle="Verkoper")
+    h.edit_contact(JAN, jobTitle="Inkoper")
+    assert h.run().writes == {}
+    ask(h, how)
+    h.run()
+    ended(h)
+    assert notes(h)["edits"] == 1
+    assert h.items()[JAN]["jobTitle"] == "Verkoper"
+    assert h.contacts()[JAN]["jobTitle"] == "Inkoper"
+
+
 def test_remove_takes_what_was_seen_in_agreement_while_its_key_waits(make):
     """2.1: an item whose new key waits for a person was not edited by its owner, who typed what was there before."""
     h = make()
