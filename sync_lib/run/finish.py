@@ -69,8 +69,8 @@ def _count(
     """Count the days of a run anew, and return how long edits took that it carried over."""
     if not report.profiles:
         return []
-    everybody = set(profiles.read_enabled_ids(conn)) <= {result.profile for result in report.profiles}
-    if everybody and not report.failures:
+    is_over_all = set(profiles.read_enabled_ids(conn)) <= {result.profile for result in report.profiles}
+    if is_over_all and not report.failures:
         runs.write_fact(conn, *runs.LAST_GOOD, run.id, services.now())
     if not days.count_run(conn, run.id, run.started_at):
         return []

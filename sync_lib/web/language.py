@@ -70,6 +70,13 @@ def translations(language: str) -> NullTranslations:
     return Translations(compiled)
 
 
+def in_language(language: str, message: str, /, **values: object) -> str:
+    """Return a marked text in a language, with its values in their places; an empty one stays empty."""
+    # Catalogues keep their own header under the empty text.
+    translated = translations(language).gettext(message) if message else ""
+    return translated % values if values else translated
+
+
 def age(stamp: str, language: str, now: datetime | None = None) -> str:
     """Return how long ago a time of the staging database was, in words."""
     passed = datetime.fromisoformat(stamp) - (now or datetime.now(UTC))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sync_lib.operate.notices import Notice
 from sync_lib.operate.weekly_mail import About, Left, Letter
 from sync_lib.web import words
-from sync_lib.web.language import LANGUAGES, msg, number, translations
+from sync_lib.web.language import LANGUAGES, in_language, msg, number
 
 #: Lines about one folder; the page has the others.
 MOST = 50
@@ -64,11 +64,9 @@ def _contacts(lines: Iterable[Left]) -> set[tuple[str, str]]:
 class _Writer:
     def __init__(self, language: str) -> None:
         self.language = language
-        self._texts = translations(language)
 
     def text(self, message: str, **values: object) -> str:
-        said = self._texts.gettext(message) if message else ""
-        return said % values if values else said
+        return in_language(self.language, message, **values)
 
     def part(self, about: About) -> tuple[str, tuple[str, ...]]:
         to_do = _to_do(about)

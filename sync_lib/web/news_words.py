@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from gettext import NullTranslations
 
 from sync_lib.operate.notices import Item, Kind, News, Notice, Part
 from sync_lib.web import groups_words, words
-from sync_lib.web.language import age, msg, number, translations
+from sync_lib.web.language import age, in_language, msg, number
 
 #: Names that a line holds at most, and lines of a part.
 MOST = 10
@@ -35,8 +34,6 @@ _PAGES = {
     Kind.STALE: ("/", msg("Open the overview")),
     Kind.NOT_SYNCED: ("/rejects", msg("Open what is not synced")),
 } | dict.fromkeys(groups_words.HEADINGS, ("/groups", msg("Open the groups")))
-#: What no person has to look after.
-_NOTHING_TO_DO = frozenset({msg("Nothing to do."), msg("Nothing to do: the next run looks after it.")})
 
 
 def in_words(news: News, language: str, pages: str) -> Notice | None:
@@ -64,16 +61,14 @@ class _Writer:
         self._news = news
         self._language = language
         self._pages = pages
-        self._texts: NullTranslations = translations(language)
 
     def text(self, message: str, **values: object) -> str:
-        said = self._texts.gettext(message) if message else ""
-        return said % values if values else said
+        return in_language(self._language, message, **values)
 
     def part(self, part: Part) -> tuple[str, tuple[str, ...]] | None:
         items, count = part.items, part.count
         if part.kind is Kind.NOT_SYNCED:
-            items = tuple(each for each in items if words.reason_of(each.reason).remedy not in _NOTHING_TO_DO)
+            items = tuple(each for each in items if not words.needs_nobody(each.reason))
             count = sum(each.count for each in items)
         if not items:
             return None

@@ -6,12 +6,10 @@ language, since an answer is one of the options that the DAG gave.
 
 from __future__ import annotations
 
-from gettext import NullTranslations
-
 from sync_lib.operate.approval import Question
 from sync_lib.store.holds import HeldActions
 from sync_lib.web import words
-from sync_lib.web.language import msg, number, translations
+from sync_lib.web.language import in_language, msg, number
 
 #: How many kinds of held changes a question lists.
 MOST_KINDS = 10
@@ -50,11 +48,9 @@ def in_words(question: Question, language: str, page: str) -> tuple[str, str]:
 class _Writer:
     def __init__(self, language: str) -> None:
         self._language = language
-        self._texts: NullTranslations = translations(language)
 
     def text(self, message: str, **values: object) -> str:
-        said = self._texts.gettext(message) if message else ""
-        return said % values if values else said
+        return in_language(self._language, message, **values)
 
     def of_company(self, question: Question) -> tuple[str, str]:
         offered, accepted = self._number(question.offered), self._number(question.accepted)

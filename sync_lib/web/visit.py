@@ -129,9 +129,7 @@ class Visit:
 
     def text(self, message: str, /, **values: Any) -> str:
         """Return a marked text in the user's language."""
-        # Catalogues keep their own header under the empty text.
-        translated = language.translations(self.language).gettext(message) if message else ""
-        return translated % values if values else translated
+        return language.in_language(self.language, message, **values)
 
     def page(self, template: str, page: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a whole page; ``page`` is its name in the navigation."""

@@ -342,9 +342,14 @@ REASONS = _PROFILE | _CONTACT | _FIELD | _HELD | _UNDO | _ACTION | _PASSING
 _CHOSEN = frozenset({"private_in_outlook", "left_out", "stay_away", "deleted_in_bc_kept", "left_scope_kept"})
 
 
+def needs_nobody(code: str) -> bool:
+    """Return whether there is nothing to do about a reason: it is as it should be, or passes by itself."""
+    return reason_of(code).remedy in (_NOTHING, _NEXT_RUN)
+
+
 def is_to_do(code: str) -> bool:
     """Return whether somebody has to look after a reason: nobody chose it, and it does not pass by itself."""
-    return code not in _CHOSEN and reason_of(code).remedy not in (_NOTHING, _NEXT_RUN)
+    return code not in _CHOSEN and not needs_nobody(code)
 
 
 def reason_of(code: str) -> Reason:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sync_lib.operate import group_news
@@ -21,8 +23,8 @@ def step(kind: StepKind, n: int = 1, *, ends: str = "", **values: object) -> Ste
     return Step(kind, GROUP, f"user-{n}", f"m{n}@example.nl", values=values, ends=ends)
 
 
-def told(language: str = "en", **report: object) -> Notice:
-    news = group_news.of_groups([GroupReport(GROUP, **report)])  # type: ignore[arg-type]
+def told(language: str = "en", **report: Any) -> Notice:
+    news = group_news.of_groups([GroupReport(GROUP, **report)])
     assert news
     notice = in_words(news, language, PAGES)
     assert notice

@@ -461,7 +461,7 @@ def test_without_a_way_to_send_it_the_page_says_so_and_it_can_still_be_stopped(
     ask: Ask, engine: Engine, anna: int
 ) -> None:
     page = ask().get("/1/settings").text
-    assert "No mail can be sent here for now." in page
+    assert "No mail can be sent from here." in page
     assert "Ask Ineke van IT." in page
     assert "Send me the weekly mail" not in page
     assert said(ask().post("/1/settings/mail", data={"wanted": "true"})) == "no_mail"
