@@ -8,7 +8,7 @@ no one else compare.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: With more changes than that every profile of the company compares: a file was imported, or everything read anew.
 MOST = 2_000
+#: Up to so many a filter looks at one by one: pandas takes longer to begin than it then saves.
+FEW = 100
 
 _TOGETHER = (CouplingState.ACTIVE, CouplingState.PINNED)
 
@@ -62,18 +64,43 @@ def find_concerned(
 
 
 @dataclass(frozen=True, slots=True)
+class _Contact:
+    """A contact that changed.
+
+    Attributes:
+        id: Its id in BC.
+        generation: The read in which it changed.
+        fingerprint: Of what it is now.
+        address: Digest of its address; empty for none.
+        name: Digest of its name as a company; empty for none.
+        values: The columns of a filter, as text.
+    """
+
+    id: str
+    generation: int
+    fingerprint: int
+    address: str
+    name: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Changed:
     """Contacts that changed, and all that ties profiles to them.
 
     Attributes:
-        frame: The contacts: ``CHANGED_COLUMNS``, and digests of address and of name as a company.
+        contacts: All of them.
+        present: Those that a scope may hold: persons that are neither gone nor blocked.
+        frame: The values of those present, where they are many.
         couplings: (profile, contact) -> state, and BC's fingerprint in agreement.
         waiting: Kind -> value -> profiles that wait for it.
         former: Profiles in which a blocked contact stood.
         passing: (groups of a filter, own code) -> contacts in scope by it.
     """
 
-    frame: pd.DataFrame
+    contacts: Sequence[_Contact]
+    present: Sequence[_Contact]
+    frame: pd.DataFrame | None
     couplings: Mapping[tuple[int, str], tuple[str, int | None]]
     waiting: Mapping[str, Mapping[str, set[int]]]
     former: set[int]
@@ -81,68 +108,76 @@ class _Changed:
 
     @classmethod
     def read(cls, conn: Connection, company: CompanyRow, rows: list[tuple[Any, ...]]) -> _Changed:
-        frame = pd.DataFrame(rows, columns=pd.Index(CHANGED_COLUMNS), dtype=object)
-        texts = dict.fromkeys(COLUMN_NAMES, "str")
-        frame = frame.astype(texts)
-        frame["address"] = list(map(address_digest, frame["email_key"]))
-        frame["company_name_key"] = list(map(address_digest, frame["company_key"]))
-        ids = frame["id"].tolist()
+        contacts, present, blocked = [], [], []
+        for row in rows:
+            values = dict(zip(CHANGED_COLUMNS, row, strict=True))
+            contact = _Contact(
+                values["id"],
+                values["generation"],
+                values["fingerprint"],
+                address_digest(values["email_key"]),
+                address_digest(values["company_key"]),
+                values,
+            )
+            contacts.append(contact)
+            if values["privacy_blocked"] == "true":
+                blocked.append(contact.id)
+            elif values["type"] == "Person" and values["gone_since"] is None:
+                present.append(contact)
+        ids = [contact.id for contact in contacts]
         wanted = Awaited(
             frozenset(ids),
-            frozenset(frame["address"]) - {""},
-            frozenset(frame["company_name_key"]) - {""},
+            frozenset(contact.address for contact in contacts) - {""},
+            frozenset(contact.name for contact in contacts) - {""},
         )
-        blocked = frame.loc[frame["privacy_blocked"] == "true", "id"].tolist()
+        frame = None
+        if len(present) > FEW:
+            frame = pd.DataFrame(
+                [contact.values for contact in present], columns=[*COLUMN_NAMES], dtype="str"
+            )
         former = looking.read_former(conn, blocked, _keys(conn, company, blocked)) if blocked else set()
-        return cls(frame, looking.read_couplings(conn, ids), awaited.find_waiting(conn, wanted), former, {})
+        couplings = looking.read_couplings(conn, ids)
+        return cls(contacts, present, frame, couplings, awaited.find_waiting(conn, wanted), former, {})
 
     def concerns(self, profile: Profile, since: int) -> bool:
         """Whether any contact that changed behind a generation concerns a profile."""
         if profile.id in self.former:
             return True
         passing = self._passing(profile)
-        columns = ("id", "generation", "fingerprint", "address", "company_name_key")
-        values = (self.frame[name].tolist() for name in columns)
         return any(
-            generation > since and self._concerns(profile, passing, contact, fingerprint, address, name)
-            for contact, generation, fingerprint, address, name in zip(*values, strict=True)
+            contact.generation > since and self._concerns(profile, passing, contact)
+            for contact in self.contacts
         )
 
-    def _concerns(  # noqa: PLR0913 - one contact, by what it is known by
-        self,
-        profile: Profile,
-        passing: frozenset[str],
-        contact: str,
-        fingerprint: int,
-        address: str,
-        name: str,
-    ) -> bool:
-        coupling = self.couplings.get((profile.id, contact))
+    def _concerns(self, profile: Profile, passing: frozenset[str], contact: _Contact) -> bool:
+        coupling = self.couplings.get((profile.id, contact.id))
         if coupling is not None:
             state, agreed = coupling
             # Categories by template come of fields that no fingerprint shows.
             plain = not categories.columns_asked(profile.categories)
-            is_same = state in _TOGETHER and agreed == fingerprint and plain
-            return not (is_same and contact in passing)
-        if contact in passing:
+            is_same = state in _TOGETHER and agreed == contact.fingerprint and plain
+            return not (is_same and contact.id in passing)
+        if contact.id in passing:
             return True
         return any(
             profile.id in self.waiting.get(kind, {}).get(value, ())
-            for kind, value in (("contact", contact), ("address", address), ("company", name))
-        )
+            for kind, value in (
+                ("contact", contact.id), ("address", contact.address), ("company", contact.name)
+            )
+        )  # fmt: skip
 
     def _passing(self, profile: Profile) -> frozenset[str]:
         """The contacts that changed and are in a profile's scope now."""
         key = (profile.filter, profile.salesperson_code)
         if key not in self.passing:
-            frame = self.frame
-            present = (
-                frame["gone_since"].isna()
-                & (frame["type"] == "Person")
-                & (frame["privacy_blocked"] != "true")
+            parsed, me = _parsed(profile), profile.salesperson_code
+            if self.frame is None:
+                found: Iterable[bool] = (parsed.passes(contact.values, me=me) for contact in self.present)
+            else:
+                found = parsed.mask(self.frame, me=me)
+            self.passing[key] = frozenset(
+                contact.id for contact, passes in zip(self.present, found, strict=True) if passes
             )
-            mask = present & _parsed(profile).mask(frame, me=profile.salesperson_code).to_numpy(bool)
-            self.passing[key] = frozenset(frame.loc[mask, "id"])
         return self.passing[key]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from sync_lib import pipeline
 from sync_lib.model import Decision, RunRequest
+from sync_lib.run import concerned
 from sync_lib.store import clock, holds, leases, looking, runs, undo, wishes
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read, transaction
@@ -145,7 +146,10 @@ def test_an_item_that_came_or_went(make_harness, what):
     assert mapped(h, h.run()) == {CORA if what == "new" else BRAM: "outlook"}
 
 
-def test_a_contact_concerns_only_whom_it_touches(make_harness):
+@pytest.mark.parametrize("few", [0, concerned.FEW], ids=["together", "one by one"])
+def test_a_contact_concerns_only_whom_it_touches(make_harness, monkeypatch, few):
+    """Whichever way filters look at what changed."""
+    monkeypatch.setattr(concerned, "FEW", few)
     h = synced(make_harness)
     h.edit_contact(JAN, jobTitle="Inkoper")
     assert mapped(h, h.run()) == {ANNA: "business_central"}
@@ -161,8 +165,10 @@ def test_a_contact_concerns_only_whom_it_touches(make_harness):
     assert (KEES in h.items(ANNA), KEES in h.items(CORA)) == (True, False)
 
 
+@pytest.mark.parametrize("few", [0, concerned.FEW], ids=["together", "one by one"])
 @pytest.mark.parametrize("fields", [{"privacyBlocked": True}, {"email": ""}, None])
-def test_a_contact_that_may_not_be_there_any_more(make_harness, fields):
+def test_a_contact_that_may_not_be_there_any_more(make_harness, monkeypatch, fields, few):
+    monkeypatch.setattr(concerned, "FEW", few)
     h = synced(make_harness)
     h.delete_contact(PIET) if fields is None else h.edit_contact(PIET, **fields)
     clock.set_offset(h.edges.engine, DAY)
@@ -228,8 +234,6 @@ def _company(h: Harness, number: str) -> str:
 
 
 def test_many_changes_at_once_make_everybody_compare(make_harness, monkeypatch):
-    from sync_lib.run import concerned
-
     monkeypatch.setattr(concerned, "MOST", 1)
     h = synced(make_harness)
     h.edit_contact(JAN, jobTitle="Inkoper")
