@@ -23,6 +23,7 @@ WHOLE = (
     "tests/web/test_accessibility.py",
     "tests/clients/test_over_http.py",
     "tests/test_architecture.py",
+    "tests/test_docs.py",
 )
 #: What takes longest, so that no process is left alone with it in the end.
 LONG = (
