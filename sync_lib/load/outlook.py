@@ -20,6 +20,7 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
+from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.slots import has_unreadable
 from sync_lib.load.couple import ItemWrite, StagedItem, coupled_by, key_for, stage_outlook
 from sync_lib.load.if_match import Changed, IfMatch
@@ -108,7 +109,7 @@ class OutlookLoad:
         for change in changes:
             by_item.setdefault(f"{change.outlook_id or ''}|{change.bc_id}", []).append(change)
         for group in by_item.values():
-            bc = self._fields_of(group[0])
+            bc = _fields_of(group[0], self.target.mapper)
             body = self._body(group, bc)
             if body is not None:
                 yield _Sending(group, _write_of(group, body, self.target), bc)
@@ -137,9 +138,6 @@ class OutlookLoad:
             self._finish_refused(group)
             return None
         return body
-
-    def _fields_of(self, change: PlannedChange) -> Fields:
-        return self.target.mapper.of_business_central(change.bc.values) if change.bc else {}
 
     def _finish_refused(self, group: list[PlannedChange]) -> None:
         for change in group:
@@ -314,6 +312,13 @@ class OutlookLoad:
             self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, staged.fingerprint)
         write = ItemWrite(sending.changes, sending.write.body or {}, contact, staged, sending.bc)
         return [coupled_by(write, self.target.mapper)]
+
+
+def _fields_of(change: PlannedChange, mapper: FieldMapper) -> Fields:
+    """The fields of the contact of BC that a change is about; {} where there is none."""
+    if change.action is Action.CREATE_OUTLOOK and change.source:
+        return change.source  # All of them, as they were read when it was planned.
+    return mapper.of_business_central(change.bc.values) if change.bc else {}
 
 
 def _write_of(group: list[PlannedChange], body: dict[str, Any], target: Target) -> BatchWrite:
