@@ -134,6 +134,10 @@ class _Known:
 
     def find(self, change: PlannedChange) -> HeldAction | None:
         """Return the held action that a change is: the strictest one of its contact, first by id, then by address."""
+        if not self.by_key:
+            return (
+                None  # As a rule nothing is held, and to name all that a contact was known by takes a while.
+            )
         found = [
             (each.state is not HeldState.REJECTED, is_email_digest(key), _STRICTEST.index(each.state), each)
             for key in keys_of(change)

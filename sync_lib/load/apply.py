@@ -21,10 +21,9 @@ _TO_BC = (Action.UPDATE_BC, Action.CREATE_BC)
 
 def apply_plan(target: Target, plan: int, changes: Sequence[PlannedChange]) -> Loaded:
     """Apply the changes that are not held, BC to Outlook first (rules 8.10), and record every outcome."""
-    outcomes = Outcomes(target, plan)
     open_changes = [change for change in changes if change.outcome is None]
+    to_bc = [change for change in open_changes if change.action in _TO_BC]
+    outcomes = Outcomes(target, plan, frozenset(change.bc_id for change in to_bc))
     OutlookLoad(target, outcomes).apply([change for change in open_changes if change.action not in _TO_BC])
-    BusinessCentralLoad(target, outcomes).apply(
-        [change for change in open_changes if change.action in _TO_BC]
-    )
+    BusinessCentralLoad(target, outcomes).apply(to_bc)
     return outcomes.loaded

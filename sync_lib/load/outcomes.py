@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -44,15 +44,17 @@ class Outcomes:
 
     Attributes:
         loaded: What the load leaves to do.
+        goes_on: BC contacts that the load writes to Business Central after Outlook; of others nothing is kept below.
         couplings: By BC contact, the coupling as this load left it: an update of BC builds on the update of Outlook.
         written: By BC contact, the item as this load wrote it.
         failed: BC contacts whose Outlook side failed: what depends on it is left to the next round.
     """
 
-    def __init__(self, target: Target, plan: int) -> None:
+    def __init__(self, target: Target, plan: int, goes_on: frozenset[str | None]) -> None:
         self.target = target
         self.plan = plan
         self.loaded = Loaded()
+        self.goes_on = goes_on
         self.couplings: dict[str, Coupling] = {}
         self.written: dict[str, WrittenItem] = {}
         self.failed: set[str] = set()
@@ -75,6 +77,10 @@ class Outcomes:
     def begin_in(self, conn: Connection, changes: Sequence[PlannedChange]) -> None:
         """Mark changes as being sent, in a transaction that has checked the lease; the caller knows of the switch."""
         begin_sending(conn, self.plan, [change.n for change in changes], self.target.fencing)
+
+    def remember(self, couplings: Iterable[Coupling]) -> None:
+        """Keep couplings as they were stored, where the load goes on with their contacts."""
+        self.couplings |= {each.bc_id: each for each in couplings if each.bc_id in self.goes_on}
 
     def is_over(self, action: Action) -> bool:
         """Whether a kind of action was refused so often in a row that more of it are of no use in this run."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 from sync_lib.errors import (
@@ -20,6 +20,7 @@ from sync_lib.errors import (
     ThrottledError,
     VersionMismatchError,
 )
+from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.slots import has_unreadable
 from sync_lib.load.couple import ItemWrite, StagedItem, coupled_by, key_for, stage_outlook
 from sync_lib.load.if_match import Changed, IfMatch
@@ -47,7 +48,6 @@ from sync_lib.model import (
     Refusal,
 )
 from sync_lib.ports import BatchWrite, WriteResult
-from sync_lib.store.bulk import chunks
 from sync_lib.store.couplings import end_couplings, write_couplings
 from sync_lib.store.snapshots import outlook_items
 
@@ -77,9 +77,13 @@ class OutlookLoad:
         self._if_match = IfMatch(target)
 
     def apply(self, changes: Sequence[PlannedChange]) -> None:
-        """Send the changes, a batch at a time."""
-        parts = list(chunks(self._sendings(changes), BATCH))
-        for part, following in pairwise([*parts, []]):
+        """Send the changes, a batch at a time. A batch is made when the one before it is about to be sent.
+
+        So of a first sync of many contacts only two batches with their answers are in memory.
+        """
+        sendings = self._sendings(changes)
+        batches = iter(lambda: list(islice(sendings, BATCH)), [])
+        for part, following in pairwise(chain(batches, [[]])):
             if self.loaded.stopped:
                 self._leave(part, Outcome.FAILED, "service_away")
             else:
@@ -100,17 +104,15 @@ class OutlookLoad:
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
-    def _sendings(self, changes: Sequence[PlannedChange]) -> list[_Sending]:
+    def _sendings(self, changes: Sequence[PlannedChange]) -> Iterator[_Sending]:
         by_item: dict[str, list[PlannedChange]] = {}
         for change in changes:
             by_item.setdefault(f"{change.outlook_id or ''}|{change.bc_id}", []).append(change)
-        sendings = []
         for group in by_item.values():
-            bc = self._fields_of(group[0])
+            bc = _fields_of(group[0], self.target.mapper)
             body = self._body(group, bc)
             if body is not None:
-                sendings.append(_Sending(group, _write_of(group, body, self.target), bc))
-        return sendings
+                yield _Sending(group, _write_of(group, body, self.target), bc)
 
     def _body(self, group: list[PlannedChange], bc: Fields) -> dict[str, Any] | None:
         """The body of one write, or None where nothing that Outlook can hold is left of it."""
@@ -136,9 +138,6 @@ class OutlookLoad:
             self._finish_refused(group)
             return None
         return body
-
-    def _fields_of(self, change: PlannedChange) -> Fields:
-        return self.target.mapper.of_business_central(change.bc.values) if change.bc else {}
 
     def _finish_refused(self, group: list[PlannedChange]) -> None:
         for change in group:
@@ -254,7 +253,7 @@ class OutlookLoad:
                 ended += _uncoupled(sending, outcome)
             end_couplings(conn, ended)
             stored = write_couplings(conn, self.target.profile, couplings, self.target.now())
-            self.outcomes.couplings |= {coupling.bc_id: coupling for coupling in stored}
+            self.outcomes.remember(stored)
             self.outcomes.finish_in(conn, finished)
             if following:
                 self.outcomes.begin_in(conn, _changes_of(following))
@@ -309,10 +308,17 @@ class OutlookLoad:
             return []
         assert isinstance(contact, OutlookContact)
         staged = rows[contact.id]
-        if first.bc is not None:
+        if first.bc is not None and first.bc.id in self.outcomes.goes_on:
             self.outcomes.written[first.bc.id] = WrittenItem(contact.record, contact.etag, staged.fingerprint)
         write = ItemWrite(sending.changes, sending.write.body or {}, contact, staged, sending.bc)
         return [coupled_by(write, self.target.mapper)]
+
+
+def _fields_of(change: PlannedChange, mapper: FieldMapper) -> Fields:
+    """The fields of the contact of BC that a change is about; {} where there is none."""
+    if change.action is Action.CREATE_OUTLOOK and change.source:
+        return change.source  # All of them, as they were read when it was planned.
+    return mapper.of_business_central(change.bc.values) if change.bc else {}
 
 
 def _write_of(group: list[PlannedChange], body: dict[str, Any], target: Target) -> BatchWrite:

@@ -13,13 +13,27 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Table, and_, case, cast, func, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from sync_lib.model import Action, Outcome
 from sync_lib.store import clock
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among, upsert
+from sync_lib.store.bulk import among, among_named, upsert
 from sync_lib.store.engine import is_postgresql
 from sync_lib.times import shift
 
@@ -136,20 +150,31 @@ def count_run(conn: Connection, run: str, began: str) -> bool:
     """
     today = clock.now(conn)
     first = max(began, shift(today, -LONGEST_RUN * 86_400.0))[:10]
-    rp = t.run_profile.c
-    worked_on = sorted(conn.scalars(select(rp.profile).where(rp.run == run, rp.map_index.is_not(None))))
-    companies = sorted(conn.scalars(select(t.run_company.c.company).where(t.run_company.c.run == run)))
+    worked_on = sorted(conn.scalars(_WORKED_ON, {"run": run}))
+    companies = sorted(conn.scalars(_COMPANIES, {"run": run}))
     if not worked_on:
         companies = _without_day(conn, companies, today[:10])
     if companies:
         # One run at a time adds up the profiles of a company: of two that end together each would miss the other.
-        locked = select(t.company.c.id).where(among(conn, t.company.c.id, companies)).order_by(t.company.c.id)
-        conn.execute(locked.with_for_update(key_share=True)).all()
+        conn.execute(_locked(is_postgresql(conn)), {"companies": companies}).all()
     if worked_on:
         _count_profiles(conn, worked_on, first, today[:10])
     for company in companies:
         _count_company(conn, company, first if worked_on else today[:10], today[:10])
     return bool(worked_on)
+
+
+_WORKED_ON = select(t.run_profile.c.profile).where(
+    t.run_profile.c.run == bindparam("run"), t.run_profile.c.map_index.is_not(None)
+)
+_COMPANIES = select(t.run_company.c.company).where(t.run_company.c.run == bindparam("run"))
+
+
+@cache
+def _locked(postgresql: bool) -> Select[Any]:
+    key = t.company.c.id
+    these = select(key).where(among_named(key, "companies", postgresql=postgresql))
+    return these.order_by(key).with_for_update(key_share=True)
 
 
 def count_all(conn: Connection, days: int) -> None:
@@ -184,11 +209,8 @@ def _count_profiles(conn: Connection, profiles: Collection[int], first: str, tod
     found: dict[tuple[int, str], dict[str, Any]] = {}
     for (profile, day), sums in _written(conn, profiles, first).items():
         found[profile, day] = dict.fromkeys(_GAUGES) | sums
-    c = t.comparison.c
-    compared = select(c.profile, c.compared_at, *(c[name] for name in _GAUGES))
-    for profile, at, *gauges in conn.execute(
-        compared.where(among(conn, c.profile, profiles), c.compared_at >= first)
-    ):
+    asked = {"profiles": profiles, "first": first}
+    for profile, at, *gauges in conn.execute(_compared(is_postgresql(conn)), asked):
         # A comparison of a worker whose clock is ahead is no news of tomorrow.
         sums = found.setdefault((profile, min(at[:10], today)), dict.fromkeys(_SUMS, 0) | {"arrivals": "{}"})
         sums |= dict(zip(_GAUGES, gauges, strict=True))
@@ -196,19 +218,22 @@ def _count_profiles(conn: Connection, profiles: Collection[int], first: str, tod
     _store(conn, t.profile_day, rows)
 
 
+@cache
+def _compared(postgresql: bool) -> Select[Any]:
+    c = t.comparison.c
+    ours = among_named(c.profile, "profiles", postgresql=postgresql)
+    compared = select(c.profile, c.compared_at, *(c[name] for name in _GAUGES))
+    return compared.where(ours, c.compared_at >= bindparam("first"))
+
+
 def _written(
     conn: Connection, profiles: Collection[int], first: str
 ) -> dict[tuple[int, str], dict[str, Any]]:
     """What was written to each side per profile and day, and how long edits took, from the change log."""
-    c, day = t.change.c, func.substr(t.change.c.ended_at, 1, 10)
-    took = case((c.edited_at.is_not(None), _limit_of(_seconds_between(conn))), else_=None)
-    to_bc = c.action.in_(TO_BC)
-    done = (among(conn, c.profile, profiles), c.outcome.in_(WRITTEN), c.ended_at >= first)
-    # By their places: an expression with parameters would be another one in GROUP BY.
-    query = select(c.profile, day, to_bc, took, func.count()).where(*done).group_by(*map(text, "1234"))
     found: dict[tuple[int, str], dict[str, Any]] = {}
     arrived: dict[tuple[int, str], Counter[int]] = {}
-    for profile, at, is_bc, limit, count in conn.execute(query):
+    asked = {"profiles": profiles, "first": first}
+    for profile, at, is_bc, limit, count in conn.execute(_written_by_day(is_postgresql(conn)), asked):
         sums = found.setdefault((profile, at), dict.fromkeys(_SUMS, 0))
         sums["written_business_central" if is_bc else "written_outlook"] += count
         if limit is not None:
@@ -216,10 +241,21 @@ def _written(
     return {key: sums | {"arrivals": Arrivals(arrived.get(key, {})).dump()} for key, sums in found.items()}
 
 
-def _seconds_between(conn: Connection) -> ColumnElement[float]:
+@cache
+def _written_by_day(postgresql: bool) -> Select[Any]:
+    c, day = t.change.c, func.substr(t.change.c.ended_at, 1, 10)
+    took = case((c.edited_at.is_not(None), _limit_of(_seconds_between(postgresql))), else_=None)
+    ours = among_named(c.profile, "profiles", postgresql=postgresql)
+    done = (ours, c.outcome.in_(WRITTEN), c.ended_at >= bindparam("first"))
+    # By their places: an expression with parameters would be another one in GROUP BY.
+    query = select(c.profile, day, c.action.in_(TO_BC), took, func.count())
+    return query.where(*done).group_by(*map(text, "1234"))
+
+
+def _seconds_between(postgresql: bool) -> ColumnElement[float]:
     """Seconds from the edit behind a change to its write."""
     c = t.change.c
-    if is_postgresql(conn):
+    if postgresql:
         moments = (cast(each, TIMESTAMP(timezone=True)) for each in (c.ended_at, c.edited_at))
         ended, edited = moments
         return func.extract("epoch", ended - edited).cast(Double)
@@ -232,11 +268,10 @@ def _limit_of(seconds: ColumnElement[float]) -> ColumnElement[int]:
 
 
 def _count_company(conn: Connection, company: int, first: str, today: str) -> None:
-    d, p = t.profile_day.c, t.sync_profile.c
-    ours = select(d.day, *(d[name] for name in _SUMS), d.arrivals).join(t.sync_profile, p.id == d.profile)
     days: dict[str, dict[str, Any]] = {today: {"company": company, "day": today, **dict.fromkeys(_SUMS, 0)}}
     arrivals: dict[str, Arrivals] = {}
-    for day, *sums, arrived in conn.execute(ours.where(p.company == company, d.day >= first, d.day <= today)):
+    asked = {"company": company, "first": first, "last": today}
+    for day, *sums, arrived in conn.execute(_company_days(), asked):
         row = days.setdefault(day, {"company": company, "day": day, **dict.fromkeys(_SUMS, 0)})
         for name, number in zip(_SUMS, sums, strict=True):
             row[name] += number
@@ -247,12 +282,25 @@ def _count_company(conn: Connection, company: int, first: str, today: str) -> No
     _store(conn, t.company_day, [days[day] for day in sorted(days)])
 
 
+@cache
+def _company_days() -> Select[Any]:
+    d, p = t.profile_day.c, t.sync_profile.c
+    ours = select(d.day, *(d[name] for name in _SUMS), d.arrivals).join(t.sync_profile, p.id == d.profile)
+    within = (d.day >= bindparam("first"), d.day <= bindparam("last"))
+    return ours.where(p.company == bindparam("company"), *within)
+
+
 def _gauges(conn: Connection, company: int) -> dict[str, int | None]:
     """What the last comparisons of a company's profiles came to, all together."""
+    row = conn.execute(_company_gauges(), {"company": company}).one()
+    return dict(zip(_GAUGES, row, strict=True))
+
+
+@cache
+def _company_gauges() -> Select[Any]:
     c, p = t.comparison.c, t.sync_profile.c
     sums = select(*(func.sum(c[name]) for name in _GAUGES)).join(t.sync_profile, p.id == c.profile)
-    row = conn.execute(sums.where(p.company == company, p.enabled, p.ended_at.is_(None))).one()
-    return dict(zip(_GAUGES, row, strict=True))
+    return sums.where(p.company == bindparam("company"), p.enabled, p.ended_at.is_(None))
 
 
 def _store(conn: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -347,13 +395,20 @@ def read_run_arrivals(conn: Connection, run: str, began: str) -> dict[str, list[
 
     Below zero is what the services' clocks are ahead of the staging database's; that counts as no time.
     """
+    found: dict[str, list[float]] = {}
+    asked = {"run": run, "since": shift(began, -86_400.0)}
+    for name, seconds in conn.execute(_run_arrivals(is_postgresql(conn)), asked):
+        found.setdefault(name, []).append(max(0.0, seconds))
+    return found
+
+
+@cache
+def _run_arrivals(postgresql: bool) -> Select[Any]:
     rp, c, p, co, sp = t.run_profile.c, t.change.c, t.plan.c, t.company.c, t.sync_profile.c
     # Plans are found by their profiles: of runs they have no index.
     ours = select(p.id, rp.profile).join(t.run_profile, and_(rp.run == p.run, rp.profile == p.profile))
-    plans = ours.where(rp.run == run, p.created_at >= shift(began, -86_400.0)).subquery()
-    query = select(co.name, _seconds_between(conn)).select_from(plans).join(t.change, c.plan == plans.c.id)
+    plans = ours.where(rp.run == bindparam("run"), p.created_at >= bindparam("since")).subquery()
+    query = select(co.name, _seconds_between(postgresql)).select_from(plans)
+    query = query.join(t.change, c.plan == plans.c.id)
     query = query.join(t.sync_profile, sp.id == plans.c.profile).join(t.company, co.id == sp.company)
-    found: dict[str, list[float]] = {}
-    for name, seconds in conn.execute(query.where(c.outcome.in_(WRITTEN), c.edited_at.is_not(None))):
-        found.setdefault(name, []).append(max(0.0, seconds))
-    return found
+    return query.where(c.outcome.in_(WRITTEN), c.edited_at.is_not(None))

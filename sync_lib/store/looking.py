@@ -17,13 +17,27 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, and_, bindparam, case, cast, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from sync_lib.fields.bc_columns import COLUMN_NAMES
 from sync_lib.model import HeldState, ProfileResult, Run
 from sync_lib.store import clock, runs
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among, read_tuples
+from sync_lib.store.bulk import among, among_named, read_tuples
+from sync_lib.store.engine import is_postgresql
 from sync_lib.store.runs import DUE, Cursor
 
 ASKED = ""
@@ -243,8 +257,13 @@ def write_outcomes(conn: Connection, run: str, outcomes: Iterable[Outcome], now:
 def note_mapped(conn: Connection, profiles: Collection[int]) -> None:
     """Let mapped profiles be due until they have compared: their tasks may never begin."""
     scopes = [str(profile) for profile in profiles]
-    due = update(t.cursor).where(_K.side == "outlook", among(conn, _K.scope, scopes))
-    conn.execute(due.values(due_at=DUE))
+    conn.execute(_make_due(is_postgresql(conn)), {"scopes": scopes})
+
+
+@cache
+def _make_due(postgresql: bool) -> Update:
+    ours = (_K.side == "outlook", among_named(_K.scope, "scopes", postgresql=postgresql))
+    return update(t.cursor).where(*ours).values(due_at=DUE)
 
 
 def note_quiet(conn: Connection, profiles: Collection[int], generation: int, now: str) -> None:

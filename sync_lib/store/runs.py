@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from sync_lib.model import Before, CompanyResult, ProfileResult, Run
 from sync_lib.store import tables as t
-from sync_lib.store.bulk import among
+from sync_lib.store.bulk import among_named
 from sync_lib.store.days import AGREED
 from sync_lib.store.engine import is_postgresql
 
@@ -232,15 +232,19 @@ def _profile_results() -> Select[Any]:
     )  # fmt: skip
 
 
+@cache
+def _results_of_some(postgresql: bool) -> Select[Any]:
+    these = among_named(t.run_profile.c.profile, "profiles", postgresql=postgresql)
+    return _profile_results().where(these)
+
+
 def read_profile_results(
     conn: Connection, run: str, profiles: Collection[int] | None = None
 ) -> list[ProfileResult]:
     """Return the outcome of each profile that a run worked on, or of some, with the time of its last good sync."""
     results = []
-    wanted = _profile_results()
-    if profiles is not None:
-        wanted = wanted.where(among(conn, t.run_profile.c.profile, profiles))
-    for row in conn.execute(wanted, {"run": run}):
+    wanted = _profile_results() if profiles is None else _results_of_some(is_postgresql(conn))
+    for row in conn.execute(wanted, {"run": run, **({} if profiles is None else {"profiles": profiles})}):
         last = Comparison(row.seen_run, row.compared_at, row.seen_counters) if row.seen_run else None
         counters, at = figures(row.counters, last)
         own = (row.profile, row.mailbox, row.company_name, row.state, row.reason, row.message)

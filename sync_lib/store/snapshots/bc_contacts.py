@@ -251,22 +251,31 @@ def read_bc_rows(
     overlay: str = "",
 ) -> list[dict[str, Any]]:
     """Return whole rows, also of contacts that are gone, by their keys or system ids (or all of them)."""
-    rows, picked = rows_of(t.bc_contact, bool(overlay))
-    wanted = select(rows).where(picked)
-    if row_ids is not None:
-        wanted = wanted.where(among(conn, rows.c.row_id, row_ids))
-    if ids is not None:
-        wanted = wanted.where(among(conn, rows.c.id, ids))
-    return _dicts(conn, wanted, seen_in(company, overlay))
+    given = {name: values for name, values in (("row_ids", row_ids), ("ids", ids)) if values is not None}
+    return _dicts(conn, _bc_rows(bool(overlay), tuple(given), is_postgresql(conn)), company, overlay, **given)
+
+
+@cache
+def _bc_rows(overlaid: bool, given: tuple[str, ...], postgresql: bool) -> Select[Any]:
+    rows, picked = rows_of(t.bc_contact, overlaid)
+    columns = {"row_ids": rows.c.row_id, "ids": rows.c.id}
+    named = (among_named(columns[name], name, postgresql=postgresql) for name in given)
+    return select(rows).where(picked, *named)
 
 
 def read_bc_by_email(
     conn: Connection, company: int, email_keys: Collection[str], overlay: str = ""
 ) -> list[dict[str, Any]]:
     """Return the present contacts, of any type, that have one of these addresses (normal form)."""
-    rows, present = present_rows(t.bc_contact, bool(overlay))
-    wanted = select(rows).where(present, among(conn, rows.c.email_key, email_keys))
-    return _dicts(conn, wanted, seen_in(company, overlay))
+    wanted = _bc_by_email(bool(overlay), is_postgresql(conn))
+    return _dicts(conn, wanted, company, overlay, email_keys=email_keys)
+
+
+@cache
+def _bc_by_email(overlaid: bool, postgresql: bool) -> Select[Any]:
+    rows, present = present_rows(t.bc_contact, overlaid)
+    named = among_named(rows.c.email_key, "email_keys", postgresql=postgresql)
+    return select(rows).where(present, named)
 
 
 def read_company_numbers(
@@ -313,6 +322,9 @@ def read_companies_named(conn: Connection, company: int, names: Collection[str])
     return set(conn.scalars(wanted, seen_in(company, "")))
 
 
-def _dicts(conn: Connection, statement: Select[Any], values: dict[str, Any]) -> list[dict[str, Any]]:
-    names = [column.name for column in statement.selected_columns]
-    return [dict(zip(names, row, strict=True)) for row in read_tuples(conn, statement, values)]
+def _dicts(
+    conn: Connection, statement: Select[Any], company: int, overlay: str, **values: Any
+) -> list[dict[str, Any]]:
+    found = read_tuples(conn, statement, seen_in(company, overlay, **values))
+    names = [column.name for column in statement.selected_columns] if found else []
+    return [dict(zip(names, row, strict=True)) for row in found]

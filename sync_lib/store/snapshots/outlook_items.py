@@ -28,6 +28,7 @@ from sync_lib.store.bulk import (
 )
 from sync_lib.store.engine import is_postgresql
 from sync_lib.store.json_texts import from_json, to_json
+from sync_lib.store.prepared import Prepared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,14 +205,15 @@ def outlook_row_ids(
 ) -> dict[str, int]:
     """Return the staging keys of items, as couplings name them."""
     wanted = _row_ids(bool(overlay), is_postgresql(conn))
-    return dict(read_tuples(conn, wanted, seen_in(profile, overlay, ids=ids)))
+    return dict(wanted.read(conn, profile, *([overlay] if overlay else []), ids))
 
 
 @cache
-def _row_ids(overlaid: bool, postgresql: bool) -> Select[Any]:
+def _row_ids(overlaid: bool, postgresql: bool) -> Prepared:
     rows, picked = rows_of(t.outlook_contact, overlaid)
     among_ids = among_named(rows.c.id, "ids", postgresql=postgresql)
-    return select(rows.c.id, rows.c.row_id).where(picked, among_ids)
+    wanted = select(rows.c.id, rows.c.row_id).where(picked, among_ids)
+    return Prepared(wanted, ("scope", *(["overlay"] if overlaid else []), "ids"), postgresql=postgresql)
 
 
 def read_outlook(
