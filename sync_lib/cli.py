@@ -105,25 +105,35 @@ def _profile_commands(commands: Any) -> None:
 
 def _correction_commands(commands: Any) -> None:
     correcting = _command(commands, "correct", _correct, "correct a profile that has never synced")
-    correcting.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    correcting.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the profile's id, as the list shows it"
+    )
     correcting.add_argument("--mailbox", default="", help="its mailbox")
     correcting.add_argument("--company", default="", help="its company")
     removing = _command(commands, "remove", _remove, "remove a profile that has never synced")
-    removing.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    removing.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the profile's id, as the list shows it"
+    )
     same = _command(
         commands, "same-colleague", _same_colleague, "say that the account made again is the same colleague's"
     )
-    same.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    same.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the profile's id, as the list shows it"
+    )
     second = _command(
         commands, "second-folder", _second_folder, "say which of a profile's two Outlook folders counts"
     )
-    second.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    second.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the profile's id, as the list shows it"
+    )
     which = second.add_mutually_exclusive_group(required=True)
     which.add_argument("--go-back", action="store_true", help="sync the second one, and leave the other")
     which.add_argument("--leave", action="store_true", help="leave the second one")
     _end_command(commands)
     renaming = _command(commands, "rename", _rename, "give a profile's Outlook folder another name")
-    renaming.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    renaming.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the profile's id, as the list shows it"
+    )
     renaming.add_argument("name", metavar="NAME", help="the folder's new name")
     switching = _command(
         commands, "switch", _switch, "say what another field profile of the Connection would write"
@@ -138,7 +148,9 @@ def _correction_commands(commands: Any) -> None:
 
 def _end_command(commands: Any) -> None:
     ending = _command(commands, "end", _end, "end a profile that has synced")
-    ending.add_argument("id", metavar="ID", type=int, help="the profile's id, as the list shows it")
+    ending.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the profile's id, as the list shows it"
+    )
     how = ending.add_mutually_exclusive_group(required=True)
     how.add_argument(
         "--keep", action="store_true", help="its contacts stay in Outlook, and are no longer synced"
@@ -165,7 +177,9 @@ def _company_commands(commands: Any) -> None:
 def _hold_commands(commands: Any) -> None:
     _command(commands, "list", _list_holds, "list what waits, and what was rejected")
     asking = _command(commands, "ask-again", _ask_again, "ask about a hold once more")
-    asking.add_argument("id", metavar="ID", type=int, help="the hold's number, as the list shows it")
+    asking.add_argument(
+        "id", metavar="ID", type=cli_people.row_id, help="the hold's number, as the list shows it"
+    )
     for name, approved, does in (("approve", True, "approve"), ("reject", False, "reject")):
         deciding = _command(commands, name, _decide_holds, f"{does} what waits, of many profiles at once")
         deciding.set_defaults(approved=approved)
@@ -191,7 +205,10 @@ def _contact_commands(commands: Any) -> None:
         wishing = _command(commands, name, _wish, does)
         wishing.set_defaults(wish=wish)
         wishing.add_argument(
-            "profile", metavar="PROFILE", type=int, help="the profile's id, as its list shows it"
+            "profile",
+            metavar="PROFILE",
+            type=cli_people.row_id,
+            help="the profile's id, as its list shows it",
         )
         which = wishing.add_mutually_exclusive_group(required=True)
         which.add_argument(
@@ -224,7 +241,7 @@ def _now() -> str:
 
 
 def _import(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
-    text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
+    text = cli_people.read_text(options.file)
     chosen = options.field_profile or _field_profile(environment)
     report = import_profiles(engine, text, now=_now(), field_profile=chosen, announce=print)
     print(report)
@@ -453,7 +470,8 @@ def _switch(_: Engine, options: Options, environment: Mapping[str, str]) -> None
 
 def _clean(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     settings = SyncSettings.from_environment(environment)
-    days, hours = options.days or settings.airflow_days, settings.quiet_run_hours
+    days, hours = options.days, settings.quiet_run_hours
+    days = settings.airflow_days if days is None else days
     cleaned = airflow_clean.clean(days, hours)
     with transaction(engine) as conn:
         runs.write_fact(conn, "airflow", "cleaned_at", _now(), _now())

@@ -91,8 +91,9 @@ def _people(services: Services, options: Options) -> list[Person]:
         read = people.from_salespeople if kind == "salespeople" else people.from_users
         return read(services, company)
     if not rest and kind.casefold().endswith(".csv"):
-        text = Path(kind).read_text(encoding="utf-8-sig")
-        return people.from_csv(text, field_profile=services.business_central_settings.field_profile)
+        return people.from_csv(
+            read_text(kind), field_profile=services.business_central_settings.field_profile
+        )
     raise ConfigError(f"From {' '.join(options.source)!r}? There is {_SOURCES}.")
 
 
@@ -119,7 +120,7 @@ def add_groups(commands: Any, command: MakeCommand) -> None:
         help="so many may leave a group at once, whatever the limit; more than that wait again",
     )
     removing = command(commands, "remove", _remove_group, "forget a group; the profiles of its members stay")
-    removing.add_argument("id", metavar="ID", type=int, help="its number, as the list shows it")
+    removing.add_argument("id", metavar="ID", type=row_id, help="its number, as the list shows it")
 
 
 def _list_groups(engine: Engine, _options: Options, _environment: Mapping[str, str]) -> None:
@@ -157,6 +158,29 @@ def _remove_group(engine: Engine, options: Options, _: Mapping[str, str]) -> Non
     with transaction(engine) as conn:
         name = remove_group(conn, options.id)
     print(f"Removed {name}. The profiles of its members stay as they are. Take it out of your file too.")
+
+
+def row_id(text: str) -> int:
+    """Return the number of a row, for a command's parser; one that no database can hold is none."""
+    number = int(text)
+    if abs(number) >= 2**31:
+        raise ValueError("too large")
+    return number
+
+
+def read_text(name: str) -> str:
+    """Return what a file holds, or standard input where it is called ``-``.
+
+    Raises:
+        ConfigError: It is no text in UTF-8.
+    """
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = "Standard input" if name == "-" else name
+        raise ConfigError(
+            f"{what} is no text in UTF-8 (byte {error.start}). Save it in that encoding."
+        ) from error
 
 
 def show(rows: Sequence[Sequence[str]]) -> None:

@@ -125,7 +125,7 @@ class SyncSettings:
         """Return the settings, each overridden by its ``CONTACT_SYNC_<NAME>`` variable where that is set.
 
         Raises:
-            ConfigError: A variable does not hold a number that is zero or more, or on or off.
+            ConfigError: A variable does not hold a number that the setting takes, or on or off.
         """
         settings, problems = cls.read_environment(environment)
         if problems:
@@ -145,7 +145,9 @@ class SyncSettings:
             text = environment.get(name, "").strip()
             try:
                 if text:
-                    given[setting.name] = _value(name, text, str(setting.type))
+                    given[setting.name] = _value(
+                        name, text, str(setting.type), least=_LEAST.get(setting.name, 0)
+                    )
             except ConfigError as error:
                 fallback = "off" if setting.type == "bool" else f"{setting.default:g}"
                 problems.append(f"{error} Until it is corrected, {fallback} counts.")
@@ -153,6 +155,16 @@ class SyncSettings:
                     given[setting.name] = False
         return cls(**given), problems  # type: ignore[arg-type]  # by name, of the types that _value gives
 
+
+#: What zero would stop without a word: nobody asks, compares or waits for an answer any more.
+_LEAST = dict.fromkeys(
+    (
+        *("max_rounds", "lease", "request_timeout"),
+        *("graph_batches", "graph_window_operations"),
+        *("bc_concurrency", "bc_window_requests", "bc_window"),
+    ),
+    1,
+)
 
 _SWITCH = {
     "on": True,
@@ -166,20 +178,22 @@ _SWITCH = {
 }
 
 
-def _value(name: str, text: str, kind: str) -> bool | int | float:
+def _value(name: str, text: str, kind: str, *, least: int) -> bool | int | float:
     if kind != "bool":
-        return _number(name, text, whole=kind == "int")
+        return _number(name, text, whole=kind == "int", least=least)
     if text.lower() not in _SWITCH:
         raise ConfigError(f"{name} is {text!r}; it takes on or off.")
     return _SWITCH[text.lower()]
 
 
-def _number(name: str, text: str, *, whole: bool) -> int | float:
+def _number(name: str, text: str, *, whole: bool, least: int) -> int | float:
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = -1
-    if not 0 <= value < float("inf"):
+    if not least <= value < float("inf"):
         kind = "whole number" if whole else "number"
-        raise ConfigError(f"{name} is {text!r}; it takes a {kind} that is zero or more.")
+        raise ConfigError(
+            f"{name} is {text!r}; it takes a {kind} that is {'one' if least else 'zero'} or more."
+        )
     return value

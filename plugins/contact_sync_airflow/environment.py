@@ -44,8 +44,8 @@ _CRONS = {
 def variables() -> dict[str, str]:
     """Return the environment, on top of the settings file where one is named.
 
-    The file has lines ``CONTACT_SYNC_NAME=value``. It is read again whenever a DAG file is parsed and whenever a task
-    starts, so a new schedule or limit in it needs no restart.
+    The file has lines ``CONTACT_SYNC_NAME=value``, as a shell or an editor of Windows may write them too. It is read
+    again whenever a DAG file is parsed and whenever a task starts, so a new schedule or limit in it needs no restart.
     """
     return _environment()[0]
 
@@ -59,7 +59,7 @@ def _environment() -> tuple[dict[str, str], list[str]]:
     if not path:
         return dict(os.environ), []
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would be one more import per parse.
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 - pathlib would be one more import per parse.
             lines = [line.strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
         problem = (
@@ -67,7 +67,8 @@ def _environment() -> tuple[dict[str, str], list[str]]:
             f"there, or unset the variable. Until then defaults count, and nothing is written ({WRITES_VARIABLE}=off)."
         )
         return {**os.environ, WRITES_VARIABLE: "off"}, [problem]
-    given = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line and line[:1] != "#")
+    given = {name.strip(): value.strip() for name, value in pairs}
     return {**given, **os.environ}, []
 
 

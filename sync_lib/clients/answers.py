@@ -169,7 +169,7 @@ def parsed(content: bytes) -> object:
         # The standard library is more patient: half a surrogate pair in one contact, or a byte order mark, must not
         # make a whole page unreadable for ever.
         text = slow_json.dumps(slow_json.loads(content), ensure_ascii=False)
-        return orjson.loads(text.encode("utf-8", "replace"))
+        return orjson.loads(text.encode("utf-8", "ignore"))
     except (ValueError, RecursionError):
         return None
 

@@ -17,6 +17,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 SHORTEST_WAIT = 0.5
+#: What one answer may make everybody wait, whatever it asks for: a pause holds for all workers, and a date in another
+#: year, or a gateway's idea of a day, would stop the sync without a word. Who comes back too early is told so again.
+LONGEST_WAIT = 300.0
 _LONGEST_BACKOFF = 30.0
 
 
@@ -168,7 +171,7 @@ class Patience:
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for, at least half a second; None without a usable one.
+    """Return the seconds that a ``Retry-After`` header asks for, half a second to five minutes; None without one.
 
     Graph sends whole and fractional seconds, and HTTP allows a date (RFC 9110, 10.2.3). A date is taken relative
     to the answer's own ``Date`` header where it has one, so that our clock does not matter.
@@ -183,7 +186,7 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
             return None
         sent = _http_date(str(found.get("date", "")))
         seconds = until - (sent if sent is not None else time.time() if now is None else now)
-    return max(seconds, SHORTEST_WAIT) if math.isfinite(seconds) else None
+    return min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _http_date(text: str) -> float | None:

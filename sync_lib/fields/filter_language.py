@@ -135,6 +135,11 @@ def parse_expression(column: BcColumn, field_name: str, text: str) -> Node | Non
     return parser.parse() if text.strip() else None
 
 
+def composed(text: str) -> str:
+    """Return a text in the Unicode form in which expressions and values are compared: a letter is one character."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     text: str
@@ -159,7 +164,7 @@ class _Operand:
 
     @property
     def text(self) -> str:
-        return unicodedata.normalize("NFC", "".join(piece.text for piece in self.pieces))
+        return composed("".join(piece.text for piece in self.pieces))
 
 
 @dataclass(slots=True)
@@ -360,12 +365,19 @@ class _Parser:
 
     def pattern(self, operand: _Operand) -> tuple[tuple[str | None, ...], ...]:
         parts: list[list[str | None]] = [[]]
-        for piece in operand.pieces:
-            if piece.kind == "any":
-                parts.append([])
-            else:
-                text = unicodedata.normalize("NFC", piece.text)
-                parts[-1].append(None if piece.kind == "one" else self.cased(text, operand))
+        # A letter and its accent may stand in two pieces, one of them quoted.
+        for is_wild, pieces in itertools.groupby(
+            operand.pieces, key=lambda piece: piece.kind in ("any", "one")
+        ):
+            texts = [piece.text for piece in pieces]
+            if not is_wild:
+                parts[-1].append(self.cased(composed("".join(texts)), operand))
+                continue
+            for sign in texts:
+                if sign == "*":
+                    parts.append([])
+                else:
+                    parts[-1].append(None)
         return tuple(map(tuple, parts))
 
     def option(self, operator: Operator, operand: _Operand, options: tuple[_Option, ...]) -> Node:

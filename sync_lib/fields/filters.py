@@ -28,6 +28,8 @@ Group = tuple[Pair, ...]
 #: What a filter is: one of these must hold. No group at all: no filter, everything holds.
 Groups = tuple[Group, ...]
 
+#: Kinds of columns that hold what people typed, in whatever Unicode form.
+_TYPED = ("text", "code")
 #: Escapes ``%``, ``_`` and itself in the value of a ``like`` condition.
 LIKE_ESCAPE = "\\"
 #: Characters that a filter has at most, names of fields included (rules 4).
@@ -122,9 +124,10 @@ class Filter:
         """Return a condition that every matching row fulfils, for SQL to read fewer rows.
 
         Exact are equality, options, booleans, dates and patterns where LIKE is case-sensitive; where it is not
-        (SQLite) a pattern yields more. Left to pandas are ranges and ``<``, ``>`` on text, whose order depends on
-        the database's collation, everything with ``@``, and patterns behind ``<>``. The columns must hold "" for
-        blank, not NULL, and codes in upper case as BC stores them.
+        (SQLite) a pattern yields more, and so do letters with an accent and ``?``: BC may hold such a letter in two
+        characters. Left to pandas are ranges and ``<``, ``>`` on text, whose order depends on the database's
+        collation, everything with ``@``, and patterns behind ``<>``. The columns must hold "" for blank, not NULL, and
+        codes in upper case as BC stores them.
         """
         if not self.groups:
             return Everything()
@@ -259,6 +262,8 @@ def _group_mask(group: tuple[_Clause, ...], frame: pd.DataFrame, me: str) -> pd.
         values = frame[clause.column.name].fillna("")
         if clause.column.kind == "date":
             values = values.where(~values.isin(language.BLANK_DATES), "")
+        elif clause.column.kind in _TYPED:
+            values = values.map(language.composed)
         mask &= _mask(clause.node, values, me)
     return mask
 
@@ -295,7 +300,7 @@ def _leaf_mask(
 
 
 def _mine(node: language.Compare, values: pd.Series[str], me: str) -> pd.Series[bool]:
-    found = values.eq(me.strip().upper()) & bool(me.strip())
+    found = values.eq(language.composed(me.strip().upper())) & bool(me.strip())
     return ~found if node.operator == "<>" else found
 
 
@@ -316,6 +321,8 @@ def _compared(operator: language.Operator, values: pd.Series[str], value: str) -
 
 def _text(values: Mapping[str, str], column: BcColumn) -> str:
     text = values.get(column.name) or ""
+    if column.kind in _TYPED:
+        return language.composed(text)
     return "" if column.kind == "date" and text in language.BLANK_DATES else text
 
 
@@ -333,7 +340,7 @@ def _holds(node: Node, text: str, me: str) -> bool:
     if isinstance(node, language.Like):
         return bool(language.matcher(node)(text)) != node.negated
     if node.me:
-        return (bool(me.strip()) and text == me.strip().upper()) != (node.operator == "<>")
+        return (bool(me.strip()) and text == language.composed(me.strip().upper())) != (node.operator == "<>")
     return _COMPARED[node.operator](text, node.value)
 
 
@@ -379,6 +386,8 @@ def _sql(node: Node, column: BcColumn, me: str) -> Condition:
         value = me.strip().upper() if node.me else node.value
         if node.me and not value:
             return Everything() if node.operator == "<>" else Or(())
+        if node.operator == "=" and not value.isascii():
+            return Compare(column.name, "like", _alike(value))
         return Compare(column.name, node.operator, value)
     if isinstance(node, language.Like) and not node.negated:
         return Compare(column.name, "like", _like(node))
@@ -387,6 +396,10 @@ def _sql(node: Node, column: BcColumn, me: str) -> Condition:
 
 def _sql_one_of(node: language.OneOf, column: BcColumn) -> Condition:
     values = tuple(sorted(node.spellings))
+    if not node.negated and not all(map(str.isascii, values)):
+        plain = frozenset(filter(str.isascii, values))
+        others = [Compare(column.name, "like", _alike(value)) for value in values if value not in plain]
+        return _either([*([_sql_one_of(language.OneOf(plain), column)] if plain else []), *others])
     if len(values) == 1:
         return Compare(column.name, "<>" if node.negated else "=", values[0])
     return In(column.name, values, node.negated)
@@ -410,8 +423,14 @@ def _sql_date(node: language.Compare | language.Like | language.Between, column:
 
 
 def _like(node: language.Like) -> str:
-    parts = ("".join("_" if text is None else _escaped(text) for text in part) for part in node.parts)
+    # A place for one letter may hold two characters.
+    parts = ("".join("%" if text is None else _alike(text) for text in part) for part in node.parts)
     return "%".join(parts)
+
+
+def _alike(text: str) -> str:
+    """Return a pattern for a text in any Unicode form, and for some others."""
+    return "".join(_escaped(each) if each.isascii() else "%" for each in text)
 
 
 def _escaped(text: str) -> str:

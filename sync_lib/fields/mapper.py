@@ -8,8 +8,9 @@ from typing import Any
 
 from sync_lib.fields import bc_body, outlook_body, reading
 from sync_lib.fields.lookups import Lookups
+from sync_lib.fields.names import compose_name
 from sync_lib.fields.normal_forms import NORMALISER_VERSION, Normaliser
-from sync_lib.fields.table import diffed_fields
+from sync_lib.fields.table import BC_PROPERTIES, NAME_PARTS, diffed_fields
 from sync_lib.model import Fields, Refusal
 
 
@@ -67,6 +68,15 @@ class FieldMapper:
     ) -> Fields:
         """Return ``of_outlook`` of a record whose fields were read with another baseline (``reading.read_again``)."""
         return reading.read_again(fields, record, self.field_profile, baseline=baseline)
+
+    def names_of_created(self, sent: Fields) -> frozenset[str]:
+        """Return the normal forms of the names that BC may give to a contact that is made of these fields.
+
+        Its own, or that of its parts where those went in its place (``bc_body.to_business_central``).
+        """
+        body, _ = self.to_business_central(sent, None)
+        parts = compose_name(*(body.get(BC_PROPERTIES[part], "") for part in NAME_PARTS))
+        return frozenset(self.normal("name", name) for name in (sent.get("name", ""), parts) if name)
 
     def to_outlook(
         self,

@@ -183,9 +183,9 @@ class BusinessCentralCreates:
             logger.warning("looking up %d unknown creates failed: %s", len(unknown), error)
             return
         for sending in unknown:
-            name = self.mapper.normal("name", sending.change.after.get("name", ""))
+            names = self.mapper.names_of_created(sending.change.after)
             for contact in held[sending.change.email_key] or ():
-                if self.mapper.normal("name", contact.values["name"]) == name:
+                if self.mapper.normal("name", contact.values["name"]) in names:
                     sending.result = WriteResult(contact=contact, request_id=sending.result.request_id)
 
     # -- what came of it -------------------------------------------------------------------------------------------

@@ -170,11 +170,11 @@ class _Creates:
 
     def _create_in_bc(self, row: Row, key: str, looked_up: list[BcContact] | None) -> None:
         normal = self.target.mapper.normal
-        name = normal("name", row["after"].get("name", ""))
+        names = self.target.mapper.names_of_created(row["after"])
         if looked_up is None:
             self.open.outlook_ids.add(row["outlook_id"])
             return
-        found = [each for each in looked_up if normal("name", each.values["name"]) == name]
+        found = [each for each in looked_up if normal("name", each.values["name"]) in names]
         with self.target.engine.begin() as conn:
             self.target.check_lease(conn)
             if found:
@@ -209,10 +209,11 @@ class _Creates:
         )
         present = self.target.mapper.of_business_central(contact.values)
         normal = self.target.mapper.normal
+        # The name is what the contact was found by, also where BC made it of its parts.
         written = {
             name: row["source"].get(name, sent)
             for name, sent in row["after"].items()
-            if normal(name, present.get(name, "")) == normal(name, sent)
+            if name == "name" or normal(name, present.get(name, "")) == normal(name, sent)
         }
         couple_created(conn, self.target, [MadeInOutlook(item, known["row_id"], written, contact)])
 

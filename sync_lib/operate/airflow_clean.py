@@ -18,6 +18,8 @@ from sync_lib.errors import ConfigError
 
 #: Holds wait for a person in a run of their own; Airflow must not forget it before the person has answered.
 FEWEST_DAYS = 8
+#: Further back nothing lies, and the calendar begins some time.
+MOST_DAYS = 36_500
 
 #: What removes runs without work: it stands beside the plugin that knows Airflow.
 QUIET_RUNS = Path(__file__).parents[2] / "plugins" / "contact_sync_airflow" / "quiet_runs.py"
@@ -40,19 +42,21 @@ def clean(days: int, quiet_hours: float, *, now: datetime | None = None, call: C
     """Remove what Airflow's database and log folder hold that is older than so many days.
 
     Args:
-        days: How many are kept; at least ``FEWEST_DAYS``.
+        days: How many are kept; ``FEWEST_DAYS`` to ``MOST_DAYS``.
         quiet_hours: Hours for which runs of ``contact_sync`` are kept that had nothing to do.
         now: The present, for tests.
         call: Runs ``airflow`` with these arguments, or a script of ours in Airflow's Python where the first one is its
             path, and returns what it printed.
 
     Raises:
-        ConfigError: Too few days, there is no ``airflow``, or it failed.
+        ConfigError: Too few days or too many, there is no ``airflow``, or it failed.
     """
     if days < FEWEST_DAYS:
         raise ConfigError(
             f"--days is {days}; at least {FEWEST_DAYS} are kept, since approvals wait for a week."
         )
+    if days > MOST_DAYS:
+        raise ConfigError(f"--days is {days}; it takes {MOST_DAYS} at most.")
     call = call or _airflow
     before = (now or datetime.now(UTC)) - timedelta(days=days)
     stamp = before.strftime("%Y-%m-%d %H:%M:%S+00:00")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -201,19 +202,18 @@ class _Finder:
         tie = t.coupling.c
         texts = (tie.baseline_bc, tie.baseline_outlook, tie.former)
         # The text only narrows down: another address may end like this one.
-        holds_it = or_(*(func.lower(text).contains(self.address, autoescape=True) for text in texts))
+        part = _written_alike(self.address)
+        holds_it = or_(*(func.lower(text).contains(part, autoescape=True) for text in texts))
         rows = self.conn.execute(select(tie.bc_id, *texts).where(tie.profile.in_(self.ours), holds_it))
         return {row[0] for row in rows if self.address in set(_addresses(row[1:]))}
 
     def _contacts_of_columns(self) -> set[str]:
         """Contacts of BC that have the address behind another one, or as E-Mail 2."""
         bc = t.bc_contact.c
-        # As above.
-        holds_it = or_(
-            *(func.lower(text).contains(self.address, autoescape=True) for text in (bc.email, bc.email2))
-        )
+        # As somebody typed them, perhaps with what nobody sees between the letters.
+        several = or_(bc.email.contains(";"), func.coalesce(bc.email2, "") != "")
         rows = self.conn.execute(
-            select(bc.id, bc.email, bc.email2).where(bc.company == self.traces.company, holds_it)
+            select(bc.id, bc.email, bc.email2).where(bc.company == self.traces.company, several)
         )
         return {row[0] for row in rows if self.address in _addresses_of_columns(row[1:])}
 
@@ -268,6 +268,14 @@ class _Finder:
         tie = t.coupling.c
         foreign = select(tie.outlook_id).where(tie.profile.in_(self.ours), tie.bc_id != traces.contact)
         traces.items -= set(self.conn.scalars(foreign.where(among(self.conn, tie.outlook_id, traces.items))))
+
+
+def _written_alike(address: str) -> str:
+    """Return the longest part of an address that stands so in all its spellings, but for the case of ASCII letters.
+
+    A domain may be written in Unicode, and the databases do not all fold what is no ASCII.
+    """
+    return max(re.split(r"[^\0-\x7f]+|(?<=[@.])xn--[^.]*", address), key=len)
 
 
 def _addresses_of_columns(texts: Iterable[str | None]) -> set[str]:

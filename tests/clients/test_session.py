@@ -275,13 +275,13 @@ def test_a_write_that_does_no_harm_twice_is_repeated() -> None:
 
 
 def test_throttled_after_an_unknown_outcome_is_unknown() -> None:
-    transport = Transport([(504, None), (429, None, {"Retry-After": "999"})])
+    transport = Transport([(504, None), (429, None, {"Retry-After": "299"})])
     with pytest.raises(ServiceError) as caught:
         make_session(transport).request("PATCH", "/contacts/2", json={}, repeat=True)
     assert not isinstance(caught.value, ThrottledError)
-    assert caught.value.retry_after == 999
+    assert caught.value.retry_after == 299
 
-    transport = Transport([(504, None), (429, None, {"Retry-After": "999"})])
+    transport = Transport([(504, None), (429, None, {"Retry-After": "299"})])
     with pytest.raises(ThrottledError):
         make_session(transport).request("GET", "/contacts/2")
 
@@ -402,7 +402,7 @@ PLANTED = "sanne@molenzicht.example"
         (200, PLANTED.encode()),
         (200, {"value": PLANTED}),
         (200, {"value": [], "@odata.nextLink": f"https://{PLANTED}/"}),
-        (429, {"error": PLANTED}, {"Retry-After": "999", "request-id": f"x {PLANTED}"}),
+        (429, {"error": PLANTED}, {"Retry-After": "299", "request-id": f"x {PLANTED}"}),
         (401, error_body("InvalidAuthenticationToken", PLANTED)),
         (404, {"error": {"code": PLANTED}}),
         requests.ConnectionError(f"Max retries exceeded with url: /x?$filter={PLANTED}"),
@@ -436,10 +436,10 @@ def test_no_value_and_no_token_reaches_a_message_or_a_log(
 # Reading
 
 
-def test_half_a_surrogate_pair_does_not_make_a_page_unreadable() -> None:
+def test_half_a_surrogate_pair_makes_no_page_unreadable_and_is_no_sign_of_its_own() -> None:
     transport = Transport([(200, b'{"value": ["a\\ud800b", "\\ud83d\\ude00"]}')])
     page = next(make_session(transport).iter_pages("/users"))
-    assert page["value"] == ["a?b", "\N{GRINNING FACE}"]
+    assert page["value"] == ["ab", "\N{GRINNING FACE}"]
     orjson.dumps(page)
 
 

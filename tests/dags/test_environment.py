@@ -66,6 +66,13 @@ def test_settings_may_be_in_a_file_that_is_read_again(
         ("CONTACT_SYNC_TIMEZONE", "Europa/Amsterdam", lambda: environment.timezone() == "UTC"),
         ("CONTACT_SYNC_GUARD_DELETES", "tien", lambda: environment.sync_settings() == SyncSettings()),
         ("CONTACT_SYNC_LEASE", "nan", lambda: environment.sync_settings() == SyncSettings()),
+        *(
+            (f"CONTACT_SYNC_{name}", "0", lambda: environment.sync_settings() == SyncSettings())
+            for name in (
+                *("MAX_ROUNDS", "LEASE", "REQUEST_TIMEOUT", "GRAPH_BATCHES", "GRAPH_WINDOW_OPERATIONS"),
+                *("BC_CONCURRENCY", "BC_WINDOW_REQUESTS", "BC_WINDOW"),
+            )
+        ),
         ("CONTACT_SYNC_WRITES", "uit", lambda: environment.sync_settings() == SyncSettings(writes=False)),
     ],
 )
@@ -83,6 +90,25 @@ def test_a_setting_that_cannot_be_read_stops_no_dag(
     assert problem.startswith(f"{variable} is {value!r}")
     assert "It takes" in problem or "it takes" in problem
     assert "Until it is corrected" in problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CONTACT_SYNC_WRITES = off",
+        "  CONTACT_SYNC_WRITES=off  ",
+        "export CONTACT_SYNC_WRITES=off",
+        "\ufeffCONTACT_SYNC_WRITES=off",
+    ],
+)
+def test_a_line_of_the_settings_file_counts_however_it_is_spaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
+    """Rules 8.8c: who writes there that nothing is to be written is not passed over in silence."""
+    path = tmp_path / "contact_sync.env"
+    path.write_text(f"{line}\n# CONTACT_SYNC_WRITES=on\n", encoding="utf-8")
+    monkeypatch.setenv(environment.SETTINGS_FILE_VARIABLE, str(path))
+    assert not environment.may_write()
 
 
 def test_a_settings_file_that_is_gone_stops_no_dag_and_all_writes(

@@ -95,7 +95,9 @@ def test_what_fails_is_said(monkeypatch, tmp_path, capsys, new_database):
     program.chmod(0o755)
     assert cli.main(["airflow-clean"], environment) == 1
     assert "airflow db clean failed:\nthe reason" in capsys.readouterr().err
-    assert cli.main(["airflow-clean", "--days", "1"], environment) == 1
+    for days in ("0", "1", "999999999999"):
+        assert cli.main(["airflow-clean", "--days", days], environment) == 1
+        assert f"--days is {days}" in capsys.readouterr().err
 
 
 #: Run -> hours since it ended, its type, its state, and the place of a mapped task, if there was one.

@@ -257,3 +257,30 @@ def test_a_company_that_business_central_does_not_list_is_warned_of(run, file, e
     assert warned in out
     assert "lists no company" in run("profiles", "correct", "1", "--mailbox", "anne@example.com").out
     assert "lists no company" not in run("profiles", "correct", "1", "--company", "c2").out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "profiles remove",
+        "profiles end --keep",
+        "holds ask-again",
+        "groups remove",
+        "contacts sync-now --bc-id x",
+    ],
+)
+def test_a_number_that_no_row_can_have_is_none(run, command, capsys):
+    area, what, *options = command.split()
+    with pytest.raises(SystemExit) as ended:
+        run(area, what, "99999999999999999999", *options)
+    assert ended.value.code == 2
+    assert "99999999999999999999" in capsys.readouterr().err
+
+
+def test_a_file_in_another_encoding_is_named(run, tmp_path):
+    path = tmp_path / "profiles.yaml"
+    path.write_bytes(FILE.encode("utf-16"))
+    said = run("profiles", "import", str(path), code=1).err
+    assert f"{path} is no text in UTF-8" in said
+    path.write_bytes(FILE.encode("utf-8-sig"))
+    assert "2 added" in run("profiles", "import", str(path)).out

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 
 from sync_lib.errors import ConfigError
 from sync_lib.fields.contact_keys import BcKey
+from sync_lib.fields.normal_forms import first_address
 from sync_lib.model import Origin
 from sync_lib.store import companies, erasure
 from sync_lib.store import tables as t
@@ -129,6 +130,32 @@ def test_from_an_address_that_only_an_old_agreement_knows(log):
     couple(log, Y, address="not-former@example.nl")
     assert erase(log, address="Former@Example.nl").counts["bc_contact"] == 1
     assert left(log, t.bc_contact, "id") == left(log, t.coupling, "bc_id") == [Y]
+
+
+@pytest.mark.parametrize(
+    ("held", "asked"),
+    [
+        ("jan@münchen.example", "jan@münchen.example"),
+        ("jan@MÜNCHEN.example", "Jan@xn--mnchen-3ya.example"),
+        ("jan@xn--mnchen-3ya.example", "jan@münchen.example"),
+        ("JOSÉ@klant.example", "josé@klant.example"),
+        ("jan\u200b@klant.example", "jan@klant.example"),
+    ],
+)
+@pytest.mark.parametrize("place", ["list", "second", "baseline"])
+def test_from_an_address_however_it_is_spelled(log, place, held, asked):
+    if place == "baseline":
+        log.couple(X)
+        # As the sync writes it: without what nobody sees.
+        text = json.dumps({"email": first_address(held)}, ensure_ascii=False)
+        with transaction(log.engine) as conn:
+            conn.execute(update(t.coupling).values(baseline_bc=text))
+    else:
+        values = {"email": f"first@klant.example; {held}"} if place == "list" else {"email2": held}
+        with transaction(log.engine) as conn:
+            conn.execute(update(t.bc_contact).where(t.bc_contact.c.id == X).values(values))
+    assert erase(log, address=asked).counts["bc_contact"] == 1
+    assert left(log, t.bc_contact, "id") == [Y]
 
 
 def test_from_an_address_that_only_the_coupled_item_has(log):

@@ -34,6 +34,16 @@ def test_what_is_not_there_is_not_found(engine: Engine, text: str, held: str) ->
     assert found(engine, text, held) == (text.lower() in held.lower())
 
 
+@settings(max_examples=150)
+@given(text=TEXTS.filter(bool), held=TEXTS, same=st.booleans())
+def test_the_whole_of_a_text_is_found_in_any_case(engine: Engine, text: str, held: str, same: bool) -> None:
+    held = text.replace("ß", "s").swapcase() if same else held
+    rows = select(literal(held).label("held")).subquery()
+    with engine.connect() as conn:
+        found = conn.scalar(select(rows.c.held).where(search.is_whole(text.replace("ß", "s"), rows.c.held)))
+    assert (found is not None) == (text.replace("ß", "s").lower() == held.lower())
+
+
 @pytest.mark.parametrize(("held", "is_found"), [("+31 (0)6-1234 56.78", True), ("06 1234 5x678", False)])
 def test_a_number_is_found_however_it_is_written(engine: Engine, held: str, is_found: bool) -> None:
     rows = select(literal(held).label("held")).subquery()

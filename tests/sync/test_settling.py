@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
 from tests.sync.harness import Harness, person, settled, world
+from tests.sync.test_fields import use
 
 ADDRESS = "els@nieuw.example"
 
@@ -69,6 +70,46 @@ def test_another_contact_with_the_address_is_not_the_one_that_was_sent(make_harn
     assert coupled(h) == {h.contacts()["Jan Jansen"]["id"], h.contacts()["Els Nieuw"]["id"]}
     assert h.contacts()["Inkoop Nieuw"] == other
     settled(h)
+
+
+@pytest.mark.parametrize("when", ["at once", "in a later run"])
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("Kok, Els", ("Els", None, "Kok")),
+        ("Els  Kok", ("Els", None, "Kok")),
+        ("Kokkie", ("Els", "van der", "Kok")),
+        ("Els van der Kok", ("Els", "van der", "Kok")),
+    ],
+)
+def test_a_contact_that_bc_named_by_its_parts_is_the_one_that_was_sent(make_harness, name, parts, when):
+    """Rules 8.4: found is coupled as created, and outside the filter pinned, as if the answer had come."""
+    h = use(make_harness(world(), transport="in_process", retry_cap=1.0), "extended")
+    h.add_profiles(filter={"City": "Delft"})
+    h.full()
+    given, middle, surname = parts
+    card = {"displayName": name, "givenName": given, "middleName": middle, "surname": surname}
+    h.add_item(**card, jobTitle="Chef", emailAddresses=[{"address": ADDRESS, "name": "x"}])
+    h.sim.add_fault(name="F4", service="bc", method="POST", path="/contacts$")
+    if when != "at once":
+        h.sim.add_fault(
+            kind="status",
+            service="bc",
+            part=True,
+            path=r"\(email",
+            status=400,
+            count=None,
+            nth=[*range(5, 99)],
+        )
+    h.run()
+    h.sim.clear_faults()
+    h.run()
+    settled(h)
+    whole = " ".join(filter(None, parts))
+    assert (set(h.contacts()), set(h.items())) == ({whole}, {whole})
+    with read(h.edges.engine) as conn:
+        c = t.coupling.c
+        assert conn.execute(select(c.state, c.origin)).all() == [("pinned", "made_by_user")]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -251,3 +251,21 @@ def test_a_page_in_place_of_entra_id_is_reported_as_such(synced, status, path):
     edges.close()
     assert status == 502 or isinstance(caught.value, InterceptedError)
     assert edges.graph_settings.client_secret not in str(caught.value)
+
+
+# -- how long a service may make everybody wait -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [86_400, "1e15", "date+31536000"])
+@pytest.mark.parametrize("service", ["bc", "graph"])
+def test_no_answer_stops_the_sync_for_longer_than_minutes(make_harness, service, asked):
+    h = make_harness(world(person("Jan Jansen")), transport="in_process")
+    h.add_profiles()
+    h.full()
+    h.sim.add_fault(service=service, kind="status", status=503, count=1, moment="before", retry_after=asked)
+    h.edit_contact("Jan Jansen", jobTitle="Chef")
+    h.run()
+    before = h.sim.time.time()
+    h.run()
+    assert h.sim.time.time() - before < 310
+    assert h.items()["Jan Jansen"]["jobTitle"] == "Chef"

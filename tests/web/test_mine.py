@@ -297,6 +297,16 @@ def test_why_a_contact_is_in_the_folder_or_not(ask: Ask, anna: int) -> None:
     assert "Het valt buiten het filter" in ask(language="nl").get("/1/contacts/b2").text
 
 
+@pytest.mark.parametrize("text", ["Élise Öz", "élise öz", "ÉLISE ÖZ"])
+def test_who_is_not_in_the_folder_is_found_by_the_whole_name_in_any_case(
+    ask: Ask, engine: Engine, anna: int, text: str
+) -> None:
+    with engine.begin() as conn:
+        conn.execute(update(t.bc_contact).where(t.bc_contact.c.id == "b2").values(name="Élise Öz"))
+    assert f'href="{MOUNT}/1/contacts/b2"' in ask().get(f"/1/contacts?q={text}").text
+    assert "Nothing is found." in ask().get("/1/contacts?q=lise").text
+
+
 def test_leave_one_out_and_take_it_back(ask: Ask, engine: Engine, airflow: Airflow, anna: int) -> None:
     answer = ask().post("/1/contacts/b1/leave-out")
     assert answer.headers["location"] == f"{MOUNT}/1/contacts/b1?said=stored"

@@ -329,6 +329,17 @@ def test_the_list_of_holds(visit: Make, world: dict[str, int]) -> None:
     assert "whole company" in visit().get("/plans?state=superseded").text
     assert "Nothing matches." in visit().get("/plans?q=nobody").text
     assert "Nothing matches." not in visit().get("/plans?q=ANNA").text
+
+
+@pytest.mark.parametrize("text", ["Élan", "élan", "ÉLAN", "lan"])
+def test_a_company_is_found_in_any_case(
+    visit: Make, engine: Engine, world: dict[str, int], text: str
+) -> None:
+    with engine.begin() as conn:
+        for table, column in ((t.company, "name"), (t.sync_profile, "company_name")):
+            conn.execute(update(table).values({column: "Bureau Élan"}))
+    for page in ("plans", "history"):
+        assert "Nothing matches." not in visit().get(f"/{page}?q={text}").text
     assert visit().get("/plans?state=x").status_code == 400
 
 

@@ -191,7 +191,7 @@ def _held_or_named(profile: int, text: str) -> ColumnElement[bool]:
     bc, tie = t.bc_contact.c, t.coupling.c
     tied = select(tie.id).where(tie.profile == profile, tie.bc_id == bc.id).correlate(t.bc_contact).exists()
     address = email_key(text)
-    named = (func.lower(bc.name) == text.lower(), bc.number == text)
+    named = (search.is_whole(text, bc.name), bc.number == text)
     return or_(tied, *named, bc.email_key == address if address else false())
 
 

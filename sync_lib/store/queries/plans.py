@@ -387,8 +387,7 @@ def _of_holds(query: Select[Any], text: str) -> Select[Any]:
     query = query.outerjoin(t.company, t.company.c.id == c.company)
     if not text:
         return query
-    columns = (p.mailbox, p.company_name, t.company.c.name)
-    return query.where(or_(*(func.lower(each).contains(text.lower(), autoescape=True) for each in columns)))
+    return query.where(search.holds(text, p.mailbox, p.company_name, t.company.c.name))
 
 
 def _hold_line(row: Any) -> HoldLine:
@@ -412,8 +411,7 @@ def read_plans(conn: Connection, text: str, kind: str, part: int, size: int) -> 
     c, p, k = t.plan.c, t.sync_profile.c, t.change.c
     newest = select(t.plan, p.mailbox, p.company_name, p.folder_name).join(t.sync_profile, p.id == c.profile)
     if text:
-        columns = (p.mailbox, p.company_name)
-        newest = newest.where(or_(*(func.lower(x).contains(text.lower(), autoescape=True) for x in columns)))
+        newest = newest.where(search.holds(text, p.mailbox, p.company_name))
     if kind:
         newest = newest.where(c.dry_run if kind == "planned" else ~c.dry_run)
     # The rounds behind the first one decide once more about some contacts of it.

@@ -50,6 +50,11 @@ def holds(text: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
     )
 
 
+def is_whole(text: str, column: SQLColumnExpression[str]) -> ColumnElement[bool]:
+    """Whether a column is a text, and nothing more."""
+    return _Matches(column, _any_case_glob(text), rf"(?i)\A{any_case(text)}\Z")
+
+
 def holds_in_values(text: str, *columns: SQLColumnExpression[str]) -> ColumnElement[bool]:
     """Whether a value, and not the name of a field, holds a text in one of these columns of JSON objects of texts."""
     # Written as JSON writes it, so that quotes and line ends are found too.
