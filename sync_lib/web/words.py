@@ -256,8 +256,22 @@ _HELD = {
 #: Of what a person wanted undone, and is not.
 _UNDO = {
     "changed_since": Reason(
-        msg("Somebody changed it since, or one of the two is not there any more"),
+        msg("Somebody changed it since"),
         msg("Nothing to do: the newer value is kept. Change it by hand if it is wrong."),
+    ),
+    "out_since": Reason(
+        msg("The profile does not sync this contact any more: it is outside the filter now, or no person"),
+        msg(
+            "Widen the filter if the contact is wanted in Outlook, then undo it again; or change it by hand."
+        ),
+    ),
+    "gone_since": Reason(
+        msg("The contact, or its item in Outlook, is not there any more"),
+        msg("Nothing to do: there is nothing that a value could go back to."),
+    ),
+    "back_already": Reason(
+        msg("The contact is in Outlook again already"),
+        msg("Nothing to do."),
     ),
     "one_way": Reason(
         msg("The profile writes to one side only, so both cannot be put back"),
