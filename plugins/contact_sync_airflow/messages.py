@@ -32,14 +32,15 @@ def open_services_or_alarm() -> Iterator[Services]:
     Raises:
         SystemExit: As ``raise_unless_good``, where the cause is one that a person can put right.
     """
-    from sync_lib.errors import SyncError
+    from sync_lib.errors import SyncError, reason_of
     from sync_lib.run.report import Verdict
 
     with ExitStack() as opened:
         try:
             ready = opened.enter_context(connections.open_services())
         except Exception as error:
-            dead = Verdict(False, _cause(error))
+            reason = reason_of(error) if isinstance(error, SyncError) else "unexpected_error"
+            dead = Verdict(False, _cause(error), reason=reason)
             notify(None, dead)
             if isinstance(error, SyncError):
                 raise_unless_good(dead)
@@ -235,7 +236,7 @@ def _news(services: Services | None, verdict: Verdict, receivers: list[str]) -> 
             return notify.read_news(services, run, verdict, repeated=repeated, receivers=receivers)
     except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
         log.warning("what to send could not be read: %s", _cause(error))
-    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict)
 
 
 def _counts(counts: dict[str, int] | None) -> str:

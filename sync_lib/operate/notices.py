@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from sync_lib.model import Before, Mode, ProfileResult
-from sync_lib.run.report import GOOD_STATES, RunReport
+from sync_lib.run.report import GOOD_STATES, RunReport, Verdict
 from sync_lib.store.causes import Cause
 from sync_lib.store.heard import RUN, NewRejects
 
@@ -162,9 +162,9 @@ def of_run(report: RunReport, known: Known) -> News | None:
     return News(filled, report.at, known.stale_after) if filled else None
 
 
-def of_dead_run(message: str) -> News:
+def of_dead_run(verdict: Verdict) -> News:
     """Return what is to be reported about a run that failed as a whole."""
-    return News((Part(Kind.RUN_FAILED, (Item(text=message),), 1),))
+    return News((Part(Kind.RUN_FAILED, (Item(verdict.reason, text=verdict.message),), 1),))
 
 
 def of_test() -> News:

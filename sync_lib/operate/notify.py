@@ -71,7 +71,7 @@ def forget(services: Services) -> None:
 
 
 def _of_dead_run(verdict: Verdict, repeated: bool) -> News | None:
-    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict)
 
 
 def post(url: str, form: str, notice: Notice, link: str) -> None:

@@ -98,14 +98,14 @@ class _Writer:
     def _lines(self, kind: Kind, items: Sequence[Item]) -> list[str]:
         if kind is Kind.NOT_SYNCED:
             return self._owners(items)
+        if kind is Kind.RUN_FAILED:
+            return [line for each in items for line in self._dead_run(each)]
         return [self._line(kind, each) for each in items]
 
     def _line(self, kind: Kind, item: Item) -> str:
         names = self._listed(item.names)
         if kind in groups_words.HEADINGS:
             return groups_words.line(kind, item, names, self.text)
-        if kind is Kind.RUN_FAILED:
-            return item.text
         if kind is Kind.TEST:
             return self.text(msg("Messages of the sync arrive here."))
         if kind is Kind.STALE:
@@ -122,6 +122,14 @@ class _Writer:
             count = number(item.count, self._language)
             return f"{self.text(said, names=names, count=count)} {means}."
         return f"{names}: {means}. {remedy}"
+
+    def _dead_run(self, item: Item) -> list[str]:
+        """Return why a run failed in the reader's language, and what the error itself said, which is English."""
+        if not item.reason:
+            return [item.text]
+        reason = words.reason_of(item.reason)
+        said = self.text(msg("The error itself: %(text)s"), text=item.text)
+        return [f"{self.text(reason.means)}. {self.text(reason.remedy)}", said]
 
     def _owners(self, items: Iterable[Item]) -> list[str]:
         """Return a line for each owner: of how many contacts, and why."""

@@ -90,6 +90,22 @@ _PROFILE = {
         msg("Its task ended without an outcome"),
         msg("Look at the task in Airflow, and clear it to run it again."),
     ),
+    "request_refused": Reason(
+        msg("The run was asked for something that there is not"),
+        msg("Start another one: what the error itself says names what is wrong."),
+    ),
+    "plan_failed": Reason(
+        msg("The run could not be planned, so nothing was synced"),
+        msg("Look at the log of the run's first task in Airflow, and clear that task to run it again."),
+    ),
+    "find_work_failed": Reason(
+        msg("The run could not find out which profiles have work"),
+        msg("Look at the log of the task that failed in Airflow, and clear it to run it again."),
+    ),
+    "tasks_failed": Reason(
+        msg("Tasks of the run failed, though no profile did"),
+        msg("Look at the logs of the tasks that failed in Airflow, and clear them to run them again."),
+    ),
     "service_away": Reason(
         msg("Outlook or Business Central did not answer"),
         msg("Nothing to do at first: it is tried again. If it stays, look at the health of the service."),

@@ -104,6 +104,10 @@ def test_a_run_that_was_never_planned_is_reported_unless_the_one_before_was_no_b
     ran = h.run()
     ran.verdict = Verdict(False, "Failed tasks: report")
     assert heard(h, ran) == ["Failed tasks: report"], "no profile failed, and the run did"
+    ran.verdict = Verdict(False, "Failed tasks: report", reason="tasks_failed")
+    why, said = heard(h, ran)
+    assert why.startswith("Tasks of the run failed, though no profile did. Look at the logs of the tasks")
+    assert said == "The error itself: Failed tasks: report"
     news = notify.read_news(h.edges, h.run().report.run, GOOD, repeated=False, receivers=("teams",))
     assert news
     notice = in_words(news, "en", PAGES)
