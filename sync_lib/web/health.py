@@ -19,7 +19,8 @@ from sync_lib.store.profiles.rows import read_enabled_ids
 from sync_lib.store.runs import digest_of, read_last_failures, read_last_good, read_waiting
 from sync_lib.times import shift
 from sync_lib.web import words
-from sync_lib.web.language import msg
+from sync_lib.web.language import moment, msg
+from sync_lib.web.run_words import tell_run
 from sync_lib.web.seams import Surroundings
 
 
@@ -212,8 +213,10 @@ def _queue(visit: Reader, around: Surroundings) -> list[Line]:
                 visit.text(msg("Runs that wait for Airflow to begin them: %(count)s."), count=around.queued),
             )
         ]
-    text = msg("Runs that wait: %(count)s, behind %(run)s, which is at work.")
-    return [Line("wait", visit.text(text, count=around.queued, run=around.running))]
+    text = msg("Runs that wait: %(count)s, behind one that is at work (%(run)s).")
+    told = tell_run(around.running)
+    what = visit.text(told.text) + (f", {moment(told.at, visit.language)}" if told.at else "")
+    return [Line("wait", visit.text(text, count=around.queued, run=what))]
 
 
 def _ending(visit: Reader, ending: Ending) -> Line:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,10 @@ class Surroundings:
     interval: float | None = None
 
 
+def _nobody(_runs: Collection[str]) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Seams:
     """The surroundings of the pages.
@@ -77,6 +81,7 @@ class Seams:
         surroundings: Returns what Airflow says; called for every page.
         bc_client: Returns where people open Business Central in a browser, without a slash at its end; "" where nobody
             knows that, since it is not Microsoft's own cloud.
+        starters: Returns who started runs by hand, by the ids of these runs; who is not known is left out.
     """
 
     authorize: Callable[..., Any]
@@ -88,3 +93,4 @@ class Seams:
     mount: str = "/contact_sync"
     surroundings: Callable[[], Surroundings] = Surroundings
     bc_client: Callable[[], str] = str
+    starters: Callable[[Collection[str]], Mapping[str, str]] = _nobody

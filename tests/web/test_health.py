@@ -137,7 +137,9 @@ def test_what_is_queued_behind_what_is_said(engine: Engine) -> None:
     with engine.begin() as conn:
         add_profile(conn, "eva@a.example")
     busy = Surroundings(running="manual__1", queued=2)
-    assert lines(page_of(engine, busy)) == ["Runs that wait: 2, behind manual__1, which is at work."]
+    assert lines(page_of(engine, busy)) == [
+        "Runs that wait: 2, behind one that is at work (started by hand)."
+    ]
     assert "waits behind the one that is at work" in page_of(engine, busy, "/")
     assert lines(page_of(engine, replace(busy, queued=0))) == []
 
