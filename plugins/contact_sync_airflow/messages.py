@@ -213,8 +213,21 @@ def _notice(services: Services | None, verdict: Verdict) -> Notice | None:
         if services:
             notify.forget(services)
         return None
-    news = _news(services, verdict, receivers)
+    news = _with_credentials(services, _news(services, verdict, receivers), receivers)
     return in_words(news) if news else None
+
+
+def _with_credentials(services: Services | None, news: News | None, receivers: list[str]) -> News | None:
+    """Add credentials that end soon. Without the database nobody knows who has heard of them: the next run says so."""
+    from sync_lib.operate import notify
+
+    if services is None:
+        return news
+    try:
+        return notify.add_credentials(services, news, connections.endings(), receivers)
+    except Exception as error:  # noqa: BLE001 - the rest of the message does not depend on it
+        log.warning("which credentials end soon could not be said: %s", _cause(error))
+        return news
 
 
 def in_words(news: News) -> Notice | None:

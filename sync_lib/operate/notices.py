@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from sync_lib.model import Before, Mode, ProfileResult
+from sync_lib.operate.credentials import Ending
 from sync_lib.run.report import GOOD_STATES, RunReport, Verdict
 from sync_lib.store.causes import Cause
 from sync_lib.store.heard import RUN, NewRejects
@@ -36,6 +37,8 @@ class Kind(StrEnum):
     NOT_SYNCED = "not_synced"
     RUN_FAILED = "run_failed"
     RUN_WORKS_AGAIN = "run_works_again"
+    CREDENTIAL_ENDS = "credential_ends"
+    CREDENTIAL_ENDED = "credential_ended"
     GROUP_TROUBLE = "group_trouble"
     GROUP_FAILED = "group_failed"
     GROUP_WAITS = "group_waits"
@@ -59,6 +62,7 @@ class Item:
         since: When the last good sync was, as the staging database writes times.
         text: What an error said.
         group: The group of Entra ID that it is about, where it is one, as people know it.
+        credential: The credential that ends, or has ended, where it is about one.
     """
 
     reason: str = ""
@@ -68,6 +72,7 @@ class Item:
     since: str = ""
     text: str = ""
     group: str = ""
+    credential: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,15 @@ def of_run(report: RunReport, known: Known) -> News | None:
 def of_dead_run(verdict: Verdict) -> News:
     """Return what is to be reported about a run that failed as a whole."""
     return News((Part(Kind.RUN_FAILED, (Item(verdict.reason, text=verdict.message),), 1),))
+
+
+def of_credentials(endings: Collection[Ending]) -> tuple[Part, ...]:
+    """Return what is to be reported about credentials that end soon, or have ended."""
+    parts = []
+    for kind, has_ended in ((Kind.CREDENTIAL_ENDED, True), (Kind.CREDENTIAL_ENDS, False)):
+        items = tuple(Item(credential=each) for each in endings if (each.days < 0) == has_ended)
+        parts += [Part(kind, items, len(items))] if items else []
+    return tuple(parts)
 
 
 def of_test() -> News:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from sync_lib.clients import webhook
 from sync_lib.errors import ConfigError
 from sync_lib.operate import notices
+from sync_lib.operate.credentials import Ending
 from sync_lib.operate.notices import Known, News, Notice
 from sync_lib.run.report import Verdict, make_report
 from sync_lib.services import Services
@@ -62,6 +64,23 @@ def read_news(
         causes.note_reported(conn, notices.reported_profiles(news, report, known))
         heard.write_heard(conn, receivers, notices.heard_after(report, known))
     return news
+
+
+def add_credentials(
+    services: Services, news: News | None, endings: Collection[Ending], receivers: Collection[str]
+) -> News | None:
+    """Return the news with the credentials that end of which people have not heard; note that they have.
+
+    A credential is news where it comes within 30 days of its end, within 7, and when it has ended.
+    """
+    if not endings:
+        return news
+    with transaction(services.engine) as conn:
+        new = heard.take_credentials(conn, receivers, {each.connection: each.stage for each in endings})
+    parts = notices.of_credentials([each for each in endings if each.connection in new])
+    if not parts:
+        return news
+    return replace(news, parts=(*news.parts, *parts)) if news else News(parts)
 
 
 def forget(services: Services) -> None:
