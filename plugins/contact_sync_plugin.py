@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy import Engine
 
-    from sync_lib.web.seams import Seams, Surroundings
+    from sync_lib.web.seams import Messages, Seams, Surroundings
 
 DAG = "contact_sync"
 MOUNT = "/contact_sync"
@@ -90,6 +90,7 @@ def _seams(authorize: Any, mount: str) -> Seams:
         mount=mount,
         surroundings=_surroundings,
         bc_client=_bc_client,
+        messages=_messages,
         starters=_starters,
     )
 
@@ -191,6 +192,15 @@ def _surroundings() -> Surroundings:
             problems=(*environment.setting_problems(), *colleagues.problems()),
             interval=environment.interval(),
         )
+
+
+def _messages() -> Messages:
+    """Return who hears of what is wrong, and whether colleagues can have the weekly mail."""
+    from contact_sync_airflow import environment, mails, messages
+    from sync_lib.web.seams import Messages
+
+    weekly = environment.weekly_mail() if mails.can_send() else ""
+    return Messages(messages.receivers(), environment.notify_language(), weekly)
 
 
 def _starters(runs: Collection[str]) -> dict[str, str]:

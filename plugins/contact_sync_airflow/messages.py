@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import Asset
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sync_lib.operate.notices import News, Notice
     from sync_lib.run.report import RunReport, Verdict
     from sync_lib.services import Services
+    from sync_lib.web.seams import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -119,26 +120,64 @@ def send_to_all(notice: Notice) -> None:
 
 def send(connection_id: str, notice: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
+    from sync_lib.operate import notify
+
+    means = _means(connection_id)
+    if means.conn_type == "smtp":
+        send_mail(connection_id, means.to, notice, link)
+    else:
+        notify.post(means.url, means.form, notice, link)
+
+
+class _Means(NamedTuple):
+    """How a Connection sends messages; what it holds is a secret, but for the type, the form and the addresses."""
+
+    conn_type: str
+    form: str = ""
+    to: str = ""
+    url: str = ""
+
+
+def _means(connection_id: str) -> _Means:
+    """Return how a Connection sends messages.
+
+    Raises:
+        ConfigError: There is no such Connection, or it cannot send any.
+    """
     from sync_lib.connections import extra_field, incomplete
     from sync_lib.errors import ConfigError
-    from sync_lib.operate import notify
 
     connection = connections.get_connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
         form = extra_field(connection, "format") or "teams"
-        notify.post(connection.password or "", form, notice, link)
-    elif connection.conn_type == "smtp":
-        to = extra_field(connection, "to")
-        if not to:
-            raise incomplete(
-                connection_id, "to", "must hold the addresses to write to, as a part of the extra"
-            )
-        send_mail(connection_id, to, notice, link)
-    else:
+        return _Means(connection.conn_type, form, url=connection.password or "")
+    if connection.conn_type != "smtp":
         raise ConfigError(
             f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
             "messages go by contact_sync_webhook or smtp."
         )
+    to = extra_field(connection, "to")
+    if not to:
+        raise incomplete(connection_id, "to", "must hold the addresses to write to, as a part of the extra")
+    return _Means(connection.conn_type, "mail", to)
+
+
+def receivers() -> tuple[Receiver, ...]:
+    """Return whom messages go to, for the pages: no address of a webhook is in it, and nothing is sent."""
+    from sync_lib.errors import ConfigError
+    from sync_lib.operate import notify
+    from sync_lib.web.seams import Receiver
+
+    found = []
+    for name in _receivers():
+        try:
+            means = _means(name)
+            if means.conn_type != "smtp":
+                notify.require_webhook(means.url, means.form)
+            found.append(Receiver(name, means.form, means.to))
+        except ConfigError as error:
+            found.append(Receiver(name, problem=str(error)))
+    return tuple(found)
 
 
 def send_mail(connection_id: str, to: str | list[str], notice: Notice, link: str) -> None:

@@ -100,6 +100,16 @@ def post(url: str, form: str, notice: Notice, link: str) -> None:
         ConfigError: There is no such form, or the address is none.
         ApiError: It was not taken.
     """
+    require_webhook(url, form)
+    webhook.post(url, FORMATS[form](notice, link))
+
+
+def require_webhook(url: str, form: str) -> None:
+    """Look whether a webhook could be posted to, without posting anything.
+
+    Raises:
+        ConfigError: There is no such form, or the address is none.
+    """
     if form not in FORMATS:
         raise ConfigError(f"The webhook's format is {form!r}; it takes {' or '.join(FORMATS)}.")
-    webhook.post(url, FORMATS[form](notice, link))
+    webhook.require_address(url)

@@ -240,3 +240,29 @@ def test_whether_the_run_before_failed(send_by: Any, monkeypatch: pytest.MonkeyP
         assert context.failed_before() is repeated
     monkeypatch.setenv(environment.FULL_SCHEDULE_VARIABLE, "15 9 * * *")
     assert not context.failed_before(), "the full run reports it once more"
+
+
+def test_who_gets_messages_is_said_without_the_address_of_a_webhook(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = {
+        "conn_type": "smtp",
+        "host": "mail.example",
+        "password": "s3cr3t",
+        "extra": {"to": "eva@example.com"},
+    }
+    hook = {"conn_type": "contact_sync_webhook", "password": "https://hooks.example/s3cr3t"}
+    connection("teams", json.dumps(hook))
+    connection("mail", json.dumps(mail))
+    connection("odd", json.dumps({**hook, "password": "ftp://hooks.example/s3cr3t"}))
+    monkeypatch.setenv(environment.NOTIFY_VARIABLE, "teams, mail, gone, odd")
+    found = messages.receivers()
+    assert [(each.connection, each.form, each.to, bool(each.problem)) for each in found] == [
+        ("teams", "teams", "", False),
+        ("mail", "mail", "eva@example.com", False),
+        ("gone", "", "", True),
+        ("odd", "", "", True),
+    ]
+    assert "s3cr3t" not in str(found)
+    monkeypatch.delenv(environment.NOTIFY_VARIABLE)
+    assert messages.receivers() == ()

@@ -21,7 +21,7 @@ from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store import runs
 from sync_lib.web.app import make_app
-from sync_lib.web.seams import Surroundings
+from sync_lib.web.seams import Messages, Receiver, Surroundings
 from tests.sync.harness import Harness, person, world
 from tests.web.surroundings import VIEWER, open_seams, seams_of
 from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_reject, add_run, at
@@ -385,3 +385,37 @@ def test_the_navigation_says_how_much_waits(h: Harness) -> None:
             add_hold(conn, profile=1, state=state)
     found = re.findall(r'>([\w ]+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
     assert found == [("To decide", "2"), ("Not synced", "1")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "english", "dutch"),
+    [
+        (
+            Messages(),
+            "Messages about what is wrong are off: nobody hears of it who does not open these pages.",
+            "Berichten over wat er mis is, staan uit:",
+        ),
+        (
+            Messages(
+                (Receiver("teams_of_sales", "teams"), Receiver("admins", "mail", "a@x.example")), "nl", "mail"
+            ),
+            "Messages about what is wrong go, in Dutch, to: teams_of_sales (Teams), admins (e-mail: a@x.example ).",
+            "Berichten over wat er mis is, gaan, in het Nederlands, naar: teams_of_sales (Teams), admins (e-mail:",
+        ),
+        (
+            Messages((Receiver("gone", problem="Airflow has no Connection 'gone'."),)),
+            "go, in English, to: gone ( cannot be sent ).",
+            "gone ( kan niet worden verstuurd ).",
+        ),
+    ],
+)
+def test_the_overview_says_who_hears_of_what(
+    engine: Engine, messages: Messages, english: str, dutch: str
+) -> None:
+    client = TestClient(make_app(replace(open_seams(engine), messages=lambda: messages)))
+    shown = in_words(client.get("/", headers=ENGLISH).text)
+    assert english in shown
+    assert ("The weekly mail for colleagues is off" in shown) == (not messages.weekly)
+    assert ("no Connection 'gone'" in shown) == bool(messages.receivers and messages.receivers[0].problem)
+    assert dutch in in_words(client.get("/", headers=DUTCH).text)
+    assert "Messages about" not in client.get("/plans", headers=ENGLISH).text
