@@ -155,8 +155,8 @@ def of_run(report: RunReport, known: Known) -> News | None:
     due = [profile for profile in _of_known_cause(report, known) if known.causes[profile.profile].due]
     again = [p for p in report.profiles if p.profile in known.heard and p.state in _WORKS]
     parts = (
-        Part(Kind.FAILED, _by_reason(failed), len(failed)),
-        Part(Kind.KNOWN, _by_reason(due), len(due)),
+        Part(Kind.FAILED, _by_reason(failed, report), len(failed)),
+        Part(Kind.KNOWN, _by_reason(due, report), len(due)),
         Part(Kind.HELD, tuple(held), len(held)),
         Part(Kind.STALE, tuple(stale), len(stale)),
         Part(Kind.RUN_WORKS_AGAIN, (Item(),) if RUN in known.heard else (), 1),
@@ -202,10 +202,15 @@ def _of_known_cause(report: RunReport, known: Known) -> list[ProfileResult]:
     return [p for p in failed if known.causes[p.profile].known and known.causes[p.profile].reason == p.reason]
 
 
-def _by_reason(profiles: Iterable[ProfileResult]) -> tuple[Item, ...]:
+def _by_reason(profiles: Iterable[ProfileResult], report: RunReport) -> tuple[Item, ...]:
+    # What a company could not be read for says what to do; that it was not read does not.
+    of_company = {company.name: company.reason for company in report.companies if company.state == "failed"}
     found: dict[str, list[ProfileResult]] = {}
     for profile in profiles:
-        found.setdefault(profile.reason or "no_outcome", []).append(profile)
+        reason = profile.reason or "no_outcome"
+        if reason == "company_not_read":
+            reason = of_company.get(profile.company) or reason
+        found.setdefault(reason, []).append(profile)
     return tuple(
         Item(reason, tuple(each.mailbox for each in of_it), of_it[0].profile if len(of_it) == 1 else None)
         for reason, of_it in sorted(found.items())
