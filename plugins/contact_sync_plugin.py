@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.plugins_manager import AirflowPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from fastapi import FastAPI
     from sqlalchemy import Engine
 
-    from sync_lib.web.seams import Seams, Surroundings
+    from sync_lib.web.seams import Messages, Seams, Surroundings
 
 DAG = "contact_sync"
 MOUNT = "/contact_sync"
@@ -90,6 +90,8 @@ def _seams(authorize: Any, mount: str) -> Seams:
         mount=mount,
         surroundings=_surroundings,
         bc_client=_bc_client,
+        messages=_messages,
+        starters=_starters,
     )
 
 
@@ -190,6 +192,28 @@ def _surroundings() -> Surroundings:
             problems=(*environment.setting_problems(), *colleagues.problems()),
             interval=environment.interval(),
         )
+
+
+def _messages() -> Messages:
+    """Return who hears of what is wrong, and whether colleagues can have the weekly mail."""
+    from contact_sync_airflow import environment, mails, messages
+    from sync_lib.web.seams import Messages
+
+    weekly = environment.weekly_mail() if mails.can_send() else ""
+    return Messages(messages.receivers(), environment.notify_language(), weekly)
+
+
+def _starters(runs: Collection[str]) -> dict[str, str]:
+    """Return who started runs of the sync by hand, by their ids, as Airflow names them."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    wanted = select(DagRun.run_id, DagRun.triggering_user_name).where(
+        DagRun.dag_id == DAG, DagRun.run_id.in_(runs), DagRun.triggering_user_name.is_not(None)
+    )
+    with create_session() as session:
+        return {str(run): str(name) for run, name in session.execute(wanted)}
 
 
 class Staging:

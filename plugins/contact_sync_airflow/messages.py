@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import Asset
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sync_lib.operate.notices import News, Notice
     from sync_lib.run.report import RunReport, Verdict
     from sync_lib.services import Services
+    from sync_lib.web.seams import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,15 @@ def open_services_or_alarm() -> Iterator[Services]:
     Raises:
         SystemExit: As ``raise_unless_good``, where the cause is one that a person can put right.
     """
-    from sync_lib.errors import SyncError
+    from sync_lib.errors import SyncError, reason_of
     from sync_lib.run.report import Verdict
 
     with ExitStack() as opened:
         try:
             ready = opened.enter_context(connections.open_services())
         except Exception as error:
-            dead = Verdict(False, _cause(error))
+            reason = reason_of(error) if isinstance(error, SyncError) else "unexpected_error"
+            dead = Verdict(False, _cause(error), reason=reason)
             notify(None, dead)
             if isinstance(error, SyncError):
                 raise_unless_good(dead)
@@ -118,26 +120,64 @@ def send_to_all(notice: Notice) -> None:
 
 def send(connection_id: str, notice: Notice, link: str) -> None:
     """Send a notice by the means that the Connection's type names."""
+    from sync_lib.operate import notify
+
+    means = _means(connection_id)
+    if means.conn_type == "smtp":
+        send_mail(connection_id, means.to, notice, link)
+    else:
+        notify.post(means.url, means.form, notice, link)
+
+
+class _Means(NamedTuple):
+    """How a Connection sends messages; what it holds is a secret, but for the type, the form and the addresses."""
+
+    conn_type: str
+    form: str = ""
+    to: str = ""
+    url: str = ""
+
+
+def _means(connection_id: str) -> _Means:
+    """Return how a Connection sends messages.
+
+    Raises:
+        ConfigError: There is no such Connection, or it cannot send any.
+    """
     from sync_lib.connections import extra_field, incomplete
     from sync_lib.errors import ConfigError
-    from sync_lib.operate import notify
 
     connection = connections.get_connection(connection_id, "contact_sync_webhook")
     if connection.conn_type == "contact_sync_webhook":
         form = extra_field(connection, "format") or "teams"
-        notify.post(connection.password or "", form, notice, link)
-    elif connection.conn_type == "smtp":
-        to = extra_field(connection, "to")
-        if not to:
-            raise incomplete(
-                connection_id, "to", "must hold the addresses to write to, as a part of the extra"
-            )
-        send_mail(connection_id, to, notice, link)
-    else:
+        return _Means(connection.conn_type, form, url=connection.password or "")
+    if connection.conn_type != "smtp":
         raise ConfigError(
             f"Connection {connection_id!r} has the type {connection.conn_type!r}; "
             "messages go by contact_sync_webhook or smtp."
         )
+    to = extra_field(connection, "to")
+    if not to:
+        raise incomplete(connection_id, "to", "must hold the addresses to write to, as a part of the extra")
+    return _Means(connection.conn_type, "mail", to)
+
+
+def receivers() -> tuple[Receiver, ...]:
+    """Return whom messages go to, for the pages: no address of a webhook is in it, and nothing is sent."""
+    from sync_lib.errors import ConfigError
+    from sync_lib.operate import notify
+    from sync_lib.web.seams import Receiver
+
+    found = []
+    for name in _receivers():
+        try:
+            means = _means(name)
+            if means.conn_type != "smtp":
+                notify.require_webhook(means.url, means.form)
+            found.append(Receiver(name, means.form, means.to))
+        except ConfigError as error:
+            found.append(Receiver(name, problem=str(error)))
+    return tuple(found)
 
 
 def send_mail(connection_id: str, to: str | list[str], notice: Notice, link: str) -> None:
@@ -212,8 +252,21 @@ def _notice(services: Services | None, verdict: Verdict) -> Notice | None:
         if services:
             notify.forget(services)
         return None
-    news = _news(services, verdict, receivers)
+    news = _with_credentials(services, _news(services, verdict, receivers), receivers)
     return in_words(news) if news else None
+
+
+def _with_credentials(services: Services | None, news: News | None, receivers: list[str]) -> News | None:
+    """Add credentials that end soon. Without the database nobody knows who has heard of them: the next run says so."""
+    from sync_lib.operate import notify
+
+    if services is None:
+        return news
+    try:
+        return notify.add_credentials(services, news, connections.endings(), receivers)
+    except Exception as error:  # noqa: BLE001 - the rest of the message does not depend on it
+        log.warning("which credentials end soon could not be said: %s", _cause(error))
+        return news
 
 
 def in_words(news: News) -> Notice | None:
@@ -235,7 +288,7 @@ def _news(services: Services | None, verdict: Verdict, receivers: list[str]) -> 
             return notify.read_news(services, run, verdict, repeated=repeated, receivers=receivers)
     except Exception as error:  # noqa: BLE001 - without the database there is still the verdict
         log.warning("what to send could not be read: %s", _cause(error))
-    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict)
 
 
 def _counts(counts: dict[str, int] | None) -> str:

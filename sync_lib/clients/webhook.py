@@ -19,7 +19,7 @@ def post(url: str, body: dict[str, Any], *, timeout: float = 20.0) -> None:
         ConfigError: The address is neither https nor http to this machine.
         ApiError: It was not taken.
     """
-    _check(url)
+    require_address(url)
     try:
         answer = requests.post(url, json=body, timeout=(10.0, timeout), allow_redirects=False)
     except requests.RequestException as error:
@@ -32,7 +32,7 @@ def post(url: str, body: dict[str, Any], *, timeout: float = 20.0) -> None:
         raise ApiError(f"The webhook answered {status}. {hint}".strip(), status=status, method="POST")
 
 
-def _check(url: str) -> None:
+def require_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname

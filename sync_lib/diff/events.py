@@ -37,6 +37,21 @@ def event_key(pair: Pair, builder: PlanBuilder) -> tuple[BcStatus, str, str]:
     return status, item, coupling_state(pair.coupling)
 
 
+def why_out_of_reach(bc: BcSide | None) -> str:
+    """Why nothing can go back to a contact and its item, which are not both there, or not both synced, any more."""
+    if bc is None or bc.status is BcStatus.GONE:
+        return "gone_since"
+    if bc.left_out:
+        return "left_out"
+    if bc.status is BcStatus.BLOCKED:
+        return "privacy_blocked"
+    if bc.status is BcStatus.OUT:
+        return "out_since"
+    if bc.status is BcStatus.INVALID:
+        return bc.problem or "invalid"
+    return "gone_since"
+
+
 class PairEvents:
     """Decides about pairs, by the table of events."""
 
@@ -64,7 +79,7 @@ class PairEvents:
         event = EVENTS[event_key(pair, self.builder)]
         undone = self.context.undone.get(pair.coupling.bc_id)
         if undone is not None and undone.values and event not in (Event.MERGE, Event.REPAIR):
-            self.builder.plan.not_undone.append(NotUndone(pair.coupling.bc_id, "changed_since"))
+            self.builder.plan.not_undone.append(NotUndone(pair.coupling.bc_id, why_out_of_reach(pair.bc)))
         self._handlers[event](pair)
 
     # -- both ends are there ---------------------------------------------------------------------------------------

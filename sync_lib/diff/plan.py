@@ -24,7 +24,7 @@ def plan_changes(matching: Matching, views: Views, context: DiffContext) -> Plan
         newcomers.plan_returned(builder, item, pair)
     newcomers.plan_late(builder, matching.late)
     newcomers.plan_new_in_bc(builder, matching.new_bc)
-    paired = {pair.coupling.bc_id for pair in matching.pairs}
+    paired = {pair.coupling.bc_id: pair for pair in matching.pairs}
     newcomers.plan_invalid_in_bc(builder, paired)
     newcomers.plan_left_out(builder)
     undoing.undo_the_rest(builder, paired)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sync_lib.diff.builder import PlanBuilder
-from sync_lib.diff.events import event_key
+from sync_lib.diff.events import event_key, why_out_of_reach
 from sync_lib.diff.match import Pair
 from sync_lib.fields import categories
 from sync_lib.fields.normal_forms import email_key
@@ -45,23 +45,27 @@ def undo_create(builder: PlanBuilder, pair: Pair) -> bool:
 def _why_made_stays(builder: PlanBuilder, pair: Pair) -> str:
     if not builder.context.may_write_outlook:
         return "one_way"
+    if pair.item is None or pair.bc is None or pair.bc.status is not BcStatus.IN_SCOPE:
+        return why_out_of_reach(pair.bc)
     ours = pair.coupling.origin is Origin.MADE_BY_SYNC
-    if event_key(pair, builder) != (BcStatus.IN_SCOPE, "present", "live") or not ours:
+    if event_key(pair, builder)[1:] != ("present", "live") or not ours:
         return "changed_since"
     return "" if builder.policy.deleted_in_outlook == "stay_away" else "would_be_made_again"
 
 
-def undo_the_rest(builder: PlanBuilder, paired: Collection[str]) -> None:
+def undo_the_rest(builder: PlanBuilder, paired: Mapping[str, Pair]) -> None:
     """Make deleted items again; say of what is not there any more that it cannot be undone."""
     for bc_id, undone in sorted(builder.context.undone.items()):
         if bc_id in paired:
             if undone.restored is not None:
-                builder.plan.not_undone.append(NotUndone(bc_id, "changed_since"))
+                reason = "gone_since" if paired[bc_id].item is None else "back_already"
+                builder.plan.not_undone.append(NotUndone(bc_id, reason))
             continue
         bc = builder.views.bc.get(bc_id)
-        reason = "changed_since"
         if undone.restored is not None:
             reason = _why_deleted_stays(builder, bc, undone)
+        else:
+            reason = why_out_of_reach(bc)
         if reason:
             builder.plan.not_undone.append(NotUndone(bc_id, reason))
         elif bc is not None and bc.status is not BcStatus.IN_SCOPE:
@@ -71,8 +75,10 @@ def undo_the_rest(builder: PlanBuilder, paired: Collection[str]) -> None:
 def _why_deleted_stays(builder: PlanBuilder, bc: BcSide | None, undone: Undone) -> str:
     """Why a deleted item is not made again; "" also for one in scope, which the sync makes by itself (7.6)."""
     views = builder.views
-    if bc is None or bc.id in views.coupled_bc:
-        return "changed_since"
+    if bc is None:
+        return "gone_since"
+    if bc.id in views.coupled_bc:
+        return "gone_since" if views.coupled_bc[bc.id] is None else "back_already"
     if not builder.context.may_write_outlook:
         return "one_way"
     if bc.left_out:

@@ -10,6 +10,8 @@ from sync_lib.settings import AppSettings
 
 #: Days before the end of a credential from which the pages say so.
 WARN_DAYS = 30
+#: Days before its end from which a message says so; the last one says that it has ended.
+MESSAGE_DAYS = (WARN_DAYS, 7, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Ending:
     certificate: bool
     on: date
     days: int
+
+    @property
+    def stage(self) -> str:
+        """What a message is about: this credential, and which of ``MESSAGE_DAYS`` it has reached."""
+        return f"{self.on.isoformat()} {min(days for days in MESSAGE_DAYS if self.days <= days)}"
 
 
 def end_of(settings: AppSettings) -> date | None:

@@ -17,7 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from sync_lib.model import Before, Mode, ProfileResult
-from sync_lib.run.report import GOOD_STATES, RunReport
+from sync_lib.operate.credentials import Ending
+from sync_lib.run.report import GOOD_STATES, RunReport, Verdict
 from sync_lib.store.causes import Cause
 from sync_lib.store.heard import RUN, NewRejects
 
@@ -36,6 +37,8 @@ class Kind(StrEnum):
     NOT_SYNCED = "not_synced"
     RUN_FAILED = "run_failed"
     RUN_WORKS_AGAIN = "run_works_again"
+    CREDENTIAL_ENDS = "credential_ends"
+    CREDENTIAL_ENDED = "credential_ended"
     GROUP_TROUBLE = "group_trouble"
     GROUP_FAILED = "group_failed"
     GROUP_WAITS = "group_waits"
@@ -59,6 +62,7 @@ class Item:
         since: When the last good sync was, as the staging database writes times.
         text: What an error said.
         group: The group of Entra ID that it is about, where it is one, as people know it.
+        credential: The credential that ends, or has ended, where it is about one.
     """
 
     reason: str = ""
@@ -68,6 +72,7 @@ class Item:
     since: str = ""
     text: str = ""
     group: str = ""
+    credential: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +155,8 @@ def of_run(report: RunReport, known: Known) -> News | None:
     due = [profile for profile in _of_known_cause(report, known) if known.causes[profile.profile].due]
     again = [p for p in report.profiles if p.profile in known.heard and p.state in _WORKS]
     parts = (
-        Part(Kind.FAILED, _by_reason(failed), len(failed)),
-        Part(Kind.KNOWN, _by_reason(due), len(due)),
+        Part(Kind.FAILED, _by_reason(failed, report), len(failed)),
+        Part(Kind.KNOWN, _by_reason(due, report), len(due)),
         Part(Kind.HELD, tuple(held), len(held)),
         Part(Kind.STALE, tuple(stale), len(stale)),
         Part(Kind.RUN_WORKS_AGAIN, (Item(),) if RUN in known.heard else (), 1),
@@ -162,9 +167,18 @@ def of_run(report: RunReport, known: Known) -> News | None:
     return News(filled, report.at, known.stale_after) if filled else None
 
 
-def of_dead_run(message: str) -> News:
+def of_dead_run(verdict: Verdict) -> News:
     """Return what is to be reported about a run that failed as a whole."""
-    return News((Part(Kind.RUN_FAILED, (Item(text=message),), 1),))
+    return News((Part(Kind.RUN_FAILED, (Item(verdict.reason, text=verdict.message),), 1),))
+
+
+def of_credentials(endings: Collection[Ending]) -> tuple[Part, ...]:
+    """Return what is to be reported about credentials that end soon, or have ended."""
+    parts = []
+    for kind, has_ended in ((Kind.CREDENTIAL_ENDED, True), (Kind.CREDENTIAL_ENDS, False)):
+        items = tuple(Item(credential=each) for each in endings if (each.days < 0) == has_ended)
+        parts += [Part(kind, items, len(items))] if items else []
+    return tuple(parts)
 
 
 def of_test() -> News:
@@ -188,10 +202,15 @@ def _of_known_cause(report: RunReport, known: Known) -> list[ProfileResult]:
     return [p for p in failed if known.causes[p.profile].known and known.causes[p.profile].reason == p.reason]
 
 
-def _by_reason(profiles: Iterable[ProfileResult]) -> tuple[Item, ...]:
+def _by_reason(profiles: Iterable[ProfileResult], report: RunReport) -> tuple[Item, ...]:
+    # What a company could not be read for says what to do; that it was not read does not.
+    of_company = {company.name: company.reason for company in report.companies if company.state == "failed"}
     found: dict[str, list[ProfileResult]] = {}
     for profile in profiles:
-        found.setdefault(profile.reason or "no_outcome", []).append(profile)
+        reason = profile.reason or "no_outcome"
+        if reason == "company_not_read":
+            reason = of_company.get(profile.company) or reason
+        found.setdefault(reason, []).append(profile)
     return tuple(
         Item(reason, tuple(each.mailbox for each in of_it), of_it[0].profile if len(of_it) == 1 else None)
         for reason, of_it in sorted(found.items())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from sync_lib.clients import webhook
 from sync_lib.errors import ConfigError
 from sync_lib.operate import notices
+from sync_lib.operate.credentials import Ending
 from sync_lib.operate.notices import Known, News, Notice
 from sync_lib.run.report import Verdict, make_report
 from sync_lib.services import Services
@@ -64,6 +66,23 @@ def read_news(
     return news
 
 
+def add_credentials(
+    services: Services, news: News | None, endings: Collection[Ending], receivers: Collection[str]
+) -> News | None:
+    """Return the news with the credentials that end of which people have not heard; note that they have.
+
+    A credential is news where it comes within 30 days of its end, within 7, and when it has ended.
+    """
+    if not endings:
+        return news
+    with transaction(services.engine) as conn:
+        new = heard.take_credentials(conn, receivers, {each.connection: each.stage for each in endings})
+    parts = notices.of_credentials([each for each in endings if each.connection in new])
+    if not parts:
+        return news
+    return replace(news, parts=(*news.parts, *parts)) if news else News(parts)
+
+
 def forget(services: Services) -> None:
     """Note that nobody gets messages: who gets the next ones hears of all that is wrong then."""
     with transaction(services.engine) as conn:
@@ -71,7 +90,7 @@ def forget(services: Services) -> None:
 
 
 def _of_dead_run(verdict: Verdict, repeated: bool) -> News | None:
-    return None if verdict.ok or repeated else notices.of_dead_run(verdict.message)
+    return None if verdict.ok or repeated else notices.of_dead_run(verdict)
 
 
 def post(url: str, form: str, notice: Notice, link: str) -> None:
@@ -81,6 +100,16 @@ def post(url: str, form: str, notice: Notice, link: str) -> None:
         ConfigError: There is no such form, or the address is none.
         ApiError: It was not taken.
     """
+    require_webhook(url, form)
+    webhook.post(url, FORMATS[form](notice, link))
+
+
+def require_webhook(url: str, form: str) -> None:
+    """Look whether a webhook could be posted to, without posting anything.
+
+    Raises:
+        ConfigError: There is no such form, or the address is none.
+    """
     if form not in FORMATS:
         raise ConfigError(f"The webhook's format is {form!r}; it takes {' or '.join(FORMATS)}.")
-    webhook.post(url, FORMATS[form](notice, link))
+    webhook.require_address(url)

@@ -88,15 +88,17 @@ def _decide(services: Services, run_id: str, task_states: dict[str, str], planne
         run = runs.read_run(conn, run_id)
         if task_states.get(planned_by) not in ("success", "skipped"):
             why = (run.message if run else "") or "See its log."
-            return Verdict(False, f"{planned_by} failed: nothing was synced. {why}")
+            reason = causes.read_reason(conn, run_id) or "plan_failed"
+            return Verdict(False, f"{planned_by} failed: nothing was synced. {why}", reason=reason)
         if run is None:
-            return Verdict(False, f"{planned_by} left no plan: clear it.")
+            return Verdict(False, f"{planned_by} left no plan: clear it.", reason="plan_failed")
         if run.state == "skipped":
             return Verdict(True, run.message)
         read_companies = runs.read_company_results(conn, run_id)
         results = looking.read_outcomes(conn, run)
         if run.finds_work and run.found_at is None and task_states.get("find_work", "success") != "success":
-            return Verdict(False, "find_work failed: nobody knows who has work. See its log, and clear it.")
+            said = "find_work failed: nobody knows who has work. See its log, and clear it."
+            return Verdict(False, said, reason="find_work_failed")
         known = _known(conn, services, results)
         tasks = _known_tasks(conn, run_id, results, known)
     verdict = judge(read_companies, results, task_states, known, tasks)

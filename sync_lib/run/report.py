@@ -32,11 +32,16 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The run's colour, and why; ``lines`` hold one failure or warning each, in words."""
+    """The run's colour, and why; ``lines`` hold one failure or warning each, in words.
+
+    Attributes:
+        reason: Why a run failed as a whole, as a code; "" where it did not, or where it is its profiles that say so.
+    """
 
     ok: bool
     message: str
     lines: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +240,8 @@ def judge(
         return Verdict(False, f"Failed: {short}. The log of each one's task says what to do.", lines)
     failed = (task for task, state in task_states.items() if state in ("failed", "upstream_failed"))
     if dead := sorted(task for task in failed if task not in known_tasks):
-        return Verdict(False, f"Failed tasks: {', '.join(dead)}. Their logs say why.")
+        said = f"Failed tasks: {', '.join(dead)}. Their logs say why."
+        return Verdict(False, said, reason="tasks_failed")
     warned = [f"{p.mailbox}: known since {known[p.profile]}: {_outcome(p)}" for p in bad]
     held = [profile.mailbox for profile in profiles if _waits(profile)]
     waiting = f" Waiting for a person: {', '.join(held)}." if held else ""

@@ -56,6 +56,11 @@ def read_trouble(conn: Connection) -> Trouble | None:
     return Trouble(last.reason, last.message, since or last.started_at, last.id)
 
 
+def read_reason(conn: Connection, run: str) -> str:
+    """Return why a run failed as a whole, as a code; "" where nobody has written that down."""
+    return conn.scalar(select(t.sync_run.c.reason).where(t.sync_run.c.id == run)) or ""
+
+
 def _finished() -> Select[tuple[str, str, str, str]]:
     """The runs that are over and had something to do."""
     c = t.sync_run.c

@@ -15,7 +15,7 @@ from sync_lib.store import tables as t
 #: Stands for the run as a whole among the profiles.
 RUN = 0
 _SCOPE = "messages"
-_FAILING, _RECEIVERS, _REJECTS = "failing", "receivers", "not_synced_since"
+_FAILING, _RECEIVERS, _REJECTS, _CREDENTIALS = "failing", "receivers", "not_synced_since", "credentials"
 #: How often people hear of contacts that newly do not sync.
 _BETWEEN = timedelta(hours=23)
 
@@ -60,6 +60,23 @@ def write_heard(conn: Connection, receivers: Collection[str], failing: Mapping[i
     for name, value in values.items():
         if runs.read_fact(conn, _SCOPE, name) != value:
             runs.write_fact(conn, _SCOPE, name, value, now)
+
+
+def take_credentials(conn: Connection, receivers: Collection[str], said: Mapping[str, str]) -> set[str]:
+    """Return of which credentials people have not heard yet what is to be said of them, and note that they do.
+
+    Args:
+        conn: Inside a transaction.
+        receivers: Who hears of them; others than last time have heard nothing.
+        said: What is to be said, by Connection: a text that is another one where there is something new to say.
+    """
+    stored = json.loads(runs.read_fact(conn, _SCOPE, _CREDENTIALS) or "{}")
+    known = stored.get("said", {}) if stored.get("receivers") == _named(receivers) else {}
+    new = {connection for connection, what in said.items() if known.get(connection) != what}
+    if new:
+        value = {"receivers": _named(receivers), "said": {**known, **said}}
+        runs.write_fact(conn, _SCOPE, _CREDENTIALS, json.dumps(value, sort_keys=True), clock.now(conn))
+    return new
 
 
 def forget(conn: Connection) -> None:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from sync_lib.errors import StagingAwayError, SyncError
+from sync_lib.errors import StagingAwayError, SyncError, reason_of
 from sync_lib.store.engine import AWAY
 from sync_lib.web import (
     assets,
@@ -27,8 +27,9 @@ from sync_lib.web import (
     rejects,
     trends,
     undo,
+    words,
 )
-from sync_lib.web.language import msg
+from sync_lib.web.language import in_language, language_of, msg
 from sync_lib.web.pages import Page
 from sync_lib.web.seams import Seams, User
 from sync_lib.web.security import SafeAnswers, refuse_cross_site
@@ -92,13 +93,17 @@ def _not_found() -> Response:
 def show_error(request: Request, error: Exception) -> Response:
     """Return the page, or the line, that says what went wrong; to who is not known, nothing but a line."""
     status, message = _explain(error)
+    text = in_language(language_of(request), message)
     if not hasattr(request.state, "visitor"):
-        return PlainTextResponse(message, status_code=status, headers=getattr(error, "headers", None))
-    visit = current_visit(request)
-    text = visit.text(message)
+        return PlainTextResponse(text, status_code=status, headers=getattr(error, "headers", None))
+    visit, detail = current_visit(request), ""
+    if isinstance(error, SyncError) and not isinstance(error, StagingAwayError):
+        # What the error itself says is English.
+        reason, detail = words.reason_of(reason_of(error)), str(error)
+        text = f"{visit.text(reason.means)}. {visit.text(reason.remedy)}"
     if "hx-request" in request.headers:
-        return PlainTextResponse(text, status_code=status)
-    return visit.page("error.html", page="", status=status, message=text)
+        return PlainTextResponse(f"{text} {detail}".rstrip(), status_code=status)
+    return visit.page("error.html", page="", status=status, message=text, detail=detail)
 
 
 def _explain(error: Any) -> tuple[int, str]:
@@ -108,7 +113,9 @@ def _explain(error: Any) -> tuple[int, str]:
         return 503, _DATABASE_AWAY if is_away else str(error)
     if isinstance(error, RequestValidationError):
         return 400, msg("This address or form holds something that cannot be understood.")
-    return error.status_code, _STATUS.get(error.status_code, str(error.detail))
+    return error.status_code, _STATUS.get(
+        error.status_code, _DETAILS.get(str(error.detail), str(error.detail))
+    )
 
 
 _DATABASE_AWAY = msg(
@@ -118,4 +125,8 @@ _DATABASE_AWAY = msg(
 _STATUS = {
     401: msg("Log in to Airflow first, then open this page again."),
     404: msg("There is no such page."),
+}
+#: What Airflow itself says -> the same in words; what we refuse has words of its own.
+_DETAILS = {
+    "Forbidden": msg("You may not do this, or not see this. Ask whoever gives permissions in Airflow."),
 }

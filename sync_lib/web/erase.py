@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -91,6 +91,7 @@ class Look:
         error: Why nothing is erased.
         contacts: Ids of the contacts that the error is about.
         is_done: It is erased.
+        elsewhere: Names of other companies that have something of it, where this one has nothing.
         people: Rows of the contacts that are named, by id.
     """
 
@@ -100,6 +101,7 @@ class Look:
     error: str = ""
     contacts: Sequence[str] = ()
     is_done: bool = False
+    elsewhere: Sequence[str] = ()
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -177,7 +179,24 @@ def _look(visit: Visit, wanted: Wanted, whom: str) -> Look:
         look.found = erasure.preview(visit.engine, wanted)
     except ErasureError as error:
         look.error, look.contacts = _text(visit, error), error.contacts
+    if look.found and not look.found.total:
+        look.elsewhere = _elsewhere(visit, wanted)
     return look
+
+
+def _elsewhere(visit: Visit, wanted: Wanted) -> list[str]:
+    """Return the other companies that have something: who reads that there is nothing would take it for all of them."""
+    with visit.read() as conn:
+        others = [each for each in companies.read_companies(conn) if each.id != wanted.company]
+    found = []
+    for each in others:
+        try:
+            is_there = bool(erasure.preview(visit.engine, replace(wanted, company=each.id)).total)
+        except ErasureError:
+            # It is more than one contact there, which whoever chooses that company is told.
+            is_there = True
+        found += [each.name] if is_there else []
+    return found
 
 
 def _text(visit: Visit, error: ErasureError | ProfileBusyError) -> str:

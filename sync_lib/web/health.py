@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from babel.dates import format_date
 from sqlalchemy import Connection
 
 from sync_lib.operate.credentials import Ending
@@ -18,8 +17,9 @@ from sync_lib.store.profiles.endings import count_ending
 from sync_lib.store.profiles.rows import read_enabled_ids
 from sync_lib.store.runs import digest_of, read_last_failures, read_last_good, read_waiting
 from sync_lib.times import shift
-from sync_lib.web import words
-from sync_lib.web.language import msg
+from sync_lib.web import credential_words, words
+from sync_lib.web.language import moment, msg
+from sync_lib.web.run_words import tell_run
 from sync_lib.web.seams import Surroundings
 
 
@@ -212,17 +212,13 @@ def _queue(visit: Reader, around: Surroundings) -> list[Line]:
                 visit.text(msg("Runs that wait for Airflow to begin them: %(count)s."), count=around.queued),
             )
         ]
-    text = msg("Runs that wait: %(count)s, behind %(run)s, which is at work.")
-    return [Line("wait", visit.text(text, count=around.queued, run=around.running))]
+    text = msg("Runs that wait: %(count)s, behind one that is at work (%(run)s).")
+    told = tell_run(around.running)
+    what = visit.text(told.text) + (f", {moment(told.at, visit.language)}" if told.at else "")
+    return [Line("wait", visit.text(text, count=around.queued, run=what))]
 
 
 def _ending(visit: Reader, ending: Ending) -> Line:
-    what = msg("certificate") if ending.certificate else msg("client secret")
-    text = msg("The %(what)s of the Connection %(connection)s ends on %(day)s.")
-    if ending.days < 0:
-        text = msg("The %(what)s of the Connection %(connection)s ended on %(day)s.")
-    day = format_date(ending.on, "d MMMM y", locale=visit.language)
-    values = {"what": visit.text(what), "connection": ending.connection, "day": day}
-    remedy = msg("Make a new one in Entra ID and put it into the Connection, with its end date.")
+    said = credential_words.sentence(ending, visit.language, visit.text)
     kind = "bad" if ending.days < 0 else "wait"
-    return Line(kind, visit.text(text, **values), remedy=visit.text(remedy), connections=True)
+    return Line(kind, said, remedy=visit.text(credential_words.REMEDY), connections=True)

@@ -34,6 +34,7 @@ def history(visit: CurrentVisit, asked: Annotated[Asked, Query()]) -> HTMLRespon
         lines = store.read_plans(conn, asked.q, asked.kind, asked.part, PART_SIZE)
     # One more than is shown says whether there is another part: counting all of them would read all of them.
     values: dict[str, Any] = {
+        "runs": visit.runs_in_words(line.run for line in lines),
         "asked": asked,
         "lines": lines[:PART_SIZE],
         "is_last": len(lines) <= PART_SIZE,

@@ -47,6 +47,8 @@ PAGE = Page("many", "many", msg("Many profiles at once"), router, in_navigation=
 
 #: Rows that are shown of each kind.
 SHOWN = 200
+#: Rows that a list may have and still be open: below a longer one nobody finds the button that confirms it.
+UNFOLDED = 20
 
 
 @dataclass(slots=True)
@@ -166,6 +168,7 @@ def _show(visit: Visit, looked: Looked, what: str, *, is_stale: bool = False) ->
         looked=looked,
         what=what,
         shown=SHOWN,
+        unfolded=UNFOLDED,
         is_stale=is_stale,
         settings=words.SETTINGS,
         title_of=words.title_of,

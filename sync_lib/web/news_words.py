@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sync_lib.operate.notices import Item, Kind, News, Notice, Part
-from sync_lib.web import groups_words, words
+from sync_lib.web import credential_words, groups_words, words
 from sync_lib.web.language import age, in_language, msg, number
 
 #: Names that a line holds at most, and lines of a part.
@@ -22,6 +22,8 @@ _HEADINGS = {
     ),
     Kind.RUN_FAILED: (msg("the run failed"), msg("the run failed")),
     Kind.RUN_WORKS_AGAIN: (msg("runs work again"), msg("runs work again")),
+    Kind.CREDENTIAL_ENDS: (msg("1 credential ends soon"), msg("%(count)s credentials end soon")),
+    Kind.CREDENTIAL_ENDED: (msg("1 credential has ended"), msg("%(count)s credentials have ended")),
     Kind.WORKS_AGAIN: (msg("1 profile syncs again"), msg("%(count)s profiles sync again")),
     Kind.NOT_SYNCED: (msg("1 more contact is not synced"), msg("%(count)s more contacts are not synced")),
     Kind.TEST: (msg("this is a test"), msg("this is a test")),
@@ -32,6 +34,8 @@ _PAGES = {
     Kind.KNOWN: ("/?state=failed", msg("Open the profiles that failed")),
     Kind.HELD: ("/plans", msg("Open what waits")),
     Kind.STALE: ("/", msg("Open the overview")),
+    Kind.CREDENTIAL_ENDS: ("/", msg("Open the overview")),
+    Kind.CREDENTIAL_ENDED: ("/", msg("Open the overview")),
     Kind.NOT_SYNCED: ("/rejects", msg("Open what is not synced")),
 } | dict.fromkeys(groups_words.HEADINGS, ("/groups", msg("Open the groups")))
 
@@ -98,14 +102,17 @@ class _Writer:
     def _lines(self, kind: Kind, items: Sequence[Item]) -> list[str]:
         if kind is Kind.NOT_SYNCED:
             return self._owners(items)
+        if kind is Kind.RUN_FAILED:
+            return [line for each in items for line in self._dead_run(each)]
         return [self._line(kind, each) for each in items]
 
     def _line(self, kind: Kind, item: Item) -> str:
         names = self._listed(item.names)
         if kind in groups_words.HEADINGS:
             return groups_words.line(kind, item, names, self.text)
-        if kind is Kind.RUN_FAILED:
-            return item.text
+        if item.credential is not None:
+            said = credential_words.sentence(item.credential, self._language, self.text)
+            return f"{said} {self.text(credential_words.REMEDY)}"
         if kind is Kind.TEST:
             return self.text(msg("Messages of the sync arrive here."))
         if kind is Kind.STALE:
@@ -122,6 +129,14 @@ class _Writer:
             count = number(item.count, self._language)
             return f"{self.text(said, names=names, count=count)} {means}."
         return f"{names}: {means}. {remedy}"
+
+    def _dead_run(self, item: Item) -> list[str]:
+        """Return why a run failed in the reader's language, and what the error itself said, which is English."""
+        if not item.reason:
+            return [item.text]
+        reason = words.reason_of(item.reason)
+        said = self.text(msg("The error itself: %(text)s"), text=item.text)
+        return [f"{self.text(reason.means)}. {self.text(reason.remedy)}", said]
 
     def _owners(self, items: Iterable[Item]) -> list[str]:
         """Return a line for each owner: of how many contacts, and why."""

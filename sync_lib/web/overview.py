@@ -92,6 +92,8 @@ def _show(visit: Visit, wanted: Wanted) -> HTMLResponse:
         ended = [] if wanted.run else endings.read_ended_list(conn, ENDED_SHOWN)
         listed = [] if found.counts else [each.name for each in company_names.read_listed(conn)]
     values: dict[str, Any] = {
+        "messages": None if wanted.run else visit.seams.messages(),
+        "told": visit.runs_in_words([wanted.run]).get(wanted.run) if wanted.run else None,
         "wanted": wanted,
         "run": run_line,
         "found": found,

@@ -117,6 +117,7 @@ def plan(visit: CurrentVisit, profile: Key, run_id: str, asked: Annotated[Asked,
     values |= {"head": head, "address": address, "file": {"profile": profile, "run": wanted.run}}
     if visit.wants_fragment("changes"):
         return visit.fragment("plans_changes.html", **values)
+    values["told"] = visit.runs_in_words([wanted.run]).get(wanted.run)
     return visit.page("plans_run.html", "history", **values)
 
 

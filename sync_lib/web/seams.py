@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,42 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """Whom messages about what is wrong go to. It holds no address of a webhook, which is a secret.
+
+    Attributes:
+        connection: The Connection of Airflow by which they go.
+        form: ``teams``, ``text`` or ``mail``; "" where nobody can tell.
+        to: The addresses that an e-mail goes to.
+        problem: What is wrong with the Connection, in English, so that nothing arrives; "" where nothing is.
+    """
+
+    connection: str
+    form: str = ""
+    to: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Who hears of what, without opening a page.
+
+    Attributes:
+        receivers: Of messages about what is wrong; none where they are off.
+        language: The language of these messages.
+        weekly: The Connection by which colleagues get the weekly mail that they ask for; "" for none.
+    """
+
+    receivers: tuple[Receiver, ...] = ()
+    language: str = "en"
+    weekly: str = ""
+
+
+def _nobody(_runs: Collection[str]) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Seams:
     """The surroundings of the pages.
 
@@ -77,6 +113,8 @@ class Seams:
         surroundings: Returns what Airflow says; called for every page.
         bc_client: Returns where people open Business Central in a browser, without a slash at its end; "" where nobody
             knows that, since it is not Microsoft's own cloud.
+        messages: Returns who hears of what; called for the overview.
+        starters: Returns who started runs by hand, by the ids of these runs; who is not known is left out.
     """
 
     authorize: Callable[..., Any]
@@ -88,3 +126,5 @@ class Seams:
     mount: str = "/contact_sync"
     surroundings: Callable[[], Surroundings] = Surroundings
     bc_client: Callable[[], str] = str
+    messages: Callable[[], Messages] = Messages
+    starters: Callable[[Collection[str]], Mapping[str, str]] = _nobody

@@ -5,9 +5,9 @@ A route takes ``visit: CurrentVisit`` and returns ``visit.page(...)`` or ``visit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any
@@ -22,10 +22,12 @@ from sqlalchemy import Connection, Engine
 from sync_lib.settings import SyncSettings
 from sync_lib.store.engine import read, transaction
 from sync_lib.store.queries.attention import read_attention
+from sync_lib.store.queries.run_kinds import read_run_kinds
 from sync_lib.times import to_text
 from sync_lib.web import language, words
 from sync_lib.web.assets import asset_versions
 from sync_lib.web.health import Health, health_of
+from sync_lib.web.run_words import RunTold, tell_run
 from sync_lib.web.seams import Seams, Surroundings, User
 
 #: Characters that would change how the text around them is shown, each with what is shown in its place.
@@ -131,6 +133,16 @@ class Visit:
         """Return a marked text in the user's language."""
         return language.in_language(self.language, message, **values)
 
+    def runs_in_words(self, runs: Iterable[str]) -> dict[str, RunTold]:
+        """Return what runs were, by their ids: a look-up here, and one in Airflow where any was started by hand."""
+        wanted = sorted({run for run in runs if run})
+        with self.read() as conn:
+            kinds = read_run_kinds(conn, wanted)
+        told = {run: tell_run(run, kinds.get(run, "")) for run in wanted}
+        by_hand = [run for run, each in told.items() if each.kind == "manual"]
+        starters = self.seams.starters(by_hand) if by_hand else {}
+        return {run: replace(each, by=starters.get(run, "")) for run, each in told.items()}
+
     def page(self, template: str, page: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a whole page; ``page`` is its name in the navigation."""
         around = Surroundings()
@@ -209,6 +221,7 @@ def environment(code: str) -> Environment:
         asset=lambda name: f"static/{name}?v={asset_versions()[name]}",
         languages=language.LANGUAGES,
         words=words,
+        tell_run=tell_run,
         path=lambda text: quote(text, safe=""),
     )
     made.filters.update(

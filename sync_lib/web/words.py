@@ -90,6 +90,22 @@ _PROFILE = {
         msg("Its task ended without an outcome"),
         msg("Look at the task in Airflow, and clear it to run it again."),
     ),
+    "request_refused": Reason(
+        msg("The run was asked for something that there is not"),
+        msg("Start another one: what the error itself says names what is wrong."),
+    ),
+    "plan_failed": Reason(
+        msg("The run could not be planned, so nothing was synced"),
+        msg("Look at the log of the run's first task in Airflow, and clear that task to run it again."),
+    ),
+    "find_work_failed": Reason(
+        msg("The run could not find out which profiles have work"),
+        msg("Look at the log of the task that failed in Airflow, and clear it to run it again."),
+    ),
+    "tasks_failed": Reason(
+        msg("Tasks of the run failed, though no profile did"),
+        msg("Look at the logs of the tasks that failed in Airflow, and clear them to run them again."),
+    ),
     "service_away": Reason(
         msg("Outlook or Business Central did not answer"),
         msg("Nothing to do at first: it is tried again. If it stays, look at the health of the service."),
@@ -256,8 +272,22 @@ _HELD = {
 #: Of what a person wanted undone, and is not.
 _UNDO = {
     "changed_since": Reason(
-        msg("Somebody changed it since, or one of the two is not there any more"),
+        msg("Somebody changed it since"),
         msg("Nothing to do: the newer value is kept. Change it by hand if it is wrong."),
+    ),
+    "out_since": Reason(
+        msg("The profile does not sync this contact any more: it is outside the filter now, or no person"),
+        msg(
+            "Widen the filter if the contact is wanted in Outlook, then undo it again; or change it by hand."
+        ),
+    ),
+    "gone_since": Reason(
+        msg("The contact, or its item in Outlook, is not there any more"),
+        msg("Nothing to do: there is nothing that a value could go back to."),
+    ),
+    "back_already": Reason(
+        msg("The contact is in Outlook again already"),
+        msg("Nothing to do."),
     ),
     "one_way": Reason(
         msg("The profile writes to one side only, so both cannot be put back"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,10 @@ from sync_lib import services
 from sync_lib.operate.checks import Check
 from sync_lib.run.report import Verdict
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
+from sync_lib.store.engine import open_engine
+from sync_lib.store.migrate import migrate
 from tests import receivers
-from tests.dags.apps import app
+from tests.dags.apps import SECRET, app
 
 if TYPE_CHECKING:
     from contact_sync_airflow import connections, context, environment, messages, retry
@@ -206,6 +209,29 @@ def test_a_run_that_cannot_open_its_connections_is_reported(send_by: Any, connec
         assert len(slack.bodies) == 1
 
 
+def test_a_credential_that_ends_is_said_with_the_run_and_a_broken_date_keeps_no_message_away(
+    send_by: Any, connection: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=20)).date().isoformat()
+    connection(connections.MICROSOFT_GRAPH, app(extra_secret_expires=soon))
+    connection(connections.BUSINESS_CENTRAL, app(extra_secret_expires="some day"))
+    staging = f"sqlite:///{tmp_path}/staging.db"
+    engine = open_engine(staging)
+    migrate(engine)
+    engine.dispose()
+    graph, bc = GraphSettings("", "", ""), BusinessCentralSettings("", "", "")
+    ready = services.Services(bc, graph, StagingSettings(staging), SyncSettings())
+    with receivers.webhook() as slack:
+        text = {"conn_type": "contact_sync_webhook", "password": slack.url, "extra": {"format": "text"}}
+        send_by({"to_slack": text}, previous="failed")
+        for _ in range(2):
+            messages.notify(ready, Verdict(True, "good"))
+    (body,) = slack.bodies
+    assert body["text"].startswith("Contact sync: 1 credential ends soon")
+    assert "The client secret of the Connection microsoft_graph_default ends on " in body["text"]
+    assert SECRET not in body["text"]
+
+
 def test_whether_the_run_before_failed(send_by: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     send_by({})
     of_task = context.get_current_context()
@@ -214,3 +240,29 @@ def test_whether_the_run_before_failed(send_by: Any, monkeypatch: pytest.MonkeyP
         assert context.failed_before() is repeated
     monkeypatch.setenv(environment.FULL_SCHEDULE_VARIABLE, "15 9 * * *")
     assert not context.failed_before(), "the full run reports it once more"
+
+
+def test_who_gets_messages_is_said_without_the_address_of_a_webhook(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = {
+        "conn_type": "smtp",
+        "host": "mail.example",
+        "password": "s3cr3t",
+        "extra": {"to": "eva@example.com"},
+    }
+    hook = {"conn_type": "contact_sync_webhook", "password": "https://hooks.example/s3cr3t"}
+    connection("teams", json.dumps(hook))
+    connection("mail", json.dumps(mail))
+    connection("odd", json.dumps({**hook, "password": "ftp://hooks.example/s3cr3t"}))
+    monkeypatch.setenv(environment.NOTIFY_VARIABLE, "teams, mail, gone, odd")
+    found = messages.receivers()
+    assert [(each.connection, each.form, each.to, bool(each.problem)) for each in found] == [
+        ("teams", "teams", "", False),
+        ("mail", "mail", "eva@example.com", False),
+        ("gone", "", "", True),
+        ("odd", "", "", True),
+    ]
+    assert "s3cr3t" not in str(found)
+    monkeypatch.delenv(environment.NOTIFY_VARIABLE)
+    assert messages.receivers() == ()

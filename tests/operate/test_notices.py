@@ -58,6 +58,15 @@ def test_a_profile_that_fails_is_reported_once():
     assert notice_of(failed(), heard={2: "mailbox_not_found"}) is not None
 
 
+def test_what_a_company_could_not_be_read_for_is_what_its_profiles_fail_for():
+    run = Run("r", "incremental", False, "scheduled", "running", "", AT)
+    companies = [CompanyResult(1, "Cronus", "failed", "AuthError", "text", {})]
+    not_read = [failed(key, "company_not_read") for key in (1, 2)]
+    news = notices.of_run(make_report(run, companies, not_read, AT), Known())
+    assert lines(news) == ["AuthError m1@example.nl, m2@example.nl"]
+    assert lines(notice_of(*not_read)) == ["company_not_read m1@example.nl, m2@example.nl"]
+
+
 def test_who_failed_and_works_again_is_reported_once():
     news = notice_of(
         profile(), profile(2, "skipped", "busy"), heard={1: "mailbox_not_found", 2: "folder_taken"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from sync_lib.errors import ConfigError
-from sync_lib.operate import notify
+from sync_lib.operate import notices, notify
+from sync_lib.operate.credentials import Ending
 from sync_lib.run.report import Verdict
 from sync_lib.store import tables as t
 from sync_lib.times import to_text
@@ -104,6 +106,10 @@ def test_a_run_that_was_never_planned_is_reported_unless_the_one_before_was_no_b
     ran = h.run()
     ran.verdict = Verdict(False, "Failed tasks: report")
     assert heard(h, ran) == ["Failed tasks: report"], "no profile failed, and the run did"
+    ran.verdict = Verdict(False, "Failed tasks: report", reason="tasks_failed")
+    why, said = heard(h, ran)
+    assert why.startswith("Tasks of the run failed, though no profile did. Look at the logs of the tasks")
+    assert said == "The error itself: Failed tasks: report"
     news = notify.read_news(h.edges, h.run().report.run, GOOD, repeated=False, receivers=("teams",))
     assert news
     notice = in_words(news, "en", PAGES)
@@ -160,3 +166,61 @@ def test_contacts_that_newly_do_not_sync_are_reported_once_a_day_to_their_owners
                 conn.execute(update(table).where(where, column == value).values(earlier))
     assert heard(h, h.run()) == [NO_ADDRESS]
     assert heard(h, h.run()) == []
+
+
+def ending(days: int, connection: str = "microsoft_graph_default", *, certificate: bool = False) -> Ending:
+    last = date(2026, 12, 31)
+    return Ending(connection, certificate, last, days)
+
+
+def credentials_heard(
+    h: Harness, *endings: Ending, by: tuple[str, ...] = ("teams",), language: str = "en"
+) -> list[str]:
+    news = notify.add_credentials(h.edges, None, endings, by)
+    notice = in_words(news, language, PAGES) if news else None
+    if notice is None:
+        return []
+    assert notice.links == ((("Open the overview", "Open het overzicht")[language == "nl"], f"{PAGES}/"),)
+    return [notice.subject, *(line for _, lines in notice.parts for line in lines)]
+
+
+def test_a_credential_that_ends_is_said_at_30_days_at_7_and_when_it_has_ended(h):
+    said = [day for day in range(35, -5, -1) if credentials_heard(h, *([ending(day)] if day <= 30 else []))]
+    assert said == [30, 7, -1]
+
+
+def test_what_is_said_of_a_credential(h):
+    of_bc = ending(-2, "business_central_default", certificate=True)
+    subject, ended, ends = credentials_heard(h, ending(20), of_bc)
+    assert subject == "Contact sync: 1 credential has ended, 1 credential ends soon"
+    assert ended.startswith(
+        "The certificate of the Connection business_central_default ended on 31 December 2026."
+    )
+    assert ends.startswith(
+        "The client secret of the Connection microsoft_graph_default ends on 31 December 2026."
+    )
+    assert ends.endswith("Make a new one in Entra ID and put it into the Connection, with its end date.")
+    subject, line = credentials_heard(h, ending(7), language="nl")
+    assert subject == "Contactsynchronisatie: 1 inloggegeven verloopt binnenkort"
+    assert line.startswith(
+        "Het clientgeheim van de Connection microsoft_graph_default verloopt op 31 december 2026."
+    )
+
+
+def test_a_credential_is_said_once_to_whom_it_goes_and_again_when_it_is_another_one(h):
+    assert credentials_heard(h, ending(20))
+    assert credentials_heard(h, ending(19)) == []
+    assert credentials_heard(h, ending(19), by=("mail", "teams"))
+    assert credentials_heard(h, ending(19), by=("teams", "mail")) == []
+    later = replace(ending(25), on=date(2027, 12, 31))
+    assert credentials_heard(h, later, by=("teams", "mail"))
+    notify.forget(h.edges)
+    assert credentials_heard(h, later, by=("teams", "mail"))
+
+
+def test_a_credential_is_in_the_message_about_the_run(h):
+    news = notices.of_test()
+    both = notify.add_credentials(h.edges, news, [ending(20)], ("teams",))
+    assert both
+    assert [part.kind for part in both.parts] == [notices.Kind.TEST, notices.Kind.CREDENTIAL_ENDS]
+    assert notify.add_credentials(h.edges, news, [ending(20)], ("teams",)) == news

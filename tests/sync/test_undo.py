@@ -13,8 +13,10 @@ from sync_lib import pipeline
 from sync_lib.model import Decision
 from sync_lib.operate import approval
 from sync_lib.store import tables as t
-from sync_lib.store import undo
-from sync_lib.store.engine import read
+from sync_lib.store import undo, wishes
+from sync_lib.store.engine import read, transaction
+from sync_lib.store.profiles import rows as profiles
+from sync_lib.store.profiles.history import Author
 from tests.sync.harness import Harness, person, world
 
 JAN, PIET = "Jan Jansen", "Piet Post"
@@ -501,3 +503,58 @@ def test_the_run_before_can_be_undone_for_everybody_and_back(many):
     many.run()
     assert titles(many) == {("Fout", "Fout")}
     is_settled(many)
+
+
+@pytest.mark.parametrize(("policy", "left"), [("delete", False), ("keep", True)])
+def test_what_left_the_filter_since_is_not_said_to_have_been_changed(make, policy, left):
+    h = make(filter={"City": "Delft"}, policies={"left_scope": policy})
+    h.edit_contact(JAN, jobTitle="Directeur")
+    h.run(run_id="second")
+    h.edit_contact(JAN, city="Gouda")
+    h.run(run_id="third")
+    assert (JAN in h.items()) is left
+    key = ask(h, "second")
+    assert h.run().writes == {}
+    assert outcome(h, key) == ("done", {"contacts": 0, "reasons": {"out_since": 1}})
+
+
+def test_what_leaves_the_filter_in_the_same_run_is_said_so(make):
+    h = make(filter={"City": "Delft"})
+    h.edit_contact(JAN, jobTitle="Directeur")
+    h.run(run_id="second")
+    key = ask(h, "second")
+    h.edit_contact(JAN, city="Gouda")
+    h.run()
+    assert outcome(h, key)[1]["reasons"] == {"out_since": 1}
+
+
+def test_what_is_not_there_any_more_is_said_so(h):
+    h.edit_contact(JAN, jobTitle="Directeur")
+    h.run(run_id="second")
+    h.delete_contact(JAN)
+    h.full(run_id="third")
+    key = ask(h, "second")
+    h.run()
+    assert outcome(h, key) == ("done", {"contacts": 0, "reasons": {"gone_since": 1}})
+
+
+def test_what_was_left_out_since_is_said_so(h):
+    h.edit_contact(JAN, jobTitle="Directeur")
+    h.run(run_id="second")
+    with transaction(h.edges.engine) as conn:
+        author = Author("eva", h.edges.now())
+        wishes.leave_out(conn, profiles.read_profile(conn, 1), h.contacts()[JAN]["id"], author)
+    key = ask(h, "second")
+    h.run()
+    assert outcome(h, key)[1]["reasons"] == {"left_out": 1}
+
+
+def test_what_is_back_already_is_not_said_to_have_been_changed(make):
+    h = make(filter={"City": "Delft"})
+    h.edit_contact(JAN, city="Gouda")
+    h.run(run_id="second")
+    h.edit_contact(JAN, city="Delft")
+    h.run(run_id="third")
+    key = ask(h, "second")
+    assert h.run().writes == {}
+    assert outcome(h, key)[1]["reasons"] == {"back_already": 1}

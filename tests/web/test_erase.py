@@ -204,6 +204,19 @@ def test_many_mailboxes_are_folded(visit: Make, engine: Engine, company: int) ->
     assert "user19@a.example" in page
 
 
+def test_a_contact_of_another_company_is_not_said_to_be_nowhere(
+    visit: Make, engine: Engine, company: int
+) -> None:
+    with engine.begin() as conn:
+        other = add_company(conn, "Andere BV")
+    nothing = look(visit(ERASER), other, "niemand@klant.example")
+    assert text_of(nothing) == "Nothing of this contact is stored. In no other company either."
+    page = text_of(look(visit(ERASER), other, ADDRESS))
+    assert "Another company has something of it; choose it above: Molenzicht BV" in page
+    page = text_of(look(visit(ERASER), company, ADDRESS))
+    assert "Another company" not in page
+
+
 def test_of_nobody_nothing_is_shown(visit: Make, company: int) -> None:
     page = look(visit(ERASER), company, "niemand@klant.example")
     assert text_of(page) == "Nothing of this contact is stored."

@@ -21,9 +21,9 @@ from sync_lib.operate.credentials import Ending
 from sync_lib.settings import SyncSettings
 from sync_lib.store import runs
 from sync_lib.web.app import make_app
-from sync_lib.web.seams import Surroundings
+from sync_lib.web.seams import Messages, Receiver, Surroundings
 from tests.sync.harness import Harness, person, world
-from tests.web.surroundings import open_seams
+from tests.web.surroundings import VIEWER, open_seams, seams_of
 from tests.web.world import add_company, add_hold, add_person, add_plan, add_profile, add_reject, add_run, at
 
 ENGLISH, DUTCH = {"accept-language": "en"}, {"accept-language": "nl"}
@@ -137,7 +137,9 @@ def test_what_is_queued_behind_what_is_said(engine: Engine) -> None:
     with engine.begin() as conn:
         add_profile(conn, "eva@a.example")
     busy = Surroundings(running="manual__1", queued=2)
-    assert lines(page_of(engine, busy)) == ["Runs that wait: 2, behind manual__1, which is at work."]
+    assert lines(page_of(engine, busy)) == [
+        "Runs that wait: 2, behind one that is at work (started by hand)."
+    ]
     assert "waits behind the one that is at work" in page_of(engine, busy, "/")
     assert lines(page_of(engine, replace(busy, queued=0))) == []
 
@@ -190,7 +192,7 @@ def test_pages_say_that_the_database_is_away(engine: Engine, address: str) -> No
 
 
 def test_a_database_that_cannot_be_opened_is_named(engine: Engine) -> None:
-    """O6: the Connection's own error is shown as it is."""
+    """O6: in words of the reader's language, with what the error itself says below them."""
 
     def broken() -> Engine:
         raise ConfigError("Airflow has no Connection 'contact_sync_staging'.")
@@ -198,7 +200,34 @@ def test_a_database_that_cannot_be_opened_is_named(engine: Engine) -> None:
     seams = replace(open_seams(engine), engine=broken)
     answer = TestClient(make_app(seams), headers=ENGLISH, raise_server_exceptions=False).get("/")
     assert answer.status_code == 503
-    assert "contact_sync_staging" in answer.text
+    assert "A setting is missing or wrong. The message says which; correct it." in answer.text
+    assert re.search(r'<details class="raw">.*lang="en">[^<]*contact_sync_staging', answer.text, re.DOTALL)
+    client = TestClient(make_app(seams), headers=DUTCH, raise_server_exceptions=False)
+    assert "Een instelling ontbreekt of is fout." in client.get("/").text
+    short = client.get("/", headers={"hx-request": "true"}).text
+    assert short.startswith("Een instelling ontbreekt of is fout.")
+    assert "contact_sync_staging" in short
+
+
+@pytest.mark.parametrize(("user", "status"), [(None, 401), (VIEWER, 403)])
+def test_who_may_not_enter_is_told_so_in_their_language(
+    engine: Engine, user: str | None, status: int
+) -> None:
+    headers = {"sec-fetch-site": "same-origin"} | ({"x-user": user} if user else {})
+    client = TestClient(make_app(seams_of(engine)), headers=headers)
+    said = [client.post("/undo", headers=each, json={}) for each in (ENGLISH, DUTCH)]
+    assert [each.status_code for each in said] == [status, status]
+    assert said[0].text != said[1].text
+    assert "Airflow" in said[0].text
+
+
+def test_a_run_that_failed_as_a_whole_says_why_on_its_page(h: Harness) -> None:
+    h.sim.control("POST", "entra/app", {"client_secret": "a-new-one"})
+    run_dag(h, "scheduled__1")
+    client = TestClient(make_app(open_seams(h.edges.engine)))
+    page = client.get("/runs/scheduled__1", headers=DUTCH).text
+    assert '<p class="why"><strong>De app kan zich niet aanmelden bij Microsoft 365.</strong>' in page
+    assert re.search(r'<details class="raw">.*lang="en">[^<]*invalid_client', page, re.DOTALL)
 
 
 def test_a_file_whose_first_rows_cannot_be_read_is_no_file(
@@ -356,3 +385,37 @@ def test_the_navigation_says_how_much_waits(h: Harness) -> None:
             add_hold(conn, profile=1, state=state)
     found = re.findall(r'>([\w ]+) <span class="waiting">(\d+)</span>', client.get("/contacts").text)
     assert found == [("To decide", "2"), ("Not synced", "1")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "english", "dutch"),
+    [
+        (
+            Messages(),
+            "Messages about what is wrong are off: nobody hears of it who does not open these pages.",
+            "Berichten over wat er mis is, staan uit:",
+        ),
+        (
+            Messages(
+                (Receiver("teams_of_sales", "teams"), Receiver("admins", "mail", "a@x.example")), "nl", "mail"
+            ),
+            "Messages about what is wrong go, in Dutch, to: teams_of_sales (Teams), admins (e-mail: a@x.example ).",
+            "Berichten over wat er mis is, gaan, in het Nederlands, naar: teams_of_sales (Teams), admins (e-mail:",
+        ),
+        (
+            Messages((Receiver("gone", problem="Airflow has no Connection 'gone'."),)),
+            "go, in English, to: gone ( cannot be sent ).",
+            "gone ( kan niet worden verstuurd ).",
+        ),
+    ],
+)
+def test_the_overview_says_who_hears_of_what(
+    engine: Engine, messages: Messages, english: str, dutch: str
+) -> None:
+    client = TestClient(make_app(replace(open_seams(engine), messages=lambda: messages)))
+    shown = in_words(client.get("/", headers=ENGLISH).text)
+    assert english in shown
+    assert ("The weekly mail for colleagues is off" in shown) == (not messages.weekly)
+    assert ("no Connection 'gone'" in shown) == bool(messages.receivers and messages.receivers[0].problem)
+    assert dutch in in_words(client.get("/", headers=DUTCH).text)
+    assert "Messages about" not in client.get("/plans", headers=ENGLISH).text

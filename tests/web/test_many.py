@@ -160,7 +160,7 @@ def test_what_is_stored_is_what_was_shown(visit: Make, engine: Engine, anna: int
 def test_a_csv_changes_what_it_says_and_leaves_the_rest(visit: Make, engine: Engine, anna: int) -> None:
     text = "mailbox,language,salesperson\nanna@a.example,fr,\nbram@a.example,,CD\n"
     shown = plain(look_at(visit(), "list.csv", text, company_name="Molenzicht BV"))
-    assert "1 new profile 1 changes 0 stay as they are" in shown
+    assert "1 new profile 1 changes" in shown
     assert "Language en → becomes fr" in shown
     assert "Stored." in take_file(visit(), "list.csv", text, company_name="Molenzicht BV")
     found = stored(engine)
@@ -260,7 +260,7 @@ def test_a_csv_that_was_exported_changes_nothing(
     assert answer.headers["content-disposition"] == 'attachment; filename="profiles.csv"'
     assert "'=1+1" in answer.text, "no spreadsheet calculates it"
     shown = plain(look_at(visit(), "profiles.csv", answer.content))
-    assert "0 new profiles 0 change 5 stay as they are" in shown, shown
+    assert "5 stay as they are" in shown, shown
 
 
 def test_a_csv_that_was_exported_makes_the_same_profiles_elsewhere(

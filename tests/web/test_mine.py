@@ -515,6 +515,20 @@ def test_the_filter_is_shown_where_it_may_not_be_changed(ask: Ask, engine: Engin
     assert filter_of(engine, anna) == UTRECHT
 
 
+def test_which_contacts_is_a_whole_sentence(ask: Ask, engine: Engine, anna: int, airflow: Airflow) -> None:
+    assert "The contacts that match:" in ask().get("/1/settings").text
+    with engine.begin() as conn:
+        conn.execute(update(t.sync_profile).values(filter="[]"))
+    # Also as one of several to choose from.
+    for airflow.allowed in (Allowed(), Allowed(filters={"Utrecht": UTRECHT})):
+        page = ask().get("/1/settings").text
+        assert "There is no filter: all persons of Business Central" in page
+        assert (
+            "Er is geen filter: alle personen uit Business Central"
+            in ask(language="nl").get("/1/settings").text
+        )
+
+
 def test_a_named_filter_is_chosen(ask: Ask, engine: Engine, airflow: Airflow, anna: int) -> None:
     mine = ((("Salesperson Code", "%me"),),)
     airflow.allowed = Allowed(

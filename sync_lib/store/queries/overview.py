@@ -144,7 +144,12 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A run as a whole; ``quiet`` is how many profiles it gave no task, since they had nothing to do."""
+    """A run as a whole.
+
+    Attributes:
+        quiet: How many profiles it gave no task, since they had nothing to do.
+        reason: Why it failed as a whole, "" where it did not; ``message`` is what the error said.
+    """
 
     id: str
     mode: str
@@ -154,6 +159,8 @@ class RunLine:
     started_at: str
     ended_at: str | None
     quiet: int
+    reason: str = ""
+    message: str = ""
 
 
 def read_overview(conn: Connection, wanted: Wanted) -> Overview:
@@ -202,7 +209,9 @@ def read_last_run(conn: Connection) -> RunLine | None:
 def _run_lines() -> Select[Any]:
     c = t.sync_run.c
     quiet = func.coalesce(c.quiet, 0)
-    return select(c.id, c.mode, c.dry_run, c.run_type, c.state, c.started_at, c.ended_at, quiet)
+    return select(
+        c.id, c.mode, c.dry_run, c.run_type, c.state, c.started_at, c.ended_at, quiet, c.reason, c.message
+    )
 
 
 def _compile_nothing(conn: Connection) -> None:

@@ -69,6 +69,7 @@
     var written = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
     var ofDay = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" });
     part.querySelectorAll("time[datetime]").forEach(function (time) {
+      if ("tapped" in time.dataset) return;
       time.title = written.format(new Date(time.dateTime));
       if ("clock" in time.dataset) time.textContent = ofDay.format(new Date(time.dateTime));
       if ("absolute" in time.dataset) time.textContent = time.title;
@@ -82,6 +83,8 @@
     var shown = time.textContent;
     time.textContent = time.title;
     time.title = shown;
+    if ("tapped" in time.dataset) delete time.dataset.tapped;
+    else time.dataset.tapped = "";
   });
 
   // -- Airflow's REST API -----------------------------------------------------------------------------------------
