@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -313,10 +313,11 @@ class _Reader:
         return {key: (frozenset(names), frozenset(emails)) for key, (names, emails) in known.items()}
 
 
-def to_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as dicts of plain Python values. The one place where frames become dicts."""
+def to_dicts(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a frame as dicts of plain Python values. The one place where frames become dicts."""
     columns = [frame[name].to_numpy(object).tolist() for name in frame.columns]
-    return [dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+    names = list(frame.columns)
+    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def bc_side(row: Mapping[str, Any], *, in_filter: bool) -> BcSide:

@@ -48,12 +48,14 @@ def write_plan(conn: Connection, values: dict[str, Any], changes: Sequence[Plann
     assert result.inserted_primary_key is not None
     plan = int(result.inserted_primary_key[0])
     now = clock.now(conn)
-    insert_rows(
-        conn, t.change, _CHANGE, [_change_row(plan, values["profile"], each, now) for each in changes]
-    )
+    # The texts of a first sync, all at once, take more memory than its changes do.
+    for part in chunks(changes, _CHANGES_AT_ONCE):
+        rows = [_change_row(plan, values["profile"], each, now) for each in part]
+        insert_rows(conn, t.change, _CHANGE, rows)
     return plan
 
 
+_CHANGES_AT_ONCE = 1_000
 _CHANGE = (
     *("plan", "n", "profile", "action", "coupling", "bc_id", "outlook_id", "email_key"),
     *("before", "after", "source", "losing", "categories", "etag"),
