@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 
@@ -284,3 +285,16 @@ def test_a_file_in_another_encoding_is_named(run, tmp_path):
     assert f"{path} is no text in UTF-8" in said
     path.write_bytes(FILE.encode("utf-8-sig"))
     assert "2 added" in run("profiles", "import", str(path)).out
+
+
+def test_a_name_is_one_name_in_either_unicode_form(run, file):
+    """A file that was written on a Mac may hold its accents as characters of their own."""
+    for form in ("NFC", "NFD"):
+        text = (
+            "profiles:\n  - {mailbox: anna@example.com, company: Zoë BV, folder: Zoë, filter: {City: Zoë*}}\n"
+        )
+        file.write_text(unicodedata.normalize(form, text))
+        said = run("profiles", "import", str(file)).out
+    assert said == "Profiles: 0 added, 0 changed, 1 as they were.\n"
+    run("profiles", "rename", "1", "Cafe\u0301")
+    assert "Caf\u00e9" in run("profiles", "list").out

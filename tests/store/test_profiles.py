@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -304,7 +305,9 @@ def test_the_export_of_everything_can_be_imported_anywhere(engine):
     assert export_profiles(engine) == text
 
 
-visible = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
+visible = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20).map(
+    lambda text: unicodedata.normalize("NFC", text)
+)
 entries = st.builds(
     profile_file.ProfileEntry,
     mailbox=st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.nl", fullmatch=True),

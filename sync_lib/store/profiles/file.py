@@ -143,8 +143,9 @@ class ProfileFile:
 
 def identity(mailbox: str, company: str, folder: str | None) -> tuple[str, ...]:
     """Return what makes a profile; ``folder`` is None for the mailbox's own Contacts folder."""
-    own = ("own contacts",) if folder is None else ("folder", folder.strip().casefold())
-    return (mailbox.strip().casefold(), company.strip().casefold(), *own)
+    folded = profile_values.folded
+    own = ("own contacts",) if folder is None else ("folder", folded(folder))
+    return (folded(mailbox), folded(company), *own)
 
 
 # -- out -------------------------------------------------------------------------------------------------------------

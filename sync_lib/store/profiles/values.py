@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -81,14 +82,19 @@ def check_categories(templates: Iterable[str], *, field_profile: str) -> tuple[s
 
 
 def visible(text: str) -> str:
-    """Return the text without the blanks around it.
+    """Return the text without the blanks around it, in NFC: what looks the same is the same name.
 
     Raises:
         WrongValue: It holds something that nobody can see, such as a line end or a change of direction.
     """
     if not text.isprintable():
         raise WrongValue("this holds a character that cannot be seen: take it out.")
-    return text.strip()
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def folded(name: str) -> str:
+    """Return the form in which names of mailboxes, companies and folders are compared."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def check_region(text: str) -> str:
