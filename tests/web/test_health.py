@@ -390,22 +390,18 @@ def test_the_navigation_says_how_much_waits(h: Harness) -> None:
 @pytest.mark.parametrize(
     ("messages", "english", "dutch"),
     [
-        (
-            Messages(),
-            "Messages about what is wrong are off: nobody hears of it who does not open these pages.",
-            "Berichten over wat er mis is, staan uit:",
-        ),
+        (Messages(), "Messages: off · weekly mail: off", "Berichten: uit · wekelijkse mail: uit"),
         (
             Messages(
-                (Receiver("teams_of_sales", "teams"), Receiver("admins", "mail", "a@x.example")), "nl", "mail"
+                (Receiver("sales", "teams"), Receiver("admins", "mail", "a@x.example")), "nl", "by_mail"
             ),
-            "Messages about what is wrong go, in Dutch, to: teams_of_sales (Teams), admins (e-mail: a@x.example ).",
-            "Berichten over wat er mis is, gaan, in het Nederlands, naar: teams_of_sales (Teams), admins (e-mail:",
+            "Messages, in Dutch, to: sales (Teams), admins (e-mail: a@x.example ) · weekly mail: on",
+            "Berichten, in het Nederlands, aan: sales (Teams), admins (e-mail: a@x.example ) · wekelijkse mail: aan",
         ),
         (
             Messages((Receiver("gone", problem="Airflow has no Connection 'gone'."),)),
-            "go, in English, to: gone ( cannot be sent ).",
-            "gone ( kan niet worden verstuurd ).",
+            "Messages, in English, to: gone ( cannot be sent ) · weekly mail: off Airflow has no Connection 'gone'.",
+            "Berichten, in het Engels, aan: gone ( kan niet worden verstuurd )",
         ),
     ],
 )
@@ -415,7 +411,7 @@ def test_the_overview_says_who_hears_of_what(
     client = TestClient(make_app(replace(open_seams(engine), messages=lambda: messages)))
     shown = in_words(client.get("/", headers=ENGLISH).text)
     assert english in shown
-    assert ("The weekly mail for colleagues is off" in shown) == (not messages.weekly)
-    assert ("no Connection 'gone'" in shown) == bool(messages.receivers and messages.receivers[0].problem)
+    assert "CONTACT_SYNC_NOTIFY names the Connections by which they go" in shown
+    assert ("( by_mail )" in shown) == bool(messages.weekly)
     assert dutch in in_words(client.get("/", headers=DUTCH).text)
-    assert "Messages about" not in client.get("/plans", headers=ENGLISH).text
+    assert "Messages" not in in_words(client.get("/plans", headers=ENGLISH).text)
