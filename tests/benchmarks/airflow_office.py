@@ -17,6 +17,7 @@ from demo_parts.processes import DemoError, free_port, wait_until
 from demo_parts.sandbox import SandboxInstance
 from sqlalchemy import Engine, create_engine, text
 
+from sync_lib.store.engine import open_engine
 from tests.benchmarks import worlds
 from tests.benchmarks.measuring import Cost, note
 from tests.benchmarks.worlds import Elsewhere
@@ -59,20 +60,34 @@ class RunCost:
     state: str
 
 
-class AirflowOffice:
-    """Everything that is running; ``office`` stops it, however it ends."""
+@dataclass(frozen=True)
+class Office:
+    """A world of the sandbox, and the profiles that are in step with it from the start, as a file names them."""
 
-    def __init__(self, home: Path, profiles: int, running: ExitStack, **settings: str) -> None:
-        self.profiles = profiles
+    world: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, profiles: int) -> Office:
+        """Return one in which each contact is in one folder."""
+        return cls(worlds.office(profiles * EACH, profiles), worlds.profile_rows(profiles))
+
+
+class AirflowOffice:
+    """Everything that is running; ``open_office`` stops it, however it ends."""
+
+    def __init__(self, home: Path, office: Office, running: ExitStack, **settings: str) -> None:
+        self._office = office
         self.sandbox = SandboxInstance(home, free_port())
         running.callback(self.sandbox.program.kill)
-        world = worlds.office(profiles * EACH, profiles)
-        self.sandbox.control("POST", "reset", {"world": world})
+        self.sandbox.control("POST", "reset", {"world": office.world})
         self.sandbox.info = self.sandbox.control("GET", "info")
         server = PostgresInstance(home / "postgres")
         running.callback(server.stop)
         self.staging_url = server.url("staging")
         self._bring_in_step()
+        self.staging_engine = open_engine(self.staging_url)
+        running.callback(self.staging_engine.dispose)
         airflow_url = server.url("airflow")
         self._database: Engine = create_engine(airflow_url)
         running.callback(self._database.dispose)
@@ -104,14 +119,25 @@ class AirflowOffice:
             **more,
         }
 
+    @property
+    def mailboxes(self) -> list[str]:
+        """Those of the profiles that were in step from the start."""
+        return [row["mailbox"] for row in self._office.rows]
+
     def _bring_in_step(self) -> None:
         """Sync all profiles for the first time, in this process: Airflow would take minutes for it."""
-        note(f"first sync of {self.profiles} profiles")
-        sync = worlds.attach(Elsewhere(self.sandbox), self.staging_url)
-        try:
-            sync.import_office(self.profiles)
+        note(f"first sync of {len(self._office.rows)} profiles")
+        with self.staging() as sync:
+            sync.import_rows(self._office.rows)
             for mode in ("full", "incremental", "incremental"):
                 sync.counted(mode)
+
+    @contextmanager
+    def staging(self) -> Iterator[worlds.Client]:
+        """Yield a sync of this process on the same staging database, for what needs no Airflow."""
+        sync = worlds.attach(Elsewhere(self.sandbox), self.staging_url)
+        try:
+            yield sync
         finally:
             sync.close()
 
@@ -148,11 +174,15 @@ class AirflowOffice:
 
         def finished() -> bool:
             self.airflow.program.require_alive()
-            asked = "SELECT state FROM dag_run WHERE dag_id = :dag AND run_id = :run"
-            return any(state in FINISHED for (state,) in self.ask(asked, dag=dag, run=run))
+            return self.has_ended(dag, run)
 
         # Whoever asks the database costs Airflow's server nothing.
         wait_until(finished, 600, f"run {run} of {dag} finished", every=0.2, progress=done)
+
+    def has_ended(self, dag: str, run: str) -> bool:
+        """Return whether a run has ended, well or not."""
+        asked = "SELECT state FROM dag_run WHERE dag_id = :dag AND run_id = :run"
+        return any(state in FINISHED for (state,) in self.ask(asked, dag=dag, run=run))
 
     def _wait_reaped(self) -> None:
         """Wait until the processes of the last tasks are gone, so that what they used has been added up."""
@@ -166,11 +196,11 @@ class AirflowOffice:
 
 
 @contextmanager
-def office(profiles: int, **settings: str) -> Iterator[AirflowOffice]:
-    """Yield an Airflow beside an office of so many profiles, all synced, with nothing to do."""
+def open_office(office: Office, **settings: str) -> Iterator[AirflowOffice]:
+    """Yield an Airflow beside an office, all synced, with nothing to do."""
     with ExitStack() as running:
         home = running.enter_context(
             tempfile.TemporaryDirectory(prefix="contact-sync-bench-", ignore_cleanup_errors=True)
         )
         Path(home).chmod(0o711)
-        yield AirflowOffice(Path(home), profiles, running, **settings)
+        yield AirflowOffice(Path(home), office, running, **settings)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 
 from tests.benchmarks import worlds
-from tests.benchmarks.airflow_office import DAG, EACH, REFERENCE, AirflowOffice, RunCost, office
+from tests.benchmarks.airflow_office import DAG, EACH, REFERENCE, AirflowOffice, Office, RunCost, open_office
 from tests.benchmarks.measuring import Options, note
 from tests.benchmarks.report import Table, ratio
 from tests.sync.harness import COMPANY
@@ -15,7 +15,7 @@ from tests.sync.harness import COMPANY
 def quiet(options: Options) -> list[Table]:
     """A run in which nothing changed; where profiles without work get no task, it hardly grows with them."""
     profiles = options.profiles or options.size(1_000, 3)
-    with office(profiles) as o:
+    with open_office(Office.of(profiles)) as o:
         ours, empty = in_turns(o, options.size(options.rounds, 1), lambda: None)
         written = o.sandbox.writes()
         assert (written["graph"]["writes"], written["bc"]["writes"]) == (0, 0)
@@ -38,7 +38,7 @@ ABOUT = (
 def change(options: Options) -> list[Table]:
     """A run in which each of some profiles has one change, by the task."""
     profiles = options.profiles or options.size(30, 2)
-    with office(profiles) as o:
+    with open_office(Office.of(profiles)) as o:
         turns = iter(range(1_000))
         contacts = {each["displayName"]: each["id"] for each in o.sandbox.dump()["companies"][0]["contacts"]}
         ids = [contacts[each["displayName"]] for each in worlds.people(profiles * EACH, profiles)[:profiles]]

@@ -1,17 +1,26 @@
-"""How long an edit takes to the other side: a run a minute, many mailboxes, users who edit on both sides."""
+"""How long an edit takes to the other side: a run a minute, many mailboxes, users who edit on both sides.
+
+Within the hour somebody new gets a first sync, some profiles get a full one, and one contact that everybody has is
+changed: what they take stands apart, and what they cost the others shows in the others' figures.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from demo_parts.sandbox import SandboxInstance
+from sqlalchemy import func, select
 
-from tests.benchmarks.airflow_office import DAG, AirflowOffice, office
+from sync_lib.store.engine import read
+from sync_lib.store.tables import coupling, sync_profile
+from tests.benchmarks import worlds
+from tests.benchmarks.airflow_office import DAG, EACH, AirflowOffice, Office, open_office
 from tests.benchmarks.measuring import Options, note
 from tests.benchmarks.report import Table, percentile, ratio
 from tests.sync.harness import COMPANY
@@ -20,6 +29,11 @@ EDITS_PER_MINUTE, LATENCY_MS = 20, 100
 #: Seconds for which edits are still waited for once nobody edits any more.
 PATIENCE = 600
 PERCENTS = (50, 95, 99)
+#: In how many folders each contact is, but for the one that is in all.
+FOLDERS = 3
+#: Contacts of the colleague who is new, and how many profiles get a full sync.
+FIRST_SYNC, FULL_SYNCS = 5_000, 20
+NEWCOMER, EVERYWHERE = "nieuw@voorbeeld.example", "Overal"
 
 
 @dataclass(frozen=True)
@@ -56,23 +70,34 @@ class Users:
 
     def __init__(self, sandbox: SandboxInstance, seed: int = 1) -> None:
         self._sandbox = sandbox
-        self._chance = random.Random(seed)
-        self._pairs = pairs_of(sandbox.dump())
+        pairs = pairs_of(sandbox.dump())
+        folders = Counter(pair.contact for pair in pairs)
+        most = max(folders.values())
+        self._everywhere = [pair for pair in pairs if most > FOLDERS and folders[pair.contact] == most]
+        # One contact is edited once: what its other folders still have to get is no conflict then.
+        once = {pair.contact: pair for pair in random.Random(seed).sample(pairs, len(pairs))}
+        self._untouched = [pair for pair in once.values() if pair not in self._everywhere]
         self._contacts = f"{sandbox.company_url(COMPANY)}/contacts"
         self.edits: list[Edit] = []
+        self.edits_everywhere: list[Edit] = []
 
     @property
     def pending(self) -> list[Edit]:
         """Edits that have not arrived."""
-        return [edit for edit in self.edits if edit.arrived is None]
+        return [edit for edit in (*self.edits, *self.edits_everywhere) if edit.arrived is None]
 
     def edit(self) -> None:
-        """Edit some contact that nobody waits for, on either side in turn."""
-        busy = {edit.pair for edit in self.pending}
-        pair = self._chance.choice([pair for pair in self._pairs if pair not in busy])
+        """Edit some contact that nobody has edited, on either side in turn."""
+        pair = self._untouched.pop()
         title, in_bc = f"Functie {len(self.edits)}", len(self.edits) % 2 == 0
         self._sandbox.as_user(*self._place(pair, in_bc, "PATCH"), {"jobTitle": title})
         self.edits.append(Edit(pair, in_bc, title, time.time()))
+
+    def edit_everywhere(self) -> None:
+        """Edit, in Business Central, the contact that is in everybody's folder."""
+        title = "Overal dezelfde"
+        self._sandbox.as_user(*self._place(self._everywhere[0], True, "PATCH"), {"jobTitle": title})
+        self.edits_everywhere = [Edit(pair, True, title, time.time()) for pair in self._everywhere]
 
     def look(self, edit: Edit) -> None:
         """Note that an edit is there, if it is."""
@@ -100,11 +125,38 @@ def pairs_of(dump: dict[str, Any]) -> list[Pair]:
 
 
 @dataclass
+class Event:
+    """Something large beside the edits, once: when it begins, and when it was done."""
+
+    about: str
+    share: float
+    begin: Callable[[], None]
+    done: Callable[[], bool]
+    began: float | None = None
+    ended: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was done."""
+        return self.ended is not None
+
+    def look(self, passed: float) -> None:
+        """Begin where so large a share of the time has passed; note that it is done."""
+        if self.began is None and passed >= self.share:
+            note(self.about)
+            self.began = time.time()
+            self.begin()
+        elif self.began is not None and self.ended is None and self.done():
+            self.ended = time.time()
+
+
+@dataclass
 class Hour:
     """Users edit for some time; everything that is waited for is looked at about once a second."""
 
     users: Users
     minutes: float
+    events: Sequence[Event] = ()
     per_minute: int = EDITS_PER_MINUTE
     alive: Callable[[], None] = field(default=lambda: None)
 
@@ -116,12 +168,14 @@ class Hour:
             chance.uniform(0, self.minutes * 60) for _ in range(round(self.minutes * self.per_minute))
         )
         with ThreadPoolExecutor(8) as pool:
-            while moments or self.users.pending:
+            while moments or self.users.pending or not all(event.is_over for event in self.events):
                 while moments and moments[0] <= time.time() - began:
                     moments.pop(0)
                     self.users.edit()
                 self.alive()
                 looked = time.time()
+                for event in self.events:
+                    event.look((looked - began) / (self.minutes * 60))
                 list(pool.map(self.users.look, self.users.pending))
                 if looked - began > self.minutes * 60 + PATIENCE:
                     return
@@ -131,22 +185,98 @@ class Hour:
 
 def run(options: Options) -> list[Table]:
     """Return the percentiles; beside them, how long the same edits waited for the next minute to begin."""
-    profiles = options.profiles or options.size(300, 3)
+    profiles = options.profiles or options.size(300, 6)
     minutes = 1.0 if options.small else options.minutes
-    with office(profiles, CONTACT_SYNC_SCHEDULE="* * * * *") as o:
+    first = options.size(FIRST_SYNC, 30)
+    with open_office(office(profiles, first), CONTACT_SYNC_SCHEDULE="* * * * *") as o:
         o.sandbox.control("POST", "switches", {"graph_latency_ms": LATENCY_MS, "bc_latency_ms": LATENCY_MS})
         o.sandbox.control("POST", "counters/reset")
         users = Users(o.sandbox)
         o.airflow.pause(DAG, paused=False)
         note(f"{profiles} mailboxes, {EDITS_PER_MINUTE} edits a minute for {minutes:g} minutes")
         used = o.airflow.program.cpu_seconds()
-        Hour(users, minutes, alive=o.airflow.program.require_alive).pass_by()
+        events = [
+            _first_sync(o, first),
+            _full_sync(o, min(FULL_SYNCS, profiles // 2)),
+            _everywhere(users, profiles),
+        ]
+        Hour(users, minutes, events, alive=o.airflow.program.require_alive).pass_by()
         cpu = o.airflow.program.cpu_seconds() - used
         o.airflow.pause(DAG, paused=True)
         counted = o.sandbox.writes()
         note_ = _about_runs(o, cpu)
     refused = int(counted["graph"]["refusals"]) + int(counted["bc"]["refusals"])
-    return [figures(users.edits, profiles, refused, note_)]
+    return [figures(users.edits, profiles, refused, note_), beside(events)]
+
+
+def office(profiles: int, first: int) -> Office:
+    """Return a world in which each contact is in three folders, one in all, and many are of somebody new."""
+    world = worlds.office(profiles * EACH, profiles)
+    contacts = world["companies"][0]["contacts"]
+    more = worlds.people(len(contacts) + first + 1)[len(contacts) :]
+    cities = [worlds.city(profiles)] * first + [EVERYWHERE]
+    contacts += [{**each, "city": city} for each, city in zip(more, cities, strict=True)]
+    world["mailboxes"].append(NEWCOMER)
+
+    def shown(profile: int) -> str:
+        near = [worlds.city((profile + n) % profiles) for n in range(FOLDERS)]
+        return "|".join([*dict.fromkeys(near), EVERYWHERE])
+
+    rows = [
+        row | {"filter": {"City": shown(profile)}}
+        for profile, row in enumerate(worlds.profile_rows(profiles))
+    ]
+    return Office(world, rows)
+
+
+def _first_sync(o: AirflowOffice, count: int) -> Event:
+    """Somebody new gets a profile; done when all contacts are coupled."""
+    city = worlds.city(len(o.mailboxes))
+
+    def begin() -> None:
+        with o.staging() as sync:
+            sync.import_rows([{"mailbox": NEWCOMER, "company": COMPANY, "filter": {"City": city}}])
+
+    asked = (
+        select(func.count())
+        .select_from(coupling)
+        .join(sync_profile, sync_profile.c.id == coupling.c.profile)
+        .where(sync_profile.c.mailbox == NEWCOMER)
+    )
+
+    def done() -> bool:
+        with read(o.staging_engine) as conn:
+            return conn.scalar(asked) == count
+
+    return Event(f"first sync of {count} contacts of somebody new", 0.2, begin, done)
+
+
+def _full_sync(o: AirflowOffice, count: int) -> Event:
+    """A full sync of some profiles by hand, until its run has ended."""
+    runs: list[str] = []
+
+    def begin() -> None:
+        runs.append(o.airflow.trigger(DAG, mode="full", profiles=o.mailboxes[:count]))
+
+    return Event(f"full sync of {count} profiles", 0.5, begin, lambda: o.has_ended(DAG, runs[0]))
+
+
+def _everywhere(users: Users, profiles: int) -> Event:
+    def done() -> bool:
+        return all(edit.arrived is not None for edit in users.edits_everywhere)
+
+    return Event(f"one contact in {profiles} folders changed", 0.75, users.edit_everywhere, done)
+
+
+def beside(events: Sequence[Event]) -> Table:
+    """Return how long each took from its beginning to its end; ``-`` for what never ended."""
+    rows = [
+        (event.about, f"{event.ended - event.began:.0f}" if event.began and event.ended else "-")
+        for event in events
+    ]
+    return Table(
+        "Within the same time", ("what", "s"), rows, "It began with the next run, so up to 60 s later."
+    )
 
 
 def _about_runs(o: AirflowOffice, cpu: float) -> str:

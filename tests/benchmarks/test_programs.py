@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import nullcontext
 from typing import Any
 
@@ -133,3 +134,38 @@ def test_nobody_edits_what_somebody_waits_for() -> None:
     users.look(users.edits[0])
     assert len(users.pending) == 2
     assert {each.pair.contact for each in users.pending} == {"c0", "c1"}
+
+
+def test_each_contact_is_in_three_folders_and_one_in_all() -> None:
+    made = latency.office(5, 7)
+    cities = [row["filter"]["City"].split("|") for row in made.rows]
+    shown = Counter(city for chosen in cities for city in chosen)
+    contacts = Counter(contact["city"] for contact in made.world["companies"][0]["contacts"])
+    assert {shown[worlds.city(n)] for n in range(5)} == {3}
+    assert (shown[latency.EVERYWHERE], contacts[latency.EVERYWHERE]) == (5, 1)
+    # Those of somebody new are in nobody's folder yet.
+    assert (shown[worlds.city(5)], contacts[worlds.city(5)]) == (0, 7)
+    addresses = [contact["email"] for contact in made.world["companies"][0]["contacts"]]
+    assert len(set(addresses)) == len(addresses)
+    assert latency.NEWCOMER in made.world["mailboxes"]
+
+
+def test_what_happens_beside_the_edits_is_begun_once_and_timed_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(latency.time, "time", lambda: now[0])
+    began: list[float] = []
+    ended: list[bool] = []
+    event = latency.Event("a full sync", 0.5, lambda: began.append(now[0]), lambda: bool(ended))
+    for passed, moment in ((0.4, 140.0), (0.5, 150.0), (0.6, 160.0)):
+        now[0] = moment
+        event.look(passed)
+    assert began == [150.0]
+    assert not event.is_over
+    assert latency.beside([event]).rows == [("a full sync", "-")]
+    ended.append(True)
+    now[0] = 192.0
+    event.look(0.9)
+    assert event.is_over
+    assert latency.beside([event]).rows == [("a full sync", "42")]

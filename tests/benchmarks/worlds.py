@@ -138,9 +138,13 @@ class Client(Harness):
 
     def import_office(self, profiles: int) -> None:
         """Import the profiles of an office."""
+        self.import_rows(profile_rows(profiles))
+
+    def import_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Import profiles as a file would name them; others stay."""
         import_profiles(
             self.edges.engine,
-            yaml.safe_dump({"profiles": profile_rows(profiles)}),
+            yaml.safe_dump({"profiles": rows}),
             now=self.edges.now(),
             field_profile=self.edges.business_central_settings.field_profile,
         )
