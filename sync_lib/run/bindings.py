@@ -46,27 +46,45 @@ def check_environment(services: Services, company: CompanyRow) -> None:
 
 
 def explain_unread(services: Services, company_id: str, error: SyncError) -> SyncError:
-    """Return the error that says why the contacts of a company cannot be read, where it is the extended page.
+    """Return the error that says why the contacts of a company cannot be read, and what a person can do.
 
     Args:
         services: The services.
         company_id: The company's GUID.
-        error: What reading its contacts came to; it is returned where another cause is possible.
+        error: What reading its contacts came to; it is returned where it says enough.
     """
-    is_extended = services.business_central_settings.field_profile == "extended"
-    if not is_extended or not isinstance(error, NotFoundError | AccessDeniedError):
+    if not isinstance(error, NotFoundError | AccessDeniedError):
         return error
+    is_extended = services.business_central_settings.field_profile == "extended"
+    if is_extended and _answers(services, company_id):
+        return ProfileError(
+            "extended_page_missing",
+            "The Connection's field profile is extended, and Business Central does not answer on the page that "
+            "the project's extension adds, or lets nobody read it.",
+            remedy="Install the extension and give the app its permission set; or set field_profile to standard.",
+        )
+    # A refusal without a code is none of Business Central's: something on the way answered.
+    if not error.code:
+        return error
+    if isinstance(error, NotFoundError):
+        return ProfileError(
+            "company_not_found",
+            f"Business Central no longer has the company, or does not show it to the app: {error}",
+            remedy="Give the app access to it in BC, or end its profiles.",
+        )
+    return ProfileError(
+        "company_access_denied",
+        f"Business Central does not let the app read the contacts of this company: {error}",
+    )
+
+
+def _answers(services: Services, company_id: str) -> bool:
+    """Return whether a company answers on a page of any BC: one that is gone answers on none."""
     try:
-        # A company that is gone answers on no page.
         services.business_central.fetch_countries(company_id)
     except SyncError:
-        return error
-    return ProfileError(
-        "extended_page_missing",
-        "The Connection's field profile is extended, and Business Central does not answer on the page that "
-        "the project's extension adds, or lets nobody read it.",
-        remedy="Install the extension and give the app its permission set; or set field_profile to standard.",
-    )
+        return False
+    return True
 
 
 def _offer(services: Services, company: CompanyRow, tenant_id: str, environment: str) -> None:

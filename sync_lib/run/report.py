@@ -279,6 +279,7 @@ SHARED = frozenset(
         "ConfigError",
         "ServiceError",
         "ThrottledError",
+        "company_access_denied",
         "environment_changed",
         "extended_page_missing",
         "permission_missing",

@@ -45,6 +45,12 @@ _PROFILE = {
         msg("Business Central lists no company of that name to the app"),
         msg("Correct the company of the profile, or give the app access to it in Business Central."),
     ),
+    "company_access_denied": Reason(
+        msg("Business Central does not let the app read the contacts of this company"),
+        msg(
+            "Give the app its permission sets for this company, on its card in Microsoft Entra Applications."
+        ),
+    ),
     "mailbox_replaced": Reason(
         msg("Another account has the address of this mailbox now"),
         msg("Say on the page of the profile whether it is the same colleague; else switch the profile off."),

@@ -185,7 +185,7 @@ def test_one_bad_profile_stops_no_other(stage: Any, first_sync: str) -> None:
     for word in (NO_MAILBOX, DENIED, "position", "company_not_read"):
         assert word in logs
     message = str(stage.messages.bodies[-1])
-    reasons = [reason_of(reason).means for reason in ("filter_invalid", "company_not_read")]
+    reasons = [reason_of(reason).means for reason in ("filter_invalid", "company_access_denied")]
     for word in (NO_MAILBOX, DENIED, *reasons, f"{stage.airflow.url}/contact_sync/?state=failed"):
         assert word in message
     again = stage.sync(mode="incremental")

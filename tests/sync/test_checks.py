@@ -171,6 +171,7 @@ def test_a_company_that_is_closed_to_the_app_is_named(synced):
     found = wrong(synced)
     assert found
     assert all(each.remedy for each in found.values())
+    assert "company_access_denied" in {each.reason for each in found.values()}
 
 
 def test_a_folder_of_somebody_else_is_named(synced):

@@ -111,7 +111,7 @@ def test_a_page_that_is_not_there_is_said_to_be_that(sold, state):
 
 def test_a_company_that_is_closed_to_the_app_is_no_missing_page(sold):
     sold.sim.control("POST", "bc/company", {"rights": {"contacts": 403, "countriesRegions": 403}})
-    assert {c.reason for c in sold.full().report.companies} == {"Authorization_InsufficientPermissions"}
+    assert {c.reason for c in sold.full().report.companies} == {"company_access_denied"}
 
 
 # -- what people do around the sync ----------------------------------------------------------------------------------

@@ -135,6 +135,21 @@ def test_a_company_that_cannot_be_read_fails_its_own_profiles(make_harness):
     (unknown,) = (p.message for p in ran.report.profiles if p.reason == "company_not_found")
     assert COMPANY in unknown, "those that there are"
     assert not ran.verdict.ok
+    assert ("Dicht BV", "failed", "company_access_denied") in {
+        (c.name, c.state, c.reason) for c in ran.report.companies
+    }
+
+
+def test_a_company_that_is_gone_from_business_central_says_so(make_harness):
+    h = make_harness(world(*people(2)))
+    h.add_profiles()
+    h.full()
+    h.sim.control("POST", "bc/company", {"state": "missing"})
+    ran = h.run()
+    [company] = ran.report.companies
+    assert (company.state, company.reason) == ("failed", "company_not_found")
+    h.sim.control("POST", "bc/company", {"state": "normal"})
+    assert h.run().verdict.ok
 
 
 def test_no_profiles_is_a_clear_error(make_harness):
