@@ -68,9 +68,14 @@ def open_engine(url: str, *, wait: float = 0.0, sleep: Callable[[float], None] =
     else:
         engine = _open_postgresql(target, _Patience(place, wait, sleep))
         event.listen(engine, "handle_error", _say_that_it_is_away)
-    try:
+
+    def look() -> None:
         with read(engine):
             pass
+
+    try:
+        # Looking at it twice does no harm, and the second time waits for a server that went away in the first.
+        unbroken(look)
     except DBAPIError as error:
         engine.dispose()
         raise ConfigError(f"The staging database {place} cannot be opened: {error.orig}") from error
@@ -186,11 +191,18 @@ def _say_that_it_is_away(context: ExceptionContext) -> None:
     # The look before use is no transaction: the pool connects anew, and that waits. What is no error of the driver (a
     # task that is stopped) is handed on as it is.
     of_driver = isinstance(context.sqlalchemy_exception, DBAPIError)
-    if context.is_disconnect and of_driver and not context.is_pre_ping:
+    if (context.is_disconnect or _is_lost_at_first(context)) and of_driver and not context.is_pre_ping:
         name = type(context.original_exception).__name__
         raise BrokenOffError(f"The staging database broke off a transaction ({name}).") from (
             context.original_exception
         )
+
+
+def _is_lost_at_first(context: ExceptionContext) -> bool:
+    """Whether the server went away while SQLAlchemy asked its first questions: it knows no connection by then."""
+    error = context.original_exception
+    of_kind = isinstance(context.sqlalchemy_exception, OperationalError)
+    return context.connection is None and of_kind and not _REFUSED.search(str(error))
 
 
 def _open_sqlite(target: URL) -> Engine:

@@ -5,6 +5,7 @@ import stat
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
@@ -207,3 +208,22 @@ def test_a_new_staging_file_is_its_owners_alone(tmp_path):
     engine.dispose()
     assert set(modes.values()) == {0o600}
     assert {"staging.db", "staging.db-wal"} <= set(modes)
+
+
+@pytest.mark.postgres
+def test_a_server_that_goes_away_in_the_first_questions_is_asked_again(new_database, monkeypatch):
+    lost = ["consuming input failed: server closed the connection unexpectedly"]
+    rollback = psycopg.Connection.rollback
+
+    def cut(self) -> None:
+        if lost:
+            self.close()
+            raise psycopg.OperationalError(lost.pop())
+        rollback(self)
+
+    monkeypatch.setattr(psycopg.Connection, "rollback", cut)
+    engine = open_engine(new_database("postgresql"))
+    with read(engine) as conn:
+        assert conn.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+    assert not lost
