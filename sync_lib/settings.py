@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import ClassVar
 
 from sync_lib.errors import ConfigError
@@ -154,6 +155,40 @@ class SyncSettings:
                 if setting.type == "bool":
                     given[setting.name] = False
         return cls(**given), problems  # type: ignore[arg-type]  # by name, of the types that _value gives
+
+
+#: Names the file of further settings.
+SETTINGS_FILE = "CONTACT_SYNC_SETTINGS_FILE"
+
+
+def with_settings_file(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment, on top of the settings of the file that it names, for who is no DAG.
+
+    A DAG file reads the same lines by itself, since parsing it must import nothing of this library
+    (``contact_sync_airflow.environment``); a test holds that both read them alike.
+
+    Raises:
+        ConfigError: That file cannot be read. Its limits may be lower than the defaults, which would then count.
+    """
+    path = environment.get(SETTINGS_FILE, "")
+    if not path:
+        return dict(environment)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{SETTINGS_FILE} is {path!r}, and that file cannot be read ({type(error).__name__}). Put it there, or"
+            " unset the variable."
+        ) from error
+    lines = [line.strip() for line in text.splitlines()]
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line and line[:1] != "#")
+    given = {name.strip(): value.strip() for name, value in pairs}
+    settings = {name: value for name, value in given.items() if name.startswith("CONTACT_SYNC_")}
+    return {
+        **environment,
+        **settings,
+        **{name: value for name, value in environment.items() if value.strip()},
+    }
 
 
 #: What zero would stop without a word: nobody asks, compares or waits for an answer any more.
