@@ -5,7 +5,7 @@ Each DAG file imports this module: its top imports nothing but Airflow's SDK.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -155,6 +155,13 @@ def start_run(dag_id: str, run_id: str, conf: dict[str, int]) -> None:
         poke_interval=60,
         deferrable=False,
     )
+
+
+def count_runs(dag_id: str, run_ids: Sequence[str], *, at_work: bool) -> int:
+    """Return how many of these runs of a DAG there are, all of them or those that have not ended."""
+    ti = get_current_context()["ti"]
+    states = ["queued", "running"] if at_work else None
+    return int(ti.get_dr_count(dag_id=dag_id, run_ids=list(run_ids), states=states))
 
 
 def is_paused(dag_id: str) -> bool:

@@ -5,6 +5,7 @@ DAG files import this module: its top imports nothing but Airflow's SDK.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Asset, task
@@ -57,7 +58,7 @@ def list_holds() -> list[dict[str, Any]]:
     from sync_lib.operate import approval
 
     with connections.open_services() as services:
-        return approval.list_requests(services)
+        return approval.list_requests(services, partial(context.count_runs, APPROVAL_DAG))
 
 
 # One approval run for each hold that nobody was asked about yet. The same hold has the same run id.

@@ -67,3 +67,20 @@ def test_the_question_about_a_hold_leads_to_its_page(monkeypatch: pytest.MonkeyP
     assert pushed == {"subject": "Molenzicht BV: Business Central noemt nog maar 24 contacten"}
     assert text.startswith("Eerder waren er 1.000 contacten aanvaard.")
     assert text.endswith(f"(https://airflow.example/sync{contact_sync_plugin.MOUNT}/holds/7)")
+
+
+def test_runs_of_another_dag_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class TaskInstance:
+        def get_dr_count(self, **named: Any) -> int:
+            asked.append(named)
+            return 1
+
+    monkeypatch.setattr(context, "get_current_context", lambda: {"ti": TaskInstance()})
+    assert context.count_runs("contact_sync_approval", ("a", "b"), at_work=True) == 1
+    assert context.count_runs("contact_sync_approval", ("a",), at_work=False) == 1
+    assert asked == [
+        {"dag_id": "contact_sync_approval", "run_ids": ["a", "b"], "states": ["queued", "running"]},
+        {"dag_id": "contact_sync_approval", "run_ids": ["a"], "states": None},
+    ]
