@@ -19,6 +19,7 @@ from sync_lib.services import Services
 from sync_lib.store import companies, holds, runs
 from sync_lib.store.engine import read
 from sync_lib.store.holds import HeldActions, Hold, HoldState
+from sync_lib.store.migrate import migrate
 from sync_lib.store.profiles import rows as profiles
 
 logger = logging.getLogger(__name__)
@@ -133,9 +134,13 @@ def decide(  # noqa: PLR0913 - an answer, to what, and what it may set going
     Answering once more with the same decision, as a task that is tried again does, changes nothing. While the sync is
     ``paused`` an approval stays approved, and the first run that may write carries it out (rules 8.8c).
 
+    A question may wait for days, and the program be upgraded meanwhile: as what plans a run, this brings the schema
+    up to date first.
+
     Raises:
         ConfigError: There is no such hold, or its profile cannot be planned.
     """
+    migrate(services.engine)
     with services.engine.begin() as conn:
         hold = _read(conn, key)
         if hold.state is HoldState.OPEN and hold.asked == asked:

@@ -15,6 +15,7 @@ from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.migrate import downgrade
 from sync_lib.web.plans_question import in_words
 from tests.sync.harness import Harness, Ran, person, world
 
@@ -329,6 +330,17 @@ def test_a_restored_database_is_held_until_a_person_approves(make_harness):
 def test_an_unknown_hold_is_named(emptied):
     with pytest.raises(ConfigError, match="no hold 99"):
         approval.ask(emptied.edges, 99, 1, "approval-1")
+
+
+def test_an_answer_that_was_waited_for_through_an_upgrade_counts(emptied):
+    """Nobody can wait until no question is open: it may be a week old. 0012 knows nothing of single actions."""
+    asked = request(emptied)
+    approval.ask(emptied.edges, asked["hold"], asked["asked"], "approval-1")
+    downgrade(emptied.edges.engine, "0012")
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
+    plan = approval.decide(emptied.edges, asked["hold"], asked["asked"], "approval-1", said)
+    assert plan.skip_reason is None
+    assert emptied.run().writes == {"created_outlook": PEOPLE}
 
 
 class Runs:
