@@ -137,7 +137,8 @@ class SyncSettings:
     def read_environment(cls, environment: Mapping[str, str]) -> tuple[SyncSettings, list[str]]:
         """Return the settings, with the default for each that cannot be read, and what is wrong with those.
 
-        A switch for writes that cannot be read counts as off: somebody wanted to stop something.
+        A switch for writes that cannot be read counts as off: somebody wanted to stop something. How long something is
+        kept counts as for good: what the default would remove nobody brings back.
         """
         given: dict[str, bool | int | float] = {}
         problems = []
@@ -146,14 +147,16 @@ class SyncSettings:
             text = environment.get(name, "").strip()
             try:
                 if text:
-                    given[setting.name] = _value(
-                        name, text, str(setting.type), least=_LEAST.get(setting.name, 0)
-                    )
+                    value = _value(name, text, str(setting.type), least=_LEAST.get(setting.name, 0))
+                    given[setting.name] = min(value, _FOR_GOOD.get(setting.name, value))
             except ConfigError as error:
-                fallback = "off" if setting.type == "bool" else f"{setting.default:g}"
-                problems.append(f"{error} Until it is corrected, {fallback} counts.")
                 if setting.type == "bool":
-                    given[setting.name] = False
+                    given[setting.name], counts = False, "off"
+                else:
+                    if setting.name in _FOR_GOOD:
+                        given[setting.name] = _FOR_GOOD[setting.name]
+                    counts = f"{given.get(setting.name, setting.default):g}"
+                problems.append(f"{error} Until it is corrected, {counts} counts.")
         return cls(**given), problems  # type: ignore[arg-type]  # by name, of the types that _value gives
 
 
@@ -201,6 +204,11 @@ _LEAST = dict.fromkeys(
     1,
 )
 
+#: A hundred years: further back no calendar of a computer goes, and who says more means for good.
+_FOR_GOOD = {"retention_days": 36_500, "quiet_run_hours": 876_000.0}
+#: More is a slip, and some arithmetic ends above.
+_MOST = 1e9
+
 _SWITCH = {
     "on": True,
     "true": True,
@@ -226,9 +234,9 @@ def _number(name: str, text: str, *, whole: bool, least: int) -> int | float:
         value = int(text) if whole else float(text)
     except ValueError:
         value = -1
-    if not least <= value < float("inf"):
-        kind = "whole number" if whole else "number"
+    if not least <= value <= _MOST:
+        kind, lowest = "whole number" if whole else "number", "one" if least else "zero"
         raise ConfigError(
-            f"{name} is {text!r}; it takes a {kind} that is {'one' if least else 'zero'} or more."
+            f"{name} is {text!r}; it takes a {kind} that is {lowest} or more, and {_MOST:,.0f} at most."
         )
     return value

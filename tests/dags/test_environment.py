@@ -74,6 +74,18 @@ def test_settings_may_be_in_a_file_that_is_read_again(
                 *("BC_CONCURRENCY", "BC_WINDOW_REQUESTS", "BC_WINDOW"),
             )
         ),
+        ("CONTACT_SYNC_DRIFT_SAMPLE", "1" + 30 * "0", lambda: environment.sync_settings() == SyncSettings()),
+        ("CONTACT_SYNC_LEASE", "1e300", lambda: environment.sync_settings() == SyncSettings()),
+        (
+            "CONTACT_SYNC_RETENTION_DAYS",
+            "365 days",
+            lambda: environment.sync_settings().retention_days == 36_500,
+        ),
+        (
+            "CONTACT_SYNC_QUIET_RUN_HOURS",
+            "een dag",
+            lambda: environment.sync_settings().quiet_run_hours == 876_000,
+        ),
         ("CONTACT_SYNC_WRITES", "uit", lambda: environment.sync_settings() == SyncSettings(writes=False)),
     ],
 )
