@@ -53,7 +53,7 @@ def contact_sync_approval() -> None:
     def describe() -> str:
         from sync_lib.operate import approval
 
-        with connections.open_services() as services:
+        with connections.open_services_in_run() as services:
             return context.put_question(approval.ask(services, *context.hold_of_run(), context.this_run()))
 
     wait_for_person = HITLOperator(

@@ -42,6 +42,7 @@ def contact_sync_check() -> None:
     def check() -> None:
         from sync_lib import pipeline
 
+        context.refuse_others("profiles")
         with connections.open_services() as services:
             found = pipeline.check_connections(services, context.chosen_profiles(), context.this_run())
             messages.raise_unless_all_ok(found)

@@ -1,8 +1,9 @@
 """``contact-sync``: profiles, companies, holds, contacts and the staging database from a terminal.
 
 The database is ``--database URL``, else the variable CONTACT_SYNC_STAGING_URL, else Airflow's own variable for the
-Connection, AIRFLOW_CONN_CONTACT_SYNC_STAGING, in either of Airflow's two forms. Exit code 1: something is wrong and
-is on standard error; 2: the command itself was not understood.
+Connection, AIRFLOW_CONN_CONTACT_SYNC_STAGING, in either of Airflow's two forms. Settings are those of the environment
+and of the file that CONTACT_SYNC_SETTINGS_FILE names. Exit code 1: something is wrong and is on standard error; 2: the
+command itself was not understood; 130: stopped by hand; 141: nobody read what it had to say.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sync_lib.errors import ConfigError, SyncError
 from sync_lib.model import Decision
 from sync_lib.operate import airflow_clean, answers, erasing
 from sync_lib.operate.end_preview import EndPreview, preview_end
-from sync_lib.settings import SyncSettings
+from sync_lib.settings import SyncSettings, with_settings_file
 from sync_lib.store import clock, companies, company_names, erasure, holds, runs, wishes
 from sync_lib.store.engine import open_engine, read, transaction
 from sync_lib.store.erasure import Wanted
@@ -35,6 +36,8 @@ from sync_lib.store.profiles.importing import export_profiles, import_profiles
 from sync_lib.store.profiles.settings import correct_profile, remove_profile, rename_folder
 
 URL_VARIABLE = "CONTACT_SYNC_STAGING_URL"
+#: Exit codes, as a shell reports a program that a signal ended.
+STOPPED, UNREAD = 130, 141
 STAGING_VARIABLE = connections.variable_of(connections.STAGING)
 
 Options = argparse.Namespace
@@ -44,7 +47,9 @@ Engine = Any  # SQLAlchemy stays within ``store``.
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
+    cli_people.print_whatever_it_is()
     try:
+        environment = with_settings_file(environment)
         options.database = options.database or staging_url(environment)
         engine = open_engine(options.database)
         try:
@@ -53,9 +58,17 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
             options.run(engine, options, environment)
         finally:
             engine.dispose()
+        # What is still in the buffer would else be written behind this, where nobody is told that it could not be.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        cli_people.end_unread()
+        return UNREAD
     except (SyncError, OSError, UnicodeDecodeError) as error:
         print(f"contact-sync: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("contact-sync: stopped by hand.", file=sys.stderr)
+        return STOPPED
     return 0
 
 
@@ -77,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     database = _area(areas, "db", "staging database")
     migrating = _command(database, "migrate", _migrate, "bring the schema up to this program's version")
     migrating.add_argument(
-        "--to", metavar="NUMBER", help="take it back to an earlier program's, before that is installed again"
+        "--to",
+        type=cli_people.said,
+        metavar="NUMBER",
+        help="take it back to an earlier program's, before that is installed again",
     )
     return parser
 
@@ -184,8 +200,10 @@ def _hold_commands(commands: Any) -> None:
         deciding = _command(commands, name, _decide_holds, f"{does} what waits, of many profiles at once")
         deciding.set_defaults(approved=approved)
         deciding.add_argument("reason", metavar="REASON", help="why it is held, as the list shows it")
-        deciding.add_argument("--company", default="", help="only profiles of this company")
-        deciding.add_argument("--by", required=True, metavar="NAME", help="who decides: it is recorded")
+        deciding.add_argument("--company", type=cli_people.said, help="only profiles of this company")
+        deciding.add_argument(
+            "--by", required=True, type=cli_people.said, metavar="NAME", help="who decides: it is recorded"
+        )
 
 
 def _contact_commands(commands: Any) -> None:
@@ -415,7 +433,7 @@ def _decide_holds(engine: Engine, options: Options, _: Mapping[str, str]) -> Non
             if hold.profile is None or hold.reasons != [options.reason]:
                 continue
             profile = profiles.read_profile(conn, hold.profile)
-            if options.company in ("", profile.company_name):
+            if options.company in (None, profile.company_name):
                 said = Decision(options.approved, options.by, "person", at, shown=hold.hash)
                 decided += holds.decide(conn, hold, said)
     if not decided:
@@ -431,7 +449,7 @@ def _decide_holds(engine: Engine, options: Options, _: Mapping[str, str]) -> Non
 
 
 def _wish(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
-    address = sys.stdin.readline().strip() if options.email == "-" else options.email
+    address = cli_people.read_line().strip() if options.email == "-" else options.email
     with transaction(engine) as conn:
         profile = profiles.read_profile(conn, options.profile)
         contact = wishes.find_contact(conn, profile, bc_id=options.bc_id, address=address)
@@ -440,7 +458,7 @@ def _wish(engine: Engine, options: Options, _: Mapping[str, str]) -> None:
 
 
 def _erase(engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
-    address = sys.stdin.readline() if options.email == "-" else options.email or ""
+    address = cli_people.read_line() if options.email == "-" else options.email or ""
     with read(engine) as conn:
         company = companies.find_company(conn, options.company)
     wanted = Wanted(company.id, options.bc_id or "", address)

@@ -1,13 +1,18 @@
-"""The commands of ``contact-sync`` that are about many colleagues at once: they ask the services themselves."""
+"""The commands of ``contact-sync`` that are about many colleagues at once: they ask the services themselves.
+
+What all commands have in common is here too: how options, files and standard input are read, and what is printed.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sync_lib import connections
 from sync_lib.errors import ConfigError
@@ -109,7 +114,7 @@ def add_groups(commands: Any, command: MakeCommand) -> None:
         _reconcile,
         "give who joined a profile, and switch off or end who left, as each night does",
     )
-    looking.add_argument("--group", default="", help="only this one, by its name or its number in the list")
+    looking.add_argument("--group", type=said, help="only this one, by its name or its number in the list")
     how = looking.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="only show what would be done")
     how.add_argument(
@@ -144,7 +149,7 @@ def _list_groups(engine: Engine, _options: Options, _environment: Mapping[str, s
 def _reconcile(_engine: Engine, options: Options, environment: Mapping[str, str]) -> None:
     with open_services(options, environment) as services:
         found = groups.reconcile(
-            services, only=options.group, dry_run=options.dry_run, confirmed=options.confirm
+            services, only=options.group or "", dry_run=options.dry_run, confirmed=options.confirm
         )
     for line in groups.lines(found, dry_run=options.dry_run):
         print(line)
@@ -162,10 +167,39 @@ def _remove_group(engine: Engine, options: Options, _: Mapping[str, str]) -> Non
 
 def row_id(text: str) -> int:
     """Return the number of a row, for a command's parser; one that no database can hold is none."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 2**31
     if abs(number) >= 2**31:
-        raise ValueError("too large")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of the list")
     return number
+
+
+def said(text: str) -> str:
+    """Return what an option says, for a command's parser.
+
+    Blank is what a script passes on where its variable is empty; it must not mean that all are meant, or none.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is blank; leave the option out, or say what it is")
+    return text
+
+
+def read_line() -> str:
+    """Return a line of standard input.
+
+    Raises:
+        ConfigError: There is none: the program was started without.
+    """
+    return _standard_input().readline()
+
+
+def _standard_input() -> TextIO:
+    # A scheduler, or a shell by <&-, starts programs without one.
+    if sys.stdin is None:
+        raise ConfigError("There is no standard input to read from.")
+    return sys.stdin
 
 
 def read_text(name: str) -> str:
@@ -175,12 +209,25 @@ def read_text(name: str) -> str:
         ConfigError: It is no text in UTF-8.
     """
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        return _standard_input().read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         what = "Standard input" if name == "-" else name
         raise ConfigError(
             f"{what} is no text in UTF-8 (byte {error.start}). Save it in that encoding."
         ) from error
+
+
+def print_whatever_it_is() -> None:
+    """Let what was done be told: a name that the terminal cannot show is written in its codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def end_unread() -> None:
+    """End as who read our output has, such as ``head``: nobody is told that the rest could not be written."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(rows: Sequence[Sequence[str]]) -> None:

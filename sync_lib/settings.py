@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import ClassVar
 
 from sync_lib.errors import ConfigError
@@ -136,7 +137,8 @@ class SyncSettings:
     def read_environment(cls, environment: Mapping[str, str]) -> tuple[SyncSettings, list[str]]:
         """Return the settings, with the default for each that cannot be read, and what is wrong with those.
 
-        A switch for writes that cannot be read counts as off: somebody wanted to stop something.
+        A switch for writes that cannot be read counts as off: somebody wanted to stop something. How long something is
+        kept counts as for good: what the default would remove nobody brings back.
         """
         given: dict[str, bool | int | float] = {}
         problems = []
@@ -145,15 +147,51 @@ class SyncSettings:
             text = environment.get(name, "").strip()
             try:
                 if text:
-                    given[setting.name] = _value(
-                        name, text, str(setting.type), least=_LEAST.get(setting.name, 0)
-                    )
+                    value = _value(name, text, str(setting.type), least=_LEAST.get(setting.name, 0))
+                    given[setting.name] = min(value, _FOR_GOOD.get(setting.name, value))
             except ConfigError as error:
-                fallback = "off" if setting.type == "bool" else f"{setting.default:g}"
-                problems.append(f"{error} Until it is corrected, {fallback} counts.")
                 if setting.type == "bool":
-                    given[setting.name] = False
+                    given[setting.name], counts = False, "off"
+                else:
+                    if setting.name in _FOR_GOOD:
+                        given[setting.name] = _FOR_GOOD[setting.name]
+                    counts = f"{given.get(setting.name, setting.default):g}"
+                problems.append(f"{error} Until it is corrected, {counts} counts.")
         return cls(**given), problems  # type: ignore[arg-type]  # by name, of the types that _value gives
+
+
+#: Names the file of further settings.
+SETTINGS_FILE = "CONTACT_SYNC_SETTINGS_FILE"
+
+
+def with_settings_file(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment, on top of the settings of the file that it names, for who is no DAG.
+
+    A DAG file reads the same lines by itself, since parsing it must import nothing of this library
+    (``contact_sync_airflow.environment``); a test holds that both read them alike.
+
+    Raises:
+        ConfigError: That file cannot be read. Its limits may be lower than the defaults, which would then count.
+    """
+    path = environment.get(SETTINGS_FILE, "")
+    if not path:
+        return dict(environment)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{SETTINGS_FILE} is {path!r}, and that file cannot be read ({type(error).__name__}). Put it there, or"
+            " unset the variable."
+        ) from error
+    lines = [line.strip() for line in text.splitlines()]
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line and line[:1] != "#")
+    given = {name.strip(): value.strip() for name, value in pairs}
+    settings = {name: value for name, value in given.items() if name.startswith("CONTACT_SYNC_")}
+    return {
+        **environment,
+        **settings,
+        **{name: value for name, value in environment.items() if value.strip()},
+    }
 
 
 #: What zero would stop without a word: nobody asks, compares or waits for an answer any more.
@@ -165,6 +203,11 @@ _LEAST = dict.fromkeys(
     ),
     1,
 )
+
+#: A hundred years: further back no calendar of a computer goes, and who says more means for good.
+_FOR_GOOD = {"retention_days": 36_500, "quiet_run_hours": 876_000.0}
+#: More is a slip, and some arithmetic ends above.
+_MOST = 1e9
 
 _SWITCH = {
     "on": True,
@@ -191,9 +234,9 @@ def _number(name: str, text: str, *, whole: bool, least: int) -> int | float:
         value = int(text) if whole else float(text)
     except ValueError:
         value = -1
-    if not least <= value < float("inf"):
-        kind = "whole number" if whole else "number"
+    if not least <= value <= _MOST:
+        kind, lowest = "whole number" if whole else "number", "one" if least else "zero"
         raise ConfigError(
-            f"{name} is {text!r}; it takes a {kind} that is {'one' if least else 'zero'} or more."
+            f"{name} is {text!r}; it takes a {kind} that is {lowest} or more, and {_MOST:,.0f} at most."
         )
     return value

@@ -48,6 +48,22 @@ def open_services() -> Iterator[Services]:
         yield ready
 
 
+@contextmanager
+def open_services_in_run() -> Iterator[Services]:
+    """Yield the services to a task behind the one that plans its run, and so brings the schema up to date.
+
+    Tasks of an older program, on a worker that nobody upgraded, would write what the newer one takes for its own.
+
+    Raises:
+        ConfigError: As ``open_services``; or the schema is older than this program, or newer.
+    """
+    from sync_lib.store.migrate import require_schema
+
+    with open_services() as ready:
+        require_schema(ready.engine)
+        yield ready
+
+
 def business_central_settings(connection_id: str = BUSINESS_CENTRAL) -> BusinessCentralSettings:
     """Return how to reach Business Central, from an Airflow Connection.
 

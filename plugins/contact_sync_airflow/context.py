@@ -5,7 +5,7 @@ Each DAG file imports this module: its top imports nothing but Airflow's SDK.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Where the web server shows our pages.
 PAGES = "/contact_sync"
 
+#: What a run of the sync may be asked for.
+PARAMETERS = ("mode", "profiles", "dry_run")
+
 #: What a person may answer about a hold.
 APPROVE, REJECT = "Approve", "Reject"
 
@@ -33,6 +36,7 @@ def open_services_to_plan() -> Iterator[tuple[Services, RunRequest]]:
 
     Raises:
         ConfigError: As ``connections.open_services``.
+        RequestError: The run was asked for something that there is not.
     """
     from sync_lib import pipeline
     from sync_lib.errors import SyncError
@@ -40,6 +44,7 @@ def open_services_to_plan() -> Iterator[tuple[Services, RunRequest]]:
     request = run_request()
     with ExitStack() as opened:
         try:
+            refuse_others(*PARAMETERS)
             ready = opened.enter_context(connections.open_services())
         except SyncError as error:
             pipeline.fail_plan(connections.staging_settings(), request, error)
@@ -50,6 +55,30 @@ def open_services_to_plan() -> Iterator[tuple[Services, RunRequest]]:
 def this_run() -> str:
     """Return the id of the DAG run that the calling task belongs to."""
     return str(get_current_context()["dag_run"].run_id)
+
+
+def refuse_others(*parameters: str) -> None:
+    """Refuse a run that was asked for by other parameters than these, or whose parameters Airflow takes no notice of.
+
+    Airflow takes every name: ``dryrun`` would be a run that writes, ``profile`` one over all profiles.
+
+    Raises:
+        RequestError: The run's configuration has such a parameter.
+    """
+    from sync_lib.errors import RequestError
+
+    context = get_current_context()
+    asked, params = context["dag_run"].conf or {}, context["params"]
+    takes = f"It takes {', '.join(parameters)}. Nothing was done; start another one."
+    if unknown := sorted(set(map(str, asked)) - set(parameters)):
+        raise RequestError(
+            f"The run was asked for {', '.join(map(repr, unknown))}, which is no parameter. {takes}"
+        )
+    if ignored := [name for name in parameters if name in asked and params[name] != asked[name]]:
+        raise RequestError(
+            f"Airflow takes no notice of what the run was asked for ({', '.join(ignored)}): its setting"
+            " dag_run_conf_overrides_params is off. Switch it on. Nothing was done."
+        )
 
 
 def chosen_profiles() -> list[str]:
@@ -155,6 +184,13 @@ def start_run(dag_id: str, run_id: str, conf: dict[str, int]) -> None:
         poke_interval=60,
         deferrable=False,
     )
+
+
+def count_runs(dag_id: str, run_ids: Sequence[str], *, at_work: bool) -> int:
+    """Return how many of these runs of a DAG there are, all of them or those that have not ended."""
+    ti = get_current_context()["ti"]
+    states = ["queued", "running"] if at_work else None
+    return int(ti.get_dr_count(dag_id=dag_id, run_ids=list(run_ids), states=states))
 
 
 def is_paused(dag_id: str) -> bool:

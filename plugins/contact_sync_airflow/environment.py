@@ -46,6 +46,7 @@ def variables() -> dict[str, str]:
 
     The file has lines ``CONTACT_SYNC_NAME=value``, as a shell or an editor of Windows may write them too. It is read
     again whenever a DAG file is parsed and whenever a task starts, so a new schedule or limit in it needs no restart.
+    A variable that is there and blank says nothing against a line of the file: who starts containers sets many so.
     """
     return _environment()[0]
 
@@ -69,7 +70,7 @@ def _environment() -> tuple[dict[str, str], list[str]]:
         return {**os.environ, WRITES_VARIABLE: "off"}, [problem]
     pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line and line[:1] != "#")
     given = {name.strip(): value.strip() for name, value in pairs}
-    return {**given, **os.environ}, []
+    return {**os.environ, **given, **{name: value for name, value in os.environ.items() if value.strip()}}, []
 
 
 def setting_problems() -> list[str]:

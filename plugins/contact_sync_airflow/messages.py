@@ -80,21 +80,30 @@ def publish(report: RunReport, outlet_events: Any) -> None:
 def notify(services: Services | None, verdict: Verdict) -> None:
     """Send people what is new about this run, by the Connections of CONTACT_SYNC_NOTIFY.
 
-    Without services there is nothing to read about it, and the verdict is all that is sent.
+    Without services there is nothing to read about it, and the verdict is all that is sent. Where nobody took the
+    message, the next run says all of it again.
 
     Whatever goes wrong here is logged, and makes no run red.
     """
-    _send_what(lambda: _notice(services, verdict))
+    from sync_lib.operate import notify as news
+
+    reached = _send_what(lambda: _notice(services, verdict))
+    if services is None or reached:
+        return
+    try:
+        news.forget(services)
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("the next run will not say it again: %s", _cause(error))
 
 
-def _send_what(make: Callable[[], Notice | None]) -> None:
+def _send_what(make: Callable[[], Notice | None]) -> bool:
+    """Send a notice, if there is one; return False where nobody at all took it."""
     try:
         notice = make()
     except Exception as error:  # noqa: BLE001 - recovered by going on: nobody's contacts depend on a message
         log.warning("no message was sent: %s", _cause(error))
-        return
-    if notice is not None:
-        send_to_all(notice)
+        return True
+    return notice is None or send_to_all(notice)
 
 
 def _receivers() -> list[str]:
@@ -103,19 +112,35 @@ def _receivers() -> list[str]:
     return [name.strip() for name in listed if name.strip()]
 
 
-def send_to_all(notice: Notice) -> None:
-    """Send a notice by the Connections of CONTACT_SYNC_NOTIFY; whatever goes wrong is logged, and makes no run red."""
+def send_to_all(notice: Notice) -> bool:
+    """Send a notice by the Connections of CONTACT_SYNC_NOTIFY; return False where none of them can have taken it.
+
+    Whatever goes wrong is logged, and makes no run red.
+    """
     try:
         link = context.link_to_run()
     except Exception as error:  # noqa: BLE001 - no message may turn a task red
         log.warning("no message was sent: %s", _cause(error))
-        return
+        return False
+    reached = False
     for receiver in _receivers():
         try:
             send(receiver, notice, link)
+            reached = True
             log.info("message sent by %s: %s", receiver, notice.subject)
         except Exception as error:  # noqa: BLE001 - no message may turn a task red
+            reached = reached or _may_have_come(error)
             log.warning("no message was sent by %s: %s", receiver, _cause(error))
+    return reached
+
+
+def _may_have_come(error: Exception) -> bool:
+    """Whether a message that met this error may be there all the same: saying it again in each run would be worse."""
+    from smtplib import SMTPServerDisconnected
+
+    from sync_lib.errors import ServiceError
+
+    return isinstance(error, ServiceError | SMTPServerDisconnected | TimeoutError)
 
 
 def send(connection_id: str, notice: Notice, link: str) -> None:

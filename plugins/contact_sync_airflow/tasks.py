@@ -5,6 +5,7 @@ DAG files import this module: its top imports nothing but Airflow's SDK.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Asset, task
@@ -20,7 +21,7 @@ APPROVAL_DAG = "contact_sync_approval"
 def extract_business_central(key: str) -> None:
     from sync_lib import pipeline
 
-    with connections.open_services() as services:
+    with connections.open_services_in_run() as services:
         pipeline.extract_business_central(services, context.this_run(), key, context.show_company)
 
 
@@ -29,7 +30,7 @@ def extract_business_central(key: str) -> None:
 def find_work() -> list[str]:
     from sync_lib import pipeline
 
-    with connections.open_services() as services:
+    with connections.open_services_in_run() as services:
         return pipeline.find_work(services, context.this_run(), last_try=context.is_last_try())
 
 
@@ -38,7 +39,7 @@ def find_work() -> list[str]:
 def sync_profile(key: str) -> None:
     from sync_lib import pipeline
 
-    with connections.open_services() as services:
+    with connections.open_services_in_run() as services:
         messages.log_results(pipeline.sync_profile(services, context.this_run(), key, context.show_mailbox))
 
 
@@ -47,7 +48,7 @@ def sync_profile(key: str) -> None:
 def report(outlet_events: Any = None) -> None:
     from sync_lib import pipeline
 
-    with connections.open_services() as services:
+    with connections.open_services_in_run() as services:
         finished = pipeline.finish_run(services, context.this_run(), environment.interval())
         messages.publish(finished, outlet_events)
 
@@ -56,8 +57,8 @@ def report(outlet_events: Any = None) -> None:
 def list_holds() -> list[dict[str, Any]]:
     from sync_lib.operate import approval
 
-    with connections.open_services() as services:
-        return approval.list_requests(services)
+    with connections.open_services_in_run() as services:
+        return approval.list_requests(services, partial(context.count_runs, APPROVAL_DAG))
 
 
 # One approval run for each hold that nobody was asked about yet. The same hold has the same run id.

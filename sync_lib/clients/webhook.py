@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from sync_lib.clients import network
 from sync_lib.clients.addresses import is_loopback
@@ -17,6 +18,7 @@ def post(url: str, body: dict[str, Any], *, timeout: float = 20.0) -> None:
 
     Raises:
         ConfigError: The address is neither https nor http to this machine.
+        ServiceError: Nobody knows whether it was taken.
         ApiError: It was not taken.
     """
     require_address(url)
@@ -25,11 +27,22 @@ def post(url: str, body: dict[str, Any], *, timeout: float = 20.0) -> None:
     except requests.RequestException as error:
         # The error's own text holds the address.
         hint = network.cause(error, "the webhook's host")
-        raise ServiceError(f"The webhook did not answer: {type(error).__name__}. {hint}".strip()) from None
+        kind = ApiError if _was_not_sent(error) else ServiceError
+        raise kind(f"The webhook did not answer: {type(error).__name__}. {hint}".strip()) from None
     status = answer.status_code
     if not 200 <= status < 300:
         hint = network.elsewhere(status, "the webhook's host", readable=True)
-        raise ApiError(f"The webhook answered {status}. {hint}".strip(), status=status, method="POST")
+        # A gateway that gave up waiting does not know either what became of it.
+        kind = ServiceError if status in (500, 502, 504) else ApiError
+        raise kind(f"The webhook answered {status}. {hint}".strip(), status=status, method="POST")
+
+
+def _was_not_sent(error: requests.RequestException) -> bool:
+    """Whether no connection was made at all."""
+    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ConnectTimeout):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)
 
 
 def require_address(url: str) -> None:

@@ -7,8 +7,10 @@ by the next one. How long a question waits is for the DAG that asks: ``approval_
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sync_lib.errors import ConfigError
 from sync_lib.model import Decision, Mode, RunPlan, RunRequest
@@ -17,7 +19,13 @@ from sync_lib.services import Services
 from sync_lib.store import companies, holds, runs
 from sync_lib.store.engine import read
 from sync_lib.store.holds import HeldActions, Hold, HoldState
+from sync_lib.store.migrate import migrate
 from sync_lib.store.profiles import rows as profiles
+
+logger = logging.getLogger(__name__)
+
+#: Runs that one question to Airflow names: they stand in an address.
+_AT_ONCE = 50
 
 SUPERSEDED = "This hold was superseded by another one, or has been decided already. Nothing was written."
 PAUSED = "Approved. The DAG contact_sync is paused: its next run carries this out."
@@ -48,14 +56,63 @@ class Question:
     offered: int = 0
 
 
-def list_requests(services: Services) -> list[dict[str, Any]]:
+class CountRuns(Protocol):
+    """Says how many of these runs of the approval DAG there are, all of them or those that are at work."""
+
+    def __call__(self, run_ids: Sequence[str], *, at_work: bool) -> int: ...
+
+
+def list_requests(services: Services, count_runs: CountRuns | None = None) -> list[dict[str, Any]]:
     """Return the approval runs to start, one for each open hold that nobody was asked about.
 
-    A hold whose request was made, and never came to ask, has the same run id once more.
+    A hold whose request was made, and never came to ask, has the same run id once more. One whose run has ended
+    without an answer, or is not there any more, gets another one: the first one cannot start again.
+
+    Args:
+        services: Of the task.
+        count_runs: Asks Airflow; without it all questions count as being there.
     """
+    if count_runs is not None:
+        _ask_anew(services, count_runs)
     with read(services.engine) as conn:
         waiting = holds.read_unrequested(conn)
     return [{"run_id": hold.request, "hold": hold.id, "asked": hold.asked} for hold in waiting]
+
+
+def _ask_anew(services: Services, count_runs: CountRuns) -> None:
+    with read(services.engine) as conn:
+        waiting = holds.read_holds(conn, HoldState.OPEN)
+    asked = [hold for hold in waiting if hold.requested >= hold.asked]
+    begun = _among([hold for hold in waiting if hold.requested < hold.asked], count_runs, at_work=False)
+    lost = [
+        hold for some in (asked, begun) for hold in _missing(some, _among(some, count_runs, at_work=True))
+    ]
+    if not lost:
+        return
+    with services.engine.begin() as conn:
+        anew = [hold.id for hold in lost if holds.ask_anew(conn, hold)]
+    for key in anew:
+        logger.warning("Airflow has lost the question about hold %d: it is put once more", key)
+
+
+def _missing(of: Sequence[Hold], found: Sequence[Hold]) -> list[Hold]:
+    there = {hold.id for hold in found}
+    return [hold for hold in of if hold.id not in there]
+
+
+def _among(some: Sequence[Hold], count_runs: CountRuns, *, at_work: bool) -> list[Hold]:
+    """Return those whose run Airflow has, at work or at all: mostly all or none of them, which takes one question."""
+    found: list[Hold] = []
+    todo = [some[n : n + _AT_ONCE] for n in range(0, len(some), _AT_ONCE)]
+    while todo:
+        part = todo.pop()
+        there = count_runs([hold.request for hold in part], at_work=at_work)
+        if there >= len(part):
+            found += part
+        elif there:
+            half = len(part) // 2
+            todo += [part[:half], part[half:]]
+    return found
 
 
 def ask(services: Services, key: int, asked: int, run_id: str) -> Question | None:
@@ -77,9 +134,13 @@ def decide(  # noqa: PLR0913 - an answer, to what, and what it may set going
     Answering once more with the same decision, as a task that is tried again does, changes nothing. While the sync is
     ``paused`` an approval stays approved, and the first run that may write carries it out (rules 8.8c).
 
+    A question may wait for days, and the program be upgraded meanwhile: as what plans a run, this brings the schema
+    up to date first.
+
     Raises:
         ConfigError: There is no such hold, or its profile cannot be planned.
     """
+    migrate(services.engine)
     with services.engine.begin() as conn:
         hold = _read(conn, key)
         if hold.state is HoldState.OPEN and hold.asked == asked:

@@ -28,11 +28,13 @@ def read_news(
         services: The staging database.
         run_id: DAG run id.
         verdict: The run's colour.
-        repeated: The run before failed as well: a run that failed as a whole is no news then.
+        repeated: The run before failed as well: a run that failed as a whole is no news then, to who heard of that one.
         receivers: Who gets messages. Where these are others than last time, all that is wrong is news.
     """
     with transaction(services.engine) as conn:
         run, before = runs.read_run(conn, run_id), heard.read_heard(conn, receivers)
+        # Who has heard nothing yet hears of a run that failed as a whole, however many did before it.
+        repeated = repeated and not before.first
         # A run that failed as a whole says nothing of the profiles: what was heard of them stays.
         dead = {**before.failing, heard.RUN: "run_failed"}
         if run is None:
@@ -84,7 +86,7 @@ def add_credentials(
 
 
 def forget(services: Services) -> None:
-    """Note that nobody gets messages: who gets the next ones hears of all that is wrong then."""
+    """Note that nobody got any message: who gets the next one hears of all that is wrong then."""
     with transaction(services.engine) as conn:
         heard.forget(conn)
 
@@ -98,6 +100,7 @@ def post(url: str, form: str, notice: Notice, link: str) -> None:
 
     Raises:
         ConfigError: There is no such form, or the address is none.
+        ServiceError: Nobody knows whether it was taken.
         ApiError: It was not taken.
     """
     require_webhook(url, form)

@@ -175,9 +175,9 @@ class BcBudget:
         return wait
 
     def _free_slot(self, conn: Connection, now: float) -> int | None:
-        taken = conn.execute(_SLOTS_IN_USE, {"scope": self._scope, "now": now}).scalars()
-        free = set(range(self._limits.concurrency)).difference(taken)
-        return min(free, default=None)
+        taken = set(conn.execute(_SLOTS_IN_USE, {"scope": self._scope, "now": now}).scalars())
+        # One after the other: a limit that nobody meant may be a number of any size.
+        return next((slot for slot in range(self._limits.concurrency) if slot not in taken), None)
 
     def _write_slot(self, conn: Connection, slot: int, holder: str, expires_at: float) -> None:
         values = {"scope": self._scope, "slot": slot, "holder": holder, "expires_at": expires_at}

@@ -30,7 +30,7 @@ from sqlalchemy.dialects import postgresql as postgres
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
-from sync_lib.store.engine import is_postgresql
+from sync_lib.store.engine import hide_values, is_postgresql
 from sync_lib.store.json_texts import to_json
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ def _copy(conn: Connection, target: str, columns: str, rows: Iterable[Row]) -> N
         with cursor.copy(f"COPY {target} ({columns}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
+    except Exception as error:
+        # SQLAlchemy does not see it, and the driver says in which row, with its values.
+        hide_values(error)
+        raise
     finally:
         cursor.close()
 

@@ -67,6 +67,7 @@ def open_engine(url: str, *, wait: float = 0.0, sleep: Callable[[float], None] =
         engine = _open_sqlite(target)
     else:
         engine = _open_postgresql(target, _Patience(place, wait, sleep))
+        event.listen(engine, "handle_error", _hide_values)
         event.listen(engine, "handle_error", _say_that_it_is_away)
 
     def look() -> None:
@@ -184,6 +185,30 @@ class _Patience:
             pause = min(pause, self.seconds - waited)
             self.sleep(pause)
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
+
+
+def hide_values(error: BaseException) -> None:
+    """Leave of what PostgreSQL says of an error nothing but what is wrong.
+
+    Below that it says which row it was, with all its values: *Failing row contains*, *Key (email_key)=*, *COPY, line
+    3*. An error ends up in a task's log.
+    """
+    found: Any = error
+    diagnosis = getattr(found, "diag", None)
+    if diagnosis is None:
+        return
+    said = diagnosis.message_primary or str(error).partition("\n")[0]
+    # A value of the wrong form is named behind a colon.
+    wrong_form = (found.sqlstate or "").startswith("22")
+    error.args = (said.partition(":")[0] if wrong_form else said,)
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    # Both are in a traceback, and SQLAlchemy's error has taken over the driver's words by now.
+    original, ours = context.original_exception, context.sqlalchemy_exception
+    hide_values(original)
+    if isinstance(ours, DBAPIError):
+        ours.args = (f"({type(original).__module__}.{type(original).__name__}) {original}",)
 
 
 def _say_that_it_is_away(context: ExceptionContext) -> None:

@@ -318,6 +318,17 @@ def read_unrequested(conn: Connection, most: int = MOST_QUESTIONS) -> list[Hold]
     return [Hold.of(row) for row in rows.mappings()]
 
 
+def ask_anew(conn: Connection, hold: Hold) -> bool:
+    """Let an open hold be asked about under a new number, since its question was lost; return whether it was.
+
+    Somebody who decided, or asked anew, meanwhile comes first.
+    """
+    c = t.hold.c
+    still = (c.id == hold.id, c.state == HoldState.OPEN, c.asked == hold.asked)
+    values = {"asked": hold.asked + 1, "asked_hash": c.hash, "shown": ""}
+    return bool(conn.execute(update(t.hold).where(*still).values(values)).rowcount)
+
+
 def read_opened(conn: Connection, run: str) -> tuple[set[int], set[int]]:
     """Return the profiles and the companies of the holds that a run opened, and that still wait."""
     h = t.hold.c

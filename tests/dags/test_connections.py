@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sync_lib.errors import ConfigError
 from sync_lib.settings import AUTHORITY, BUSINESS_CENTRAL_ROOT, GRAPH_ROOT
+from sync_lib.store.engine import open_engine, transaction
+from sync_lib.store.migrate import VERSION_TABLE
 from tests.dags.apps import CERTIFICATE, KEY, SECRET, app
 
 if TYPE_CHECKING:
@@ -167,3 +171,29 @@ def test_when_a_secret_ends_is_in_its_connection(connection: Any) -> None:
     assert [each.days for each in connections.endings()] == [30, -1]
     connection(connections.MICROSOFT_GRAPH, app(extra_secret_expires="next spring"))
     assert [each.days for each in connections.endings()] == [-1]
+
+
+def test_a_task_of_an_older_or_newer_program_does_nothing(connection: Any, tmp_path: Path) -> None:
+    """A worker that nobody upgraded takes tasks of the newer program's run."""
+    connection(connections.MICROSOFT_GRAPH, app())
+    connection(connections.BUSINESS_CENTRAL, app(conn_type="business_central"))
+    extra = {"sqlite_path": f"{tmp_path}/staging.db"}
+    connection(connections.STAGING, json.dumps({"conn_type": "contact_sync_staging", "extra": extra}))
+    with connections.open_services_in_run() as services:
+        assert services.engine is not None
+    for version, said in (("9999", "Install the newer version"), ("0001", "brings it up to date")):
+        engine = open_engine(f"sqlite:///{tmp_path}/staging.db")
+        with transaction(engine) as conn:
+            conn.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+        engine.dispose()
+        with pytest.raises(ConfigError, match=said), connections.open_services_in_run():
+            pass
+
+
+@pytest.mark.parametrize("name", ["contact_sync.py", "contact_sync_approval.py"])
+def test_all_tasks_behind_the_one_that_plans_look_at_the_schema(name: str) -> None:
+    """``decide`` plans; ``verdict`` reads what there is, whatever happened."""
+    root = Path(__file__).parents[2]
+    texts = [root / "plugins" / "contact_sync_airflow" / "tasks.py", root / "dags" / name]
+    opened = sum(text.read_text().count("connections.open_services()") for text in texts)
+    assert opened == (1 if name == "contact_sync_approval.py" else 0)

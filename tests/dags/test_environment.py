@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sync_lib.settings import SyncSettings
+from sync_lib.settings import SyncSettings, with_settings_file
 
 if TYPE_CHECKING:
     from contact_sync_airflow import environment
@@ -73,6 +74,18 @@ def test_settings_may_be_in_a_file_that_is_read_again(
                 *("BC_CONCURRENCY", "BC_WINDOW_REQUESTS", "BC_WINDOW"),
             )
         ),
+        ("CONTACT_SYNC_DRIFT_SAMPLE", "1" + 30 * "0", lambda: environment.sync_settings() == SyncSettings()),
+        ("CONTACT_SYNC_LEASE", "1e300", lambda: environment.sync_settings() == SyncSettings()),
+        (
+            "CONTACT_SYNC_RETENTION_DAYS",
+            "365 days",
+            lambda: environment.sync_settings().retention_days == 36_500,
+        ),
+        (
+            "CONTACT_SYNC_QUIET_RUN_HOURS",
+            "een dag",
+            lambda: environment.sync_settings().quiet_run_hours == 876_000,
+        ),
         ("CONTACT_SYNC_WRITES", "uit", lambda: environment.sync_settings() == SyncSettings(writes=False)),
     ],
 )
@@ -109,6 +122,45 @@ def test_a_line_of_the_settings_file_counts_however_it_is_spaced(
     path.write_text(f"{line}\n# CONTACT_SYNC_WRITES=on\n", encoding="utf-8")
     monkeypatch.setenv(environment.SETTINGS_FILE_VARIABLE, str(path))
     assert not environment.may_write()
+
+
+def test_a_blank_variable_does_not_hide_a_line_of_the_settings_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rules 8.8c: who starts containers sets many variables to nothing; a stop in the file still stops."""
+    path = tmp_path / "contact_sync.env"
+    path.write_text("CONTACT_SYNC_WRITES=off\nCONTACT_SYNC_SCHEDULE=7 * * * *\n")
+    monkeypatch.setenv(environment.SETTINGS_FILE_VARIABLE, str(path))
+    monkeypatch.setenv("CONTACT_SYNC_WRITES", "")
+    monkeypatch.setenv("CONTACT_SYNC_SCHEDULE", " ")
+    assert not environment.may_write()
+    assert environment.incremental_schedule() == "7 * * * *"
+    monkeypatch.setenv("CONTACT_SYNC_WRITES", "on")
+    assert environment.may_write()
+
+
+def test_dags_and_commands_read_the_settings_file_alike(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "contact_sync.env"
+    lines = (
+        "\ufeffCONTACT_SYNC_A=1",
+        "# CONTACT_SYNC_B=2",
+        "  export CONTACT_SYNC_C = 3=4 ",
+        "CONTACT_SYNC_D",
+        "CONTACT_SYNC_E=",
+        "CONTACT_SYNC_A_FROM_OUTSIDE=5",
+        "CONTACT_SYNC_BLANK=6",
+    )
+    path.write_text("\r\n".join(lines), encoding="utf-8")
+    monkeypatch.setenv(environment.SETTINGS_FILE_VARIABLE, str(path))
+    monkeypatch.setenv("CONTACT_SYNC_A_FROM_OUTSIDE", "outside")
+    monkeypatch.setenv("CONTACT_SYNC_BLANK", "")
+    read = environment.variables()
+    assert read == with_settings_file(os.environ)
+    names = ("A", "B", "C", "D", "E", "A_FROM_OUTSIDE", "BLANK")
+    found = {name: read.get(f"CONTACT_SYNC_{name}") for name in names}
+    assert list(found.values()) == ["1", None, "3=4", None, "", "outside", "6"]
 
 
 def test_a_settings_file_that_is_gone_stops_no_dag_and_all_writes(

@@ -7,12 +7,14 @@ import logging
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from smtplib import SMTPAuthenticationError, SMTPServerDisconnected
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sync_lib import services
 from sync_lib.operate.checks import Check
+from sync_lib.operate.notices import Notice
 from sync_lib.run.report import Verdict
 from sync_lib.settings import BusinessCentralSettings, GraphSettings, StagingSettings, SyncSettings
 from sync_lib.store.engine import open_engine
@@ -266,3 +268,57 @@ def test_who_gets_messages_is_said_without_the_address_of_a_webhook(
     assert "s3cr3t" not in str(found)
     monkeypatch.delenv(environment.NOTIFY_VARIABLE)
     assert messages.receivers() == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [(202, False), (401, True), (404, True), (429, True), (503, True), (504, False)]
+)
+def test_what_nobody_took_is_said_again(
+    monkeypatch: pytest.MonkeyPatch, connection: Any, tmp_path: Path, status: int, again: bool
+) -> None:
+    """A refusal must not be the last that anybody hears of a fault; a webhook that is slow may have taken it."""
+    made = services.Services(
+        BusinessCentralSettings("", "", ""),
+        GraphSettings("", "", ""),
+        StagingSettings(f"sqlite:///{tmp_path}/staging.db"),
+        SyncSettings(),
+    )
+    migrate(made.engine)
+    monkeypatch.setattr(context, "link_to_run", lambda: "https://airflow.example/r")
+    monkeypatch.setattr(context, "this_run", lambda: "unknown")
+    # As Airflow says it from the second run on; the first one is the one that nobody was told of.
+    before = iter([False, True, True])
+    monkeypatch.setattr(context, "failed_before", lambda: next(before))
+    monkeypatch.setenv(environment.NOTIFY_VARIABLE, "hook")
+    dead = Verdict(False, "plan_run failed: see its log.")
+    with receivers.webhook() as hook:
+        connection("hook", json.dumps({"conn_type": "contact_sync_webhook", "password": hook.url}))
+        hook.status = status
+        messages.notify(made, dead)
+        hook.status = 202
+        messages.notify(made, dead)
+        messages.notify(made, dead)
+        assert len(hook.bodies) == (2 if again else 1)
+    made.close()
+
+
+def test_a_webhook_that_was_not_reached_is_tried_again_by_the_next_run(
+    monkeypatch: pytest.MonkeyPatch, connection: Any
+) -> None:
+    monkeypatch.setattr(context, "link_to_run", lambda: "https://airflow.example/r")
+    monkeypatch.setenv(environment.NOTIFY_VARIABLE, "away, mute")
+    notice = Notice("subject", ())
+    away = {"conn_type": "contact_sync_webhook", "password": "http://127.0.0.1:9/s3cr3t"}
+    connection("away", json.dumps(away))
+    assert not messages.send_to_all(notice)
+    with receivers.webhook() as hook:
+        connection("mute", json.dumps({**away, "password": hook.url}))
+        assert messages.send_to_all(notice), "one of them took it"
+
+
+@pytest.mark.parametrize(
+    ("error", "may"),
+    [(SMTPServerDisconnected(), True), (TimeoutError(), True), (SMTPAuthenticationError(535, b"no"), False)],
+)
+def test_a_mail_of_which_nobody_knows_is_not_sent_in_each_run(error: Exception, may: bool) -> None:
+    assert messages._may_have_come(error) is may

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import unicodedata
@@ -298,3 +299,79 @@ def test_a_name_is_one_name_in_either_unicode_form(run, file):
     assert said == "Profiles: 0 added, 0 changed, 1 as they were.\n"
     run("profiles", "rename", "1", "Cafe\u0301")
     assert "Caf\u00e9" in run("profiles", "list").out
+
+
+def test_the_settings_file_counts_for_commands_too(empty_url, tmp_path, capsys):
+    """What the handbook says is set there must not be another limit where a person uses the command."""
+    settings = tmp_path / "settings.env"
+    settings.write_text(f"CONTACT_SYNC_STAGING_URL={empty_url}\nCONTACT_SYNC_AIRFLOW_DAYS=ninety\n")
+    environment = {"CONTACT_SYNC_SETTINGS_FILE": str(settings)}
+    assert cli.main(["profiles", "list"], environment) == 0
+    assert cli.main(["airflow-clean"], environment) == 1
+    assert "CONTACT_SYNC_AIRFLOW_DAYS is 'ninety'" in capsys.readouterr().err
+    assert cli.main(["airflow-clean"], {**environment, "CONTACT_SYNC_AIRFLOW_DAYS": "7"}) == 1
+    assert "is 7; at least 8" in capsys.readouterr().err, "a variable wins"
+    assert cli.main(["airflow-clean"], {**environment, "CONTACT_SYNC_AIRFLOW_DAYS": " "}) == 1
+    assert "CONTACT_SYNC_AIRFLOW_DAYS is 'ninety'" in capsys.readouterr().err, "a blank one says nothing"
+    settings.unlink()
+    assert cli.main(["profiles", "list"], environment) == 1
+    said = capsys.readouterr().err
+    assert str(settings) in said
+    assert "unset the variable" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "db migrate --to",
+        "holds approve too_many_deletes --by eva --company",
+        "holds reject too_many_deletes --by",
+        "groups reconcile --confirm 12 --group",
+    ],
+)
+def test_an_option_that_a_script_left_blank_means_nothing_else(run, empty_url, command, capsys):
+    """All companies, all groups, or a way up in place of the way back."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command.split(), ""], {"CONTACT_SYNC_STAGING_URL": empty_url})
+    assert stopped.value.code == 2
+    assert f"argument {command.split()[-1]}: it is blank" in capsys.readouterr().err
+
+
+def _program(url, arguments, **options):
+    environment = {**os.environ, "CONTACT_SYNC_STAGING_URL": url, **options.pop("environment", {})}
+    command = [sys.executable, "-m", "sync_lib.cli", *arguments.split()]
+    return subprocess.run(
+        command, env=environment, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **options
+    )
+
+
+def test_a_name_that_the_terminal_cannot_show_hides_nothing(run, new_database, tmp_path):
+    url = new_database("sqlite")
+    path = tmp_path / "profiles.yaml"
+    path.write_text("profiles: [{mailbox: a@b.example, company: Cronus, folder: België}]")
+    assert cli.main(["profiles", "import", str(path)], {"CONTACT_SYNC_STAGING_URL": url}) == 0
+    shown = _program(url, "profiles list", environment={"PYTHONIOENCODING": "ascii"}, stdout=subprocess.PIPE)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Belgi\\xeb" in shown.stdout
+
+
+def test_who_stops_reading_is_told_nothing(new_database):
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = _program(new_database("sqlite"), "profiles list", stdout=writes)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_there_may_be_no_standard_input(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "no standard input" in run("profiles", "import", "-", code=1).err
+    assert "no standard input" in run("contacts", "leave-out", "1", "--email", "-", code=1).err
+
+
+def test_stopped_by_hand(run, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "export_profiles", stop)
+    assert run("profiles", "export", code=130).err == "contact-sync: stopped by hand.\n"

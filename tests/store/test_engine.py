@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sync_lib.errors import ConfigError, StagingAwayError
 from sync_lib.store import tables as t
+from sync_lib.store.bulk import insert_rows
 from sync_lib.store.engine import is_postgresql, open_engine, read, transaction
 
 
@@ -227,3 +228,39 @@ def test_a_server_that_goes_away_in_the_first_questions_is_asked_again(new_datab
         assert conn.scalar(text("SELECT 1")) == 1
     engine.dispose()
     assert not lost
+
+
+PERSON = "Liesbethgeheim"
+WRONG = {
+    "a key that is there already": lambda conn: _add_company(conn, PERSON),
+    "a row that a rule refuses": lambda conn: conn.execute(
+        insert(t.company).values(tenant_id="t", environment="e", company_id=PERSON, name=None)
+    ),
+    "a text of another form": lambda conn: conn.execute(
+        text("SELECT CAST(:it AS json) #> '{}'" if is_postgresql(conn) else "SELECT json(:it)"),
+        {"it": PERSON},
+    ).all(),
+    "rows in bulk": lambda conn: insert_rows(
+        conn, t.company, ("tenant_id", "environment", "company_id", "name"), [("t", "e", PERSON, PERSON)]
+    ),
+    "a cell in bulk": lambda conn: insert_rows(conn, t.company, ("id", "name"), [(PERSON, PERSON)]),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_error_of_the_database_holds_no_value(engine, what):
+    """Rules 9: PostgreSQL names the row that it refuses, and a traceback stands in a task's log."""
+    with transaction(engine) as conn:
+        _add_company(conn, PERSON)
+
+    def fail() -> None:
+        with transaction(engine) as conn:
+            WRONG[what](conn)
+
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the driver's own, or SQLAlchemy's
+        fail()
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert PERSON not in str(error)
+        assert PERSON not in repr(error)
+        error = error.__cause__ or error.__context__

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from sync_lib import cli, pipeline
 from sync_lib.errors import ConfigError
@@ -15,6 +15,7 @@ from sync_lib.operate import approval
 from sync_lib.store import holds
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
+from sync_lib.store.migrate import downgrade
 from sync_lib.web.plans_question import in_words
 from tests.sync.harness import Harness, Ran, person, world
 
@@ -329,3 +330,80 @@ def test_a_restored_database_is_held_until_a_person_approves(make_harness):
 def test_an_unknown_hold_is_named(emptied):
     with pytest.raises(ConfigError, match="no hold 99"):
         approval.ask(emptied.edges, 99, 1, "approval-1")
+
+
+def test_an_answer_that_was_waited_for_through_an_upgrade_counts(emptied):
+    """Nobody can wait until no question is open: it may be a week old. 0012 knows nothing of single actions."""
+    asked = request(emptied)
+    approval.ask(emptied.edges, asked["hold"], asked["asked"], "approval-1")
+    downgrade(emptied.edges.engine, "0012")
+    said = Decision(True, "eva", "person", "2026-03-02T09:00:00.000Z")
+    plan = approval.decide(emptied.edges, asked["hold"], asked["asked"], "approval-1", said)
+    assert plan.skip_reason is None
+    assert emptied.run().writes == {"created_outlook": PEOPLE}
+
+
+class Runs:
+    """The approval runs that Airflow has, and how often it was asked about them."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+        self.questions = 0
+
+    def __call__(self, run_ids: Any, *, at_work: bool) -> int:
+        self.questions += 1
+        assert len(run_ids) <= 50
+        found = [self.states[each] for each in run_ids if each in self.states]
+        return sum(each in ("queued", "running") for each in found) if at_work else len(found)
+
+
+@pytest.mark.parametrize("end", ["failed", "success", None])
+@pytest.mark.parametrize("had_asked", [True, False])
+def test_a_question_that_airflow_lost_is_put_once_more(emptied, end, had_asked):
+    """Its run failed, or was ended or deleted by hand: nobody could answer, and nobody would be asked again."""
+    runs = Runs()
+    [first] = approval.list_requests(emptied.edges, runs)
+    runs.states[first["run_id"]] = "running"
+    if had_asked:
+        approval.ask(emptied.edges, first["hold"], first["asked"], first["run_id"])
+        assert approval.list_requests(emptied.edges, runs) == []
+    runs.states[first["run_id"]] = "queued"
+    assert approval.list_requests(emptied.edges, runs) == ([] if had_asked else [first])
+    if end is None:
+        del runs.states[first["run_id"]]
+    else:
+        runs.states[first["run_id"]] = end
+    emptied.run()
+    [second] = approval.list_requests(emptied.edges, runs)
+    if end is None and not had_asked:
+        assert second == first, "Airflow can start it again"
+    else:
+        assert second["run_id"] != first["run_id"]
+        late = Decision(True, "eva", "person", "2026-03-02T08:00:00.000Z")
+        plan = approval.decide(emptied.edges, first["hold"], first["asked"], first["run_id"], late)
+        assert plan.skip_reason, "an answer to a question that is gone is none"
+    assert approval.list_requests(emptied.edges, runs) == [second]
+    assert answer(emptied, second, approve=True).writes == {"created_outlook": PEOPLE}
+    assert approval.list_requests(emptied.edges, runs) == []
+
+
+def test_one_lost_question_among_many_is_found_in_few_looks(make_harness):
+    h = make_harness(world())
+    h.add_profiles()
+    hashes = [f"{n:064}" for n in range(120)]
+    with h.edges.engine.begin() as conn:
+        made = {"profile": 1, "run": "r", "state": "open", "opened_at": "2026-03-01T00:00:00.000Z"}
+        conn.execute(insert(t.hold), [{**made, "hash": each, "asked_hash": each} for each in hashes])
+    runs = Runs()
+    for each in approval.list_requests(h.edges, runs):
+        approval.ask(h.edges, each["hold"], each["asked"], each["run_id"])
+        runs.states[each["run_id"]] = "running"
+    runs.questions = 0
+    assert approval.list_requests(h.edges, runs) == []
+    assert runs.questions == 3
+    lost = sorted(runs.states)[77]
+    runs.states[lost] = "failed"
+    runs.questions = 0
+    [found] = approval.list_requests(h.edges, runs)
+    assert found["run_id"].split("_")[1] == lost.split("_")[1]
+    assert runs.questions < 20

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from sync_lib.operate import approval, housekeeping
+from sync_lib.settings import SyncSettings
 from sync_lib.store import clock
 from sync_lib.store import tables as t
 from sync_lib.store.engine import read
@@ -149,3 +150,25 @@ def test_a_copy_stays_a_copy_when_the_log_of_its_old_values_is_old(make_harness)
     h.delete_item("Jan Oud")
     h.run()
     assert forget(h)["change"] > 0, "nothing needs the old values any more"
+
+
+@pytest.mark.parametrize("days", ["36500", "999999", "1000000000", "ten years"])
+def test_a_retention_of_any_length_removes_nothing_that_is_younger(make_harness, days):
+    """Who keeps the change log for good must neither lose it nor have a red task each night."""
+    names = ("CONTACT_SYNC_RETENTION_DAYS", "CONTACT_SYNC_QUIET_RUN_HOURS")
+    settings, _ = SyncSettings.read_environment(dict.fromkeys(names, days))
+    kept = {"retention_days": settings.retention_days, "quiet_run_hours": settings.quiet_run_hours}
+    h = make_harness(world(person("Jan Jansen")), **kept)
+    h.add_profiles()
+    h.full()
+    h.run()
+    with later(h, 9):
+        removed = housekeeping.remove_old(h.edges)
+    assert {table: rows for table, rows in removed.items() if rows} == {}
+
+
+def test_a_limit_of_any_size_costs_nothing(make_harness):
+    """Requests to BC at once: a slip of the keyboard must not fill the memory, under a lock that all workers want."""
+    h = make_harness(world(person("Jan Jansen")), bc_concurrency=10**9)
+    h.add_profiles()
+    assert h.full().writes == {"created_outlook": 1}
