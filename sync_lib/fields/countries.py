@@ -41,6 +41,21 @@ def load_names() -> None:
     _data()
 
 
+def usual_languages() -> tuple[str, ...]:
+    """Return the languages whose names of countries are understood in every company."""
+    return tuple(_data().names)
+
+
+@lru_cache(maxsize=64)
+def is_language(code: str) -> bool:
+    """Return whether names of countries can be written in a language, by its code."""
+    if code in _data().names:
+        return True
+    from sync_lib.fields import country_source
+
+    return country_source.is_language(code)
+
+
 @lru_cache(maxsize=16)
 def _names_in(language: str) -> dict[str, str]:
     """Return the names of countries that are written in ``language``, by ISO code."""

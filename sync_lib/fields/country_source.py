@@ -159,13 +159,22 @@ def iso_codes() -> frozenset[str]:
     return frozenset(code for code in codes if len(code) == 2 and code not in _NOT_COUNTRIES)
 
 
+def is_language(language: str) -> bool:
+    """Return whether CLDR knows a language by its code; what it adds, such as a country, may be unknown."""
+    return _known_locale(language) is not None
+
+
 def _locale(language: str) -> Locale:
+    return _known_locale(language) or Locale.parse("en")
+
+
+def _known_locale(language: str) -> Locale | None:
     for name in (language, language.replace("_", "-").partition("-")[0]):
         try:
             return Locale.parse(name.replace("_", "-"), sep="-")
         except (UnknownLocaleError, ValueError):
             continue
-    return Locale.parse("en")
+    return None
 
 
 def _further_names() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_lib.fields.normal_forms import company_key, email_key, email_problem
 from sync_lib.fields.slots import addresses
-from sync_lib.fields.texts import clean_line
+from sync_lib.fields.texts import is_visible
 from sync_lib.model import Fields
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def to_outlook_problem(name: str, email: str) -> str | None:
 
     That the contact is a person, and not blocked, is the scope's business, not a reason to report.
     """
-    return email_problem(email) if clean_line(name) else "name_missing"
+    return email_problem(email) if is_visible(name) else "name_missing"
 
 
 def to_business_central_problem(fields: Fields) -> str | None:
@@ -40,7 +40,7 @@ def new_item_problem(fields: Fields, record: Mapping[str, Any]) -> str | None:
     more than that is none.
     """
     parts = (record.get("givenName"), record.get("surname"))
-    if not any(isinstance(part, str) and clean_line(part) for part in parts):
+    if not any(isinstance(part, str) and is_visible(part) for part in parts):
         name = fields.get("name", "")
         others = {email_key(address) for address in addresses(record)} | {
             company_key(fields.get("company_name", ""))

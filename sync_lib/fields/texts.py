@@ -17,6 +17,7 @@ _SPACES = re.compile(r"\s+")
 # Soft hyphen, zero width space, marks of direction, word joiner, byte order mark: they come along when somebody pastes
 # an address or a number, and nobody sees them. Joiners (U+200C, U+200D) are spelling and are not among them.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_JOINERS = "\u200c\u200d "
 
 
 def clean_line(text: str) -> str:
@@ -30,6 +31,11 @@ def clean_line(text: str) -> str:
 def clean_code(text: str) -> str:
     """Return ``text`` as one line without invisible characters: how addresses, numbers and codes are written."""
     return clean_line(text) if text.isascii() else clean_line(_INVISIBLE.sub("", text))
+
+
+def is_visible(text: str) -> bool:
+    """Return whether anybody can see something of ``text``; joiners, too, are nothing by themselves."""
+    return bool(clean_code(text).strip(_JOINERS))
 
 
 def clean_lines(text: str) -> list[str]:

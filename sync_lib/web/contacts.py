@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query
@@ -18,10 +19,11 @@ from sync_lib.store.queries import contacts as store
 from sync_lib.store.queries.contacts import Subject, Wanted
 from sync_lib.web import contacts_why as why
 from sync_lib.web import words
-from sync_lib.web.contacts_alike import Answer, put_together
+from sync_lib.web.contacts_alike import Alike, Answer, put_together
 from sync_lib.web.contacts_why import Why
 from sync_lib.web.language import msg
 from sync_lib.web.pages import Page
+from sync_lib.web.run_words import RunTold
 from sync_lib.web.visit import CurrentVisit, PartNumber, SearchText, Visit
 
 router = APIRouter()
@@ -228,6 +230,12 @@ def item(
     return _show(visit, asked, life, values)
 
 
+def _runs(visit: Visit, answers: Iterable[Answer], alike: Iterable[Alike]) -> dict[str, RunTold]:
+    """Return what the runs were that the shown answers name; all of them are looked up at once."""
+    said = [*(each.whys for each in answers), *(each.whys for each in alike)]
+    return visit.runs_in_words(why.run for whys in said for why in whys)
+
+
 def _show(visit: Visit, asked: AskedContact, life: store.Life, values: dict[str, Any]) -> HTMLResponse:
     shown = {
         "twins": [],
@@ -247,6 +255,7 @@ def _show(visit: Visit, asked: AskedContact, life: store.Life, values: dict[str,
     }
     if visit.wants_fragment("life"):
         return visit.fragment("contacts_life.html", **shown)
+    shown["runs"] = _runs(visit, shown["answers"], shown["alike"])
     return visit.page("contacts_one.html", "contacts", **shown)
 
 

@@ -16,7 +16,6 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
 
-from sync_lib.errors import ConfigError
 from sync_lib.store import companies, company_names
 from sync_lib.store.profiles import csv_file, lists
 from sync_lib.store.profiles import file as profile_file
@@ -35,6 +34,7 @@ from sync_lib.store.profiles.importing import (
 from sync_lib.store.profiles.lists import Pasted
 from sync_lib.store.profiles.rows import lock_profiles, read_profiles
 from sync_lib.store.profiles.values import WrongValue
+from sync_lib.store.profiles.wording import ListError
 from sync_lib.web import profile_words as words
 from sync_lib.web.forms import SentFile, Submitted, text_of
 from sync_lib.web.language import msg
@@ -57,7 +57,7 @@ class Looked:
 
     Attributes:
         problems: What is wrong, as marked texts with what is put in their places; nothing is taken over then.
-        details: The same in the importer's own words, a line each.
+        details: The same of a file, each with its place.
         pasted: The addresses that were pasted, in their order.
         plan: What would be done; None where something is wrong.
         known: Pasted addresses that have a profile of this company already.
@@ -201,8 +201,8 @@ def _addresses(conn: Connection, form: FormData) -> Looked:
     except WrongValue as wrong:
         looked.problems.append(wrong)
         return looked
-    except ConfigError as error:
-        looked.details = str(error).splitlines()
+    except ListError as error:
+        looked.details = list(error.problems)
         return looked
     if any(each.problem for each in looked.pasted) or not looked.pasted:
         return looked
@@ -217,8 +217,8 @@ def _plan_addresses(conn: Connection, looked: Looked, model: ProfileEntry) -> No
     looked.known = frozenset(there)
     try:
         looked.plan = plan_import(conn, lists.content_of_addresses(new, model)).only_new()
-    except ConfigError as error:
-        looked.details = _lines(error)
+    except ListError as error:
+        looked.details = list(error.problems)
 
 
 def _model(conn: Connection, form: FormData) -> ProfileEntry:
@@ -264,8 +264,8 @@ def _read_file(visit: Visit, file: tuple[str, bytes]) -> ProfileFile | list[CsvR
         return csv_file.parse(text, field_profile=visit.field_profile)
     except UnicodeDecodeError:
         return Looked([WrongValue(msg("The file is not UTF-8: save it as CSV UTF-8."))])
-    except ConfigError as error:
-        return Looked(details=_lines(error))
+    except ListError as error:
+        return Looked(details=list(error.problems))
 
 
 def _file(conn: Connection, form: FormData, content: ProfileFile | list[CsvRow] | Looked) -> Looked:
@@ -276,10 +276,5 @@ def _file(conn: Connection, form: FormData, content: ProfileFile | list[CsvRow] 
             usual = ProfileEntry("", text_of(form, "company_name").strip())
             content = lists.content_of_csv(conn, content, usual)
         return Looked(plan=plan_import(conn, content))
-    except ConfigError as error:
-        return Looked(details=_lines(error))
-
-
-def _lines(error: ConfigError) -> list[str]:
-    """What is wrong, a line each; that nothing was changed the page says itself."""
-    return [line for line in str(error).removeprefix("Nothing was changed.").strip().splitlines() if line]
+    except ListError as error:
+        return Looked(details=list(error.problems))

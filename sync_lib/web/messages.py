@@ -27,6 +27,7 @@ _ERRORS: Any = {
     "WrongValue": None,
     "TemplateError": None,
     "own_text": None,
+    "worded": None,
     "ErasureError": None,
     "ProfileBusyError": None,
     "Said": None,
@@ -41,7 +42,15 @@ _ELSEWHERE = {
         "store/profiles/settings.py",
     ),
     "bulk": ("operate/many_profiles.py",),
-    "many": ("store/profiles/lists.py",),
+    "many": (
+        "store/profiles/csv_file.py",
+        "store/profiles/file.py",
+        "store/profiles/file_nodes.py",
+        "store/profiles/importing.py",
+        "store/profiles/lists.py",
+        "store/profiles/matching.py",
+        "store/profiles/wording.py",
+    ),
     "erase": ("operate/erasing.py", "store/erasure.py"),
 }
 _SETTINGS: Any = {"trimmed": "true", "trim_blocks": "true", "silent": "false"}

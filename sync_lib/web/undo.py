@@ -76,6 +76,7 @@ def preview(visit: CurrentVisit, wanted: Annotated[AskedPreview, Query()]) -> HT
     values: dict[str, Any] = {
         "head": head,
         "asked": asked,
+        "told": visit.runs_in_words([asked.run])[asked.run],
         "lines": [line_of(change, start + n) for n, change in enumerate(shown, 1)],
         "groups": _groups(found.changes),
         "total": len(found.changes),
@@ -107,7 +108,11 @@ def undoing(visit: CurrentVisit, key: Key) -> HTMLResponse:
     """Show what became of a request."""
     with visit.read() as conn:
         request = _found(undo.read_undo(conn, key))
-        values = {"undo": request, "head": _found(plans.read_head(conn, request.profile, request.run))}
+        values: dict[str, Any] = {
+            "undo": request,
+            "head": _found(plans.read_head(conn, request.profile, request.run)),
+        }
+    values["told"] = visit.runs_in_words([request.run])[request.run]
     if visit.wants_fragment("undo"):
         return visit.fragment("undo_panel.html", **values)
     return visit.page("undo_one.html", "plans", **values)

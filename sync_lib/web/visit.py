@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from sync_lib.settings import SyncSettings
 from sync_lib.store.engine import read, transaction
+from sync_lib.store.profiles.wording import Worded
 from sync_lib.store.queries.attention import read_attention
 from sync_lib.store.queries.run_kinds import read_run_kinds
 from sync_lib.times import to_text
@@ -132,6 +133,15 @@ class Visit:
     def text(self, message: str, /, **values: Any) -> str:
         """Return a marked text in the user's language."""
         return language.in_language(self.language, message, **values)
+
+    def sentence(self, said: str) -> str:
+        """Return a text that keeps its values apart in the user's language, and with it what it is made of."""
+        if not isinstance(said, Worded):
+            return said
+        values = {
+            name: self.sentence(each) if isinstance(each, str) else each for name, each in said.values.items()
+        }
+        return self.text(said.template, **values)
 
     def runs_in_words(self, runs: Iterable[str]) -> dict[str, RunTold]:
         """Return what runs were, by their ids: a look-up here, and one in Airflow where any was started by hand."""

@@ -74,7 +74,7 @@ _PROFILE = {
     ),
     "company_not_read": Reason(
         msg("The company could not be read in this run"),
-        msg("Look at the log of the run's extract_business_central task."),
+        msg("The page of the run says what the company could not be read for, and what to do about it."),
     ),
     "folder_taken": Reason(
         msg("The Outlook folder belongs to another profile or company, or another folder has its name"),

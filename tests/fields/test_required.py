@@ -18,6 +18,9 @@ CASES = [
     ("Jan", "jan@x.example; nonsense", None),
     ("", "jan@x.example", "name_missing"),
     (" \x00\u2028", "jan@x.example", "name_missing"),
+    ("\u200b", "jan@x.example", "name_missing"),
+    ("\u2060 \u200e\ufeff\u200d", "jan@x.example", "name_missing"),
+    ("\u200bJan", "jan@x.example", None),
     ("", "", "name_missing"),
     ("Jan", " ", "email_missing"),
     ("Jan", "jan", "email_invalid"),
@@ -41,7 +44,7 @@ def test_a_surname_is_a_name():
 
 
 def test_by_the_column():
-    frame = pd.DataFrame(CASES, columns=["name", "email", "problem"], index=range(10, 17))
+    frame = pd.DataFrame(CASES, columns=["name", "email", "problem"], index=range(10, 10 + len(CASES)))
     found = problems(frame["name"], frame["email"])
     assert list(found) == [problem or "" for _, _, problem in CASES]
     assert list(found.index) == list(frame.index)

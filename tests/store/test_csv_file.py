@@ -56,6 +56,10 @@ def test_a_spreadsheet_may_write_it_in_its_own_way(delimiter):
         ("mailbox,colour\na@a.example,red\n", "Line 1, column 'colour': there is no such column"),
         ("mailbox,salesperson,salesperson_code\n", "'salesperson_code': this column is here twice"),
         ("mailbox\nanna\n", "Line 2, column 'mailbox': 'anna' is not a user principal name"),
+        (
+            "mailbox,language\na@a.example,zz\n",
+            "Line 2, column 'language': there is no language 'zz'; there is nl",
+        ),
         ("mailbox,language\n,nl\n", "Line 2, column 'mailbox': the mailbox is missing"),
         ("mailbox\na@a.example,b\n", "Line 2: it has 2 cells, and the head names 1"),
         (

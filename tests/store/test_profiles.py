@@ -203,6 +203,7 @@ WRONG = [
     (one(direction="outlook"), "'outlook' is not one of these: both, to_outlook, to_business_central"),
     (one(salesperson="x" * 21), "at most 20"),
     (one(language="Nederlands"), "is not a language code"),
+    (one(language="zz"), "language (line 3): there is no language 'zz'; there is nl, en, de, fr, and any other by"),
     (one(language=["nl"]), "must be a single value"),
     (one(policies={"left_scope": "remove"}), "left_scope (line 5): 'remove' is not one of these: delete, keep"),
     (one(policies={"deleted": "keep"}), "'deleted' is not known here; there is deleted_in_outlook"),

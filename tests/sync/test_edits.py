@@ -111,6 +111,15 @@ def test_rejects_have_reasons(synced):
         assert len(conn.execute(select(t.reject)).all()) == 3
 
 
+def test_a_name_that_nobody_can_see_is_none_on_either_side(synced):
+    synced.add_item(displayName="\u200b", emailAddresses=[email("onzichtbaar@klant.example")])
+    synced.add_contact("\u200b\u2060", email="leeg@klant.example")
+    ran = synced.run()
+    assert ran.reasons() == {"name_missing": 2}
+    assert ran.writes == {}
+    assert ran.verdict.ok
+
+
 def test_a_value_that_bc_cannot_hold_is_rejected_and_the_rest_goes_on(synced):
     synced.edit_item("Jan Jansen", jobTitle="x" * 31, mobilePhone="06 5550 2222")
     ran = synced.run()

@@ -321,3 +321,46 @@ def test_a_thousand_addresses(visit: Make, engine: Engine) -> None:
     assert "1,000 new profiles" in take(visit(), addresses=addresses, company_name="Molenzicht BV")
     with engine.connect() as conn:
         assert conn.scalar(select(func.count()).select_from(t.sync_profile)) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "a.csv",
+            "mailbox,colour\na@a.example,red\n",
+            "Regel 1, kolom 'colour': die kolom is er niet; wel mailbox",
+        ),
+        (
+            "a.csv",
+            "mailbox,enabled\na@a.example,maybe\n",
+            "Regel 2, kolom 'enabled': 'maybe' is geen true of false.",
+        ),
+        (
+            "a.csv",
+            "mailbox,filter\na@a.example,City=(A\n",
+            "kolom 'filter': Het filter op 'City' is niet te begrijpen op positie 3 van '(A': verwacht werd een haakje",
+        ),
+        ("a.csv", "mailbox\na@a.example\n", "Regel 2: het bedrijf ontbreekt; noem het in een kolom"),
+        (
+            "a.yaml",
+            "profiles:\n- company: Cronus\n",
+            "Profiel 1 (zonder postvak), mailbox (regel 2): het postvak ontbreekt",
+        ),
+        (
+            "a.yaml",
+            "profiles:\n- mailbox: a@a.example\n  company: Cronus\n  filter:\n  - City: A\n  - {}\n",
+            "Profiel 1 (a@a.example), filter, groep 2 (regel 6): hier staat geen voorwaarde.",
+        ),
+        ("a.yaml", "- a\n", "Het bestand (regel 1): dit moet een lijst van regels 'naam: waarde' zijn."),
+        (
+            "a.yaml",
+            "companies:\n- name: Elders\n  phone_region: BE\nprofiles: []\n",
+            "Geen profiel heeft het bedrijf 'Elders' dat 'companies' noemt",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_the_readers_language(
+    visit: Make, name: str, text: str, expected: str
+) -> None:
+    assert expected in plain(look_at(visit(language="nl"), name, text))

@@ -18,7 +18,7 @@ from sync_lib.web import overview
 from tests.web.hostile import HOSTILE, assert_plain_text
 from tests.web.queries import counted
 from tests.web.surroundings import VIEWER
-from tests.web.world import NOON, add_profile, add_reject, add_result, add_run, at, counters
+from tests.web.world import NOON, add_company, add_profile, add_reject, add_result, add_run, at, counters
 
 Make = Callable[..., TestClient]
 
@@ -66,6 +66,26 @@ def test_failed_and_held_come_first_with_plain_words_and_a_remedy(visit: Make) -
     assert "Its task ended without an outcome" in html
     assert "Microsoft 365 knows no such mailbox.</strong> Correct the mailbox" in html
     assert "More contacts would be deleted in Outlook than the limit" in html
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_pages_say_what_the_company_could_not_be_read_for(
+    visit: Make, engine: Engine, is_bound: bool
+) -> None:
+    """As messages do: that the company was not read tells nobody what to do."""
+    with engine.begin() as conn:
+        company = add_company(conn)
+        profile = add_profile(conn, "anna@a.example", company=company if is_bound else None)
+        add_run(conn, "manual__1", at(1), state="failed")
+        add_result(conn, "manual__1", profile, "failed", started_at=at(1), reason="company_not_read")
+        row = {"run": "manual__1", "company": company, "state": "failed", "reason": "AuthError"}
+        conn.execute(insert(t.run_company).values(row))
+    for address in ("/", "/runs/manual__1", f"/profiles/{profile}", f"/plans/{profile}/manual__1"):
+        html = visit().get(address).text
+        assert "The app cannot log in to Microsoft 365" in html, address
+        assert "Check whether its client secret or certificate has ended" in html, address
+        assert "could not be read in this run" not in html, address
+        assert "extract_business_central" not in html, address
 
 
 @pytest.mark.usefixtures("world")

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
+from sync_lib.store import tables as t
+from sync_lib.store import undo
 from sync_lib.store.engine import transaction
+from sync_lib.store.undo import Asked
 from sync_lib.web.app import make_app
 from sync_lib.web.run_words import tell_run
 from tests.web.surroundings import open_seams
-from tests.web.world import add_company, add_plan, add_profile, add_run, at
+from tests.web.world import add_company, add_person, add_plan, add_profile, add_result, add_run, at
 
 SCHEDULED, BY_HAND, OF_COLLEAGUE = (
     "scheduled__2026-03-02T09:15:00+00:00", "manual__2026-03-02T09:20:00.5+00:00_x1", "manual__3"
@@ -67,6 +70,24 @@ def test_the_page_of_a_run_has_its_id_beside_the_words(client: TestClient, addre
 def test_an_undo_names_its_run_in_words(client: TestClient) -> None:
     page = in_words(client, f"/undo?profile=1&run={SCHEDULED}".replace("+", "%2B"))
     assert "run: scheduled, <time" in page
+
+
+def test_an_undo_says_who_started_its_run(client: TestClient, engine: Engine) -> None:
+    by_eva = 'run: started by hand by <bdi class="value">eva</bdi>'
+    page = in_words(client, f"/undo?profile=1&run={BY_HAND}".replace("+", "%2B"))
+    assert by_eva in page
+    with transaction(engine) as conn:
+        key = undo.ask(conn, Asked(1, BY_HAND), "anna", at(9))
+    assert by_eva in in_words(client, f"/undo/{key}")
+
+
+def test_a_contact_says_who_started_the_run_that_decided(client: TestClient, engine: Engine) -> None:
+    with transaction(engine) as conn:
+        add_person(conn, 1, "b1", name="Jan")
+        conn.execute(update(t.sync_profile).values(company=1))
+        add_result(conn, BY_HAND, 1, "failed", started_at=at(9), reason="mailbox_not_found")
+    page = in_words(client, "/contacts/1/b1")
+    assert 'run: started by hand by <bdi class="value">eva</bdi>' in page
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync_lib.errors import ConfigError, FilterSyntaxError
+from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields.categories import join_templates, split_templates
 from sync_lib.fields.filters import Groups, check_length
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.file import NAMES, OWN_CONTACTS, POLICY_NAMES, ProfileEntry
 from sync_lib.store.profiles.values import WrongValue
+from sync_lib.store.profiles.wording import ListError, why_wrong, worded
 
 #: Name of a column of the file -> column of ``sync_profile``.
 COLUMNS: Mapping[str, str] = {**NAMES, "salesperson_code": "salesperson_code", **POLICY_NAMES}
@@ -91,15 +92,16 @@ class _Parser:
         try:
             records = list(_records(text))
         except csv.Error as error:
-            raise ConfigError(f"The file is not CSV: {error}") from error
+            raise ListError("", [worded("The file is not CSV: %(error)s", error=error)]) from error
         if not records:
-            raise ConfigError("The file is empty; its first line names the columns, 'mailbox' among them.")
+            empty = worded("The file is empty; its first line names the columns, 'mailbox' among them.")
+            raise ListError("", [empty])
         records = [(line, [_unquoted(cell) for cell in cells]) for line, cells in records]
         (line, cells), *rest = records
         head = self._head(line, cells)
         rows = [row for number, cells in rest if (row := self._row(number, head, cells))]
         if self._problems:
-            raise ConfigError("The file is not understood.\n" + "\n".join(self._problems))
+            raise ListError("The file is not understood.\n", self._problems)
         return rows
 
     def _head(self, line: int, cells: Sequence[str]) -> list[str]:
@@ -107,11 +109,15 @@ class _Parser:
         columns = [COLUMNS.get(name, "") for name in names]
         for name, column in zip(names, columns, strict=True):
             if not column:
-                self._note(line, name, f"there is no such column; there is {', '.join(COLUMNS)}.")
+                self._note(
+                    line,
+                    name,
+                    worded("there is no such column; there is %(known)s.", known=", ".join(COLUMNS)),
+                )
             elif columns.count(column) > 1:
-                self._note(line, name, "this column is here twice: take one out.")
+                self._note(line, name, worded("this column is here twice: take one out."))
         if "mailbox" not in columns:
-            self._problems.append(f"Line {line}: the column 'mailbox' is missing.")
+            self._problems.append(worded("Line %(line)s: the column 'mailbox' is missing.", line=line))
         return columns
 
     def _row(self, line: int, head: Sequence[str], cells: Sequence[str]) -> CsvRow | None:
@@ -119,7 +125,14 @@ class _Parser:
             return None
         known = len(self._problems)
         if len(cells) > len(head):
-            self._problems.append(f"Line {line}: it has {len(cells)} cells, and the head names {len(head)}.")
+            self._problems.append(
+                worded(
+                    "Line %(line)s: it has %(cells)s cells, and the head names %(columns)s.",
+                    line=line,
+                    cells=len(cells),
+                    columns=len(head),
+                )
+            )
         values = {
             column: value
             for column, cell in zip(head, cells, strict=False)
@@ -127,10 +140,11 @@ class _Parser:
         }
         if values.get("default_folder"):
             if "folder_name" in values:
-                self._note(line, "folder", "leave out 'folder' or 'default_folder'.")
+                self._note(line, "folder", worded("leave out 'folder' or 'default_folder'."))
             values["folder_name"] = OWN_CONTACTS
         if "mailbox" in head and "mailbox" not in values and len(self._problems) == known:
-            self._note(line, "mailbox", "the mailbox is missing; it takes the person's user principal name.")
+            missing = worded("the mailbox is missing; it takes the person's user principal name.")
+            self._note(line, "mailbox", missing)
         return CsvRow(line, values) if len(self._problems) == known else None
 
     def _value(self, line: int, column: str, cell: str) -> Any:
@@ -145,7 +159,7 @@ class _Parser:
                 return profile_values.check_categories(templates, field_profile=self._field_profile)
             return profile_values.check(column, cell)
         except (WrongValue, FilterSyntaxError) as wrong:
-            self._note(line, _NAMED[column], str(wrong))
+            self._note(line, _NAMED[column], why_wrong(wrong))
             return None
 
     def _filter(self, cell: str) -> Groups:
@@ -161,7 +175,9 @@ class _Parser:
         return tuple(tuple(group) for group in groups)
 
     def _note(self, line: int, column: str, message: str) -> None:
-        self._problems.append(f"Line {line}, column {column!r}: {message}")
+        self._problems.append(
+            worded("Line %(line)s, column %(column)r: %(wrong)s", line=line, column=column, wrong=message)
+        )
 
 
 #: The name by which an error calls a column.

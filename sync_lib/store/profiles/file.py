@@ -47,11 +47,23 @@ from typing import Any, TypeVar
 
 import yaml
 
-from sync_lib.errors import ConfigError, FilterSyntaxError
+from sync_lib.errors import FilterSyntaxError
 from sync_lib.fields import categories
 from sync_lib.fields.filters import Group, Groups, Pair, check_length
 from sync_lib.store.profiles import values as profile_values
-from sync_lib.store.profiles.values import WrongValue
+from sync_lib.store.profiles.file_nodes import (
+    WrongNode,
+    is_blank,
+    plain,
+    refuse_no_condition,
+    to_categories,
+    to_mapping,
+    to_region,
+    to_sequence,
+    to_text,
+    to_value,
+)
+from sync_lib.store.profiles.wording import ListError, placed, why_wrong, worded
 
 T = TypeVar("T")
 
@@ -264,17 +276,8 @@ def parse(text: str, *, field_profile: str) -> ProfileFile:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"The file is not YAML: {error}") from error
+        raise ListError("", [worded("The file is not YAML: %(error)s", error=error)]) from error
     return _Parser(field_profile).parse(root)
-
-
-class _Wrong(Exception):  # noqa: N818 - never leaves this module
-    """One field is wrong; the parser notes it and goes on with the next."""
-
-    def __init__(self, node: yaml.Node | None, message: str) -> None:
-        super().__init__(message)
-        self.line = None if node is None else node.start_mark.line + 1
-        self.message = message
 
 
 class _Parser:
@@ -285,47 +288,48 @@ class _Parser:
 
     def parse(self, root: yaml.Node | None) -> ProfileFile:
         known = ("companies", "defaults", "groups", "profiles")
-        top = self._attempt("The file", _mapping, root, known) or {}
+        top = self._attempt(worded("The file"), to_mapping, root, known) or {}
         if not self._problems and "profiles" not in top:
-            self._problems.append("The file has no list 'profiles:'.")
+            self._problems.append(worded("The file has no list 'profiles:'."))
         defaults = self._defaults(top["defaults"]) if "defaults" in top else None
-        rows = self._attempt("profiles", _sequence, top.get("profiles")) or []
+        rows = self._attempt("profiles", to_sequence, top.get("profiles")) or []
         if len(rows) > MOST_ROWS:
             # One row may be named many times over by a few bytes each.
-            raise ConfigError(
-                f"Nothing was changed. A file has at most {MOST_ROWS} profiles: take it in parts."
-            )
+            many = worded("A file has at most %(most)s profiles: take it in parts.", most=MOST_ROWS)
+            raise ListError("Nothing was changed. ", [many])
         entries = [entry for n, row in enumerate(rows, 1) if (entry := self._entry(n, row, defaults or {}))]
         self._refuse_twins(entries)
         groups = self._groups(top.get("groups"), defaults or {})
         regions = self._regions(top.get("companies"))
         if self._problems:
-            raise ConfigError("Nothing was changed.\n" + "\n".join(self._problems))
+            raise ListError("Nothing was changed.\n", self._problems)
         was = tuple(self._was) if any(was.said for was in self._was) else ()
         return ProfileFile(tuple(entries), regions, was, groups, defaults)
 
     def _attempt(self, where: str, read: Callable[..., T], *arguments: Any) -> T | None:
         try:
             return read(*arguments)
-        except _Wrong as wrong:
-            line = f" (line {wrong.line})" if wrong.line else ""
-            self._problems.append(f"{where}{line}: {wrong.message}")
+        except WrongNode as wrong:
+            if wrong.line:
+                where = worded("%(where)s (line %(line)s)", where=where, line=wrong.line)
+            self._problems.append(placed("%(where)s: %(wrong)s", where=where, wrong=wrong.message))
             return None
 
     def _defaults(self, node: yaml.Node) -> dict[str, Any]:
-        if _is_blank(node):
+        if is_blank(node):
             return {}
-        row = self._attempt("Defaults", _mapping, node, (*_DEFAULT_NAMES, "policies")) or {}
+        row = self._attempt("Defaults", to_mapping, node, (*_DEFAULT_NAMES, "policies")) or {}
         values = self._values("Defaults", row, node, _DEFAULT_NAMES, ())
         self._refuse_two_folders("Defaults", row, values)
         return values
 
     def _entry(self, number: int, node: yaml.Node, defaults: Mapping[str, Any]) -> ProfileEntry | None:
-        where = f"Profile {number}"
-        row = self._attempt(where, _mapping, node, (*NAMES, *_WAS, "policies"))
+        where = worded("Profile %(number)s", number=number)
+        row = self._attempt(where, to_mapping, node, (*NAMES, *_WAS, "policies"))
         if row is None:
             return None
-        where = f"{where} ({_plain(row.get('mailbox')) or 'without a mailbox'})"
+        name = plain(row.get("mailbox")) or worded("without a mailbox")
+        where = placed("%(where)s (%(name)s)", where=where, name=name)
         known = len(self._problems)
         needed = ("mailbox",) if "company_name" in defaults else ("mailbox", "company")
         values = self._values(where, row, node, NAMES, needed)
@@ -344,12 +348,13 @@ class _Parser:
         usual = {column: value for column, value in defaults.items() if column in columns}
         needed = ("group",) if "company_name" in usual else ("group", "company")
         found: dict[tuple[str, str], GroupEntry] = {}
-        for number, each in enumerate(self._attempt("groups", _sequence, node) or [], 1):
-            where = f"Group {number}"
-            row = self._attempt(where, _mapping, each, (*GROUP_NAMES, "policies"))
+        for number, each in enumerate(self._attempt("groups", to_sequence, node) or [], 1):
+            where = worded("Group %(number)s", number=number)
+            row = self._attempt(where, to_mapping, each, (*GROUP_NAMES, "policies"))
             if row is None:
                 continue
-            where = f"{where} ({_plain(row.get('group')) or 'without a name'})"
+            name = plain(row.get("group")) or worded("without a name")
+            where = placed("%(where)s (%(name)s)", where=where, name=name)
             known = len(self._problems)
             values = usual | self._values(where, row, each, GROUP_NAMES, needed)
             if len(self._problems) > known:
@@ -357,7 +362,10 @@ class _Parser:
             entry = GroupEntry(**values)
             if entry.identity in found:
                 self._problems.append(
-                    f"{where}: the group and its company are in the file twice: take one out."
+                    worded(
+                        "%(where)s: the group and its company are in the file twice: take one out.",
+                        where=where,
+                    )
                 )
             found[entry.identity] = entry
         return tuple(found.values())
@@ -374,13 +382,13 @@ class _Parser:
         values: dict[str, Any] = {}
         for name, column in names.items():
             if name in row or name in needed:
-                place = f"{where}, {name}"
+                place = placed("%(where)s, %(name)s", where=where, name=name)
                 if name == "filter":
                     values[column] = self._filter(place, row[name])
                 elif name == "categories":
-                    values[column] = self._attempt(place, _categories, row[name], self._field_profile)
+                    values[column] = self._attempt(place, to_categories, row[name], self._field_profile)
                 else:
-                    values[column] = self._attempt(place, _checked, column, row.get(name), node)
+                    values[column] = self._attempt(place, to_value, column, row.get(name), node)
         return values | self._policies(where, row.get("policies"))
 
     def _refuse_two_folders(
@@ -388,58 +396,70 @@ class _Parser:
     ) -> None:
         if values.get("default_folder") and "folder" in row:
             self._problems.append(
-                f"{where}, folder: a profile uses either the mailbox's own Contacts folder or one of its own; "
-                "leave out 'folder' or 'default_folder'."
+                worded(
+                    "%(where)s, folder: a profile uses either the mailbox's own Contacts folder or one of its own; "
+                    "leave out 'folder' or 'default_folder'.",
+                    where=where,
+                )
             )
 
     def _what_it_was(self, where: str, row: Mapping[str, yaml.Node]) -> Was:
         said = {}
         for name, column in _WAS.items():
-            if name in row and not _is_blank(row[name]):
-                text = self._attempt(f"{where}, {name}", _checked, column, row[name], row[name])
+            if name in row and not is_blank(row[name]):
+                text = self._attempt(
+                    placed("%(where)s, %(name)s", where=where, name=name),
+                    to_value,
+                    column,
+                    row[name],
+                    row[name],
+                )
                 said[name.removesuffix("_was")] = str(text or "")
         return Was(**said)
 
     def _policies(self, where: str, node: yaml.Node | None) -> dict[str, Any]:
         if node is None:
             return {}
-        given = self._attempt(f"{where}, policies", _mapping, node, tuple(POLICY_NAMES)) or {}
+        given = (
+            self._attempt(placed("%(where)s, policies", where=where), to_mapping, node, tuple(POLICY_NAMES))
+            or {}
+        )
         values = {}
         for name, value in given.items():
-            place = f"{where}, policies, {name}"
-            values[POLICY_NAMES[name]] = self._attempt(place, _checked, POLICY_NAMES[name], value, value)
+            place = placed("%(where)s, policies, %(name)s", where=where, name=name)
+            values[POLICY_NAMES[name]] = self._attempt(place, to_value, POLICY_NAMES[name], value, value)
         return values
 
     def _filter(self, where: str, node: yaml.Node) -> Groups:
         """One group, or a list of groups; what is wrong is noted at its group."""
         if not isinstance(node, yaml.SequenceNode):
-            group = None if _is_blank(node) else self._attempt(where, self._group, node, [])
+            group = None if is_blank(node) else self._attempt(where, self._group, node, [])
             return (group,) if group else ()
         if not node.value:
-            self._attempt(where, _no_condition, node)
+            self._attempt(where, refuse_no_condition, node)
         groups: list[Group] = []
         for number, each in enumerate(node.value, 1):
-            place = f"{where}, group {number}"
+            place = worded("%(where)s, group %(number)s", where=where, number=number)
             group = self._attempt(place, self._group, each, groups)
             if group is not None and not any(expression for _, expression in group):
-                self._attempt(place, _no_condition, each)
+                self._attempt(place, refuse_no_condition, each)
             groups.append(group or ())
         return tuple(groups)
 
     def _group(self, node: yaml.Node, before: list[Group]) -> Group:
         """Return one group of a filter; ``before`` are those that come before it, whose length counts too."""
         pairs: list[Pair] = []
-        for name, value in _mapping(node, None).items():
-            for each in _sequence(value) if isinstance(value, yaml.SequenceNode) else [value]:
+        for name, value in to_mapping(node, None).items():
+            for each in to_sequence(value) if isinstance(value, yaml.SequenceNode) else [value]:
                 try:
-                    text = _text(each)
+                    text = to_text(each)
                     pairs.append(
                         profile_values.check_condition(name, text, field_profile=self._field_profile)
                     )
                     check_length([*before, pairs])
                 except FilterSyntaxError as error:
                     # The place names the group already.
-                    raise _Wrong(each, str(error.in_group(0))) from error
+                    raise WrongNode(each, why_wrong(error.in_group(0))) from error
         return tuple(pairs)
 
     def _refuse_twins(self, entries: list[ProfileEntry]) -> None:
@@ -448,22 +468,34 @@ class _Parser:
             if entry.identity in seen:
                 folder = OWN_CONTACTS if entry.default_folder else entry.folder_name
                 self._problems.append(
-                    f"The profile of {entry.mailbox} for {entry.company_name!r} and the folder {folder!r} "
-                    "is in the file twice: take one of them out."
+                    worded(
+                        "The profile of %(mailbox)s for %(company)r and the folder %(folder)r is in the file twice: "
+                        "take one of them out.",
+                        mailbox=entry.mailbox,
+                        company=entry.company_name,
+                        folder=folder,
+                    )
                 )
             seen.add(entry.identity)
 
     def _regions(self, node: yaml.Node | None) -> dict[str, str]:
         regions: dict[str, str] = {}
-        for number, each in enumerate(self._attempt("companies", _sequence, node) or [], 1):
-            where = f"Company {number}"
-            row = self._attempt(where, _mapping, each, ("name", "phone_region"))
+        for number, each in enumerate(self._attempt("companies", to_sequence, node) or [], 1):
+            where = worded("Company %(number)s", number=number)
+            row = self._attempt(where, to_mapping, each, ("name", "phone_region"))
             if row is None:
                 continue
-            name = self._attempt(f"{where}, name", _checked, "company_name", row.get("name"), each)
-            region = self._attempt(f"{where}, phone_region", _region, row.get("phone_region", each))
+            name = self._attempt(
+                placed("%(where)s, name", where=where), to_value, "company_name", row.get("name"), each
+            )
+            region = self._attempt(
+                placed("%(where)s, phone_region", where=where), to_region, row.get("phone_region", each)
+            )
             if name and name.casefold() in {known.casefold() for known in regions}:
-                self._problems.append(f"{where}, name: {name!r} is in the file twice: take one out.")
+                twice = worded(
+                    "%(where)s, name: %(name)r is in the file twice: take one out.", where=where, name=name
+                )
+                self._problems.append(twice)
             elif name and region:
                 regions[name] = region
         return regions
@@ -475,76 +507,3 @@ def _over(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     if "folder_name" in own:
         usual.pop("default_folder", None)
     return usual | dict(own)
-
-
-# -- nodes and single values -----------------------------------------------------------------------------------------
-
-
-def _is_blank(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null") and node.style is None
-
-
-def _mapping(node: yaml.Node | None, known: tuple[str, ...] | None) -> dict[str, yaml.Node]:
-    if not isinstance(node, yaml.MappingNode):
-        raise _Wrong(node, "this must be a list of 'name: value' lines.")
-    found: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        name = _text(key)
-        if known is not None and name not in known:
-            raise _Wrong(key, f"{name!r} is not known here; there is {', '.join(known)}.")
-        if name in found:
-            raise _Wrong(key, f"{name!r} is here twice: take one out.")
-        found[name] = value
-    return found
-
-
-def _sequence(node: yaml.Node | None) -> list[yaml.Node]:
-    if node is None or _is_blank(node):
-        return []
-    if not isinstance(node, yaml.SequenceNode):
-        raise _Wrong(node, "this must be a list; begin each of its items with '- '.")
-    return list(node.value)
-
-
-def _no_condition(node: yaml.Node) -> None:
-    raise _Wrong(node, "there is no condition here. For all persons leave 'filter' out.")
-
-
-def _text(node: yaml.Node | None) -> str:
-    if node is None or _is_blank(node):
-        return ""
-    if not isinstance(node, yaml.ScalarNode):
-        raise _Wrong(node, "this must be a single value. Does it need quotes?")
-    try:
-        return profile_values.visible(node.value)
-    except WrongValue as wrong:
-        raise _Wrong(node, str(wrong)) from wrong
-
-
-def _plain(node: yaml.Node | None) -> str:
-    return str(node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
-
-
-def _checked(column: str, node: yaml.Node | None, row: yaml.Node) -> Any:
-    """Return what a column holds for the text of a node; what is missing is reported at the row."""
-    text = _text(node)
-    try:
-        return profile_values.check(column, text)
-    except WrongValue as wrong:
-        raise _Wrong(node or row, str(wrong)) from wrong
-
-
-def _categories(node: yaml.Node, field_profile: str) -> tuple[str, ...]:
-    """One template, or a list of them; a blank one is none."""
-    texts = [_text(each) for each in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
-    try:
-        return profile_values.check_categories(filter(None, texts), field_profile=field_profile)
-    except WrongValue as wrong:
-        raise _Wrong(node, str(wrong)) from wrong
-
-
-def _region(node: yaml.Node) -> str:
-    try:
-        return profile_values.check_region(_plain(node))
-    except WrongValue as wrong:
-        raise _Wrong(node, str(wrong)) from wrong

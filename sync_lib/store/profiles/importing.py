@@ -17,7 +17,6 @@ from sqlalchemy import (
     update,
 )
 
-from sync_lib.errors import ConfigError
 from sync_lib.store import tables as t
 from sync_lib.store.company_names import CompanyNames
 from sync_lib.store.engine import read, transaction
@@ -43,6 +42,7 @@ from sync_lib.store.profiles.settings import (
     update_profile,
 )
 from sync_lib.store.profiles.values import WrongValue
+from sync_lib.store.profiles.wording import ListError, placed, why_wrong, worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def plan_import(conn: Connection, content: ProfileFile) -> ImportPlan:
     matches, problems = match_rows(content, stored)
     problems += [*_taken_folders(matches, stored), *_unknown_regions(conn, content)]
     if problems:
-        raise ConfigError("Nothing was changed. " + "\n".join(problems))
+        raise ListError("Nothing was changed. ", problems)
     return ImportPlan(content, [_planned(match) for match in matches])
 
 
@@ -247,10 +247,11 @@ def _with_todays_names(conn: Connection, content: ProfileFile, stored: list[Stor
     seen: set[tuple[str, ...]] = set()
     for entry in entries:
         if entry.identity in seen:
-            raise ConfigError(
-                f"Nothing was changed. Two rows mean one profile of {entry.mailbox}: take the one with the old name "
-                "out."
+            twice = worded(
+                "Two rows mean one profile of %(mailbox)s: take the one with the old name out.",
+                mailbox=entry.mailbox,
             )
+            raise ListError("Nothing was changed. ", [twice])
         seen.add(entry.identity)
     regions = {
         companies.get(name.casefold()) or _name_in_use(name, known, entries, stored): region
@@ -306,7 +307,7 @@ def _taken_folders(matches: list[Match], stored: list[Stored]) -> list[str]:
     rows: dict[str, list[tuple[int, Match]]] = {}
     for number, match in enumerate(matches):
         rows.setdefault(match.entry.mailbox.casefold(), []).append((number, match))
-    problems = []
+    problems: list[str] = []
     for number, match in enumerate(matches):
         if match.stored and not match.moves:
             continue
@@ -319,7 +320,9 @@ def _taken_folders(matches: list[Match], stored: list[Stored]) -> list[str]:
         try:
             refuse_taken_folder(match.entry, neighbours)
         except WrongValue as wrong:
-            problems.append(f"{match.entry.mailbox}: {wrong}")
+            problems.append(
+                placed("%(mailbox)s: %(wrong)s", mailbox=match.entry.mailbox, wrong=why_wrong(wrong))
+            )
     return problems
 
 
@@ -368,7 +371,10 @@ def _unknown_regions(conn: Connection, content: ProfileFile) -> list[str]:
     used |= {each.company_name.casefold() for each in content.profiles}
     used |= {each.company_name.casefold() for each in content.groups}
     return [
-        f"No profile has the company {name!r} that 'companies' names: write it as the profiles do, or take it out."
+        worded(
+            "No profile has the company %(name)r that 'companies' names: write it as the profiles do, or take it out.",
+            name=name,
+        )
         for name in content.regions
         if name.casefold() not in used
     ]

@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sync_lib.errors import ConfigError
 from sync_lib.store.company_names import CompanyNames
 from sync_lib.store.profiles import values as profile_values
 from sync_lib.store.profiles.csv_file import CsvRow
@@ -21,6 +20,7 @@ from sync_lib.store.profiles.file import ProfileEntry, ProfileFile
 from sync_lib.store.profiles.importing import read_former_mailboxes, read_stored
 from sync_lib.store.profiles.matching import Stored, company_as_stored
 from sync_lib.store.profiles.values import WrongValue
+from sync_lib.store.profiles.wording import ListError, worded
 
 #: Addresses that can be pasted at once.
 MOST_ADDRESSES = 5_000
@@ -52,7 +52,10 @@ def parse_addresses(text: str) -> list[Pasted]:
         for address in _addresses(line):
             found.append(_pasted(number, address, seen))
             if len(found) > MOST_ADDRESSES:
-                raise ConfigError(f"There are more than {MOST_ADDRESSES} addresses: take them in parts.")
+                many = worded(
+                    "There are more than %(most)s addresses: take them in parts.", most=MOST_ADDRESSES
+                )
+                raise ListError("", [many])
     return found
 
 
@@ -118,7 +121,7 @@ def content_of_csv(conn: Connection, rows: Sequence[CsvRow], usual: ProfileEntry
     reader = _CsvReader(stored, CompanyNames.read(conn), rows, usual)
     entries = [reader.entry(row) for row in rows]
     if reader.problems:
-        raise ConfigError("Nothing was changed.\n" + "\n".join(reader.problems))
+        raise ListError("Nothing was changed.\n", reader.problems)
     return ProfileFile(tuple(each for each in entries if each))
 
 
@@ -139,7 +142,10 @@ class _CsvReader:
         company = values.get("company_name") or self._usual.company_name
         if not company:
             self.problems.append(
-                f"Line {row.line}: the company is missing; name it in a column, or for all rows."
+                worded(
+                    "Line %(line)s: the company is missing; name it in a column, or for all rows.",
+                    line=row.line,
+                )
             )
             return None
         values["company_name"] = company
@@ -176,8 +182,12 @@ class _CsvReader:
         folder = values.get("folder_name")
         if folder is None:
             self.problems.append(
-                f"Line {row.line}: {row.mailbox} has several profiles of this company, here or in the file: name the "
-                "folder."
+                worded(
+                    "Line %(line)s: %(mailbox)s has several profiles of this company, here or in the file: name the "
+                    "folder.",
+                    line=row.line,
+                    mailbox=row.mailbox,
+                )
             )
             return None
         is_own = values.get("default_folder", False)

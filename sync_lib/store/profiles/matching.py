@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sync_lib.store.profiles.file import ProfileEntry, ProfileFile, Was, identity
+from sync_lib.store.profiles.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,11 @@ class _Matcher:
         one = self.by_name.get(before)
         if one and one.has_synced and _group(one.entry) != _group(entry):
             self.problems.append(
-                f"{entry.mailbox}: the profile that 'mailbox_was' or 'company_was' names has synced. Another mailbox "
-                "or company makes another profile: leave the line out, and switch the old one off."
+                worded(
+                    "%(mailbox)s: the profile that 'mailbox_was' or 'company_was' names has synced. Another mailbox "
+                    "or company makes another profile: leave the line out, and switch the old one off.",
+                    mailbox=entry.mailbox,
+                )
             )
         return self._take(entry, one, moves=True)
 
@@ -137,9 +141,14 @@ class _Matcher:
             return self._take(entry, left[0], moves=True) or Match(entry)
         names = ", ".join(repr(one.entry.folder_name) for one in left)
         self.problems.append(
-            f"{entry.mailbox}, folder {entry.folder_name!r}: this may be a new profile, or another name for the "
-            f"folder of one that the file does not name ({names}). For another name add 'folder_was: ...'; for a "
-            "new profile, name those in the file too."
+            worded(
+                "%(mailbox)s, folder %(folder)r: this may be a new profile, or another name for the folder of one "
+                "that the file does not name (%(names)s). For another name add 'folder_was: ...'; for a new profile, "
+                "name those in the file too.",
+                mailbox=entry.mailbox,
+                folder=entry.folder_name,
+                names=names,
+            )
         )
         return Match(entry)
 

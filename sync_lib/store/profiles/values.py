@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sync_lib.fields.categories import TemplateError, check_templates
+from sync_lib.fields.countries import is_language, usual_languages
 from sync_lib.fields.filters import check_length, parse_filter
 from sync_lib.model import Direction
 
@@ -156,6 +157,12 @@ def _salesperson(text: str) -> str:
 def _language(text: str) -> str:
     if not _LANGUAGE.fullmatch(text):
         raise WrongValue("%(text)r is not a language code such as nl or en.", text=text)
+    if not is_language(text):
+        raise WrongValue(
+            "there is no language %(text)r; there is %(usual)s, and any other by its code in ISO 639.",
+            text=text,
+            usual=", ".join(usual_languages()),
+        )
     return text
 
 

@@ -21,6 +21,7 @@ from sync_lib.store.engine import is_postgresql
 from sync_lib.store.holds import HoldState
 from sync_lib.store.queries import search
 from sync_lib.store.queries.plans import IN_FORCE, ChangeLine, select_changes, to_line
+from sync_lib.store.queries.reasons import reason_of
 from sync_lib.store.runs import result_in
 from sync_lib.store.snapshots import bc_contacts, outlook_items
 
@@ -295,7 +296,7 @@ def _ties(subject: Subject, *, by_profile: bool) -> Select[Any]:
             p.id, p.mailbox, p.folder_name, p.enabled, p.direction, p.filter, p.salesperson_code,
             func.coalesce(tie.state, ""), func.coalesce(tie.origin, ""), tie.created_at, tie.outlook_id,
             and_(item.row_id.is_not(None), item.gone_since.is_(None)), k.diffed_generation,
-            func.coalesce(own.run, ""), func.coalesce(own.state, ""), func.coalesce(own.reason, ""),
+            func.coalesce(own.run, ""), func.coalesce(own.state, ""), reason_of(own),
             held.correlate(t.sync_profile).scalar_subquery(),
             func.coalesce(out.left_by, ""), out.left_at,
             func.coalesce(wished.correlate(t.sync_profile).scalar_subquery(), ""),

@@ -35,6 +35,7 @@ from sync_lib.store.engine import is_postgresql
 from sync_lib.store.progress import Progress
 from sync_lib.store.queries import search
 from sync_lib.store.queries.plans import hold_in_force
+from sync_lib.store.queries.reasons import reason_of
 from sync_lib.store.runs import Comparison, figures, result_in
 
 #: What the overview makes of a profile's last run, most urgent first: this is the default order.
@@ -312,7 +313,7 @@ def _state(
     is_now = and_(now.c.id.is_not(None), now.c.started_at >= func.coalesce(r.started_at, ""))
     # In a run that is looked back at, it does not matter what was switched off since.
     state = last if whole_run else case((~p.enabled, "off"), (is_now, "running"), else_=last)
-    reason = case((dead, "no_outcome"), (is_good, ""), else_=func.coalesce(own.c.reason, ""))
+    reason = case((dead, "no_outcome"), (is_good, ""), else_=reason_of(own.c))
     return state, last, reason
 
 

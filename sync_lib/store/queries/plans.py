@@ -17,6 +17,7 @@ from sync_lib.model import Action, Outcome
 from sync_lib.store import tables as t
 from sync_lib.store.holds import DROPPED, REJECTED, Hold, HoldState
 from sync_lib.store.queries import search
+from sync_lib.store.queries.reasons import reason_of
 
 #: Outcomes beside those of rules 8.8: not sent yet, sent without an answer so far, and what a dry run leaves.
 PLANNED, SENDING, WOULD_BE = "planned", "sending", "would_be"
@@ -186,7 +187,7 @@ def read_head(conn: Connection, profile: int, run: str) -> PlanHead | None:
         select(
             p.id, p.mailbox, p.company_name, p.folder_name, p.direction, literal(run),
             func.coalesce(r.mode, ""), func.coalesce(r.dry_run, False), func.coalesce(r.state, ""),
-            func.coalesce(own.state, ""), func.coalesce(own.reason, ""), func.coalesce(own.message, ""),
+            func.coalesce(own.state, ""), reason_of(own), func.coalesce(own.message, ""),
             own.started_at, hold_in_force(), p.ended_at.is_not(None),
         )
         .select_from(t.sync_profile)

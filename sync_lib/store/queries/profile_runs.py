@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from sync_lib.store import tables as t
+from sync_lib.store.queries.reasons import reason_of
 
 #: Runs that the page of a profile shows.
 RUNS = 24
@@ -55,7 +56,7 @@ def read_runs(conn: Connection, profile: int, limit: int = RUNS) -> list[Profile
     rp, r = t.run_profile.c, t.sync_run.c
     wanted = (
         select(
-            rp.run, rp.state, rp.reason, rp.started_at, rp.counters, rp.map_index,
+            rp.run, rp.state, reason_of(rp).label("reason"), rp.started_at, rp.counters, rp.map_index,
             r.mode, r.dry_run, r.ended_at,
         )
         .join(t.sync_run, r.id == rp.run)

@@ -11,7 +11,5 @@ from sync_lib.store import tables as t
 
 def read_run_kinds(conn: Connection, runs: Collection[str]) -> dict[str, str]:
     """Return the kind of each run by its id; those that housekeeping has removed are left out."""
-    if not runs:
-        return {}
     c = t.sync_run.c
     return {row.id: row.run_type for row in conn.execute(select(c.id, c.run_type).where(c.id.in_(runs)))}
