@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sync_lib.diff.match import has_moved
+from sync_lib.fields import slots
 from sync_lib.fields.lookups import Lookups
 from sync_lib.fields.mapper import FieldMapper
 from sync_lib.fields.names import guessed_initials, same_words
@@ -76,9 +77,9 @@ def _moved(
 ) -> dict[str, Any]:
     """Return the Outlook baseline with new fields and, where the field in it is agreed, the new array.
 
-    An array whose mapped value is still open keeps its old baseline: with the new one, an edit would look like an
-    entry of the user's own that moved up (rules 6). For the same reason one whose field never had a baseline has none
-    either: its first entry is the mapped value that the first match decides about.
+    An array whose mapped value is still open keeps its old baseline, but for the values in it that are agreed: with the
+    new one, an edit would look like an entry of the user's own that moved up (rules 6). For the same reason one whose
+    field never had a baseline has none either: its first entry is the mapped value that the first match decides about.
     """
     moved = outlook_baseline(record, fields)
     present: Fields = {}
@@ -92,11 +93,18 @@ def _moved(
         elif array in before and any(
             mapper.normal(name, present.get(name, "")) != mapper.normal(name, fields[name]) for name in found
         ):
-            moved[array] = before[array]
+            moved[array] = _kept(array, before, moved, found)
         elif before.get(array) != moved[array]:
             # What the field profile does not map any more can't be found again in an array that went on.
             moved["fields"] = {k: v for k, v in moved["fields"].items() if k in found or k not in names}
     return moved
+
+
+def _kept(array: str, before: Mapping[str, Any], moved: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the baseline of an array that does not move on: as it was, with the values that are agreed anew."""
+    fields: Fields = before.get("fields", {})
+    agreed = [(fields.get(name, ""), moved["fields"][name]) for name in names]
+    return slots.agreed_entries(array, before[array], moved[array], agreed)
 
 
 def is_agreed(
@@ -119,6 +127,22 @@ def hold_baselines(
         and mapper.is_equal(name, outlook.get(name, ""), of_outlook.get(name, ""))
         for name in mapper.fields
     )
+
+
+def fields_after_write(
+    coupling: Coupling, record: Mapping[str, Any], sent: Fields, mapper: FieldMapper
+) -> Fields:
+    """Return the fields of an item that these values were sent to, whether they arrived or not.
+
+    In an array a value is found by what was sent; where blank was sent, it is looked for by what was there before, as
+    an entry of the user's own moves up in its place.
+    """
+    before = coupling.baseline_outlook
+    blank = mapper.of_outlook(record, before or None)
+    filled = {name: text for name, text in sent.items() if text}
+    fields = {**before.get("fields", {}), **filled}
+    found = mapper.of_outlook_again(blank, record, {**before, "fields": fields})
+    return {name: found.get(name, "") if name in filled else blank.get(name, "") for name in sent}
 
 
 def without(differs: dict[str, str], names: Mapping[str, object]) -> dict[str, str]:

@@ -167,6 +167,33 @@ def phone_slots(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -
     return Slots(now, before, phone_key(fields.get("phone", "")), known=True, typed=False)
 
 
+def agreed_entries(
+    array: str, before: Sequence[str], now: Sequence[str], agreed: Sequence[tuple[str, str]]
+) -> list[str]:
+    """Return the entries of an array that keeps its baseline, with mapped values in the place of those before.
+
+    The baseline of an array must hold what its mapped values have as theirs, or what the user makes of such a value
+    next looks like an entry of the user's own.
+
+    Args:
+        array: The array's property in Outlook.
+        before: Entries of the baseline.
+        now: Entries of the record, where a value that had no place in the baseline has one.
+        agreed: Each mapped value as it last agreed, and what it agrees on now.
+    """
+    key = email_key if array == "emailAddresses" else phone_key
+    replaced = {key(old): new for old, new in agreed if old}
+    entries: list[str] = []
+    for entry in before:
+        new = replaced.pop(key(entry), entry)
+        entries += [new] if new or new is entry else []
+    present = [key(entry) for entry in now]
+    for new in (*(new for old, new in agreed if not old), *replaced.values()):
+        if new and key(new) not in map(key, entries):
+            entries.insert(present.index(key(new)) if key(new) in present else len(entries), new)
+    return entries
+
+
 def with_phone(
     record: Mapping[str, Any], baseline: Mapping[str, Any] | None, number: str
 ) -> list[str] | None:

@@ -16,7 +16,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sync_lib.diff.baselines import agree, agree_on_nothing, agree_whole, left_coupling
+from sync_lib.diff.baselines import (
+    agree,
+    agree_on_nothing,
+    agree_whole,
+    fields_after_write,
+    left_coupling,
+)
 from sync_lib.extract.staging import gone_items
 from sync_lib.fields.categories import is_written, remembered
 from sync_lib.fields.contact_keys import BcKey
@@ -368,7 +374,7 @@ class _Updates:
         if coupling is None:
             return {}
         to_bc = row["action"] == Action.UPDATE_BC
-        present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)
+        present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling, row["after"])
         normal = self.target.mapper.normal
         return {
             name: present.get(name, "")
@@ -385,8 +391,9 @@ class _Updates:
         staged = bc_contacts.read_bc_rows(conn, self.target.company, ids=[row["bc_id"]])
         return self.target.mapper.of_business_central(staged[0]) if staged else {}
 
-    def _outlook_fields(self, conn: Connection, coupling: Coupling) -> Fields:
-        return self.target.mapper.of_outlook(self._record(conn, coupling))
+    def _outlook_fields(self, conn: Connection, coupling: Coupling, sent: Fields) -> Fields:
+        record = self._record(conn, coupling)
+        return fields_after_write(coupling, record, sent, self.target.mapper)
 
     def _record(self, conn: Connection, coupling: Coupling) -> dict[str, Any]:
         key = coupling.outlook_id or ""

@@ -137,6 +137,28 @@ def test_f1_a_second_address_that_waits_in_bc_is_not_taken_for_blank(second):
     settled(second)
 
 
+@pytest.mark.parametrize("first", ["bc", "outlook"])
+def test_f1_a_second_address_goes_on_being_edited_while_the_first_one_waits(second, first):
+    """The array keeps its baseline for the address that waits, and knows the other one in it all the same."""
+    waits = email("x" * 60 + "@te-lang-voor-bc.example")
+    second.edit_item("Jan Jansen", emailAddresses=[waits, email("jan@tweede.example"), OWN])
+    assert second.run().reasons() == {"too_long": 1}
+    if first == "bc":
+        second.edit_contact("Jan Jansen", email2="jan@nieuw.example")
+    else:
+        second.edit_item("Jan Jansen", emailAddresses=[waits, email("jan@nieuw.example"), OWN])
+    second.run()
+    assert addresses(second) == [waits["address"], "jan@nieuw.example", OWN["address"]]
+    for address in ("jan@nieuwer.example", "jan@nieuwst.example"):
+        second.edit_item("Jan Jansen", emailAddresses=[waits, email(address), OWN])
+        assert second.run().writes == {"updated_business_central": 1}
+        assert second.contacts()["Jan Jansen"]["email2"] == address
+    second.edit_item("Jan Jansen", emailAddresses=[waits, OWN])
+    second.run()
+    assert second.contacts()["Jan Jansen"]["email2"] == ""
+    assert addresses(second) == [waits["address"], OWN["address"]]
+
+
 def test_f1_no_slot_is_free_and_the_users_own_stay(make_extended):
     h = make_extended(person("Jan Jansen"))
     own = [OWN, email("club@thuis.example")]

@@ -149,3 +149,115 @@ def test_an_update_without_an_answer_is_known_by_what_its_target_holds(make_harn
     side = "outlook" if to == "graph" else "business_central"
     assert outcomes(h, f"update_{side}") == (["updated"] if moment == "after" else ["skipped", "updated"])
     settled(h)
+
+
+# -- values in arrays: the user has entries of their own beside them -------------------------------------------------
+
+OWN_ADDRESS, OWN_PHONE = {"address": "prive@thuis.example", "name": "x"}, "+31 6 9999 0000"
+WHO = "Jan Jansen"
+
+
+@pytest.fixture
+def jan(make_harness):
+    """Jan has entries of the user's own behind those of Business Central."""
+    contact = person(WHO, email2="jan@tweede.example", phoneNumber="+31 20 555 0001")
+    h = use(make_harness(world(contact, person("Piet de Vries")), retry_cap=0.0), "extended")
+    h.add_profiles()
+    h.full()
+    item = h.items()[WHO]
+    h.edit_item(
+        WHO,
+        emailAddresses=[*item["emailAddresses"], OWN_ADDRESS],
+        businessPhones=[*item["businessPhones"], OWN_PHONE],
+    )
+    settled(h)
+    return h
+
+
+def lose_answers(h: Harness, service: str) -> None:
+    """A run whose writes to contacts are carried out and get no answer."""
+    fail(h, service, "PATCH", "after")
+    assert h.run().report.outcomes["unknown"] == 1
+    h.sim.clear_faults()
+
+
+def entries(h: Harness) -> list[str]:
+    """What is in Jan's arrays behind the first address."""
+    item = h.items()[WHO]
+    return [*(entry["address"] for entry in item["emailAddresses"][1:]), *item["businessPhones"]]
+
+
+@pytest.mark.parametrize("then", ["+31 20 555 0003", "", None])
+@pytest.mark.parametrize("sent", ["+31 20 555 0002", ""])
+def test_a_phone_that_arrived_in_outlook_without_an_answer_is_no_conflict(jan, sent, then):
+    jan.edit_contact(WHO, phoneNumber=sent)
+    lose_answers(jan, "graph")
+    if then is not None:
+        jan.edit_contact(WHO, phoneNumber=then)
+    assert jan.run().report.outcomes["conflict"] == 0
+    assert outcomes(jan, "update_outlook")[0] == "updated"
+    number = sent if then is None else then
+    assert entries(jan) == ["jan@tweede.example", OWN_ADDRESS["address"], *filter(None, [number]), OWN_PHONE]
+    settled(jan)
+
+
+@pytest.mark.parametrize("then", ["jan@vierde.example", "", None])
+@pytest.mark.parametrize("sent", ["jan@derde.example", ""])
+@pytest.mark.parametrize("at_first", ["jan@tweede.example", ""])
+def test_a_second_address_that_arrived_in_outlook_without_an_answer_leaves_none_behind(
+    jan, at_first, sent, then
+):
+    """It is ours to change and to take away, and no entry of the user's own."""
+    if at_first == "":
+        jan.edit_contact(WHO, email2="")
+        jan.run()
+    at_work = len(outcomes(jan, "update_outlook"))
+    jan.edit_contact(WHO, email2=sent)
+    if at_first != sent:
+        lose_answers(jan, "graph")
+    if then is not None:
+        jan.edit_contact(WHO, email2=then)
+    assert jan.run().report.outcomes["conflict"] == 0
+    address = sent if then is None else then
+    expected = [*filter(None, [address]), OWN_ADDRESS["address"]]
+    assert sorted(entries(jan)) == sorted([*expected, "+31 20 555 0001", OWN_PHONE])
+    if at_first != sent:
+        assert outcomes(jan, "update_outlook")[at_work] == "updated"
+    settled(jan)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("then", ["before it", "a third one", "none"])
+@pytest.mark.parametrize("field", ["email", "email2", "phone"])
+def test_an_entry_edited_once_more_before_its_write_to_bc_is_settled_reaches_bc(jan, field, then, moment):
+    """What both sides agree on after all is the baseline of the array too, or the next edit looks like a removal."""
+    item = jan.items()[WHO]
+    column = {"email": "email", "email2": "email2", "phone": "phoneNumber"}[field]
+    before = jan.contacts()[WHO][column]
+
+    def edit(value: str) -> None:
+        emails, phones = list(item["emailAddresses"]), list(item["businessPhones"])
+        if field == "phone":
+            phones[:1] = [value] if value else []
+        else:
+            slot = int(field == "email2")
+            emails[slot : slot + 1] = [{"address": value, "name": "x"}] if value else []
+        jan.edit_item(WHO, emailAddresses=emails, businessPhones=phones)
+
+    second, third = (
+        ("+31 20 555 0002", "+31 20 555 0003") if field == "phone" else ("b@b.example", "c@c.example")
+    )
+    edit(second)
+    fail(jan, "bc", "PATCH", moment)
+    jan.run()
+    jan.sim.clear_faults()
+    last = {"before it": before, "a third one": third, "none": ""}[then]
+    edit(last)
+    ran = jan.run()
+    if (field, then) == ("email", "none"):
+        assert ran.reasons() == {"email_missing": 1}
+        return
+    assert jan.contacts()[WHO][column] == last
+    assert jan.contacts()[WHO]["displayName"] == WHO
+    assert (OWN_ADDRESS["address"] in entries(jan), OWN_PHONE in entries(jan)) == (True, True)
+    settled(jan)
