@@ -466,7 +466,7 @@ BUGS = (
     Bug(
         "unknown update taken for written",
         "_taken",
-        "present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling)",
+        "present = self._bc_fields(conn, row) if to_bc else self._outlook_fields(conn, coupling, row[\"after\"])",
         'present = row["after"]',
         _SETTLING,
     ),
