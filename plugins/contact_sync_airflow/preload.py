@@ -51,6 +51,7 @@ OURS = (
     "sync_lib.operate.notify",
     "sync_lib.operate.weekly_mail",
     "sync_lib.pipeline",
+    "sync_lib.store.rehearsal",
 )
 
 #: The stamp of what was loaded before the fork, or "" where nothing was.
@@ -81,6 +82,11 @@ def load() -> None:
         _forget()
         return
     _loaded = stamp
+    try:
+        # A task opens an engine of its own, which has compiled nothing yet.
+        sys.modules["sync_lib.store.rehearsal"].rehearse()
+    except Exception:
+        log.exception("Statements are not compiled before tasks are forked; each task compiles its own.")
 
 
 def source_stamp() -> str:

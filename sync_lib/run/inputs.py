@@ -170,6 +170,10 @@ def with_other_categories(
     ]
 
 
+#: Contacts of which reading those that do not pass costs less than another statement.
+_FEW = 100
+
+
 def read_scope(
     conn: Connection,
     scope: Scope,
@@ -185,7 +189,9 @@ def read_scope(
         ids: Only these contacts.
     """
     names = tuple(dict.fromkeys((*columns, *scope.filter.fields)))
-    condition = scope.filter.to_sql(scope.me)
+    # Of a few contacts the mask alone says it, so that the statement is the same for each filter.
+    is_few = ids is not None and len(ids) <= _FEW
+    condition = None if is_few else scope.filter.to_sql(scope.me)
     frame = bc_contacts.read_scope(
         conn, scope.company, condition=condition, overlay=scope.overlay, columns=names, ids=ids
     )

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sync_lib.errors import BrokenOffError, ConfigError, StagingAwayError
+from sync_lib.store import compiled
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def open_engine(url: str, *, wait: float = 0.0, sleep: Callable[[float], None] =
     except StagingAwayError:
         engine.dispose()
         raise
+    compiled.serve(engine)
     return engine
 
 

@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 
 Row = tuple[Any, ...]
 
-_DIALECTS: dict[bool, Dialect] = {
+#: One dialect for each kind of database (True: PostgreSQL), of no connection and no engine.
+DIALECTS: dict[bool, Dialect] = {
     True: make_url("postgresql+psycopg://").get_dialect()(),
     False: make_url("sqlite+pysqlite://").get_dialect()(),
 }
@@ -35,7 +36,7 @@ class Prepared:
     """
 
     def __init__(self, statement: ClauseElement, names: Sequence[str], *, postgresql: bool) -> None:
-        dialect = _DIALECTS[postgresql]
+        dialect = DIALECTS[postgresql]
         compiled: Any = statement.compile(dialect=dialect)
         self.text, order = _positional(compiled)
         binds = compiled.binds

@@ -178,7 +178,7 @@ def read_unsettled(
         generation: Of the company, when the marks were left.
         most: Rows from which on reading everything is cheaper.
     """
-    of_profile, reader = {"of_profile": profile}, _Reader(conn, profile, company)
+    of_profile, reader = {"of_profile": profile}, LookUp(conn, profile, company)
     items = read_tuples(conn, _ITEMS, of_profile)
     couplings = read_tuples(conn, _COUPLINGS, of_profile)
     changed = read_tuples(conn, _CHANGED, {"of_company": company, "since": generation})
@@ -210,7 +210,7 @@ _CHANGED: Select[Any] = select(_BC.id).where(
 _TOTAL = select(func.count(_TIE.id)).where(_TIE.profile == bindparam("of_profile"))
 
 
-class _Reader:
+class LookUp:
     """Looks rows up by index, a set of values at a time."""
 
     def __init__(self, conn: Connection, profile: int, company: int) -> None:

@@ -75,6 +75,35 @@ with Sandbox(world=world(person("Jan Jansen", phoneNumber="0201234567", country=
 print(sorted(name for name in set(sys.modules) - before if name.partition(".")[0] in names))
 """
 
+A_CHANGE = """
+import json, sys
+from contact_sync_airflow import preload
+preload.load()
+from sandbox import Sandbox
+from sync_lib import pipeline
+from sync_lib.model import RunRequest
+from sync_lib.store import compiled
+from tests.sync.harness import Harness, person, settled, world
+before = json.dumps({kind: len(kept) for kind, kept in compiled.KEPT.items()})
+with Sandbox(world=world(person("Jan Jansen", phoneNumber="0201234567", country="NL"))) as sim:
+    harness = Harness(sim, sys.argv[1])
+    harness.add_profiles()
+    # The first change finds out what all later ones know of the service.
+    for number in ("0201111111", "0202222222"):
+        settled(harness)
+        harness.edit_contact("Jan Jansen", phoneNumber=number)
+    plan = pipeline.plan_run(harness.edges, RunRequest("changed", "incremental"))
+    for company in plan.companies:
+        pipeline.extract_business_central(harness.edges, "changed", company)
+    [key] = pipeline.find_work(harness.edges, "changed", last_try=False)
+    task = harness.open()
+    [result] = pipeline.sync_profile(task, "changed", key)
+    own = task.engine.get_execution_options()["compiled_cache"]
+    after = json.dumps({kind: len(kept) for kind, kept in compiled.KEPT.items()})
+    print(json.dumps([result.counters["outcomes"], [str(each) for each in own.values()], before == after]))
+    harness.close()
+"""
+
 CHANGED = """
 import logging, os, sys
 from contact_sync_airflow import preload
@@ -150,6 +179,14 @@ def test_a_forked_task_loads_no_module_of_ours() -> None:
 
 def test_a_whole_run_loads_no_further_module() -> None:
     assert run(A_RUN) == "[]"
+
+
+def test_a_task_for_one_change_compiles_no_statement_anew(database_url: str) -> None:
+    outcomes, compiled, kept_as_it_was = json.loads(run(A_CHANGE, database_url))
+    assert outcomes == {"updated": 1}
+    assert compiled == []
+    # What it compiles itself is its engine's own: the values of contacts in it go with the task.
+    assert kept_as_it_was
 
 
 def test_a_task_sees_what_changed_since_and_says_once_that_a_restart_is_due(elsewhere: Path) -> None:
