@@ -95,6 +95,9 @@ class Slots(NamedTuple):
             return 0 if self.typed else self._moved()
         if not self.known or self.now[0] == self.first or (self.first and self.first in self.now):
             return 0
+        if self.now[0] == self.second and self._edited_in_place(range(1, len(self.now))) is not None:
+            # The two changed places and one was edited as well: each is what stands in its place.
+            return 0
         # The mapped value is gone; what moved up is the user's own.
         return None if self.now[0] in self.before else 0
 
@@ -112,12 +115,13 @@ class Slots(NamedTuple):
         others = [index for index in range(len(self.now)) if index != first]
         if found := [index for index in others if self.now[index] == self.second]:
             return found[0]
-        if self.second in self.now:
-            # It moved to slot 0: the two mapped values changed places, or the first one is gone.
-            return next((index for index in others if self.first and self.now[index] == self.first), None)
+        # It moved to slot 0: the two mapped values changed places, and the other one may be edited as well.
+        changed_places = self.second in self.now and self.first in self.now and self.first
+        if changed_places and (places := [index for index in others if self.now[index] == self.first]):
+            return places[0]
         return self._edited_in_place(others)
 
-    def _edited_in_place(self, others: list[int]) -> int | None:
+    def _edited_in_place(self, others: Sequence[int]) -> int | None:
         slot = self.before.index(self.second) if self.second in self.before else -1
         if slot not in others:
             return None

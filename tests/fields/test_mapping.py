@@ -204,6 +204,7 @@ def test_a_blank_that_was_agreed_stays_blank():
         ([OURS, OWN, NEW], (OURS, NEW)),  # edited in its place
         ([SECOND, OWN], ("", SECOND)),  # ours was deleted, the second one moved up
         ([SECOND, OWN, OURS], (SECOND, OURS)),  # they changed places
+        ([SECOND, OWN, NEW], (SECOND, NEW)),  # they changed places, and one was edited
         ([OWN, SECOND], ("", SECOND)),
     ],
 )

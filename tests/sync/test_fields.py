@@ -109,6 +109,39 @@ def test_f1_addresses_that_change_places_change_places_in_bc(second):
     settled(second)
 
 
+def test_f1_addresses_that_change_places_while_one_is_edited_change_places_in_bc(second):
+    left = [email("jan@tweede.example"), email("jan@nieuw.example"), OWN]
+    second.edit_item("Jan Jansen", emailAddresses=left)
+    ran = second.run()
+    assert (ran.writes, ran.reasons()) == ({"updated_business_central": 1}, {})
+    jan = second.contacts()["Jan Jansen"]
+    assert (jan["email"], jan["email2"]) == ("jan@tweede.example", "jan@nieuw.example")
+    assert addresses(second) == ["jan@tweede.example", "jan@nieuw.example", OWN["address"]]
+    settled(second)
+
+
+def test_f1_a_second_address_is_the_first_one_in_outlook_and_goes_in_bc(second):
+    left = [email("jan@tweede.example"), email("jan@nieuw.example"), OWN]
+    second.edit_item("Jan Jansen", emailAddresses=left)
+    second.edit_contact("Jan Jansen", email2="")
+    assert second.run().reasons() == {}
+    jan = second.contacts()["Jan Jansen"]
+    assert (jan["email"], jan["email2"]) == ("jan@tweede.example", "")
+    assert addresses(second) == ["jan@tweede.example", OWN["address"]]
+    settled(second)
+
+
+def test_f1_both_addresses_return_where_bc_alone_decides(second):
+    second.add_profiles(direction="to_outlook")
+    second.run()
+    second.edit_item(
+        "Jan Jansen", emailAddresses=[email("jan@tweede.example"), email("jan@nieuw.example"), OWN]
+    )
+    assert second.run().reasons() == {}
+    assert addresses(second) == ["jan.jansen@klant.example", "jan@tweede.example", OWN["address"]]
+    settled(second)
+
+
 def test_f1_both_addresses_change_on_different_sides(second):
     second.edit_contact("Jan Jansen", email="jan@hoofd.example")
     second.edit_item(
