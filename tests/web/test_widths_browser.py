@@ -186,4 +186,4 @@ def test_every_page_of_the_navigation_is_in_sight(crowded: Engine, browser: Brow
                   .map(link => link.textContent) }"""
             )
         context.close()
-    assert hidden == dict.fromkeys(WIDTHS, [])
+    assert not any(hidden.values()), hidden
