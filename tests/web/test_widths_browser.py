@@ -166,3 +166,24 @@ def test_what_an_erasure_takes_away_is_a_table(crowded: Engine, browser: Browser
     assert head is not None
     assert rows is not None
     assert (head["x"], head["width"]) == (rows["x"], rows["width"])
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_page_of_the_navigation_is_in_sight(crowded: Engine, browser: Browser, locale: str) -> None:
+    """A row that scrolls sideways cut its last words off on a tablet, and nothing said that there was more."""
+    hidden = {}
+    with served(make_app(open_seams(crowded))) as root:
+        context = browser.new_context(locale=locale)
+        page = context.new_page()
+        page.goto(root, wait_until="networkidle")
+        page.locator(".top nav a").first.wait_for()
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            hidden[width] = page.evaluate(
+                """() => { const row = document.querySelector('.top nav').getBoundingClientRect();
+                return [...document.querySelectorAll('.top nav a')]
+                  .filter(link => link.getBoundingClientRect().right > Math.min(row.right, innerWidth) + 1)
+                  .map(link => link.textContent) }"""
+            )
+        context.close()
+    assert not any(hidden.values()), hidden
